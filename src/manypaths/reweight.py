@@ -1,0 +1,172 @@
+"""The method: rewards of a group in, rewards adjusted for diversity out. Pure functions on tensors.
+
+Shapes: B groups (prompts), G completions per group, D embedding width.
+
+    rewards     [B, G]      NaN marks an unscored completion (or pads a ragged group)
+    similarity  [B, G, G]   cosine similarity within each group, in [-1, 1]
+    adjusted    [B, G]      NaN exactly where the reward was NaN
+
+An unscored completion touches nobody: it is not in the spread, not in lambda, not a neighbour, and its
+similarities may be anything. A *reweighter* is any function `(rewards, similarity, **named) -> adjusted`.
+Groups never mix, and the order of the completions does not matter (except under `ties="first"`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROUNDING = 0.01  # how far outside [-1, 1] a similarity may lie: unit vectors in bfloat16 reach about 1.008
+TIED = 1e-5  # scores or crowdings this near are equal: float32 similarities of equal texts differ by less
+SMALLEST_COUNT = 0.01  # DRA divides by nothing nearer to zero
+TIES = ("diverse", "first")
+
+
+def cosine_similarity(embeddings: Tensor) -> Tensor:
+    """Cosine similarity of every pair in a group: [..., G, D] -> [..., G, G], float32 or wider, 1 +- rounding at most.
+
+    Embeddings need not have unit length; rows that have it (up to rounding) are used to the bit. A zero
+    vector has similarity 1 with itself and 0 with all others.
+    Raises ValueError for fewer than two dimensions and for NaN or infinity.
+    """
+    if embeddings.dim() < 2:
+        raise ValueError(f"cosine_similarity asks for embeddings [..., G, D]; given shape {list(embeddings.shape)}.")
+    if not torch.isfinite(embeddings).all():
+        raise ValueError("cosine_similarity asks for finite embeddings; given NaN or infinity: check the embedder.")
+    wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+    length = wide.norm(dim=-1, keepdim=True)
+    is_unit = (length - 1).abs() <= 1e-6
+    unit = torch.where(is_unit, wide, torch.nn.functional.normalize(wide, dim=-1))
+    similarity = unit @ unit.transpose(-1, -2)
+    return similarity.masked_fill(_diagonal(similarity) & (length == 0), 1.0)
+
+
+def adaptive_lambda(rewards: Tensor) -> Tensor:
+    """The weight on the reward, sigmoid of the standard deviation of each group: [B, G] -> [B], in [0.5, 1).
+
+    MMR-GRPO (arXiv 2601.09085), Eq. 4, with the population standard deviation as in the released code.
+    A group with no scored completion gets 0.5. Raises ValueError unless rewards are [B, G] and not infinite.
+    """
+    _check_rewards("adaptive_lambda", rewards)
+    scored = ~rewards.isnan()
+    mean = rewards.nanmean(-1, keepdim=True)
+    variance = torch.where(scored, rewards - mean, 0.0).square().sum(-1) / scored.sum(-1).clamp(min=1)
+    return torch.sigmoid(variance.sqrt())
+
+
+def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = None, ties: str = "diverse") -> Tensor:
+    """Maximal marginal relevance: [B, G], [B, G, G] -> [B, G].
+
+    MMR-GRPO (arXiv 2601.09085), Algorithm 1. Completions are picked one after another. The best rewarded
+    goes first and keeps its reward; then, again and again, the one with the highest score goes next,
+
+        score_i = lam * r_i - (1 - lam) * max over the picked j of s_ij,                        (Eq. 3)
+
+    and the score at that moment is its adjusted reward. Nothing is dropped.
+
+    `lam` is the weight on the reward, one number in [0, 1] or one per group [B]; 1 is reward only and None
+    is `adaptive_lambda(rewards)` (Eq. 4). `ties` says who goes first among equal scores, which the paper
+    leaves open:
+
+    - "diverse": the least crowded, that is the smallest sum of similarities within the group. Completions
+      that are equal in this too (copies of one text, a group of two) go together: each gets the mean of
+      going first and of following its nearest twin. So the order of sampling decides nothing.
+    - "first": the lowest index, as in the released code, which also counts negative similarities as 0
+      (clamp them to reproduce it).
+
+    Raises ValueError for wrong shapes, infinite rewards, a similarity between scored completions that is NaN
+    or outside [-1, 1] beyond rounding, `lam` outside [0, 1], unknown `ties`.
+    """
+    similarity = _check_group("mmr", rewards, similarity).double().clamp(-1.0, 1.0)
+    if ties not in TIES:
+        raise ValueError(f"mmr asks for ties to be one of {', '.join(TIES)}; given {ties!r}.")
+    weight = _check_lambda(adaptive_lambda(rewards) if lam is None else lam, rewards)
+    reward = rewards.double()
+    crowding = similarity.masked_fill(_diagonal(similarity), 0.0).sum(-1)
+
+    adjusted = torch.full_like(reward, torch.nan)
+    waiting = ~rewards.isnan()
+    score, nearest = reward, torch.full_like(reward, -torch.inf)
+    for _ in range(rewards.shape[1]):
+        best = score.masked_fill(~waiting, -torch.inf).amax(-1, keepdim=True)
+        if ties == "diverse":
+            leaders = waiting & (score >= best - TIED)
+            least = crowding.masked_fill(~leaders, torch.inf).amin(-1, keepdim=True)
+            pick = leaders & (crowding <= least + TIED)
+        else:
+            leaders = waiting & (score == best)
+            pick = leaders & (leaders.cumsum(-1) == 1)
+        picked = similarity.masked_fill(~pick.unsqueeze(-2), -torch.inf)  # [B, G, G]: columns not picked say nothing
+        twin = picked.masked_fill(_diagonal(picked), -torch.inf).amax(-1)
+        count = pick.sum(-1, keepdim=True)
+        follow = weight * reward - (1 - weight) * torch.maximum(nearest, twin)
+        value = torch.where(count > 1, (score + (count - 1) * follow) / count, score)
+        adjusted = torch.where(pick, value, adjusted)
+        waiting = waiting & ~pick
+        nearest = torch.maximum(nearest, picked.amax(-1))
+        score = weight * reward - (1 - weight) * nearest
+    return adjusted.to(rewards.dtype)
+
+
+def dra(rewards: Tensor, similarity: Tensor) -> Tensor:
+    """Rewards divided by how crowded a completion's neighbourhood is: [B, G], [B, G, G] -> [B, G].
+
+    DRA-GRPO (arXiv 2505.09655): adjusted_i = r_i / (1 + SMI_i) with the graph cut SMI_i = sum over j != i
+    of s_ij. 1 + SMI, a soft count of how often completion i occurs in its group, is the row sum of the
+    similarity; like the released code this adds 1e-6 to it.
+
+    Near zero and below: a count under 1 means siblings that point away, which sentence embeddings of answers
+    to one question hardly ever do. The division is kept as published, sign included, except that a count
+    within 0.01 of zero is moved out to 0.01 (zero itself to +0.01): no reward grows more than a hundredfold.
+    A negative reward is shrunk towards 0 where it is crowded, so the rarest wrong answer is punished most.
+
+    Raises ValueError as `mmr` does.
+    """
+    similarity = _check_group("dra", rewards, similarity)
+    count = similarity.sum(-1) + 1e-6
+    smallest = torch.where(count < 0, -SMALLEST_COUNT, SMALLEST_COUNT).to(count.dtype)
+    count = torch.where(count.abs() < SMALLEST_COUNT, smallest, count)
+    return (rewards / count).to(rewards.dtype)
+
+
+def _diagonal(similarity: Tensor) -> Tensor:
+    return torch.eye(similarity.shape[-1], dtype=torch.bool, device=similarity.device)
+
+
+def _check_rewards(who: str, rewards: Tensor) -> None:
+    if rewards.dim() != 2 or not rewards.is_floating_point():
+        raise ValueError(f"{who} asks for floating-point rewards [B, G]; given {rewards.dtype} {list(rewards.shape)}.")
+    if rewards.isinf().any():
+        raise ValueError(f"{who} asks for finite rewards (NaN for an unscored completion); given infinity.")
+
+
+def _check_group(who: str, rewards: Tensor, similarity: Tensor) -> Tensor:
+    """The similarity, 0 wherever one of the two completions is unscored."""
+    _check_rewards(who, rewards)
+    expected = [*rewards.shape, rewards.shape[1]]
+    if list(similarity.shape) != expected or not similarity.is_floating_point():
+        raise ValueError(
+            f"{who} asks for floating-point similarity [B, G, G], here {expected} for rewards {list(rewards.shape)}; "
+            f"given {similarity.dtype} {list(similarity.shape)}."
+        )
+    scored = ~rewards.isnan()
+    similarity = similarity.masked_fill(~(scored.unsqueeze(-1) & scored.unsqueeze(-2)), 0.0)
+    if similarity.isnan().any():
+        raise ValueError(f"{who} asks for a similarity between every two scored completions; given NaN.")
+    if (similarity.abs() > 1 + ROUNDING).any():
+        low, high = similarity.min().item(), similarity.max().item()
+        raise ValueError(
+            f"{who} asks for similarity in [-1, 1]; given values from {low:.4g} to {high:.4g}. "
+            "Use cosine_similarity(embeddings) rather than dot products of vectors without unit length."
+        )
+    return similarity
+
+
+def _check_lambda(lam: float | Tensor, rewards: Tensor) -> Tensor:
+    """`lam` as [B, 1] in float64."""
+    weight = torch.as_tensor(lam, dtype=torch.float64, device=rewards.device)
+    if weight.dim() > 1 or (weight.dim() == 1 and weight.shape[0] != rewards.shape[0]):
+        raise ValueError(f"mmr asks for lam to be a number or [B], here [{rewards.shape[0]}]; given {list(weight.shape)}.")
+    if not ((weight >= 0) & (weight <= 1)).all():
+        raise ValueError(f"mmr asks for lam in [0, 1]; given {lam}.")
+    return weight.expand(rewards.shape[0]).unsqueeze(-1)
