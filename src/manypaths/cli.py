@@ -1,0 +1,149 @@
+"""The command line: manypaths train | evaluate | inspect | recipes. Wiring only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from manypaths import __version__, recipe
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command -> its exit code: 0 done, 2 a mistake in what was asked (one sentence), 130 interrupted."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except ValueError as error:
+        if options.debug:
+            raise
+        print(f"manypaths {options.name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="manypaths", description="Diversity-aware GRPO training of language models.")
+    top.add_argument("--version", action="version", version=__version__)
+    top.add_argument("--debug", action="store_true", help="show the traceback of a mistake, too")
+    commands = top.add_subparsers(dest="name", required=True)
+
+    train = commands.add_parser("train", help="train a model by recipes merged from left to right")
+    train.add_argument(
+        "recipes", nargs="*", help="names of shipped recipes, YAML files, overrides such as trainer.max_steps=5"
+    )
+    train.add_argument("--out", type=Path, help="run folder; one that exists is continued [runs/NAMES]")
+    train.set_defaults(command=_train)
+
+    evaluate = commands.add_parser("evaluate", help="accuracy of a model or a run on problems")
+    evaluate.add_argument("model", help="run folder, checkpoint, hub id or package:NAME")
+    evaluate.add_argument("--problems", help="arithmetic, gsm8k, svamp, a .json/.jsonl file, or a hub data set")
+    evaluate.add_argument("--split")
+    evaluate.add_argument("--problem-column")
+    evaluate.add_argument("--answer-column")
+    evaluate.add_argument("--limit", type=int, help="only the first problems")
+    evaluate.add_argument("--prompt", help="a text that holds {question} [a run's own prompt, else a chat message]")
+    evaluate.add_argument("--samples", type=int, default=1, help="answers per problem [1]")
+    evaluate.add_argument("--temperature", type=float, default=0.0, help="0 is greedy [0]")
+    evaluate.add_argument("--top-p", type=float, default=1.0)
+    evaluate.add_argument("--max-new-tokens", type=int, default=256)
+    evaluate.add_argument("--batch-size", type=int, default=32)
+    evaluate.add_argument("--seed", type=int, default=1)
+    evaluate.add_argument("--out", type=Path, help="write every answer and verdict to this JSON lines file")
+    evaluate.set_defaults(command=_evaluate)
+
+    inspect = commands.add_parser("inspect", help="write the page that shows a run's groups")
+    inspect.add_argument("run", type=Path)
+    inspect.add_argument("--out", type=Path, help="[RUN/inspect.html]")
+    inspect.set_defaults(command=_inspect)
+
+    recipes = commands.add_parser("recipes", help="list the shipped recipes, or print some of them merged")
+    recipes.add_argument("recipes", nargs="*")
+    recipes.set_defaults(command=_recipes)
+    return top
+
+
+def _read(words: list[str]) -> recipe.Recipe:
+    return recipe.read([word for word in words if "=" not in word], [word for word in words if "=" in word])
+
+
+def _train(options: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    names = [Path(word).stem for word in options.recipes if "=" not in word]
+    out = options.out or Path("runs", "-".join(names))
+    if not names and not (out / "recipe.yaml").is_file():
+        raise ValueError("Asks for recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
+    spec = _read(options.recipes if names else [str(out / "recipe.yaml"), *options.recipes])
+    from manypaths import run
+
+    summary = run.train(run.prepare(spec, out))
+    for line in report(summary, time.perf_counter() - began):
+        print(line)
+    print(f"Look inside the groups: {out / 'inspect.html'}")
+    return 0
+
+
+def report(summary: dict[str, Any], wall: float) -> list[str]:
+    """Accuracy before and after with its interval, and where the time went, in words."""
+    lines = []
+    if found := summary["evaluation"]:
+        problems = next(iter(found.values()))["problems"]
+        parts = [f"{when} {_share(each)}" for when, each in found.items()]
+        lines.append(f"Accuracy on {problems} held-out problems [95 % interval]: {', '.join(parts)}")
+    spent = ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items())
+    lines.append(f"Seconds in {summary['steps']} steps: {spent}; this command took {wall:.0f}")
+    return lines
+
+
+def _share(found: dict[str, Any]) -> str:
+    return f"{found['accuracy']:.1%} [{found['low']:.1%}, {found['high']:.1%}]"
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    run = Path(options.model)
+    spec = recipe.read([str(run / "recipe.yaml")]) if (run / "recipe.yaml").is_file() else None
+    if options.problems is None and (spec is None or spec.evaluation is None):
+        raise ValueError("Asks for --problems NAME; only a run with an evaluation in its recipe has problems of its own.")
+    from manypaths import checkpoint, problems
+    from manypaths.evaluate import evaluate, sampler
+
+    columns = {key: getattr(options, key) for key in ("split", "problem_column", "answer_column", "limit")}
+    if options.problems is not None:
+        chosen = problems.load(options.problems, **columns)
+    else:
+        chosen = problems.load(**vars(spec.evaluation.problems))
+    prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
+    if "{question}" not in json.dumps(prompt):
+        raise ValueError(f"--prompt asks for a text that holds {{question}}; given {prompt!r}.")
+    model, tokenizer = checkpoint.load(str(run / "model") if spec else options.model)
+    model.generation_config.eos_token_id = checkpoint.end_tokens(tokenizer, spec.model.end_tokens if spec else [])
+    named = {key: getattr(options, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size", "seed")}
+    found = evaluate(
+        chosen, sampler(model, tokenizer, **named), prompt=prompt, samples=options.samples, out=options.out
+    )
+    print(f"Accuracy on {found['problems']} problems [95 % interval]: {_share(found)}; boxed answers {found['boxed']:.1%}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from manypaths.page import write_page
+
+    print(write_page(options.run, options.out))
+    return 0
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    if options.recipes:
+        print(recipe.dump(_read(options.recipes)), end="")
+        return 0
+    for name, path in recipe.shipped().items():
+        comment = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        print(f"{name:<28} {comment}")
+    return 0
+
+

@@ -1,0 +1,138 @@
+"""A run folder in, one self-contained HTML page out: which completion was raised or lowered, and because of whom.
+
+The page carries its data as JSON and asks the network for nothing. Completions are whatever a model wrote, so they
+are taken as hostile: nothing in the data can end the script element it travels in, and the page shows it as text only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+Entry = dict[str, Any]
+CURVES = ("reward", "rewards/accuracy/mean", "diversity/similarity", "diversity/lam")
+LONGEST = 4000  # characters of one text; a longer one keeps its two ends
+UNSAFE = re.compile(r"[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # markup, control, line ends, what UTF-8 cannot hold
+
+
+def write_page(run: Path, out: Path | None = None) -> Path:
+    """Write the page of a run folder, by default as `run/inspect.html`, whole or not at all; return its path.
+
+    Reads `groups.jsonl` and `metrics.jsonl`, and `recipe.yaml` and `evaluation/summary.json` where they exist. A
+    last line that is cut short is left out: the run is still going, or was killed. Of a group or a step that is there
+    twice, as after a resumed run, the later counts. NaN and infinity become null.
+
+    Raises ValueError for a missing folder or file, for a run without groups, and for whatever cannot be read.
+    """
+    asks = "write_page asks for a run folder with groups.jsonl and metrics.jsonl and at least one group"
+    if not run.is_dir():
+        raise ValueError(f"{asks}; given {run}, which is not a folder: check the path.")
+    for name in ("groups.jsonl", "metrics.jsonl"):
+        if not (run / name).is_file():
+            raise ValueError(f"{asks}; given {run}, which has no {name}: name the folder that training writes to.")
+    groups = {(group["step"], group["group"]): group for group in _read(run / "groups.jsonl", _group)}
+    if not groups:
+        raise ValueError(f"{asks}; given {run}, whose groups.jsonl has none yet: wait for the first step.")
+    metrics: dict[int, Entry] = {}
+    for line in _read(run / "metrics.jsonl", _metrics):
+        metrics.setdefault(line["step"], {}).update(line)
+    recipe, summary = run / "recipe.yaml", run / "evaluation" / "summary.json"
+    data = {
+        "name": run.resolve().name,
+        "curves": CURVES,
+        "metrics": [metrics[step] for step in sorted(metrics)],
+        "groups": [groups[key] for key in sorted(groups)],
+        "recipe": recipe.read_text("utf-8", errors="replace") if recipe.is_file() else None,
+        "evaluation": _parse(summary.read_bytes(), _evaluation, summary) if summary.is_file() else None,
+    }
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    safe = UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    page = files("manypaths").joinpath("page.html").read_text("utf-8").replace("{{data}}", safe)
+    out = run / "inspect.html" if out is None else out
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        partial.write_text(page, "utf-8", newline="\n")
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return out
+
+
+def _read(path: Path, parse: Callable[[Any], Entry | None]) -> Iterator[Entry]:
+    """What `parse` makes of each line of JSON, but for a last one that is cut short: it has no line end."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = _parse(line, parse, f"{path}, line {number},") if line.strip() else None
+            except ValueError:
+                if line.endswith(b"\n"):
+                    raise
+                return
+            if entry is not None:
+                yield entry
+
+
+def _parse(text: bytes, parse: Callable[[Any], Entry | None], where: object) -> Entry | None:
+    try:
+        return parse(json.loads(text))
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        name = type(error).__name__
+        raise ValueError(f"{where} is not what a run writes there ({name}: {error}): mend or remove it.") from error
+
+
+def _metrics(line: Any) -> Entry | None:
+    known = {key: value for key in CURVES if (value := _number(line.get(key))) is not None}
+    return None if line.get("step") is None else {"step": int(line["step"]), **known}
+
+
+def _group(line: Any) -> Entry:
+    count, matrix, answer = len(line["completions"]), line.get("similarity"), line.get("answer")
+    if matrix is not None and [len(row) for row in matrix] != [count] * count:
+        raise ValueError(f"{count} completions, but similarity is not {count} x {count}")
+    return {
+        "step": int(line["step"]),
+        "group": int(line["group"]),
+        "prompt": _shorten(line["prompt"]),
+        "answer": None if answer is None else _shorten(answer),
+        "method": line.get("method"),
+        "lam": _number(line.get("lam")),
+        "completions": [_completion(completion, count) for completion in line["completions"]],
+        "similarity": None if matrix is None else [[_number(value, 3) for value in row] for row in matrix],
+    }
+
+
+def _completion(one: Any, count: int) -> Entry:
+    nearest = one.get("nearest")
+    if nearest is not None and nearest not in range(count):
+        raise ValueError(f"{count} completions, but nearest is {nearest}")
+    return {
+        "text": _shorten(one["text"]),
+        "rewards": {name: _number(value) for name, value in (one.get("rewards") or {}).items()},
+        **{key: _number(one.get(key)) for key in ("raw", "adjusted", "advantage")},
+        "nearest": nearest,
+        "similarity": _number(one.get("similarity"), 3),
+    }
+
+
+def _evaluation(summary: Any) -> Entry:
+    keys = ("accuracy", "low", "high", "problems")
+    known = {when: summary[when] for when in ("before", "after") if summary.get(when) is not None}
+    return {when: {key: _number(numbers.get(key)) for key in keys} for when, numbers in known.items()}
+
+
+def _number(value: Any, digits: int = 4) -> float | None:
+    return round(value, digits) if value is not None and math.isfinite(value) else None
+
+
+def _shorten(text: Any) -> str | list[str | int]:
+    """The text, or of a long one [its start, how many characters are left out, its end]."""
+    if not isinstance(text, str):
+        raise TypeError(f"text should be a string, not {type(text).__name__}")
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else [text[:half], len(text) - LONGEST, text[-half:]]

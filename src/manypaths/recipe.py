@@ -1,0 +1,228 @@
+"""Strict recipes: YAML files merged in order, overridden on the command line, checked key by key.
+
+A recipe is what a run is made of. `trainer` and `lora` are the keyword arguments of TRL's `GRPOConfig` and of
+PEFT's `LoraConfig`, under their own names; everything else is ours and is the dataclasses below. An unknown
+key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SHIPPED = Path(str(files("manypaths") / "recipes"))
+
+
+@dataclass
+class Model:
+    """`name` as in `manypaths.checkpoint`; `end_tokens`: texts of one token each that end an answer."""
+
+    name: str
+    dtype: str = "bfloat16"
+    end_tokens: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Problems:
+    """A set for `manypaths.problems.load`; `options` go to the arithmetic generator."""
+
+    name: str
+    split: str | None = None
+    problem_column: str | None = None
+    answer_column: str | None = None
+    limit: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluation:
+    """Held-out problems, and how to sample answers to them; temperature 0 is greedy."""
+
+    problems: Problems
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 256
+    batch_size: int = 32
+
+
+@dataclass
+class Method:
+    """`reweight`: mmr, dra or null (plain GRPO); `options` are the function's named arguments."""
+
+    reweight: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Embedder:
+    """`name`: ngram, or a sentence-transformers model (hub id, folder, package:NAME); `options` go to it."""
+
+    name: str = "ngram"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Recipe:
+    """Everything a run depends on. `prompt` is a text, or a list of chat messages, that holds {question}."""
+
+    model: Model
+    problems: Problems
+    trainer: dict[str, Any]
+    prompt: str | list[dict[str, str]] = "{question}"
+    rewards: dict[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
+    method: Method = field(default_factory=Method)
+    embedder: Embedder = field(default_factory=Embedder)
+    lora: dict[str, Any] | None = None
+    evaluation: Evaluation | None = None
+    seed: int = 1
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the package: "methods/mmr" -> its file."""
+    return {str(path.relative_to(SHIPPED).with_suffix("")): path for path in sorted(SHIPPED.rglob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """A file, "methods/mmr" or just "mmr" -> the recipe's path. ValueError names the nearest one."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        if Path(name).is_file():
+            return Path(name)
+        raise ValueError(f"Recipe file {name!r} does not exist.")
+    known = shipped()
+    matches = [path for key, path in known.items() if name in (key, key.rpartition("/")[2])]
+    if len(matches) == 1:
+        return matches[0]
+    raise ValueError(f"Unknown recipe {name!r}. {nearest(name, [*known, *(key.rpartition('/')[2] for key in known)])}")
+
+
+def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
+    """Merge recipes from left to right, apply `section.key=value` overrides, check -> Recipe.
+
+    Mappings merge key by key; anything else replaces. ValueError for what is unknown, missing or of a wrong type.
+    """
+    merged: dict[str, Any] = {}
+    for name in names:
+        path = find(name)
+        try:
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"Recipe {path} is not YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"Recipe {path} asks for keys and values; it holds {type(content).__name__}.")
+        _merge(merged, content)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ValueError(f"An override is written section.key=value; given {override!r}.")
+        try:
+            nested = yaml.load(value, Loader)
+        except yaml.YAMLError as error:
+            raise ValueError(f"The value of override {override!r} is not YAML: {error}") from error
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        _merge(merged, nested)
+    return build(Recipe, merged)
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML; reading it gives an equal recipe."""
+    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
+
+
+def build(kind: Any, content: dict[str, Any], where: str = "") -> Any:
+    """A dataclass from a mapping, checking keys and types all the way down."""
+    hints = typing.get_type_hints(kind)
+    for key in content:
+        if key not in hints:
+            raise ValueError(f"Unknown recipe key {where + str(key)!r}. {nearest(str(key), hints)}")
+    for one in dataclasses.fields(kind):
+        required = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+        if required and content.get(one.name) is None:
+            raise ValueError(f"The recipe has no {where + one.name!r}. Add a recipe that sets it, or {where + one.name}=...")
+    return kind(**{key: _value(hints[key], value, where + key) for key, value in content.items()})
+
+
+def check_arguments(kind: Any, content: dict[str, Any], where: str, reserved: Iterable[str] = ()) -> None:
+    """Check keyword arguments for somebody else's dataclass (GRPOConfig, LoraConfig) without making one."""
+    hints = typing.get_type_hints(kind)
+    known = {one.name for one in dataclasses.fields(kind) if one.init} - set(reserved)
+    for key, value in content.items():
+        if key in reserved:
+            raise ValueError(f"{where}.{key} is set by the run itself; leave it out.")
+        if key not in known:
+            raise ValueError(f"Unknown recipe key {f'{where}.{key}'!r}. {nearest(key, known)}")
+        _value(hints[key], value, f"{where}.{key}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known word, or all of them when none is near."""
+    close = difflib.get_close_matches(word, known := list(dict.fromkeys(known)), n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
+
+
+def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return build(hint, value, where + ".")
+    if not _fits(hint, value):
+        expected = getattr(hint, "__name__", None) if not typing.get_args(hint) else None
+        raise ValueError(f"{where} asks for {expected or str(hint).replace('typing.', '')}; given {value!r}.")
+    if dataclasses.is_dataclass(inner := _without_none(hint)) and isinstance(value, dict):
+        return build(inner, value, where + ".")
+    return float(value) if hint is float else value
+
+
+def _without_none(hint: Any) -> Any:
+    inner = [one for one in typing.get_args(hint) if one is not type(None)]
+    return inner[0] if len(inner) == 1 and type(None) in typing.get_args(hint) else hint
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a YAML value can stand for a type hint; hints beyond plain YAML types accept anything."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or hint is None or hint is type(None):
+        return hint is Any or value is None
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(one, value) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(inner[0], one) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(inner[0], k) and _fits(inner[1], v) for k, v in value.items())
+    if hint in (str, bool, list, dict):
+        return isinstance(value, hint)
+    return value is not None and (not dataclasses.is_dataclass(hint) or isinstance(value, dict))
+
+
+class Loader(yaml.SafeLoader):
+    """SafeLoader in which 1e-6 is a number, as in YAML 1.2 and as people write learning rates."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)

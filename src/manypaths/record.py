@@ -1,0 +1,244 @@
+"""The run folder: what is written during training, and how far it reaches when a run is taken up again.
+
+    recipe.yaml       the resolved recipe           metrics.jsonl   one line per logged step
+    environment.json  versions, commit, hardware    groups.jsonl    one line per group of completions
+    checkpoints/      checkpoint-N, TRL's own       evaluation/     before.jsonl, after.jsonl, summary.json
+    model/            the trained weights           inspect.html    the groups as a page
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import zip_longest
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from manypaths.evaluate import write_whole
+from manypaths.recipe import Recipe, dump, read
+from manypaths.rewards import text_of
+from manypaths.trl import DiverseGRPOTrainer
+
+PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
+ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
+
+    `lam` gives the weight on the reward of each group, [B, G] -> [B], where the method has one; `golds` the
+    gold answer of each prompt's text.
+    To TRL's metrics it adds `diversity/similarity` (mean over pairs of siblings), `diversity/lam`, and
+    `seconds/...` per step: sampling (with old and reference log-probabilities, where the settings ask for
+    them), rewards, embedding, reweighting, update.
+    """
+
+    def __init__(
+        self, run: Path, method: str | None, lam: Callable[[Tensor], Tensor] | None, golds: dict[str, str]
+    ) -> None:
+        self.run, self.method, self.lam, self.golds = run, method, lam, golds
+        self.trainer: DiverseGRPOTrainer | None = None  # set once it is made
+        self.sums: Counter[str] = Counter()
+        self.clock = 0.0
+        self.steps = self.generations = 0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.clock = time.perf_counter()
+
+    def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        self._account(state.global_step + 1)
+
+    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        self._account(state.global_step)
+        self.steps += 1
+
+    def _account(self, step: int) -> None:
+        """Share the time since the last event among the parts of a step; write the groups if any were sampled."""
+        assert self.trainer is not None
+        now = time.perf_counter()
+        elapsed, self.clock = now - self.clock, now
+        groups, self.trainer.groups = self.trainer.groups, None
+        if groups is not None:
+            parts = {"sampling": elapsed - (now - groups.began), **groups.seconds}
+            self.sums.update({f"seconds/{part}": spent for part, spent in parts.items()})
+            elapsed -= sum(parts.values())
+            self.generations += 1
+            lam = None if self.lam is None else self.lam(groups.raw)
+            self._measure(groups.raw, groups.similarity, lam)
+            if self.trainer.accelerator.is_main_process:
+                lines = group_lines(self.trainer, groups.raw, groups.adjusted, groups.similarity, lam)
+                with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
+                    for line in lines:
+                        known = {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"])}
+                        file.write(to_json({**known, **line}) + "\n")
+        self.sums["seconds/update"] += elapsed
+
+    def _measure(self, raw: Tensor, similarity: Tensor | None, lam: Tensor | None) -> None:
+        if similarity is not None:
+            scored = ~raw.isnan()
+            pairs = (scored.unsqueeze(1) & scored.unsqueeze(2)).triu(1)
+            if pairs.any():
+                self.sums["diversity/similarity"] += similarity[pairs].mean().item()
+        if lam is not None:
+            self.sums["diversity/lam"] += lam.mean().item()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not logs or "reward" not in logs or not state.is_world_process_zero:
+            return
+        ours = {
+            key: total / max(1, self.steps if key.startswith("seconds/") else self.generations)
+            for key, total in self.sums.items()
+        }
+        self.sums.clear()
+        self.steps = self.generations = 0
+        with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(to_json({"step": state.global_step, **logs, **ours}) + "\n")
+
+
+def group_lines(
+    trainer: DiverseGRPOTrainer, raw: Tensor, adjusted: Tensor, similarity: Tensor | None, lam: Tensor | None
+) -> list[dict[str, Any]]:
+    """The groups of the last generation as the trainer used them, advantages included, one dict per group."""
+    logs, size = trainer._logs, raw.shape[1]
+    names = [name for name in logs["rewards"] if name != "diversity"]
+    nearest = None
+    if similarity is not None:
+        alone = torch.eye(size, dtype=torch.bool, device=raw.device) | raw.isnan().unsqueeze(1)
+        nearest = similarity.masked_fill(alone, -torch.inf).max(-1)
+    lines = []
+    for group in range(raw.shape[0]):
+        completions = []
+        for index in range(size):
+            row = group * size + index
+            paired = nearest is not None and bool(nearest.values[group, index].isfinite())
+            completions.append(
+                {
+                    "text": text_of(logs["completion"][row]),
+                    "rewards": {name: logs["rewards"][name][row] for name in names},
+                    "raw": raw[group, index].item(),
+                    "adjusted": adjusted[group, index].item(),
+                    "advantage": logs["advantages"][row],
+                    "nearest": int(nearest.indices[group, index]) if paired and nearest else None,
+                    "similarity": nearest.values[group, index].item() if paired and nearest else None,
+                }
+            )
+        lines.append(
+            {
+                "group": group,
+                "prompt": prompt_text(logs["prompt"][group * size]),
+                "lam": None if lam is None else lam[group].item(),
+                "completions": completions,
+                "similarity": None if similarity is None else (similarity[group] * 1e4).round().div(1e4).tolist(),
+            }
+        )
+    return lines
+
+
+def prompt_text(prompt: str | list[dict[str, Any]]) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(text_of([message]) for message in prompt)
+
+
+def to_json(line: dict[str, Any]) -> str:
+    """One JSON line; NaN and infinity, which JSON has no word for, become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(line), allow_nan=False)
+
+
+def claim(run: Path, spec: Recipe) -> None:
+    """Make a run folder, or make sure that the one there is of the same recipe. Overwrites nothing.
+
+    ValueError when it cannot be written, is nearly full, holds something else, or holds another recipe's run.
+    """
+    resolved = dump(spec)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / ".probe").write_bytes(bytes(2**16))
+        (run / ".probe").unlink()
+        free = shutil.disk_usage(run).free
+    except OSError as error:
+        raise ValueError(f"The run folder {str(run)!r} cannot be written: {error}. Give another --out.") from error
+    if free < ROOM:
+        raise ValueError(f"The disk of {str(run)!r} is full: {free >> 20} MiB are free, a run asks for {ROOM >> 20}.")
+    there = run / "recipe.yaml"
+    if there.exists():
+        pairs = zip_longest(dump(read([str(there)])).splitlines(), resolved.splitlines(), fillvalue="nothing")
+        differing = [f"{old.strip()} there, {new.strip()} here" for old, new in pairs if old != new]
+        if differing:
+            raise ValueError(
+                f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
+                "or no recipe at all to go on with that run."
+            )
+    elif any(run.iterdir()):
+        raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
+    else:
+        write_whole(there, resolved)
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, which is when trainer_state.json is there and whole."""
+    found = []
+    for folder in (run / "checkpoints").glob("checkpoint-*"):
+        try:
+            found.append((json.loads((folder / "trainer_state.json").read_text())["global_step"], folder))
+        except (OSError, ValueError, KeyError):
+            continue
+    return max(found)[1] if found else None
+
+
+def forget_after(run: Path, last: Path | None) -> None:
+    """Drop what was recorded after a checkpoint (None: everything), for those steps will run again."""
+    step = 0 if last is None else json.loads((last / "trainer_state.json").read_text())["global_step"]
+    for name in ("metrics.jsonl", "groups.jsonl"):
+        if (run / name).exists():
+            kept = [line for line in read_lines(run / name) if line["step"] <= step]
+            write_whole(run / name, "".join(to_json(line) + "\n" for line in kept))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file; a last line that was cut off is left out, a missing file is empty."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and hardware of this process."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {
+        "versions": versions,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "device": device,
+        "devices": max(1, torch.cuda.device_count()),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "commit": commit or None,
+    }

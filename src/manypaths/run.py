@@ -1,0 +1,206 @@
+"""One training run: everything is checked first; then a run folder is filled, or taken up where it was cut off."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig
+from trl import GRPOConfig
+
+from manypaths import checkpoint, cpu, recipe, rewards
+from manypaths.embed import embedder
+from manypaths.evaluate import evaluate, sampler, write_whole
+from manypaths.page import write_page
+from manypaths.problems import Problem, load, render
+from manypaths.recipe import Recipe
+from manypaths.record import Recorder, claim, environment, forget_after, last_checkpoint, prompt_text, read_lines
+from manypaths.reweight import adaptive_lambda, dra, mmr
+from manypaths.trl import DiverseGRPOTrainer, Reweighter
+
+REWEIGHTERS = {"mmr": mmr, "dra": dra}
+SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
+PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
+
+
+@dataclass
+class Plan:
+    """A run whose every input was checked. Nothing is loaded yet, and only recipe.yaml is written."""
+
+    recipe: Recipe
+    out: Path
+    problems: list[Problem]
+    held_out: list[Problem]
+    source: str  # hub id or checkpoint folder of the model
+    config: GRPOConfig
+    lora: LoraConfig | None
+    reweight: Reweighter | None
+
+
+def prepare(spec: Recipe, out: Path) -> Plan:
+    """Check a recipe against the data, the disk and the trainer's own rules. Raises ValueError with a remedy."""
+    recipe.check_arguments(GRPOConfig, spec.trainer, "trainer", SET_BY_THE_RUN)
+    recipe.check_arguments(LoraConfig, spec.lora or {}, "lora")
+    if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
+        raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")
+    if not spec.rewards:
+        raise ValueError("A run asks for one reward or more; given none. Set rewards.accuracy=1.0.")
+    for name in spec.rewards:
+        rewards.reward(name)
+    if "{question}" not in json.dumps(spec.prompt):
+        raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
+    plan = Plan(
+        recipe=spec,
+        out=out,
+        problems=load(**asdict(spec.problems)),
+        held_out=load(**asdict(spec.evaluation.problems)) if spec.evaluation else [],
+        source=checkpoint.find_checkpoint(spec.model.name),
+        config=_config(spec, out),
+        lora=None if spec.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **spec.lora}),
+        reweight=_reweighter(spec),
+    )
+    if spec.embedder.name.startswith("package:"):
+        checkpoint.installed_folder(spec.embedder.name)
+    claim(out, spec)
+    return plan
+
+
+def _config(spec: Recipe, out: Path) -> GRPOConfig:
+    """TRL's configuration; what TRL refuses is said with a remedy."""
+    size = spec.trainer.get("num_generations", 8)
+    if size < 2:
+        raise ValueError(f"Groups of {size} have nobody to compare with. Set trainer.num_generations to 2 or more.")
+    settings = {"logging_steps": 1, "report_to": "none", "use_cpu": not torch.accelerator.is_available(), **spec.trainer}
+    weights = list(spec.rewards.values())
+    try:
+        config = GRPOConfig(output_dir=str(out / "checkpoints"), seed=spec.seed, reward_weights=weights, **settings)
+    except ValueError as error:
+        raise ValueError(
+            f"TRL refuses the trainer settings: {error} A batch must hold whole groups: "
+            "trainer.per_device_train_batch_size x gradient_accumulation_steps x devices is to be a multiple of "
+            f"trainer.num_generations (here {size})."
+        ) from error
+    period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
+    if config.save_strategy == "steps" and config.save_steps % period:
+        raise ValueError(
+            f"Each generation serves {period:g} steps; a run resumes only between generations. Set trainer.save_steps, "
+            f"here {config.save_steps:g}, to a multiple of that."
+        )
+    return config
+
+
+def _reweighter(spec: Recipe) -> Reweighter | None:
+    name, options = spec.method.reweight, spec.method.options
+    if name is None:
+        return None
+    if name not in REWEIGHTERS:
+        raise ValueError(f"Unknown method.reweight {name!r}. {recipe.nearest(name, REWEIGHTERS)}")
+    parameters = inspect.signature(REWEIGHTERS[name]).parameters.values()
+    named = [one.name for one in parameters if one.kind == one.KEYWORD_ONLY]
+    for option in options:
+        if option not in named:
+            raise ValueError(f"Unknown option {option!r} of {name}. Its options: {', '.join(named) or 'none'}.")
+    reweight = functools.partial(REWEIGHTERS[name], **options)
+    try:
+        reweight(torch.zeros(1, 2), torch.eye(2).unsqueeze(0))
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"The options of {name}, {options}, have a wrong type: {error}.") from error
+    return reweight
+
+
+def train(plan: Plan) -> dict[str, Any]:
+    """Run a plan to its end, from its last whole checkpoint if it was cut off -> the summary of `summarise`."""
+    if not (plan.out / "environment.json").exists():
+        write_whole(plan.out / "environment.json", json.dumps(environment(), indent=2))
+    if not (plan.out / "model").exists():
+        embed = embedder(plan.recipe.embedder.name, **plan.recipe.embedder.options)
+        model, tokenizer = _load(plan, plan.source)
+        _measure(plan, "before", model, tokenizer)
+        _update(plan, model, tokenizer, embed)
+    if plan.held_out:
+        _measure(plan, "after", *_load(plan, str(plan.out / "model")))
+    write_page(plan.out)
+    return summarise(plan.out)
+
+
+def _load(plan: Plan, source: str) -> tuple[Any, Any]:
+    model, tokenizer = checkpoint.load(source, dtype=plan.recipe.model.dtype)
+    ends = checkpoint.end_tokens(tokenizer, plan.recipe.model.end_tokens)
+    model.generation_config.eos_token_id = ends
+    if plan.config.use_cpu:
+        cpu.keep_head_input_contiguous(model)
+    else:
+        model.to(plan.config.device)
+    return model, tokenizer
+
+
+def _measure(plan: Plan, when: str, model: Any, tokenizer: Any) -> None:
+    """Evaluate on the held-out problems, unless that was done; summary.json gets the figures under `when`."""
+    path = plan.out / "evaluation" / "summary.json"
+    summary = json.loads(path.read_text()) if path.exists() else {}
+    spec = plan.recipe.evaluation
+    if spec is None or when in summary:
+        return
+    print(f"Evaluating on {len(plan.held_out)} held-out problems, {when} training", flush=True)
+    named = {key: getattr(spec, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size")}
+    generate = sampler(model, tokenizer, seed=plan.recipe.seed, **named)
+    out = path.with_name(f"{when}.jsonl")
+    found = evaluate(plan.held_out, generate, prompt=plan.recipe.prompt, samples=spec.samples, out=out)
+    write_whole(path, json.dumps({**summary, when: found}, indent=2))
+
+
+def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
+    """The training itself, from the last whole checkpoint; at its end the weights are in RUN/model."""
+    spec = plan.recipe
+    rows = [{"prompt": render(spec.prompt, each.question), "answer": each.answer} for each in plan.problems]
+    golds = {prompt_text(row["prompt"]): row["answer"] for row in rows}
+    last = last_checkpoint(plan.out)
+    forget_after(plan.out, last)
+    recorder = Recorder(plan.out, spec.method.reweight, _lambda(spec), golds)
+    with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
+        import datasets
+
+        trainer = DiverseGRPOTrainer(
+            model,
+            [rewards.reward(name) for name in spec.rewards],
+            plan.config,
+            datasets.Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=plan.lora,
+            callbacks=[recorder],
+            reweight=plan.reweight,
+            embedder=embed,
+        )
+        recorder.trainer = trainer
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    trainer.save_model(str(plan.out / ".model.partial"))
+    if trainer.accelerator.is_main_process:
+        (plan.out / ".model.partial").rename(plan.out / "model")
+
+
+def _lambda(spec: Recipe) -> Any:
+    """How the weight on the reward is had from raw rewards, [B, G] -> [B], for the record."""
+    if spec.method.reweight != "mmr":
+        return None
+    lam = spec.method.options.get("lam")
+    return adaptive_lambda if lam is None else lambda raw: torch.full_like(raw[:, 0], lam)
+
+
+def summarise(run: Path) -> dict[str, Any]:
+    """Accuracy before and after, and where the seconds of all steps went: {evaluation, steps, seconds}."""
+    steps = read_lines(run / "metrics.jsonl")
+    path = run / "evaluation" / "summary.json"
+    evaluation = json.loads(path.read_text()) if path.exists() else {}
+    seconds = {part: sum(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in PARTS}
+    seconds["evaluation"] = sum(found["seconds"] for found in evaluation.values())
+    summary = {"evaluation": evaluation, "steps": steps[-1]["step"] if steps else 0, "seconds": seconds}
+    write_whole(run / "summary.json", json.dumps(summary, indent=2))
+    return summary

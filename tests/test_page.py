@@ -1,0 +1,305 @@
+"""Laws of the data in the page: what goes into a run folder comes out, whatever a model wrote. No browser here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import random
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manypaths import page
+from manypaths.page import CURVES, LONGEST, write_page
+
+Entry = dict[str, Any]
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "--><img src=x onerror=alert(1)>",
+    "&lt;b&gt; &amp; ]]>",
+    "\x00\x07\x1b\x7f\x85\r\n\t",
+    "\u2028 \u2029 \ufeff \ufffe \u202e",
+    "\ud800 alone, \udfff alone",
+    "{{data}} \\u003c \\\\ \" ' ` ${1}",
+    "naïve 数学 \U0001f642",
+    "",
+]
+
+
+def completion(text: str = " 7 - 3 = \\boxed{4}", **others: Any) -> Entry:
+    scores = {"rewards": {"accuracy": 1.0, "format": None}, "raw": 1.0, "adjusted": 0.8, "advantage": 0.4}
+    return {"text": text, **scores, "nearest": 0, "similarity": 0.97, **others}
+
+
+def group(step: int = 1, number: int = 0, texts: list[str] | None = None, **others: Any) -> Entry:
+    completions = [completion(text) for text in texts or [" 4", " 5"]]
+    matrix = [[1.0] * len(completions) for _ in completions]
+    about = {"step": step, "group": number, "prompt": "7 - 3?", "answer": "4", "method": "mmr", "lam": 0.61}
+    return {**about, "completions": completions, "similarity": matrix, **others}
+
+
+def lines(entries: list[Entry]) -> str:
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+def run_folder(path: Path, groups: list[Entry], metrics: list[Entry] | None = None) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "groups.jsonl").write_text(lines(groups), "utf-8")
+    (path / "metrics.jsonl").write_text(lines(metrics or []), "utf-8")
+    return path
+
+
+class Scripts(HTMLParser):
+    """The scripts of a page, as a browser finds them: (attributes, text)."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.found: list[tuple[dict[str, str | None], str]] = []
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag == "script"
+        if self.inside:
+            self.found.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            attributes, text = self.found[-1]
+            self.found[-1] = attributes, text + data
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def data_of(path: Path) -> Entry:
+    """The data that a browser reads from a page. The page has its two scripts and no other."""
+    scripts = Scripts()
+    scripts.feed(path.read_text("utf-8"))
+    [(attributes, text), (others, _)] = scripts.found
+    assert attributes == {"type": "application/json", "id": "data"} and others == {}
+    assert not set("<>&\u2028\u2029") & set(text)
+    data: Entry = json.loads(text, parse_constant=no_constant)
+    return data
+
+
+def test_a_run_comes_back_whole(tmp_path: Path) -> None:
+    given = [group(step, number, lam=None if number else 0.5) for step in (1, 2) for number in (0, 1)]
+    metrics: list[Entry] = [
+        {"step": 1, "reward": 0.25, "entropy": 1.0},
+        {"step": 2, "reward": None, "diversity/lam": 0.6},
+    ]
+    path = write_page(run_folder(tmp_path / "run 7", given, metrics))
+    assert path == tmp_path / "run 7" / "inspect.html"
+    data = data_of(path)
+    assert data["name"] == "run 7" and data["curves"] == list(CURVES)
+    assert data["groups"] == given
+    assert data["metrics"] == [{"step": 1, "reward": 0.25}, {"step": 2, "diversity/lam": 0.6}]
+    assert data["recipe"] is None and data["evaluation"] is None
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_any_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
+    given = group(texts=[text, "x"], prompt=text, answer=text, method=text)
+    given["completions"][0]["rewards"] = {text: 1.0}
+    run = run_folder(tmp_path, [given])
+    (run / "recipe.yaml").write_text(text, "utf-8", errors="replace", newline="")
+    data = data_of(write_page(run))
+    assert data["groups"] == [given]
+    assert data["recipe"] == text.encode("utf-8", "replace").decode().replace("\r\n", "\n")
+
+
+def test_random_texts_come_back_as_they_were(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    pieces = ["<", ">", "&", "/script", "!--", "\\", '"', "\n", "{{data}}"]
+    texts = [
+        "".join(
+            draw.choice([draw.choice(pieces), chr(draw.randrange(0x3000)), chr(draw.randrange(0xD7F0, 0x10FFFF))])
+            for _ in range(40)
+        )
+        for _ in range(300)
+    ]
+    given = [group(step, texts=texts[step : step + 2]) for step in range(0, 300, 2)]
+    found = [
+        one["text"]
+        for each in data_of(write_page(run_folder(tmp_path, given)))["groups"]
+        for one in each["completions"]
+    ]
+    # Two halves of one character that a model wrote side by side are that character in JSON.
+    assert found == [json.loads(json.dumps(text)) for text in texts]
+
+
+def test_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    text = write_page(run_folder(tmp_path, [group()])).read_text("utf-8")
+    assert "default-src 'none'" in text
+    for forbidden in (
+        "://",
+        "@import",
+        "url(",
+        '<link rel="stylesheet',
+        " src=",
+        "fetch(",
+        "XMLHttpRequest",
+        "import(",
+    ):
+        assert forbidden not in text, forbidden
+    for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("):
+        assert unsafe not in text, unsafe
+
+
+def test_long_texts_keep_their_two_ends(tmp_path: Path) -> None:
+    whole = "".join(chr(ord("a") + at % 26) for at in range(100_000))
+    texts = [whole[:LONGEST], whole[: LONGEST + 1], whole]
+    path = write_page(run_folder(tmp_path, [group(texts=texts, prompt=whole)]))
+    kept, just, long = [one["text"] for one in data_of(path)["groups"][0]["completions"]]
+    assert kept == texts[0]
+    for short, text in ((just, texts[1]), (long, whole), (data_of(path)["groups"][0]["prompt"], whole)):
+        start, left, end = short
+        assert len(start) + left + len(end) == len(text) and len(start) + len(end) == LONGEST
+        assert text.startswith(start) and text.endswith(end)
+    assert path.stat().st_size < 100_000
+
+
+def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
+    odd = completion(
+        raw=math.nan, adjusted=math.inf, advantage=-math.inf, similarity=0.98765, rewards={"accuracy": math.nan}
+    )
+    given = group(
+        completions=[odd, completion(raw=1 / 3)], similarity=[[1.0000001, math.nan], [-1 / 3, 1]], lam=math.nan
+    )
+    found = data_of(write_page(run_folder(tmp_path, [given], [{"step": 1, "reward": math.nan}])))
+    [first, second] = found["groups"][0]["completions"]
+    assert [first[key] for key in ("raw", "adjusted", "advantage")] == [None] * 3
+    assert first["rewards"] == {"accuracy": None} and first["similarity"] == 0.988
+    assert second["raw"] == 0.3333
+    assert found["groups"][0]["similarity"] == [[1.0, None], [-0.333, 1]] and found["groups"][0]["lam"] is None
+    assert found["metrics"] == [{"step": 1}]
+
+
+def test_steps_and_groups_are_in_order_and_the_later_counts(tmp_path: Path) -> None:
+    given = [group(3, 1), group(3, 0), group(1, 0, texts=["old"]), group(2, 0), group(1, 0, texts=["new"])]
+    metrics = [
+        {"step": 2, "reward": 0.2},
+        {"step": 1, "reward": 0.1, "diversity/lam": 0.5},
+        {"step": 1, "reward": 0.9},
+        {"loss": 1.0},
+    ]
+    data = data_of(write_page(run_folder(tmp_path, given, metrics)))
+    assert [(each["step"], each["group"]) for each in data["groups"]] == [(1, 0), (2, 0), (3, 0), (3, 1)]
+    assert [one["text"] for one in data["groups"][0]["completions"]] == ["new"]
+    assert data["metrics"] == [{"step": 1, "reward": 0.9, "diversity/lam": 0.5}, {"step": 2, "reward": 0.2}]
+
+
+@pytest.mark.parametrize("name", ["groups.jsonl", "metrics.jsonl"])
+def test_a_last_line_cut_anywhere_is_left_out(tmp_path: Path, name: str) -> None:
+    run = run_folder(tmp_path, [group(1)], [{"step": 1, "reward": 0.5}])
+    last: Entry = group(2, texts=["数学"]) if name == "groups.jsonl" else {"step": 2, "reward": 0.75}
+    before, added = (run / name).read_bytes(), json.dumps(last, ensure_ascii=False).encode()
+    for cut in range(len(added)):
+        (run / name).write_bytes(before + added[:cut])
+        assert [each["step"] for each in data_of(write_page(run))[name.removesuffix(".jsonl")]] == [1], cut
+    (run / name).write_bytes(before + added)
+    assert [each["step"] for each in data_of(write_page(run))[name.removesuffix(".jsonl")]] == [1, 2]
+
+
+BAD_GROUPS = {
+    "not JSON": '{"step": 1',
+    "not UTF-8": b'{"step": "\xff"}',
+    "not an object": "[1, 2]",
+    "no completions": '{"step": 1, "group": 0, "prompt": ""}',
+    "no step": json.dumps({**group(), "step": None}),
+    "no text": json.dumps(group(completions=[{"raw": 1.0}], similarity=None)),
+    "messages for a prompt": json.dumps(group(prompt=[{"role": "user", "content": "7 - 3?"}])),
+    "matrix too small": json.dumps(group(similarity=[[1.0, 0.5]])),
+    "matrix ragged": json.dumps(group(similarity=[[1.0, 0.5], [0.5]])),
+    "nearest out of reach": json.dumps(group(completions=[completion(nearest=2), completion()])),
+    "a word for a number": json.dumps(group(completions=[completion(raw="one"), completion()])),
+    "nested without end": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("bad", BAD_GROUPS.values(), ids=BAD_GROUPS)
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_any_other_unreadable_line_is_named(tmp_path: Path, bad: str | bytes, place: int) -> None:
+    run = run_folder(tmp_path, [])
+    good = [json.dumps(group(step)).encode() for step in (1, 2)]
+    good.insert(place - 1, bad if isinstance(bad, bytes) else bad.encode())
+    (run / "groups.jsonl").write_bytes(b"\n".join(good) + b"\n")
+    with pytest.raises(ValueError, match=rf"groups\.jsonl, line {place},"):
+        write_page(run)
+
+
+def test_an_unreadable_metric_or_summary_is_named(tmp_path: Path) -> None:
+    run = run_folder(tmp_path, [group()], [{"step": 1}, {"step": 2, "reward": "high"}])
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2,"):
+        write_page(run)
+    run_folder(tmp_path, [group()])
+    (run / "evaluation").mkdir()
+    (run / "evaluation" / "summary.json").write_text('{"before": ')
+    with pytest.raises(ValueError, match=r"summary\.json"):
+        write_page(run)
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"asks for a run folder .* given .*nowhere, which is not a folder"):
+        write_page(tmp_path / "nowhere")
+    run = run_folder(tmp_path / "run", [])
+    with pytest.raises(ValueError, match=r"given .*run, whose groups\.jsonl has none yet: wait"):
+        write_page(run)
+    for name in ("metrics.jsonl", "groups.jsonl"):
+        (run / name).unlink()
+        with pytest.raises(ValueError, match=rf"given .*run, which has no {name}"):
+            write_page(run)
+
+
+def test_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", [group()])
+    old = write_page(run).read_bytes()
+    names = sorted(path.name for path in run.iterdir())
+    assert names == ["groups.jsonl", "inspect.html", "metrics.jsonl"]
+    (run / "groups.jsonl").write_text("no\n")
+    with pytest.raises(ValueError, match="line 1"):
+        write_page(run)
+    assert (run / "inspect.html").read_bytes() == old
+    run_folder(run, [group()])
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        write_page(run, tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "run"]
+    assert write_page(run, tmp_path / "other.html") == tmp_path / "other.html"
+    assert (tmp_path / "other.html").read_bytes() == old
+    assert sorted(path.name for path in run.iterdir()) == names
+
+
+def test_recipe_and_evaluation_travel_along(tmp_path: Path) -> None:
+    run = run_folder(tmp_path, [group()])
+    (run / "recipe.yaml").write_text("method: mmr  # </script>\n")
+    (run / "evaluation").mkdir()
+    before = {"accuracy": 0.11, "low": 0.06, "high": math.nan, "problems": 128, "samples": 1}
+    (run / "evaluation" / "summary.json").write_text(json.dumps({"before": before, "after": None, "seed": 1}))
+    data = data_of(write_page(run))
+    assert data["recipe"] == "method: mmr  # </script>\n"
+    assert data["evaluation"] == {"before": {"accuracy": 0.11, "low": 0.06, "high": None, "problems": 128}}
+
+
+def test_a_long_run_stays_small(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    text = "".join(draw.choice("ab 12=+\\{}") for _ in range(300))
+    matrix = [[draw.random() for _ in range(8)] for _ in range(8)]
+    given = [group(step, number, [text] * 8, similarity=matrix) for step in range(200) for number in range(8)]
+    assert write_page(run_folder(tmp_path, given)).stat().st_size < 10e6
+
+
+def test_page_needs_the_standard_library_only() -> None:
+    tree = ast.parse(Path(page.__file__).read_text("utf-8"))
+    names = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert names and {name.split(".")[0] for name in names} <= sys.stdlib_module_names
