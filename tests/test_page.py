@@ -184,8 +184,8 @@ def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
     assert found["metrics"] == [{"step": 1}]
 
 
-def test_steps_and_groups_are_in_order_and_the_later_counts(tmp_path: Path) -> None:
-    given = [group(3, 1), group(3, 0), group(1, 0, texts=["old"]), group(2, 0), group(1, 0, texts=["new"])]
+def test_steps_and_groups_are_in_order_and_none_is_lost(tmp_path: Path) -> None:
+    given = [group(3, 1), group(3, 0), group(2, 0), *(group(1, at % 2, texts=[str(at)]) for at in range(6))]
     metrics = [
         {"step": 2, "reward": 0.2},
         {"step": 1, "reward": 0.1, "diversity/lam": 0.5},
@@ -193,8 +193,13 @@ def test_steps_and_groups_are_in_order_and_the_later_counts(tmp_path: Path) -> N
         {"loss": 1.0},
     ]
     data = data_of(write_page(run_folder(tmp_path, given, metrics)))
-    assert [(each["step"], each["group"]) for each in data["groups"]] == [(1, 0), (2, 0), (3, 0), (3, 1)]
-    assert [one["text"] for one in data["groups"][0]["completions"]] == ["new"]
+    assert [(each["step"], each["group"]) for each in data["groups"]] == [
+        *((1, at) for at in range(6)),
+        (2, 0),
+        (3, 0),
+        (3, 1),
+    ]
+    assert [each["completions"][0]["text"] for each in data["groups"][:6]] == [str(at) for at in range(6)]
     assert data["metrics"] == [{"step": 1, "reward": 0.9, "diversity/lam": 0.5}, {"step": 2, "reward": 0.2}]
 
 

