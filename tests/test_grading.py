@@ -210,10 +210,10 @@ def test_extract_returns_any_balanced_content_of_the_last_box() -> None:
 )
 def test_extract_takes_linear_time(piece: str) -> None:
     start = time.monotonic()
-    extract(piece * 1_000_000)
-    extract(piece * 500_000 + "}" * 500_000)
-    extract("\\boxed" + " " * 1_000_000)
-    assert time.monotonic() - start < 10  # about 1; quadratic would be hours
+    extract(piece * 300_000)
+    extract(piece * 150_000 + "}" * 150_000)
+    extract("\\boxed" + " " * 300_000)
+    assert time.monotonic() - start < 5  # about 0.3; quadratic takes a minute
 
 
 def test_number_is_exact_whatever_the_notation() -> None:
@@ -301,7 +301,7 @@ def test_a_worker_out_of_time_is_counted_and_replaced() -> None:
             True,
             False,
         ]
-        assert 1.5 < time.monotonic() - start < 30
+        assert 1.5 < time.monotonic() - start < 15
         assert grader.timed_out == 1
 
 
@@ -389,18 +389,18 @@ def run_script(folder: Path, code: str, path: str = "") -> str:
 
 def test_a_script_without_a_main_guard_and_its_forked_child(tmp_path: Path) -> None:
     code = r"""
-    import os
-    from manypaths.grading import is_correct
-    print("once", flush=True)
-    wrong = not is_correct(r"\boxed{x+1}", "1+x")
-    child = os.fork()
-    for i in range(100):
-        wrong |= is_correct(rf"\boxed{{x+{i}}}", f"{i + i % 2}+x") is not (i % 2 == 0)
-    if child == 0:
-        os._exit(wrong)
-    print(wrong, os.waitpid(child, 0)[1])
+    import os, time
+    from manypaths.grading import Grader, is_correct
+    print("once", is_correct(r"\boxed{x+1}", "1+x"), is_correct(r"\boxed{x+2}", "1+x"), flush=True)
+    grader = Grader(seconds=2)
+    assert grader.is_correct(r"\boxed{x+1}", "1+x")
+    if os.fork() == 0:
+        time.sleep(0.5)  # until the parent's worker is busy
+        os._exit(not grader.is_correct(r"\boxed{x+1}", "1+x") or grader.timed_out)
+    assert not grader.is_correct(r"\boxed{9^{9^{9^9}}}", "x+3")
+    print(os.wait()[1], grader.is_correct(r"\boxed{x+1}", "1+x"), grader.timed_out)
     """
-    assert run_script(tmp_path, code) == "once\nFalse 0\n"
+    assert run_script(tmp_path, code) == "once True False\n0 True 1\n"
 
 
 def test_what_is_printed_in_the_worker_is_no_verdict(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     import json, os
     from manypaths.grading import _start
     idle, busy = _start(2.0), _start(2.0)
-    busy.stdin.write(json.dumps([r"9^{9^{9^9}}", "x"]).encode() + b"\n")
+    busy.stdin.write(json.dumps([r"9^{9^{9^9}}", "x+3"]).encode() + b"\n")
     busy.stdin.flush()
     print(idle.pid, busy.pid, flush=True)
     os.kill(os.getpid(), 9)
@@ -454,7 +454,7 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
         status = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
         return status != "" and not status.startswith("Z")
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 15
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(alive, pids))

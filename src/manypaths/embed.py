@@ -74,7 +74,7 @@ class SentenceEmbedder:
 
     def _embed(self, texts: list[str]) -> Tensor:
         texts = [text.encode("utf-8", "replace").decode() for text in texts]  # tokenizers refuse lone surrogates
-        rows = torch.zeros(len(texts), self.width, device=self.device)
+        rows = torch.zeros(len(texts), self.width)  # on the CPU, where index_add_ has one order
         pieces = self._pieces(texts)
         whole = sorted(set(range(len(texts))) - {at for at, _ in pieces})
         if whole:
@@ -84,10 +84,10 @@ class SentenceEmbedder:
             padded = self.model.tokenizer.pad(
                 {"input_ids": [self.head + each + self.tail for each in ids]}, return_tensors="pt"
             )
-            found = self.model(dict(padded.to(self.model.device)))["sentence_embedding"].to(self.device, torch.float32)
-            weight = torch.tensor([[float(len(each))] for each in ids], device=self.device)
-            rows.index_add_(0, torch.tensor(owners, device=self.device), weight * found)
-        return normalize(rows, dim=-1)
+            found = self.model(dict(padded.to(self.model.device)))["sentence_embedding"]
+            weight = torch.tensor([[float(len(each))] for each in ids])
+            rows.index_add_(0, torch.tensor(owners), weight * found.float().cpu())
+        return normalize(rows, dim=-1).to(self.device)
 
     def _pieces(self, texts: list[str]) -> list[tuple[int, list[int]]]:
         """(which text, token ids) of every window; none for a text that `encode` takes whole."""
@@ -99,12 +99,13 @@ class SentenceEmbedder:
         return [(at, ids[start : start + self.room]) for at, ids in split for start in range(0, len(ids), self.room)]
 
     def _tokens(self, texts: list[str], **options: Any) -> list[list[int]]:
-        options = {"add_special_tokens": False, "verbose": False} | options
-        return list(self.model.tokenizer(texts, **options)["input_ids"])
+        return list(self.model.tokenizer(texts, **({"add_special_tokens": False} | options))["input_ids"])
 
     def _encode(self, texts: list[str]) -> Tensor:
-        rows = self.model.encode(texts, batch_size=self.batch_size, show_progress_bar=False, convert_to_tensor=True)
-        return normalize(rows.to(self.device, torch.float32), dim=-1)
+        rows: Tensor = self.model.encode(
+            texts, batch_size=self.batch_size, show_progress_bar=False, convert_to_tensor=True
+        )
+        return rows.float().cpu()
 
 
 class NgramEmbedder:
