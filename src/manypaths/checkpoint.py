@@ -43,7 +43,7 @@ def find_checkpoint(name: str) -> str:
     is_path = name.startswith((".", "/", "~")) or Path(name).is_dir()
     if not is_path and not name.startswith("package:"):
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-            raise ValueError(f"Model {name!r} is neither a folder, nor package:NAME, nor a hub id such as Qwen/Qwen3-0.6B.")
+            raise ValueError(f"Model {name!r} is no folder, no package:NAME and no hub id such as Qwen/Qwen3-0.6B.")
         return name
     folder = installed_folder(name) if name.startswith("package:") else Path(name).expanduser()
     if not folder.is_dir():

@@ -77,7 +77,7 @@ def _train(options: argparse.Namespace) -> int:
     names = [Path(word).stem for word in options.recipes if "=" not in word]
     out = options.out or Path("runs", "-".join(names))
     if not names and not (out / "recipe.yaml").is_file():
-        raise ValueError("Asks for recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
+        raise ValueError("Name recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
     spec = _read(options.recipes if names else [str(out / "recipe.yaml"), *options.recipes])
     from manypaths import run
 
@@ -108,15 +108,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = Path(options.model)
     spec = recipe.read([str(run / "recipe.yaml")]) if (run / "recipe.yaml").is_file() else None
     if options.problems is None and (spec is None or spec.evaluation is None):
-        raise ValueError("Asks for --problems NAME; only a run with an evaluation in its recipe has problems of its own.")
+        raise ValueError("Give --problems NAME; only a run whose recipe has an evaluation knows its problems.")
     from manypaths import checkpoint, problems
     from manypaths.evaluate import evaluate, sampler
 
     columns = {key: getattr(options, key) for key in ("split", "problem_column", "answer_column", "limit")}
-    if options.problems is not None:
-        chosen = problems.load(options.problems, **columns)
-    else:
-        chosen = problems.load(**vars(spec.evaluation.problems))
+    own = spec.evaluation.problems if spec and spec.evaluation else recipe.Problems("")
+    chosen = problems.load(options.problems, **columns) if options.problems else problems.load(**vars(own))
     prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
     if "{question}" not in json.dumps(prompt):
         raise ValueError(f"--prompt asks for a text that holds {{question}}; given {prompt!r}.")
@@ -126,7 +124,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     found = evaluate(
         chosen, sampler(model, tokenizer, **named), prompt=prompt, samples=options.samples, out=options.out
     )
-    print(f"Accuracy on {found['problems']} problems [95 % interval]: {_share(found)}; boxed answers {found['boxed']:.1%}")
+    print(f"Accuracy on {found['problems']} problems [95 % interval]: {_share(found)}; boxed {found['boxed']:.1%}")
     return 0
 
 
@@ -145,5 +143,3 @@ def _recipes(options: argparse.Namespace) -> int:
         comment = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
         print(f"{name:<28} {comment}")
     return 0
-
-

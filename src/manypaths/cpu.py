@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 import trl.trainer.utils
 
 
@@ -36,7 +35,3 @@ def score_completions_only() -> Iterator[None]:
         yield
     finally:
         trl.trainer.utils._use_triton = original
-
-
-def is_cpu() -> bool:
-    return not torch.accelerator.is_available()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from manypaths.grading import extract, grade
 from manypaths.problems import Problem, render
 
 Prompt = str | list[dict[str, str]]
-Generate = Callable[[list[Prompt], int], list[list[str]]]
+Generate = Callable[[Sequence[Prompt], int], list[list[str]]]
 
 
 def evaluate(
@@ -32,7 +32,7 @@ def evaluate(
     answers = generate([render(prompt, problem.question) for problem in problems], samples)
     texts = [text for each in answers for text in each]
     verdicts = iter(grade(texts, [problem.answer for problem in problems for _ in range(samples)]))
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "id": problem.id,
             "question": problem.question,
@@ -88,14 +88,15 @@ def sampler(
     """
     import torch
 
-    def generate(prompts: list[Prompt], n: int) -> list[list[str]]:
-        conversational = not isinstance(prompts[0], str)
+    def generate(prompts: Sequence[Prompt], n: int) -> list[list[str]]:
+        conversational = bool(prompts) and not isinstance(prompts[0], str)
         if conversational:
-            prompts = [tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True) for each in prompts]
+            named = {"tokenize": False, "add_generation_prompt": True}
+            prompts = [tokenizer.apply_chat_template(each, **named) for each in prompts]
         texts = [prompt for prompt in prompts for _ in range(n)]
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         completions = [""] * len(texts)
-        drawn = {"do_sample": False}
+        drawn: dict[str, Any] = {"do_sample": False}
         if temperature:
             drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
         model.eval()

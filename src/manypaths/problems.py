@@ -9,7 +9,6 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -56,14 +55,11 @@ def load(
         if split not in SHIPPED[name]:
             raise ValueError(f"{name} has the splits {', '.join(SHIPPED[name])}; given {split!r}.")
         packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
-        rows = _parse(gzip.decompress(packed).decode(), name)
+        rows = _parse(gzip.decompress(packed), name)
     elif Path(name).suffix in (".json", ".jsonl"):
         if not Path(name).is_file():
-            raise ValueError(f"Problem file {name!r} does not exist. Give a .json or .jsonl file, or the name of a set.")
-        try:
-            rows = _parse(Path(name).read_text(encoding="utf-8"), name)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"Problem file {name!r} is not JSON in UTF-8: {error}.") from error
+            raise ValueError(f"Problem file {name!r} does not exist. Give a file or the name of a set.")
+        rows = _parse(Path(name).read_bytes(), name)
     else:
         rows = _from_hub(name, split or "train")
     if not rows:
@@ -80,24 +76,21 @@ def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict
     return [{**message, "content": message["content"].replace("{question}", question)} for message in prompt]
 
 
-def _parse(text: str, name: str) -> list[dict[str, Any]]:
+def _parse(content: bytes, name: str) -> list[dict[str, Any]]:
     """Rows of a JSON list or of JSON lines."""
-    if text.lstrip().startswith("["):
+    is_list = content.lstrip().startswith(b"[")
+    rows: list[dict[str, Any]] = []
+    for number, part in enumerate([content] if is_list else content.split(b"\n"), 1):
+        if not part.strip():
+            continue
         try:
-            rows = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{name!r} is not JSON: {error}.") from error
-    else:
-        rows = []
-        for number, line in enumerate(text.split("\n"), 1):
-            try:
-                rows += [json.loads(line)] if line.strip() else []
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{name!r} is not JSON in line {number}: {error}.") from error
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise ValueError(f"{name!r} asks for objects with columns; row {number} is {type(row).__name__}.")
-    return list(rows)
+            parsed = json.loads(part)
+        except ValueError as error:
+            raise ValueError(f"{name!r} is not JSON in line {number}: {error}.") from error
+        rows += parsed if is_list else [parsed]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{name!r} asks for objects with columns; some rows are something else.")
+    return rows
 
 
 def _from_hub(name: str, split: str) -> list[dict[str, Any]]:
@@ -125,108 +118,8 @@ def _problem(number: int, row: dict[str, Any], problem_column: str, answer_colum
     return Problem(str(row.get("id", number)), question.strip(), answer)
 
 
-NAMES = ("Ana", "Ben", "Chloe", "David", "Emma", "Farid", "Grace", "Hugo", "Ines", "Jamal", "Kate", "Leo")
-THINGS = ("apples", "books", "pens", "coins", "cards", "stamps", "shells", "cups", "balls", "keys")
-
-# A kind of word problem: two or three numbers in, the question and one or more ways to work it out.
-# A way is a chain of equations, each of which a reader can check; the last right-hand side is the answer.
-Numbers = tuple[int, int, int]
-Kind = Callable[[Numbers, str, str], tuple[str, list[str]]]
-
-
-def _gain(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, _ = n
-    return (
-        f"{who} has {a} {what} and gets {b} more. How many {what} does {who} have?",
-        [f"{a} + {b} = {a + b}", f"{b} + {a} = {a + b}"],
-    )
-
-
-def _loss(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, _ = n
-    return (
-        f"{who} has {a + b} {what} and gives away {b}. How many {what} are left?",
-        [f"{a + b} - {b} = {a}", f"{b} + {a} = {a + b}, so {a + b} - {b} = {a}"],
-    )
-
-
-def _bags(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, _ = n
-    return (
-        f"{who} fills {a} bags with {b} {what} each. How many {what} is that?",
-        [f"{a} * {b} = {a * b}", f"{' + '.join([str(b)] * a)} = {a * b}"],
-    )
-
-
-def _share(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, _ = n
-    return (
-        f"{who} shares {a * b} {what} among {a} friends. How many {what} does each friend get?",
-        [f"{a * b} / {a} = {b}", f"{a} * {b} = {a * b}, so {a * b} / {a} = {b}"],
-    )
-
-
-def _three_piles(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, c = n
-    return (
-        f"{who} has {a} red, {b} blue and {c} green {what}. How many {what} does {who} have?",
-        [
-            f"{a} + {b} + {c} = {a + b + c}",
-            f"{a} + {b} = {a + b}, {a + b} + {c} = {a + b + c}",
-            f"{b} + {c} = {b + c}, {a} + {b + c} = {a + b + c}",
-        ],
-    )
-
-
-def _gain_then_loss(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, c = n
-    b = b + c  # so that the shortcut through the net change stays positive
-    return (
-        f"{who} has {a} {what}, gets {b} more and loses {c}. How many {what} does {who} have?",
-        [
-            f"{a} + {b} - {c} = {a + b - c}",
-            f"{a} + {b} = {a + b}, {a + b} - {c} = {a + b - c}",
-            f"{b} - {c} = {b - c}, {a} + {b - c} = {a + b - c}",
-        ],
-    )
-
-
-def _two_colours(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, c = n
-    return (
-        f"{who} has {a} red boxes and {b} blue boxes with {c} {what} each. How many {what} is that?",
-        [
-            f"{a} + {b} = {a + b}, {a + b} * {c} = {(a + b) * c}",
-            f"{a} * {c} = {a * c}, {b} * {c} = {b * c}, {a * c} + {b * c} = {(a + b) * c}",
-        ],
-    )
-
-
-def _discount(n: Numbers, who: str, what: str) -> tuple[str, list[str]]:
-    a, b, c = n
-    return (
-        f"{who} buys {a} {what} for {b + c} dollars each, but {c} dollars off each. How many dollars is that?",
-        [
-            f"{b + c} - {c} = {b}, {a} * {b} = {a * b}",
-            f"{a} * {b + c} = {a * (b + c)}, {a} * {c} = {a * c}, {a * (b + c)} - {a * c} = {a * b}",
-        ],
-    )
-
-
-KINDS: dict[str, Kind] = {
-    "gain": _gain,
-    "loss": _loss,
-    "bags": _bags,
-    "share": _share,
-    "three-piles": _three_piles,
-    "gain-then-loss": _gain_then_loss,
-    "two-colours": _two_colours,
-    "discount": _discount,
-}
-
-
 def arithmetic(
-    count: int, seed: int, *, largest: int = 9, kinds: Iterable[str] = tuple(KINDS), held_out: bool = False
+    count: int, seed: int, *, largest: int = 9, kinds: list[str] | None = None, held_out: bool = False
 ) -> list[Problem]:
     """`count` different one- and two-step word problems with operands from 2 to `largest`, drawn with `seed`.
 
@@ -235,18 +128,24 @@ def arithmetic(
     `held_out` (a quarter of all sums) never asks what a set without it asks, whatever the seeds. ValueError for
     an unknown kind and when there are not that many different problems.
     """
-    kinds = list(kinds)
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"Unknown kind of arithmetic problem {kind!r}. Known: {', '.join(KINDS)}.")
+    stock = json.loads(files("manypaths").joinpath("data", "arithmetic.json").read_text("utf-8"))
+    kinds = list(stock["kinds"]) if kinds is None else kinds
+    if unknown := set(kinds) - set(stock["kinds"]):
+        raise ValueError(f"Unknown kinds of sums: {', '.join(unknown)}. Known: {', '.join(stock['kinds'])}.")
     rng = random.Random(seed)
     found: dict[str, Problem] = {}
     for _ in range(100 * count):
         kind = rng.choice(kinds)
-        numbers = (rng.randint(2, largest), rng.randint(2, largest), rng.randint(2, largest))
-        question, ways = KINDS[kind](numbers, rng.choice(NAMES), rng.choice(THINGS))
-        if (zlib.crc32(f"{kind}: {ways[0]}".encode()) % 4 == 0) == held_out and question not in found:
-            found[question] = Problem(f"{kind}-{len(found)}", question, ways[0].rpartition("= ")[2], tuple(ways))
+        a, b, c = (rng.randint(2, largest) for _ in range(3))
+        known: dict[str, Any] = {"a": a, "b": b, "c": c}
+        known |= {"a+b": a + b, "b+c": b + c, "a+b+c": a + b + c, "a*b": a * b, "a*c": a * c}
+        known |= {"b*c": b * c, "(a+b)*c": (a + b) * c, "a*(b+c)": a * (b + c), "b_a_times": " + ".join([str(b)] * a)}
+        known |= {"who": rng.choice(stock["who"]), "what": rng.choice(stock["what"])}
+        question = stock["kinds"][kind]["question"].format_map(known)
+        ways = tuple(way.format_map(known) for way in stock["kinds"][kind]["ways"])
+        is_held_out = zlib.crc32(f"{kind}: {ways[0]}".encode()) % 4 == 0
+        if is_held_out == held_out and question not in found:
+            found[question] = Problem(f"{kind}-{len(found)}", question, ways[0].rpartition("= ")[2], ways)
         if len(found) == count:
             return list(found.values())
-    raise ValueError(f"Asked for {count} arithmetic problems up to {largest}, but only {len(found)} different ones turned up.")
+    raise ValueError(f"There are not {count} different sums of these kinds up to {largest}.")

@@ -132,7 +132,8 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
         for part in reversed(key.split(".")):
             nested = {part: nested}
         _merge(merged, nested)
-    return build(Recipe, merged)
+    recipe: Recipe = build(Recipe, merged)
+    return recipe
 
 
 def dump(recipe: Recipe) -> str:
@@ -149,7 +150,8 @@ def build(kind: Any, content: dict[str, Any], where: str = "") -> Any:
     for one in dataclasses.fields(kind):
         required = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
         if required and content.get(one.name) is None:
-            raise ValueError(f"The recipe has no {where + one.name!r}. Add a recipe that sets it, or {where + one.name}=...")
+            key = where + one.name
+            raise ValueError(f"The recipe has no {key!r}. Add a recipe that sets it, or the override {key}=...")
     return kind(**{key: _value(hints[key], value, where + key) for key, value in content.items()})
 
 

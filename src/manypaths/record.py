@@ -1,9 +1,9 @@
 """The run folder: what is written during training, and how far it reaches when a run is taken up again.
 
-    recipe.yaml       the resolved recipe           metrics.jsonl   one line per logged step
-    environment.json  versions, commit, hardware    groups.jsonl    one line per group of completions
-    checkpoints/      checkpoint-N, TRL's own       evaluation/     before.jsonl, after.jsonl, summary.json
-    model/            the trained weights           inspect.html    the groups as a page
+recipe.yaml       the resolved recipe           metrics.jsonl   one line per logged step
+environment.json  versions, commit, hardware    groups.jsonl    one line per group of completions
+checkpoints/      checkpoint-N, TRL's own       evaluation/     before.jsonl, after.jsonl, summary.json
+model/            the trained weights           inspect.html    the groups as a page
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
+from importlib.metadata import distributions
 from itertools import zip_longest
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from manypaths.evaluate import write_whole
+from manypaths.evaluate import Prompt, write_whole
 from manypaths.recipe import Recipe, dump, read
 from manypaths.rewards import text_of
 from manypaths.trl import DiverseGRPOTrainer
@@ -36,7 +35,7 @@ PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "
 ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
 
-class Recorder(TrainerCallback):  # type: ignore[misc]
+class Recorder(TrainerCallback):
     """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
 
     `lam` gives the weight on the reward of each group, [B, G] -> [B], where the method has one; `golds` the
@@ -51,7 +50,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self.run, self.method, self.lam, self.golds = run, method, lam, golds
         self.trainer: DiverseGRPOTrainer | None = None  # set once it is made
-        self.sums: Counter[str] = Counter()
+        self.sums: defaultdict[str, float] = defaultdict(float)
         self.clock = 0.0
         self.steps = self.generations = 0
 
@@ -73,7 +72,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         groups, self.trainer.groups = self.trainer.groups, None
         if groups is not None:
             parts = {"sampling": elapsed - (now - groups.began), **groups.seconds}
-            self.sums.update({f"seconds/{part}": spent for part, spent in parts.items()})
+            for part, spent in parts.items():
+                self.sums[f"seconds/{part}"] += spent
             elapsed -= sum(parts.values())
             self.generations += 1
             lam = None if self.lam is None else self.lam(groups.raw)
@@ -83,7 +83,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
                     for line in lines:
                         known = {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"])}
-                        file.write(to_json({**known, **line}) + "\n")
+                        file.write(json.dumps({**known, **line}) + "\n")
         self.sums["seconds/update"] += elapsed
 
     def _measure(self, raw: Tensor, similarity: Tensor | None, lam: Tensor | None) -> None:
@@ -105,7 +105,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.sums.clear()
         self.steps = self.generations = 0
         with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(to_json({"step": state.global_step, **logs, **ours}) + "\n")
+            file.write(json.dumps({"step": state.global_step, **logs, **ours}) + "\n")
 
 
 def group_lines(
@@ -127,9 +127,9 @@ def group_lines(
             completions.append(
                 {
                     "text": text_of(logs["completion"][row]),
-                    "rewards": {name: logs["rewards"][name][row] for name in names},
-                    "raw": raw[group, index].item(),
-                    "adjusted": adjusted[group, index].item(),
+                    "rewards": {name: number(logs["rewards"][name][row]) for name in names},
+                    "raw": number(raw[group, index].item()),
+                    "adjusted": number(adjusted[group, index].item()),
                     "advantage": logs["advantages"][row],
                     "nearest": int(nearest.indices[group, index]) if paired and nearest else None,
                     "similarity": nearest.values[group, index].item() if paired and nearest else None,
@@ -147,21 +147,13 @@ def group_lines(
     return lines
 
 
-def prompt_text(prompt: str | list[dict[str, Any]]) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(text_of([message]) for message in prompt)
+def prompt_text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
 
 
-def to_json(line: dict[str, Any]) -> str:
-    """One JSON line; NaN and infinity, which JSON has no word for, become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(each) for key, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(each) for each in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(plain(line), allow_nan=False)
+def number(value: float) -> float | None:
+    """NaN, which JSON has no word for, as null."""
+    return None if math.isnan(value) else value
 
 
 def claim(run: Path, spec: Recipe) -> None:
@@ -196,22 +188,25 @@ def claim(run: Path, spec: Recipe) -> None:
 
 def last_checkpoint(run: Path) -> Path | None:
     """The newest checkpoint that was written to its end, which is when trainer_state.json is there and whole."""
-    found = []
-    for folder in (run / "checkpoints").glob("checkpoint-*"):
-        try:
-            found.append((json.loads((folder / "trainer_state.json").read_text())["global_step"], folder))
-        except (OSError, ValueError, KeyError):
-            continue
+    found = [(step, folder) for folder in (run / "checkpoints").glob("checkpoint-*") if (step := _step(folder))]
     return max(found)[1] if found else None
+
+
+def _step(checkpoint: Path) -> int:
+    """The step of a checkpoint; 0 when it was not written to its end."""
+    try:
+        return int(json.loads((checkpoint / "trainer_state.json").read_text())["global_step"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def forget_after(run: Path, last: Path | None) -> None:
     """Drop what was recorded after a checkpoint (None: everything), for those steps will run again."""
-    step = 0 if last is None else json.loads((last / "trainer_state.json").read_text())["global_step"]
+    step = 0 if last is None else _step(last)
     for name in ("metrics.jsonl", "groups.jsonl"):
         if (run / name).exists():
             kept = [line for line in read_lines(run / name) if line["step"] <= step]
-            write_whole(run / name, "".join(to_json(line) + "\n" for line in kept))
+            write_whole(run / name, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -222,23 +217,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def environment() -> dict[str, Any]:
     """Versions, commit and hardware of this process."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    installed = {one.metadata["Name"]: one.version for one in distributions()}
+    here = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
-        "versions": versions,
-        "python": sys.version.split()[0],
+        "versions": {name: installed.get(name) for name in PACKAGES},
+        "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": device,
-        "devices": max(1, torch.cuda.device_count()),
+        "gpus": gpus,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "commit": commit or None,
+        "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or None,
     }

@@ -35,10 +35,11 @@ def cosine_similarity(embeddings: Tensor) -> Tensor:
         raise ValueError("cosine_similarity asks for finite embeddings; given NaN or infinity: check the embedder.")
     wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     length = wide.norm(dim=-1, keepdim=True)
-    is_unit = (length - 1).abs() <= 1e-6
-    unit = torch.where(is_unit, wide, torch.nn.functional.normalize(wide, dim=-1))
+    largest = wide.abs().amax(-1, keepdim=True)  # scaled by it, no square under- or overflows
+    unit = torch.nn.functional.normalize(wide / largest.clamp(min=torch.finfo(wide.dtype).tiny), dim=-1)
+    unit = torch.where((length - 1).abs() <= 1e-6, wide, unit)
     similarity = unit @ unit.transpose(-1, -2)
-    return similarity.masked_fill(_diagonal(similarity) & (length == 0), 1.0)
+    return similarity.masked_fill(_diagonal(similarity) & (largest == 0), 1.0)
 
 
 def adaptive_lambda(rewards: Tensor) -> Tensor:
@@ -69,8 +70,9 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     leaves open:
 
     - "diverse": the least crowded, that is the smallest sum of similarities within the group. Completions
-      that are equal in this too (copies of one text, a group of two) go together: each gets the mean of
-      going first and of following its nearest twin. So the order of sampling decides nothing.
+      that are equal in this too (copies of one text, a group of two) go together: each gets the mean, over
+      the orders they could go in, of going first and of following its nearest twin. So the order of sampling
+      decides nothing.
     - "first": the lowest index, as in the released code, which also counts negative similarities as 0
       (clamp them to reproduce it).
 
@@ -166,7 +168,7 @@ def _check_lambda(lam: float | Tensor, rewards: Tensor) -> Tensor:
     """`lam` as [B, 1] in float64."""
     weight = torch.as_tensor(lam, dtype=torch.float64, device=rewards.device)
     if weight.dim() > 1 or (weight.dim() == 1 and weight.shape[0] != rewards.shape[0]):
-        raise ValueError(f"mmr asks for lam to be a number or [B], here [{rewards.shape[0]}]; given {list(weight.shape)}.")
+        raise ValueError(f"mmr asks for lam as a number or [{rewards.shape[0]}]; given {list(weight.shape)}.")
     if not ((weight >= 0) & (weight <= 1)).all():
         raise ValueError(f"mmr asks for lam in [0, 1]; given {lam}.")
     return weight.expand(rewards.shape[0]).unsqueeze(-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from manypaths.record import Recorder, claim, environment, forget_after, last_ch
 from manypaths.reweight import adaptive_lambda, dra, mmr
 from manypaths.trl import DiverseGRPOTrainer, Reweighter
 
-REWEIGHTERS = {"mmr": mmr, "dra": dra}
+REWEIGHTERS: dict[str, Callable[..., torch.Tensor]] = {"mmr": mmr, "dra": dra}
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 
@@ -77,10 +78,10 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     size = spec.trainer.get("num_generations", 8)
     if size < 2:
         raise ValueError(f"Groups of {size} have nobody to compare with. Set trainer.num_generations to 2 or more.")
-    settings = {"logging_steps": 1, "report_to": "none", "use_cpu": not torch.accelerator.is_available(), **spec.trainer}
-    weights = list(spec.rewards.values())
+    ours = {"output_dir": str(out / "checkpoints"), "seed": spec.seed, "reward_weights": list(spec.rewards.values())}
+    ours |= {"logging_steps": 1, "report_to": "none", "use_cpu": not torch.accelerator.is_available()}
     try:
-        config = GRPOConfig(output_dir=str(out / "checkpoints"), seed=spec.seed, reward_weights=weights, **settings)
+        config = GRPOConfig(**ours | spec.trainer)
     except ValueError as error:
         raise ValueError(
             f"TRL refuses the trainer settings: {error} A batch must hold whole groups: "
@@ -159,8 +160,9 @@ def _measure(plan: Plan, when: str, model: Any, tokenizer: Any) -> None:
 def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     """The training itself, from the last whole checkpoint; at its end the weights are in RUN/model."""
     spec = plan.recipe
-    rows = [{"prompt": render(spec.prompt, each.question), "answer": each.answer} for each in plan.problems]
-    golds = {prompt_text(row["prompt"]): row["answer"] for row in rows}
+    prompts = [render(spec.prompt, each.question) for each in plan.problems]
+    rows = [{"prompt": prompt, "answer": each.answer} for prompt, each in zip(prompts, plan.problems, strict=True)]
+    golds = {prompt_text(row["prompt"]): each.answer for row, each in zip(rows, plan.problems, strict=True)}
     last = last_checkpoint(plan.out)
     forget_after(plan.out, last)
     recorder = Recorder(plan.out, spec.method.reweight, _lambda(spec), golds)

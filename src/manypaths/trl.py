@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +13,11 @@ from accelerate.utils import gather
 from torch import Tensor
 from trl import GRPOTrainer
 
-from manypaths.reweight import cosine_similarity
+from manypaths.embed import Embedder
 from manypaths.rewards import text_of
+from manypaths.reweight import cosine_similarity
 
 Reweighter = Callable[[Tensor, Tensor], Tensor]
-Embedder = Callable[[list[str]], Tensor]
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Groups:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class DiverseGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class DiverseGRPOTrainer(GRPOTrainer):
     """`trl.GRPOTrainer` with one change: during training, rewards are reweighted for diversity inside each group.
 
     The only method it overrides is `_calculate_rewards`: one more reward column, `diversity` = adjusted - raw,
@@ -64,10 +65,11 @@ class DiverseGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 "Reweighting asks for multi_objective_aggregation='sum_then_normalize'; given "
                 f"{self.multi_objective_aggregation!r}, which would normalise the diversity column on its own."
             )
-        self.reward_funcs = [*self.reward_funcs, diversity]
-        self.reward_func_names = [*self.reward_func_names, "diversity"]
-        self.reward_processing_classes = [*self.reward_processing_classes, None]
-        self.reward_weights = torch.cat([self.reward_weights, self.reward_weights.new_ones(1)])
+        # as TRL itself does for the reward of an environment
+        self.reward_funcs: list[Any] = [*self.reward_funcs, diversity]
+        self.reward_func_names: list[str] = [*self.reward_func_names, "diversity"]
+        self.reward_processing_classes: list[Any] = [*self.reward_processing_classes, None]
+        self.reward_weights: Tensor = torch.cat([self.reward_weights, torch.ones(1)])
 
     def _calculate_rewards(
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
@@ -90,7 +92,7 @@ class DiverseGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             adjusted = self.reweight(raw, similarity)
             rewards[:, self.reward_func_names.index("diversity")] = (adjusted - raw).flatten()
         clock.append(time.perf_counter())
-        spent = [after - before for before, after in zip(clock, clock[1:], strict=False)]
+        spent = [after - before for before, after in itertools.pairwise(clock)]
         seconds = dict(zip(("rewards", "embedding", "reweighting"), spent, strict=True))
         self.groups = Groups(raw, adjusted, similarity, clock[0], seconds)
         return rewards

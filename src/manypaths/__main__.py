@@ -1,7 +1,0 @@
-"""`python -m manypaths`."""
-
-import sys
-
-from manypaths.cli import main
-
-sys.exit(main())
