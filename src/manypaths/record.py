@@ -98,14 +98,15 @@ class Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "reward" not in logs or not state.is_world_process_zero:
             return
-        ours = {
-            key: total / max(1, self.steps if key.startswith("seconds/") else self.generations)
-            for key, total in self.sums.items()
-        }
+        per = {"seconds": max(1, self.steps), "diversity": max(1, self.generations)}
+        ours = {key: total / per[key.partition("/")[0]] for key, total in self.sums.items()}
         self.sums.clear()
         self.steps = self.generations = 0
         with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **logs, **ours}) + "\n")
+        means = [f"{key.split('/')[1]} {logs[key]:.2f}" for key in logs if key.startswith("rewards/") and "mean" in key]
+        spent = sum(value for key, value in ours.items() if key.startswith("seconds/"))
+        print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
 
 
 def group_lines(
@@ -113,38 +114,34 @@ def group_lines(
 ) -> list[dict[str, Any]]:
     """The groups of the last generation as the trainer used them, advantages included, one dict per group."""
     logs, size = trainer._logs, raw.shape[1]
-    names = [name for name in logs["rewards"] if name != "diversity"]
-    nearest = None
-    if similarity is not None:
-        alone = torch.eye(size, dtype=torch.bool, device=raw.device) | raw.isnan().unsqueeze(1)
-        nearest = similarity.masked_fill(alone, -torch.inf).max(-1)
-    lines = []
-    for group in range(raw.shape[0]):
-        completions = []
-        for index in range(size):
-            row = group * size + index
-            paired = nearest is not None and bool(nearest.values[group, index].isfinite())
-            completions.append(
-                {
-                    "text": text_of(logs["completion"][row]),
-                    "rewards": {name: number(logs["rewards"][name][row]) for name in names},
-                    "raw": number(raw[group, index].item()),
-                    "adjusted": number(adjusted[group, index].item()),
-                    "advantage": logs["advantages"][row],
-                    "nearest": int(nearest.indices[group, index]) if paired and nearest else None,
-                    "similarity": nearest.values[group, index].item() if paired and nearest else None,
-                }
-            )
-        lines.append(
-            {
-                "group": group,
-                "prompt": prompt_text(logs["prompt"][group * size]),
-                "lam": None if lam is None else lam[group].item(),
-                "completions": completions,
-                "similarity": None if similarity is None else (similarity[group] * 1e4).round().div(1e4).tolist(),
-            }
-        )
-    return lines
+    alone = torch.eye(size, dtype=torch.bool, device=raw.device) | raw.isnan().unsqueeze(1) | raw.isnan().unsqueeze(2)
+    nearest = None if similarity is None else similarity.masked_fill(alone, torch.nan).nan_to_num(-torch.inf).max(-1)
+
+    def completion(group: int, index: int) -> dict[str, Any]:
+        row = group * size + index
+        paired = nearest is not None and bool(nearest.values[group, index].isfinite())
+        return {
+            "text": text_of(logs["completion"][row]),
+            "rewards": {name: number(logs["rewards"][name][row]) for name in logs["rewards"] if name != "diversity"},
+            "raw": number(raw[group, index].item()),
+            "adjusted": number(adjusted[group, index].item()),
+            "advantage": logs["advantages"][row],
+            "nearest": int(nearest.indices[group, index]) if nearest and paired else None,
+            "similarity": round(nearest.values[group, index].item(), 4) if nearest and paired else None,
+        }
+
+    return [
+        {
+            "group": group,
+            "prompt": prompt_text(logs["prompt"][group * size]),
+            "lam": None if lam is None else lam[group].item(),
+            "completions": [completion(group, index) for index in range(size)],
+            "similarity": None
+            if similarity is None
+            else [[round(s, 4) for s in row] for row in similarity[group].tolist()],
+        }
+        for group in range(len(raw))
+    ]
 
 
 def prompt_text(prompt: Prompt) -> str:

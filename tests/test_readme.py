@@ -1,0 +1,23 @@
+"""The README's script, run to the letter."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_script_trains(tiny_model, tmp_path, monkeypatch, capsys):
+    (script,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(script.strip().splitlines()) <= 12
+    monkeypatch.chdir(tmp_path)
+    scope = {"MODEL": str(tiny_model)}
+    exec(compile(script, str(README), "exec"), scope)
+    history = scope["trainer"].state.log_history
+    assert scope["trainer"].state.global_step == 2
+    assert any("rewards/diversity/mean" in entry for entry in history)
+
+
+def test_the_tree_names_every_module():
+    text = README.read_text(encoding="utf-8")
+    for path in (README.parent / "src" / "manypaths").glob("*.py"):
+        assert path.name == "__init__.py" or f" {path.name}" in text, f"README.md does not say what {path.name} is for"

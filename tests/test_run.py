@@ -1,0 +1,126 @@
+"""Whole runs through the command line on a tiny random model: the folder, going on, SIGKILL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from manypaths.cli import main
+from manypaths.record import read_lines
+
+STEPS = 6
+
+
+@pytest.fixture
+def recipe(tiny_model, tmp_path):
+    """A recipe for the tiny model, as a file; sampling, data order and initial weights all hang on its seed."""
+    path = tmp_path / "tiny.yaml"
+    content = {
+        "model": {"name": str(tiny_model), "dtype": "float32"},
+        "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1},
+        "problems": {"name": "arithmetic", "options": {"count": 40, "seed": 1}},
+        "prompt": "{question} ",
+        "rewards": {"accuracy": 1.0, "test_run.letters": 0.5},
+        "method": {"reweight": "mmr"},
+        "trainer": {
+            "num_generations": 4,
+            "per_device_train_batch_size": 8,
+            "max_completion_length": 8,
+            "max_steps": STEPS,
+            "save_steps": 2,
+            "learning_rate": 1e-2,
+            "bf16": False,
+            "disable_tqdm": True,
+        },
+        "evaluation": {
+            "problems": {"name": "arithmetic", "options": {"count": 8, "seed": 2, "held_out": True}},
+            "max_new_tokens": 4,
+        },
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def letters(completions, **_):
+    """A reward on which a random model has spread."""
+    return [sum(character.isalpha() for character in text) / 8 for text in completions]
+
+
+def repeatable(run):
+    """The metrics of a run, less what a clock decides."""
+    return [
+        {key: value for key, value in line.items() if "seconds" not in key and "time" not in key}
+        for line in read_lines(run / "metrics.jsonl")
+    ]
+
+
+def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", str(recipe), "--out", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "Accuracy on 8 held-out problems" in printed and str(run / "inspect.html") in printed
+    for name in ("recipe.yaml", "environment.json", "inspect.html", "model", "checkpoints/checkpoint-6"):
+        assert (run / name).exists(), name
+    assert set(json.loads((run / "evaluation" / "summary.json").read_text())) == {"before", "after"}
+    assert len(read_lines(run / "evaluation" / "after.jsonl")) == 8
+    metrics = read_lines(run / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == list(range(1, STEPS + 1))
+    for line in metrics:
+        parts = [line[f"seconds/{part}"] for part in ("sampling", "rewards", "embedding", "reweighting", "update")]
+        assert min(parts) >= 0 and sum(parts) >= 0.9 * line["step_time"]
+        assert 0.5 <= line["diversity/lam"] < 1 and -1 <= line["diversity/similarity"] <= 1
+    groups = read_lines(run / "groups.jsonl")
+    assert [(line["step"], line["group"]) for line in groups] == [(s, g) for s in range(1, STEPS + 1) for g in (0, 1)]
+    for group in groups:
+        assert group["answer"].isdigit() and len(group["completions"]) == 4 and len(group["similarity"]) == 4
+        assert abs(sum(one["advantage"] for one in group["completions"])) < 1e-3
+        for index, one in enumerate(group["completions"]):
+            others = [(s, j) for j, s in enumerate(group["similarity"][index]) if j != index]
+            assert one["similarity"] == max(others)[0] == group["similarity"][index][one["nearest"]]
+
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.jsonl")}
+    assert main(["train", "--out", str(run)]) == 0  # finished already: says so again, changes nothing
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*.jsonl")}
+    assert main(["train", str(recipe), "seed=2", "--out", str(run)]) == 2
+    assert "seed: 1 there, seed: 2 here" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--max-new-tokens", "4"]) == 0
+    assert "Accuracy on 8 problems" in capsys.readouterr().out
+
+
+def start(recipe, run):
+    command = "import sys; from manypaths.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", command, "train", str(recipe), "--out", str(run)],
+        env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(recipe, whole)
+    assert process.wait() == 0, process.stderr.read()
+    process = start(recipe, killed)
+    while len(read_lines(killed / "metrics.jsonl")) < 3:  # past checkpoint-2, short of checkpoint-4
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model").exists()
+    with open(killed / "groups.jsonl", "a") as file:
+        file.write('{"step": 3, "cut o')
+    (killed / "checkpoints" / "checkpoint-4").mkdir(exist_ok=True)  # one that was cut off before its last file
+    (killed / "checkpoints" / "checkpoint-4" / "trainer_state.json").write_text("")
+    process = start(recipe, killed)
+    assert process.wait() == 0, process.stderr.read()
+    assert repeatable(killed) == repeatable(whole)
+    assert read_lines(killed / "groups.jsonl") == read_lines(whole / "groups.jsonl")
+    evaluations = [read_lines(run / "evaluation" / "after.jsonl") for run in (killed, whole)]
+    assert evaluations[0] == evaluations[1]

@@ -1,0 +1,182 @@
+"""The adapter inside TRL's real trainer, on a tiny random model."""
+
+import inspect
+from functools import partial
+
+import pytest
+import reference
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from manypaths import dra, mmr
+from manypaths.embed import NgramEmbedder
+from manypaths.trl import DiverseGRPOTrainer
+
+PROMPTS = [f"{a} + {b} =" for a in range(2, 8) for b in range(2, 8)]
+
+
+def vowels(completions, **_):
+    """A reward with ties and spread on the output of a random model."""
+    return [float(sum(text.count(v) for v in "aeiou1357") % 3) for text in completions]
+
+
+def length(completions, **_):
+    return [len(text) / 10 for text in completions]
+
+
+def some_unscored(completions, **_):
+    """None for every fourth completion, whatever it says."""
+    return [None if index % 4 == 1 else value for index, value in enumerate(vowels(completions))]
+
+
+def identity(rewards, similarity):
+    return rewards
+
+
+def trainer_of(tiny_model, out, cls=GRPOTrainer, rewards=vowels, steps=3, **settings):
+    ours = {key: settings.pop(key) for key in ("reweight", "embedder") if key in settings}
+    config = GRPOConfig(
+        output_dir=str(out),
+        **{
+            "per_device_train_batch_size": 8,
+            "num_generations": 4,
+            "max_completion_length": 8,
+            "max_steps": steps,
+            "learning_rate": 1e-2,
+            "report_to": "none",
+            "save_strategy": "no",
+            "use_cpu": True,
+            "bf16": False,
+            "disable_tqdm": True,
+            "logging_steps": 1,
+            **settings,
+        },
+    )
+    data = Dataset.from_list([{"prompt": prompt, "answer": "5"} for prompt in PROMPTS])
+    return cls(str(tiny_model), rewards, config, data, eval_dataset=data.select(range(4)), **ours)
+
+
+def trained(*named, **settings):
+    """The parameters after training. A trainer seeds everything when it is made, so it is trained at once."""
+    trainer = trainer_of(*named, **settings)
+    trainer.train()
+    return list(trainer.model.parameters())
+
+
+def equal(ones, others):
+    return all(torch.equal(one, other) for one, other in zip(ones, others, strict=True))
+
+
+def test_the_seam_is_where_it_was():
+    names = list(inspect.signature(GRPOTrainer._calculate_rewards).parameters)
+    assert names == ["self", "inputs", "prompts", "completions", "completion_ids_list"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"reweight": None, "embedder": NgramEmbedder()}])
+def test_without_a_reweighter_it_is_grpo_trainer_to_the_bit(tiny_model, tmp_path, settings):
+    plain = trained(tiny_model, tmp_path)
+    assert equal(plain, trained(tiny_model, tmp_path, DiverseGRPOTrainer, **settings))
+    assert not equal(plain, trainer_of(tiny_model, tmp_path).model.parameters())
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo"])
+def test_an_identity_reweighter_is_grpo_trainer_to_the_bit(tiny_model, tmp_path, loss):
+    named = {"loss_type": loss, "rewards": [vowels, length], "reward_weights": [2.0, 0.5]}
+    ours = trained(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=identity, embedder=NgramEmbedder(), **named)
+    assert equal(trained(tiny_model, tmp_path, **named), ours)
+
+
+def test_a_reweighter_changes_the_parameters(tiny_model, tmp_path):
+    ours = trained(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=mmr, embedder=NgramEmbedder())
+    assert not equal(trained(tiny_model, tmp_path), ours)
+
+
+@pytest.mark.parametrize("scale", ["group", "none"])
+@pytest.mark.parametrize(
+    ("reweight", "oracle"),
+    [
+        (mmr, partial(reference.mmr, ties="diverse")),
+        (partial(mmr, lam=0.7, ties="first"), partial(reference.mmr, lam=0.7, ties="first")),
+        (dra, reference.dra),
+    ],
+)
+@pytest.mark.parametrize("rewards", [vowels, some_unscored])
+def test_advantages_are_the_closed_form(tiny_model, tmp_path, reweight, oracle, rewards, scale):
+    ours = trainer_of(
+        tiny_model,
+        tmp_path,
+        DiverseGRPOTrainer,
+        [rewards, rewards],
+        steps=1,
+        scale_rewards=scale,
+        reward_weights=[1.0, 0.5],
+        reweight=reweight,
+        embedder=NgramEmbedder(),
+    )
+    ours.train()
+    texts = [list(ours._logs["completion"])[start : start + 4] for start in (0, 4)]
+    found = torch.tensor(list(ours._logs["advantages"])).view(2, 4)
+    scores = [rewards(texts[0] + texts[1])[start : start + 4] for start in (0, 4)]
+    for group in range(2):
+        raw = [float("nan") if score is None else 1.5 * score for score in scores[group]]
+        rows = NgramEmbedder()(texts[group]).double()
+        adjusted = torch.tensor(oracle(raw, (rows @ rows.T).tolist()), dtype=torch.float64)
+        scored = ~adjusted.isnan()
+        expected = adjusted - adjusted[scored].mean()
+        if scale == "group":
+            expected = expected / (adjusted[scored].std() + 1e-4)
+        torch.testing.assert_close(found[group].double(), expected.nan_to_num(0.0), rtol=1e-4, atol=1e-4)
+        assert (found[group][~scored] == 0).all()
+
+
+def test_metrics_of_the_reward_functions_stay_raw(tiny_model, tmp_path):
+    ours = trainer_of(
+        tiny_model, tmp_path, DiverseGRPOTrainer, [vowels, length], steps=1, reweight=dra, embedder=NgramEmbedder()
+    )
+    ours.train()
+    logged = next(entry for entry in ours.state.log_history if "reward" in entry)
+    texts = list(ours._logs["completion"])
+    for function in (vowels, length):
+        mean = torch.tensor(function(texts)).mean().item()
+        assert logged[f"rewards/{function.__name__}/mean"] == pytest.approx(mean, abs=1e-6)
+    assert logged["rewards/diversity/mean"] == pytest.approx((ours.groups.adjusted - ours.groups.raw).mean().item())
+
+
+def test_evaluation_is_raw(tiny_model, tmp_path):
+    ours = trainer_of(
+        tiny_model, tmp_path, DiverseGRPOTrainer, steps=1, reweight=dra, embedder=NgramEmbedder(), num_generations=4
+    )
+    found = ours.evaluate()
+    assert found["eval_reward"] == pytest.approx(found["eval_rewards/vowels/mean"])
+    assert ours.groups is None
+
+
+def test_a_completion_that_nobody_scored_moves_nothing(tiny_model, tmp_path):
+    def none(completions, **_):
+        return [None] * len(completions)
+
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, none, steps=1, reweight=mmr, embedder=NgramEmbedder())
+    ours.train()
+    assert set(ours._logs["advantages"]) == {0.0}
+    assert ours.groups.raw.isnan().all()
+
+
+def test_the_users_list_of_rewards_is_left_alone(tiny_model, tmp_path):
+    rewards = [vowels]
+    trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, rewards, reweight=mmr, embedder=NgramEmbedder())
+    assert rewards == [vowels]
+
+
+def test_refusals(tiny_model, tmp_path):
+    with pytest.raises(ValueError, match="asks for an embedder"):
+        trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=mmr)
+    with pytest.raises(ValueError, match="normalize_then_sum"):
+        trainer_of(
+            tiny_model,
+            tmp_path,
+            DiverseGRPOTrainer,
+            reweight=mmr,
+            embedder=NgramEmbedder(),
+            multi_objective_aggregation="normalize_then_sum",
+        )
