@@ -10,12 +10,12 @@ SEED ?= 1
 .PHONY: quickstart test test-browser lint format clean
 
 quickstart: .venv/train
-	$(BIN)/manypaths train smollm2-135m-pypi grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
+	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
 
 test: .venv/dev lint
 	$(BIN)/python -m pytest
 
-test-browser: .venv/browser
+test-browser: .venv/dev
 	$(BIN)/python -m pytest tests/browser
 
 lint: .venv/dev
@@ -39,8 +39,4 @@ clean:
 
 .venv/dev: .venv/train
 	$(PIP) --editable '.[dev]'
-	touch $@
-
-.venv/browser: .venv/dev
-	$(PIP) selenium
 	touch $@

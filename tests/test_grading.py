@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -144,8 +145,9 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def grader() -> Grader:
-    return Grader(seconds=30)
+def grader() -> Iterator[Grader]:
+    with Grader(seconds=30) as shared:
+        yield shared
 
 
 @pytest.mark.parametrize(("answer", "gold", "verdict", "why"), CASES)
@@ -248,23 +250,23 @@ def test_number_is_none_for_anything_else(text: str) -> None:
 def test_plain_numbers_and_equal_texts_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere")
     texts = ["\\boxed{1,000}", "\\boxed{2}", "no box", "\\boxed{" + "9" * 100_000 + "}", "\\boxed{x+1}", "\\boxed{1/3}"]
-    grader = Grader()
-    assert grader.grade(texts, ["1000", "3", "3", "3", " x+1.", "0.333"]) == [
-        True,
-        False,
-        False,
-        False,
-        True,
-        False,
-    ]
-    with pytest.raises(FileNotFoundError):
-        grader.is_correct("\\boxed{x+1}", "1+x")
+    with Grader() as grader:
+        assert grader.grade(texts, ["1000", "3", "3", "3", " x+1.", "0.333"]) == [
+            True,
+            False,
+            False,
+            False,
+            True,
+            False,
+        ]
+        with pytest.raises(FileNotFoundError):
+            grader.is_correct("\\boxed{x+1}", "1+x")
 
 
 def test_an_answer_longer_than_the_limit_is_wrong_unread() -> None:
-    grader = Grader()
-    for length, verdict in ((LONGEST, True), (LONGEST + 1, False)):
-        assert grader.is_correct("\\boxed{" + "7" * length + "}", "7" * length) is verdict
+    with Grader() as grader:
+        for length, verdict in ((LONGEST, True), (LONGEST + 1, False)):
+            assert grader.is_correct("\\boxed{" + "7" * length + "}", "7" * length) is verdict
 
 
 def test_grade_wants_one_gold_for_each_text() -> None:
@@ -275,8 +277,9 @@ def test_grade_wants_one_gold_for_each_text() -> None:
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Grader:
-    return Grader(seconds=0.5)
+def impatient() -> Iterator[Grader]:
+    with Grader(seconds=0.5) as shared:
+        yield shared
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
@@ -289,17 +292,17 @@ def test_hostile_text_is_wrong_in_time(impatient: Grader, text: str) -> None:
 
 
 def test_a_worker_out_of_time_is_counted_and_replaced() -> None:
-    grader = Grader(seconds=1.5)
-    bomb = "\\boxed{" + HOSTILE["tower of powers"] + "}"
-    start = time.monotonic()
-    assert grader.grade(["\\boxed{x+1}", bomb, "\\boxed{x+1}", "\\boxed{x+2}"], ["1+x"] * 4) == [
-        True,
-        False,
-        True,
-        False,
-    ]
-    assert 1.5 < time.monotonic() - start < 15
-    assert grader.timed_out == 1
+    with Grader(seconds=1.5) as grader:
+        bomb = "\\boxed{" + HOSTILE["tower of powers"] + "}"
+        start = time.monotonic()
+        assert grader.grade(["\\boxed{x+1}", bomb, "\\boxed{x+1}", "\\boxed{x+2}"], ["1+x"] * 4) == [
+            True,
+            False,
+            True,
+            False,
+        ]
+        assert 1.5 < time.monotonic() - start < 15
+        assert grader.timed_out == 1
 
 
 def test_broken_off_in_the_middle_the_next_verdict_is_right() -> None:
@@ -311,13 +314,13 @@ def test_broken_off_in_the_middle_the_next_verdict_is_right() -> None:
 
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
-        grader = Grader(seconds=1.5)
-        grader.is_correct("\\boxed{x+1}", "1+x")
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with pytest.raises(Interrupt):
-            grader.is_correct("\\boxed{" + HOSTILE["tower of powers"] + "}", "1+x")
-        assert grader.is_correct("\\boxed{x+1}", "1+x")
-        assert grader.timed_out == 0
+        with Grader(seconds=1.5) as grader:
+            grader.is_correct("\\boxed{x+1}", "1+x")
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            with pytest.raises(Interrupt):
+                grader.is_correct("\\boxed{" + HOSTILE["tower of powers"] + "}", "1+x")
+            assert grader.is_correct("\\boxed{x+1}", "1+x")
+            assert grader.timed_out == 0
     finally:
         signal.signal(signal.SIGALRM, previous)
 
@@ -339,24 +342,14 @@ def test_two_threads_at_once(grader: Grader) -> None:
     assert grader.timed_out == 0
 
 
-def wait_for_end(pids: list[str]) -> bool:
-    def alive(pid: str) -> bool:
-        status = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
-        return status != "" and not status.startswith("Z")
-
-    deadline = time.monotonic() + 15
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not any(map(alive, pids))
-
-
-def test_the_workers_end_with_the_grader() -> None:
+def test_leaving_a_with_ends_the_workers_and_the_grader_works_again() -> None:
     grader = Grader(seconds=30)
-    assert grader.is_correct("\\boxed{x+1}", "1+x")
-    (worker,) = grader._idle[os.getpid()]
-    pid = worker.pid
-    del grader, worker
-    assert wait_for_end([str(pid)])
+    for _ in range(2):
+        with grader:
+            assert grader.is_correct("\\boxed{x+1}", "1+x")
+            (worker,) = grader._idle[os.getpid()]
+        assert worker.poll() is not None
+        assert worker.stdin and worker.stdin.closed
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
@@ -454,7 +447,15 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, env=environment)
     pids = done.stdout.split()
     assert len(pids) == 2, done.stderr
-    assert wait_for_end(pids)
+
+    def alive(pid: str) -> bool:
+        status = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
+        return status != "" and not status.startswith("Z")
+
+    deadline = time.monotonic() + 15
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, pids))
 
 
 def test_grading_and_rewards_import_nothing_heavy() -> None:

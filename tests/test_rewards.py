@@ -82,10 +82,10 @@ def test_accuracy_logs_what_ran_out_of_time(monkeypatch: pytest.MonkeyPatch) -> 
     from manypaths.grading import Grader
 
     logged: list[tuple[str, float]] = []
-    quick = Grader(seconds=1)
-    monkeypatch.setattr(rewards, "shared_grader", lambda: quick)
-    for answers in (["\\boxed{9^{9^{9^9}}}", "\\boxed{3}"], ["\\boxed{4}", "\\boxed{3}"]):
-        accuracy(answers, ["x+3", "3"], log_metric=lambda *pair: logged.append(pair))
+    with Grader(seconds=1) as quick:
+        monkeypatch.setattr(rewards, "shared_grader", lambda: quick)
+        for answers in (["\\boxed{9^{9^{9^9}}}", "\\boxed{3}"], ["\\boxed{4}", "\\boxed{3}"]):
+            accuracy(answers, ["x+3", "3"], log_metric=lambda *pair: logged.append(pair))
     assert logged == [("accuracy/timed_out", 1), ("accuracy/timed_out", 0)]
 
 

@@ -36,7 +36,7 @@ def installed_folder(name: str) -> Path:
 
 
 def find_checkpoint(name: str) -> str:
-    """A model's name -> a hub id or a folder with weights, GGUF converted. Loads no model otherwise.
+    """A model's name -> a hub id, a folder with weights, or a GGUF file. Loads nothing.
 
     Raises ValueError for a missing folder, one without weights, and what cannot be a hub id.
     """
@@ -54,21 +54,18 @@ def find_checkpoint(name: str) -> str:
         return str(folder)
     ggufs = list(folder.glob("*.gguf"))
     if len(ggufs) == 1:
-        return str(convert_gguf(ggufs[0]))
+        return str(ggufs[0])
     raise ValueError(
         f"Model folder {name!r} has no weights ({', '.join(WEIGHTS)} or one *.gguf; found {len(ggufs)} of the last). "
         "Name a folder written by save_pretrained, a run's checkpoint, or a hub id."
     )
 
 
-def cache_folder() -> Path:
-    return Path(os.environ.get("MANYPATHS_CACHE") or Path.home() / ".cache" / "manypaths")
-
-
 def convert_gguf(gguf: Path) -> Path:
     """De-quantise a GGUF file into an ordinary bfloat16 checkpoint, once; -> its folder in the cache."""
     digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
-    folder = cache_folder() / f"{gguf.stem}-{digest[:12]}"
+    cache = Path(os.environ.get("MANYPATHS_CACHE") or Path.home() / ".cache" / "manypaths")
+    folder = cache / f"{gguf.stem}-{digest[:12]}"
     if folder.is_dir():
         return folder
     import torch
@@ -79,8 +76,8 @@ def convert_gguf(gguf: Path) -> Path:
     settings = {key: value for key, value in quantised.config.to_dict().items() if key != "quantization_config"}
     model = AutoModelForCausalLM.from_config(type(quantised.config)(**settings)).to(torch.bfloat16)
     model.load_state_dict(quantised.state_dict())
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
     model.save_pretrained(partial)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
     try:
@@ -99,6 +96,8 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = find_checkpoint(name)
+    if source.endswith(".gguf"):
+        source = str(convert_gguf(Path(source)))
     adapter = Path(source) / "adapter_config.json"
     try:
         if adapter.is_file():

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         if options.debug:
             raise
-        print(f"manypaths {options.name}: {error}", file=sys.stderr)
+        print(f"manypaths {options.name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)

@@ -1,14 +1,14 @@
 """Texts in, one unit row each out: sentence-transformers models, and hashed n-grams that download nothing.
 
-An *embedder* is any callable `list[str] -> Tensor [N, D]`, float32. Those here embed each distinct text once,
-so equal texts get the same row to the bit, and return an ordinary tensor without gradient. Importing this
-module needs torch alone.
+An *embedder* is any callable `list[str] -> Tensor [N, D]`, float32. Those here embed each distinct text once, so
+equal texts get the same row to the bit, and return an ordinary tensor without gradient.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,99 +31,71 @@ def embedder(name: str, **options: Any) -> Embedder:
 class SentenceEmbedder:
     """A sentence-transformers model: its name on the hub, a folder, or `package:NAME[/FOLDER]`, one inside a package.
 
-    A text that fits the model's window gets what `encode` gives. A longer one is not cut off there: its tokens are
-    split into windows, and its row is the mean of theirs, weighted by their tokens. Only the first `max_tokens`
-    tokens of a text count, so that a megabyte of text is a bounded amount of work; None is all, and the papers use
-    3,584. Models without a window, such as static word vectors, read the whole text.
-
-    The rows come back on `device`; None is the CPU for them and sentence-transformers' own choice for the model.
-    Raises ValueError for a folder that does not exist or holds no model, and for `max_tokens` below 1.
+    A text that fits the model's window gets what `encode` gives. The row of a longer one is the mean of its windows',
+    weighted by their tokens. Only about the first `max_tokens` tokens of a text count: as many whole windows as hold
+    them, none longer than that; the papers use 3,584. Models without a window, such as static word vectors, read the
+    whole text. The rows come back on `device`; None is the CPU for them and any device for the model. Other options
+    go to `SentenceTransformer`.
     """
 
     def __init__(
-        self,
-        model: str,
-        *,
-        batch_size: int = 32,
-        device: str | None = None,
-        trust_remote_code: bool = False,
-        max_tokens: int | None = 8192,
+        self, model: str, *, batch_size: int = 32, device: str | None = None, max_tokens: int = 8192, **options: Any
     ) -> None:
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"SentenceEmbedder asks for max_tokens of at least 1, or None; given {max_tokens}.")
         source = _find_model(model)
         from sentence_transformers import SentenceTransformer
 
-        self.batch_size, self.device = batch_size, torch.device(device or "cpu")
-        self.max_tokens = 10**9 if max_tokens is None else max_tokens
+        self.batch_size, self.device, self.max_tokens = batch_size, torch.device(device or "cpu"), max_tokens
         with torch.random.fork_rng(devices=[]):  # loading a model may draw weights before it reads them
-            self.model = SentenceTransformer(source, device=device, trust_remote_code=trust_remote_code)
+            self.model = SentenceTransformer(source, device=device, **options)
         self.model.requires_grad_(False).eval()
-        self.width = self._encode([""]).shape[1]
-        self.room: int | None = self.model.max_seq_length if callable(self.model.tokenizer) else None
-        if self.room is not None:  # for the tokens of a text, between those that the model puts around them
-            (bare,), (full,) = self._tokens(["a"]), self._tokens(["a"], add_special_tokens=True)
-            at = next(at for at in range(len(full)) if full[at : at + len(bare)] == bare)
-            prompt = self.model.prompts.get(self.model.default_prompt_name or "")
-            self.head = full[:at] + (self._tokens([prompt])[0] if prompt else [])
-            self.tail = full[at + len(bare) :]
-            self.room = max(self.room - len(self.head) - len(self.tail), 1)
+        self.width = len(self.model.encode("", show_progress_bar=False))
+        self.window: int | None = self.model.max_seq_length if callable(self.model.tokenizer) else None
+        self.special = 0  # tokens that the model puts around those of a text
+        if self.window is not None:
+            self.special = self.model.tokenizer.num_special_tokens_to_add()
+            self.window = self.model.max_seq_length = min(self.window, max_tokens + self.special)
 
     def __call__(self, texts: list[str]) -> Tensor:
         return _each_once(texts, self._embed)
 
     def _embed(self, texts: list[str]) -> Tensor:
         texts = [text.encode("utf-8", "replace").decode() for text in texts]  # tokenizers refuse lone surrogates
-        rows = torch.zeros(len(texts), self.width)  # on the CPU, where index_add_ has one order
-        pieces = self._pieces(texts)
-        whole = sorted(set(range(len(texts))) - {at for at, _ in pieces})
-        if whole:
-            rows[whole] = self._encode([texts[at] for at in whole])
-        for start in range(0, len(pieces), self.batch_size):
-            owners, ids = zip(*pieces[start : start + self.batch_size], strict=True)
-            padded = self.model.tokenizer.pad(
-                {"input_ids": [self.head + each + self.tail for each in ids]}, return_tensors="pt"
-            )
-            found = self.model(dict(padded.to(self.model.device)))["sentence_embedding"]
-            weight = torch.tensor([[float(len(each))] for each in ids])
-            rows.index_add_(0, torch.tensor(owners), weight * found.float().cpu())
+        rest = self._rest(texts)
+        first = self.model.encode(texts, batch_size=self.batch_size, show_progress_bar=False, convert_to_tensor=True)
+        rows = first.float().cpu().view(len(texts), self.width)  # on the CPU index_add_ has one order
+        rows = rows * ((self.window or 1) - self.special)
+        for start in range(0, len(rest), self.batch_size):
+            owners, windows = zip(*rest[start : start + self.batch_size], strict=True)
+            padded = self.model.tokenizer.pad({"input_ids": windows}, return_tensors="pt").to(self.model.device)
+            found = self.model(dict(padded))["sentence_embedding"].float().cpu()
+            weight = torch.tensor([[float(len(ids) - self.special)] for ids in windows])
+            rows.index_add_(0, torch.tensor(owners), weight * found)
         return normalize(rows, dim=-1).to(self.device)
 
-    def _pieces(self, texts: list[str]) -> list[tuple[int, list[int]]]:
-        """(which text, token ids) of every window; none for a text that `encode` takes whole."""
-        if self.room is None or not texts:
+    def _rest(self, texts: list[str]) -> list[tuple[int, list[int]]]:
+        """(which text, token ids) of every window after a text's first, which is all that `encode` reads."""
+        if self.window is None or not texts:
             return []
-        tokens = self._tokens(texts, truncation=True, max_length=self.max_tokens + 1)
-        most = min(self.room, self.max_tokens)
-        split = [(at, ids[: self.max_tokens]) for at, ids in enumerate(tokens) if len(ids) > most]
-        return [(at, ids[start : start + self.room]) for at, ids in split for start in range(0, len(ids), self.room)]
-
-    def _tokens(self, texts: list[str], **options: Any) -> list[list[int]]:
-        return list(self.model.tokenizer(texts, **({"add_special_tokens": False} | options))["input_ids"])
-
-    def _encode(self, texts: list[str]) -> Tensor:
-        rows: Tensor = self.model.encode(
-            texts, batch_size=self.batch_size, show_progress_bar=False, convert_to_tensor=True
+        prompt = self.model.prompts.get(self.model.default_prompt_name) or ""
+        found = self.model.tokenizer(
+            [prompt + text for text in texts], truncation=True, max_length=self.window, return_overflowing_tokens=True
         )
-        return rows.float().cpu()
+        most = -(-self.max_tokens // (self.window - self.special))
+        pairs = zip(found["overflow_to_sample_mapping"], found["input_ids"], strict=True)
+        return [pair for _, windows in groupby(pairs, lambda pair: pair[0]) for pair in list(windows)[1:most]]
 
 
 class NgramEmbedder:
     """Counts of character n-grams of `n` = (shortest, longest), log-scaled and hashed into `width` columns.
 
-    Two texts are similar, from 0 to 1, as far as they share wording; meaning plays no part. Downloads nothing, and
-    gives the same columns in every process and on every machine. The two ends of a text count as characters, so
-    that an empty one has a row too. Raises ValueError for an empty range of `n` and for `width` below 1.
+    Two texts are similar, from 0 to 1, as far as they share wording; meaning plays no part. The same on every machine.
+    The two ends of a text count as characters, so that an empty one has a row too.
     """
 
     def __init__(self, n: Sequence[int] = (1, 3), width: int = 4096) -> None:
-        self.shortest, self.longest = n
-        self.width = width
+        (self.shortest, self.longest), self.width = n, width
         if not 1 <= self.shortest <= self.longest or width < 1:
-            raise ValueError(
-                "NgramEmbedder asks for n = (shortest, longest) with 1 <= shortest <= longest, and for width >= 1; "
-                f"given n = {n}, width = {width}."
-            )
+            raise ValueError(f"NgramEmbedder asks for n = (shortest, longest) and width >= 1; given {n}, {width}.")
 
     def __call__(self, texts: list[str]) -> Tensor:
         return _each_once(texts, self._embed)
@@ -154,11 +126,8 @@ def _each_once(texts: list[str], embed: Embedder) -> Tensor:
 def _find_model(name: str) -> str:
     """A model's name -> a folder that holds one, or a name on the hub."""
     folder = installed_folder(name) if name.startswith("package:") else Path(name).expanduser()
-    if not folder.is_dir() and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
-        return name
-    if not any((folder / file).is_file() for file in ("modules.json", "config.json")):
-        raise ValueError(
-            f"SentenceEmbedder asks for a folder with modules.json or config.json; given {name!r}, which "
-            f"{'has neither' if folder.is_dir() else 'does not exist'}: check the path, or name a model on the hub."
-        )
-    return str(folder)
+    if any((folder / file).is_file() for file in ("modules.json", "config.json")):
+        return str(folder)
+    if folder.is_dir() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+        raise ValueError(f"SentenceEmbedder asks for a hub name or a folder with modules.json; {name!r} is neither.")
+    return name

@@ -61,7 +61,7 @@ def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[floa
     """95 % score interval (Wilson, 1927) of a share observed in `count` trials; within [0, 1], never of width 0."""
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return centre - half, centre + half
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def write_whole(path: Path, text: str) -> None:

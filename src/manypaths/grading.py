@@ -1,7 +1,8 @@
 r"""Is an answer correct? The last box of a text against a gold answer; no text can hang or crash the caller.
 
     is_correct(r"... so it is \boxed{\frac{1}{2}}.", "0.5")     # True
-    verdicts = Grader(seconds=1).grade(texts, golds)
+    with Grader(seconds=1) as grader:
+        verdicts = grader.grade(texts, golds)
 
 Equal texts and plain numbers are settled here, the numbers exactly. Everything else goes to math-verify in a process
 of its own, started on first need, which ends with the first answer that takes it longer than `seconds`; the next
@@ -57,7 +58,7 @@ def extract(text: str) -> str | None:
 
 
 def number(text: str) -> Fraction | None:
-    r"""The exact value of `1,234`, `-.5`, `3/4`, `\frac34`, `7.2e6`, `7.2 \times 10^6`, `5\%`, `5 \text{m}`; else None."""
+    r"""The exact value of `1,234`, `-.5`, `3/4`, `\frac34`, `7e6`, `7 \times 10^6`, `5\%`, `5 \text{m}`; else None."""
     text = _trim(_UNIT.sub("", text)).replace("{,}", ",").replace(",\\!", ",")
     text = _FRACTION.sub(r"\1\2\3/\4\5", _POWER.sub(r"e\1", text))
     with contextlib.suppress(ValueError, ZeroDivisionError):  # "." and "1/0"
@@ -65,13 +66,16 @@ def number(text: str) -> Fraction | None:
     return None
 
 
-class Grader:
+class Grader(contextlib.AbstractContextManager["Grader"]):
     """Grades answers; `timed_out` counts those that took math-verify longer than `seconds`, or ended its process."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        self.seconds = seconds
-        self.timed_out = 0
+        self.seconds, self.timed_out = seconds, 0
         self._idle: defaultdict[int, list[subprocess.Popen[str]]] = defaultdict(list)  # by our id: forks share none
+
+    def __exit__(self, *_: object) -> None:
+        while idle := self._idle[os.getpid()]:
+            idle.pop().communicate()  # ends its stdin, and so itself
 
     def is_correct(self, text: str, gold: str) -> bool:
         """Whether the last box of `text` holds the answer `gold`: bare, in a box of its own, or after GSM8K's ####."""
@@ -92,8 +96,7 @@ class Grader:
         return [self.is_correct(text, gold) for text, gold in zip(texts, golds, strict=True)]
 
     def _ask(self, answer: str, gold: str) -> bool:
-        """math-verify's verdict. A worker is in no list while it works, and if an exception (Ctrl-C) breaks in it never
-        is again: so a late reply cannot answer another question."""
+        """math-verify's verdict. Listed is an idle worker only: one that Ctrl-C breaks in on never answers again."""
         idle = self._idle[os.getpid()]
         try:
             worker = idle.pop()
@@ -136,7 +139,6 @@ def _start(seconds: float) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        encoding="utf-8",
         errors="replace",
         bufsize=1,
     )

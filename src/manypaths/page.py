@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -22,27 +21,22 @@ UNSAFE = re.compile(r"[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # markup, contr
 
 
 def write_page(run: Path, out: Path | None = None) -> Path:
-    """Write the page of a run folder, by default as `run/inspect.html`, whole or not at all; return its path.
+    """Write the page of a run folder, by default as `run/inspect.html`; return its path.
 
-    Reads `groups.jsonl` and `metrics.jsonl`, and `recipe.yaml` and `evaluation/summary.json` where they exist. A
-    last line that is cut short is left out: the run is still going, or was killed. A step that sampled more than once
-    numbers its groups on; of a metric that a step has twice the later counts. NaN and infinity become null.
-
-    Raises ValueError for a missing folder or file, for a run without groups, and for whatever cannot be read.
+    A last line that is cut short is left out: the run is still going, or was killed. A step that sampled more than
+    once numbers its groups on; of a metric that a step has twice the later counts. NaN and infinity become null.
+    Raises ValueError for a missing file, for a run without groups, and for whatever cannot be read.
     """
-    asks = "write_page asks for a run folder with groups.jsonl and metrics.jsonl and at least one group"
-    if not run.is_dir():
-        raise ValueError(f"{asks}; given {run}, which is not a folder: check the path.")
     for name in ("groups.jsonl", "metrics.jsonl"):
         if not (run / name).is_file():
-            raise ValueError(f"{asks}; given {run}, which has no {name}: name the folder that training writes to.")
+            raise ValueError(f"write_page asks for the folder that training writes to; given {run}: it has no {name}.")
     groups: dict[tuple[int, int], Entry] = {}
     for group in _read(run / "groups.jsonl", _group):
         while (group["step"], group["group"]) in groups:
             group["group"] += 1
         groups[group["step"], group["group"]] = group
     if not groups:
-        raise ValueError(f"{asks}; given {run}, whose groups.jsonl has none yet: wait for the first step.")
+        raise ValueError(f"write_page asks for at least one group; {run} has none yet: wait for the first step.")
     metrics: dict[int, Entry] = {}
     for line in _read(run / "metrics.jsonl", _metrics):
         metrics.setdefault(line["step"], {}).update(line)
@@ -58,31 +52,23 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     safe = UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     page = files("manypaths").joinpath("page.html").read_text("utf-8").replace("{{data}}", safe)
-    out = run / "inspect.html" if out is None else out
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        partial.write_text(page, "utf-8", newline="\n")
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    out = out or run / "inspect.html"
+    out.write_text(page, "utf-8", newline="\n")
     return out
 
 
-def _read(path: Path, parse: Callable[[Any], Entry | None]) -> Iterator[Entry]:
+def _read(path: Path, parse: Callable[[Any], Entry]) -> Iterator[Entry]:
     """What `parse` makes of each line of JSON, but for a last one that is cut short: it has no line end."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                entry = _parse(line, parse, f"{path}, line {number},") if line.strip() else None
+                yield _parse(line, parse, f"{path}, line {number},")
             except ValueError:
                 if line.endswith(b"\n"):
                     raise
-                return
-            if entry is not None:
-                yield entry
 
 
-def _parse(text: bytes, parse: Callable[[Any], Entry | None], where: object) -> Entry | None:
+def _parse(text: bytes, parse: Callable[[Any], Entry], where: object) -> Entry:
     try:
         return parse(json.loads(text))
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -90,15 +76,13 @@ def _parse(text: bytes, parse: Callable[[Any], Entry | None], where: object) -> 
         raise ValueError(f"{where} is not what a run writes there ({name}: {error}): mend or remove it.") from error
 
 
-def _metrics(line: Any) -> Entry | None:
+def _metrics(line: Any) -> Entry:
     known = {key: value for key in CURVES if (value := _number(line.get(key))) is not None}
-    return None if line.get("step") is None else {"step": int(line["step"]), **known}
+    return {"step": int(line["step"]), **known}
 
 
 def _group(line: Any) -> Entry:
-    count, matrix, answer = len(line["completions"]), line.get("similarity"), line.get("answer")
-    if matrix is not None and [len(row) for row in matrix] != [count] * count:
-        raise ValueError(f"{count} completions, but similarity is not {count} x {count}")
+    matrix, answer = line.get("similarity"), line.get("answer")
     return {
         "step": int(line["step"]),
         "group": int(line["group"]),
@@ -106,20 +90,17 @@ def _group(line: Any) -> Entry:
         "answer": None if answer is None else _shorten(answer),
         "method": line.get("method"),
         "lam": _number(line.get("lam")),
-        "completions": [_completion(completion, count) for completion in line["completions"]],
+        "completions": [_completion(completion) for completion in line["completions"]],
         "similarity": None if matrix is None else [[_number(value, 3) for value in row] for row in matrix],
     }
 
 
-def _completion(one: Any, count: int) -> Entry:
-    nearest = one.get("nearest")
-    if nearest is not None and nearest not in range(count):
-        raise ValueError(f"{count} completions, but nearest is {nearest}")
+def _completion(one: Any) -> Entry:
     return {
         "text": _shorten(one["text"]),
         "rewards": {name: _number(value) for name, value in (one.get("rewards") or {}).items()},
         **{key: _number(one.get(key)) for key in ("raw", "adjusted", "advantage")},
-        "nearest": nearest,
+        "nearest": one.get("nearest"),
         "similarity": _number(one.get("similarity"), 3),
     }
 
@@ -134,9 +115,7 @@ def _number(value: Any, digits: int = 4) -> float | None:
     return round(value, digits) if value is not None and math.isfinite(value) else None
 
 
-def _shorten(text: Any) -> str | list[str | int]:
+def _shorten(text: str) -> str | list[str | int]:
     """The text, or of a long one [its start, how many characters are left out, its end]."""
-    if not isinstance(text, str):
-        raise TypeError(f"text should be a string, not {type(text).__name__}")
     half = LONGEST // 2
     return text if len(text) <= LONGEST else [text[:half], len(text) - LONGEST, text[-half:]]

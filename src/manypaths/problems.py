@@ -45,9 +45,11 @@ def load(
     the first problems. ValueError for a file that is missing, empty or not JSON, a column that is not there (it
     names those that are), an unknown split, an empty question.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit asks for 1 or more problems; given {limit}.")
     if name == "arithmetic":
         try:
-            return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})
+            return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
         except TypeError as error:
             raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
     if name in SHIPPED:
@@ -78,6 +80,7 @@ def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict
 
 def _parse(content: bytes, name: str) -> list[dict[str, Any]]:
     """Rows of a JSON list or of JSON lines."""
+    content = content.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
     is_list = content.lstrip().startswith(b"[")
     rows: list[dict[str, Any]] = []
     for number, part in enumerate([content] if is_list else content.split(b"\n"), 1):
@@ -86,7 +89,8 @@ def _parse(content: bytes, name: str) -> list[dict[str, Any]]:
         try:
             parsed = json.loads(part)
         except ValueError as error:
-            raise ValueError(f"{name!r} is not JSON in line {number}: {error}.") from error
+            line = number + getattr(error, "lineno", 1) - 1
+            raise ValueError(f"{name!r} is not JSON in line {line}: {getattr(error, 'msg', error)}.") from error
         rows += parsed if is_list else [parsed]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{name!r} asks for objects with columns; some rows are something else.")
@@ -132,6 +136,8 @@ def arithmetic(
     kinds = list(stock["kinds"]) if kinds is None else kinds
     if unknown := set(kinds) - set(stock["kinds"]):
         raise ValueError(f"Unknown kinds of sums: {', '.join(unknown)}. Known: {', '.join(stock['kinds'])}.")
+    if not kinds or largest < 2:
+        raise ValueError(f"Sums ask for one of kinds or more, and for largest >= 2; given {kinds}, {largest}.")
     rng = random.Random(seed)
     found: dict[str, Problem] = {}
     for _ in range(100 * count):

