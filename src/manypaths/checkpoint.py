@@ -109,7 +109,7 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
         else:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype))
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
-    except OSError as error:
+    except Exception as error:  # each library raises kinds of its own; to the user they mean one thing
         raise ValueError(f"Model {name!r} could not be loaded: {error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

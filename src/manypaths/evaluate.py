@@ -28,6 +28,8 @@ def evaluate(
     interval over problems, `boxed` the share of samples with a boxed answer. With `out`, a JSON line per problem
     with every sample and verdict is written there in one piece.
     """
+    if not problems or samples < 1:
+        raise ValueError(f"An evaluation asks for 1 or more problems and samples; given {len(problems)} and {samples}.")
     started = time.perf_counter()
     answers = generate([render(prompt, problem.question) for problem in problems], samples)
     texts = [text for each in answers for text in each]
@@ -61,7 +63,7 @@ def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[floa
     """95 % score interval (Wilson, 1927) of a share observed in `count` trials; within [0, 1], never of width 0."""
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -87,6 +89,9 @@ def sampler(
     Prompts go through in batches of similar length; the global random state is left as it was.
     """
     import torch
+
+    if batch_size < 1 or max_new_tokens < 1:
+        raise ValueError(f"Sampling asks for batch_size and max_new_tokens >= 1; given {batch_size}, {max_new_tokens}.")
 
     def generate(prompts: Sequence[Prompt], n: int) -> list[list[str]]:
         conversational = bool(prompts) and not isinstance(prompts[0], str)

@@ -1,0 +1,317 @@
+"""The command line: a mistake is one sentence and exit code 2, said before any model is loaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from manypaths import __version__, checkpoint, cli, recipe
+from manypaths.cli import main
+
+QUICK = {
+    "trainer.per_device_train_batch_size": 4,
+    "trainer.num_generations": 4,
+    "trainer.max_steps": 1,
+    "trainer.use_cpu": "true",
+    "trainer.bf16": "false",
+    "embedder.name": "ngram",
+    "problems.options.count": 8,
+    "evaluation.problems.options.count": 4,
+}
+RECIPES = ("grpo", "mmr", "arithmetic")
+
+
+@pytest.fixture(scope="session")
+def unloadable(tiny_model, tmp_path_factory) -> Path:
+    """A model folder that passes every check by name, and whose weights nobody can load."""
+    folder = tmp_path_factory.mktemp("unloadable")
+    for path in tiny_model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match="could not be loaded"):
+        checkpoint.load(str(folder))
+    return folder
+
+
+@pytest.fixture
+def said(capsys):
+    """Run a command that is to fail -> its one line on stderr."""
+
+    def run(*words) -> str:
+        assert main([str(word) for word in words]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"manypaths {words[0]}: ")
+        assert len(err.splitlines()) == 1, err
+        assert err.endswith("\n")
+        assert "Traceback" not in err
+        return err
+
+    return run
+
+
+@pytest.fixture
+def refused(said, unloadable, tmp_path):
+    """Train with some words changed -> the one line; no model was loaded, or the line would be about its weights."""
+
+    def run(*words, recipes=RECIPES, out=None) -> str:
+        out = tmp_path / "run" if out is None else out
+        named = QUICK | {"model.name": unloadable}
+        err = said("train", *recipes, *(f"{key}={value}" for key, value in named.items()), *words, "--out", out)
+        assert "could not be loaded" not in err
+        assert not (out / "model").exists()
+        assert not (out / "checkpoints").exists()
+        return err
+
+    return run
+
+
+def has(text: str, *words: str) -> bool:
+    missing = [word for word in words if word not in text]
+    assert not missing, f"{missing} not in {text}"
+    return True
+
+
+def test_a_run_that_is_right_gets_past_every_check_to_its_model(said, unloadable, tmp_path):
+    named = QUICK | {"model.name": unloadable}
+    words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
+    assert has(said("train", *words, "--out", tmp_path / "run"), "could not be loaded", str(unloadable))
+    assert (tmp_path / "run" / "recipe.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trainr.max_steps=1", ["'trainr'", "'trainer'"]),
+        ("model.nam=x", ["'model.nam'", "'name'"]),
+        ("trainer.learning_rat=1", ["'trainer.learning_rat'", "'learning_rate'"]),
+        ("lora.lora_alpa=1", ["'lora.lora_alpa'", "'lora_alpha'"]),
+        ("seed=one", ["seed asks for int", "'one'"]),
+        ("trainer.learning_rate=high", ["trainer.learning_rate asks for float", "'high'"]),
+        ("lora.r=many", ["lora.r asks for int", "'many'"]),
+        ("trainer.output_dir=elsewhere", ["trainer.output_dir", "set by the run"]),
+        ("prompt={question: [}", ["not YAML"]),
+        ("prompt=Solve it.", ["{question}"]),
+        ("model.dtype=float17", ["model.dtype", "'float17'", "bfloat16"]),
+        ("trainer.num_generations=1", ["Groups of 1", "trainer.num_generations"]),
+        ("trainer.num_generations=null", ["trainer.num_generations"]),
+        ("trainer.num_generations=3", ["whole groups", "multiple of trainer.num_generations", "3"]),
+        ("trainer.per_device_train_batch_size=0", ["TRL refuses", "trainer.per_device_train_batch_size"]),
+        ("trainer.gradient_accumulation_steps=0", ["trainer.gradient_accumulation_steps"]),
+        ("trainer.lr_scheduler_type=wavy", ["TRL refuses", "wavy"]),
+        ("method.reweight=mrr", ["'mrr'", "'mmr'"]),
+        ("method.options.lambda=1", ["'lambda'", "lam", "ties"]),
+        ("method.options.lam=much", ["mmr", "'much'"]),
+        ("method.options.ties=odd", ["ties", "'odd'"]),
+        ("rewards.acuracy=1.0", ["'acuracy'", "'accuracy'"]),
+        ("rewards.os.path.gone=1.0", ["rewards"]),
+        ("problems.name=svmp.json", ["'svmp.json'", "does not exist"]),
+        ("problems.options.kinds=[gian]", ["gian", "gain"]),
+        ("problems.options.cuont=1", ["options", "cuont"]),
+        ("problems.options.count=100000", ["not 100000 different"]),
+        ("evaluation.problems.options.held=true", ["options", "held"]),
+        ("embedder.name=package:no_such_package", ["no_such_package", "not installed"]),
+        ("model.name=package:no_such_package", ["no_such_package", "not installed"]),
+        ("model.name=a/b/c", ["'a/b/c'", "hub id"]),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_one_line_that_names_it(override, words, refused, tmp_path):
+    if override.startswith("problems.options.count"):
+        pytest.skip("covered by the problems' own tests; a hundred tries per sum take long")
+    assert has(refused(override), *words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipes", "words"),
+    [
+        (("grpo", "mrr", "arithmetic"), ["'mrr'", "'mmr'"]),
+        (("grpo", "gone.yaml"), ["'gone.yaml'", "does not exist"]),
+        (("grpo", "mmr"), ["no 'problems.name'"]),
+    ],
+)
+def test_recipes_that_do_not_make_a_run_are_one_line(recipes, words, refused):
+    assert has(refused(recipes=recipes), *words)
+
+
+def test_a_recipe_file_that_is_not_yaml_is_one_line(refused, tmp_path):
+    (tmp_path / "bad.yaml").write_text("trainer:\n  - a: [1\n")
+    assert has(refused(recipes=("grpo", tmp_path / "bad.yaml")), "bad.yaml", "not YAML")
+
+
+@pytest.mark.parametrize("key", ["problems", "evaluation.problems"])
+@pytest.mark.parametrize(
+    ("content", "overrides", "words"),
+    [
+        (None, [], ["does not exist"]),
+        ("", [], ["empty"]),
+        ('{"question": "a", "answer": 1}\n{"question"\n', [], ["not JSON", "line 2"]),
+        ("[1, 2]", [], ["objects"]),
+        ('{"frage": "a", "answer": 1}', [], ["frage, answer", "problem_column"]),
+        ('{"question": "a", "answer": 1}', ["answer_column=gold"], ["'gold'", "question, answer"]),
+        ('{"question": "", "answer": 1}', [], ["row 1"]),
+    ],
+)
+def test_a_data_file_that_does_not_do_is_one_line(content, overrides, words, key, refused, tmp_path):
+    path = tmp_path / "own.jsonl"
+    if content is not None:
+        path.write_text(content)
+    assert has(refused(f"{key}.name={path}", *(f"{key}.{each}" for each in overrides)), str(path), *words)
+
+
+def test_a_model_folder_without_weights_is_one_line(refused, tiny_model, tmp_path):
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    assert has(refused(f"model.name={tmp_path / 'bare'}"), str(tmp_path / "bare"), "no weights")
+    assert has(refused(f"model.name={tmp_path / 'gone'}"), str(tmp_path / "gone"), "does not exist")
+
+
+def test_a_run_folder_that_cannot_be_had_is_one_line(refused, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert has(refused(out=file), str(file), "--out")
+    assert has(refused(out=file / "below"), str(file), "--out")
+    assert file.read_text() == "mine"
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(refused, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    assert has(refused(out=other), str(other), "not empty", "--out")
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+def test_the_run_of_another_recipe_is_left_alone(said, refused, unloadable, tmp_path):
+    named = QUICK | {"model.name": unloadable, "seed": 7}
+    words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
+    said("train", *words, "--out", tmp_path / "run")
+    before = (tmp_path / "run" / "recipe.yaml").read_text()
+    assert has(refused(), "another recipe", "seed: 7 there, seed: 1 here", "--out")
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == before
+
+
+def test_a_full_disk_is_one_line(refused, monkeypatch, tmp_path):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("manypaths.record.shutil.disk_usage", lambda path: usage(2**40, 2**40 - 2**20, 2**20))
+    assert has(refused(), "full", "1 MiB", str(tmp_path))
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+def test_train_without_recipes_asks_for_some(said, tmp_path):
+    assert has(said("train", "--out", tmp_path / "new"), "Name recipes", "manypaths recipes")
+    assert not (tmp_path / "new").exists()
+
+
+def test_recipes_lists_every_shipped_recipe_with_its_first_comment(capsys):
+    assert main(["recipes"]) == 0
+    listed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert sorted(listed) == sorted(recipe.shipped())
+    assert all(comment and not comment.startswith("#") for comment in listed.values())
+
+
+def test_recipes_that_are_named_print_yaml_that_reads_back(capsys, tmp_path):
+    names = ["smollm2-135m", "dapo", "dra", "svamp"]
+    assert main(["recipes", *names, "trainer.max_steps=9"]) == 0
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    assert recipe.read([str(tmp_path / "printed.yaml")]) == recipe.read(names, ["trainer.max_steps=9"])
+
+
+def test_recipes_says_which_one_is_unknown(said):
+    assert has(said("recipes", "smolm2-135m", "grpo"), "'smolm2-135m'", "'smollm2-135m'")
+
+
+def test_inspect_asks_for_a_folder_with_groups(said, tmp_path):
+    assert has(said("inspect", tmp_path), str(tmp_path), "groups.jsonl")
+    assert has(said("inspect", tmp_path / "gone"), str(tmp_path / "gone"), "not a folder")
+    for name in ("groups.jsonl", "metrics.jsonl"):
+        (tmp_path / name).write_text("")
+    assert has(said("inspect", tmp_path), "has none yet")
+    assert not (tmp_path / "inspect.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["--problems"]),
+        (["--problems", "gone.jsonl"], ["'gone.jsonl'", "does not exist"]),
+        (["--problems", "gsm8k", "--split", "dev"], ["train, test", "'dev'"]),
+        (["--problems", "svamp", "--problem-column", "q"], ["'q'", "question, answer"]),
+        (["--problems", "svamp", "--limit", "0"], ["limit", "0"]),
+        (["--problems", "svamp", "--prompt", "Solve it."], ["--prompt", "{question}"]),
+    ],
+)
+def test_evaluate_checks_its_problems_before_the_model(words, expected, said, unloadable):
+    assert has(said("evaluate", unloadable, *words), *expected)
+
+
+def test_evaluate_says_what_is_wrong_with_the_model(said, unloadable, tmp_path):
+    assert has(said("evaluate", unloadable, "--problems", "svamp"), "could not be loaded", str(unloadable))
+    assert has(said("evaluate", tmp_path, "--problems", "svamp"), str(tmp_path), "no weights")
+
+
+def test_evaluate_of_a_run_that_has_no_model_yet_says_so(said, tmp_path):
+    spec = recipe.read(["smollm2-135m", *RECIPES], ["evaluation.problems.options.count=2"])
+    (tmp_path / "recipe.yaml").write_text(recipe.dump(spec))
+    assert has(said("evaluate", tmp_path), str(tmp_path / "model"), "does not exist")
+
+
+def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, tmp_path):
+    words = ["--problems", "arithmetic", "--limit", "3", "--max-new-tokens", "4", "--samples", "2", "--temperature", "1"]
+    assert main(["evaluate", str(tiny_model), *words, "--out", str(tmp_path / "answers.jsonl")]) == 0
+    assert has(capsys.readouterr().out, "Accuracy on 3 problems", "0.0% [0.0%, ", "boxed 0.0%")
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [len(line["samples"]) for line in lines] == [2, 2, 2]
+
+
+def test_the_report_says_what_was_gained_and_where_the_time_went():
+    found = {"accuracy": 0.25, "low": 0.1, "high": 0.5, "problems": 8}
+    summary = {"evaluation": {"before": found, "after": found | {"accuracy": 0.5}}, "steps": 3, "seconds": {"update": 2.0}}
+    accuracy, seconds = cli.report(summary, 9.6)
+    assert has(accuracy, "8 held-out problems", "before 25.0% [10.0%, 50.0%]", "after 50.0% [10.0%, 50.0%]")
+    assert has(seconds, "3 steps", "update 2.0", "10")
+    assert len(cli.report(summary | {"evaluation": {}}, 1.0)) == 1
+
+
+def test_with_debug_a_mistake_shows_where_it_was_made():
+    with pytest.raises(ValueError, match="'mrr'"):
+        main(["--debug", "recipes", "mrr"])
+
+
+@pytest.mark.parametrize("words", [[], ["trian"], ["train", "--outt", "x"], ["evaluate"]])
+def test_words_that_are_no_command_show_the_usage(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert has(capsys.readouterr().err, "usage: manypaths")
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_as_a_process_a_mistake_is_one_line_too(unloadable, tmp_path):
+    named = QUICK | {"model.name": unloadable, "trainer.num_generations": 3}
+    words = ["train", *RECIPES, *(f"{key}={value}" for key, value in named.items()), "--out", str(tmp_path / "run")]
+    code = "import sys; from manypaths.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert has(done.stderr, "manypaths train: ", "whole groups")
+    assert done.stdout == ""
+
+
+def test_the_console_script_is_installed():
+    script = shutil.which("manypaths", path=str(Path(sys.executable).parent))
+    if script is None:
+        pytest.skip("the package is not installed with its script")
+    done = subprocess.run([script, "recipes", "mrr"], capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
