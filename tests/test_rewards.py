@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from manypaths.rewards import REWARDS, accuracy, boxed, reward, text_of, think_format
+from manypaths.rewards import REWARDS, accuracy, boxed, reward, text_of
 
 
 def said(content: Any, role: str = "assistant") -> dict[str, Any]:
@@ -46,21 +46,6 @@ def test_rewards_read_texts_and_messages_alike(as_messages: bool) -> None:
     }
     assert reward("accuracy")(completions=completions, **columns) == [1.0, 0.0, 0.0, None, 0.0]
     assert reward("boxed")(completions=completions, **columns) == [1.0, 1.0, 0.0, 0.0, 0.0]
-    assert reward("think_format")(completions=completions, **columns) == [1.0, 0.0, 0.0, 0.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        ("thoughts\n</think>\nanswer", 1.0),
-        ("<think>\nthoughts\n</think>\n", 1.0),
-        ("no tag", 0.0),
-        ("thoughts</think>answer", 0.0),
-        ("a\n</think>\nb\n</think>\nc", 0.0),
-    ],
-)
-def test_think_format_wants_exactly_one_end_of_thought(text: str, score: float) -> None:
-    assert think_format([text]) == [score]
 
 
 def test_boxed_looks_at_the_last_closed_box() -> None:
@@ -68,7 +53,7 @@ def test_boxed_looks_at_the_last_closed_box() -> None:
 
 
 def test_scores_are_floats() -> None:
-    assert [type(x) for f in (boxed, think_format) for x in f(["a"])] == [float, float]
+    assert [type(x) for f in (boxed,) for x in f(["a"])] == [float]
     assert [type(x) for x in accuracy(["\\boxed{1}", "\\boxed{x}"], ["1", None])] == [float, type(None)]
 
 
@@ -90,7 +75,7 @@ def test_accuracy_logs_what_ran_out_of_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_names_are_those_that_are_logged() -> None:
-    assert set(REWARDS) == {"accuracy", "boxed", "think_format"}
+    assert set(REWARDS) == {"accuracy", "boxed"}
     for name, function in REWARDS.items():
         assert function.__name__ == name
         assert reward(name) is function
@@ -106,8 +91,8 @@ def test_a_dotted_path_is_any_function() -> None:
     [
         ("acuracy", "called 'acuracy'; did you mean 'accuracy'"),
         ("Boxed", "did you mean 'boxed'"),
-        ("", "Known are accuracy, boxed, think_format"),
-        ("no_such_package.think_format", "No module named 'no_such_package'.*did you mean 'think_format'"),
+        ("", "Known are accuracy, boxed"),
+        ("no_such_package.boxed", "No module named 'no_such_package'.*did you mean 'boxed'"),
         ("math.no_such_function", "no attribute 'no_such_function'"),
         ("..accuracy", "did you mean 'accuracy'"),
         ("math.pi", "not a function but 3.14"),

@@ -313,7 +313,6 @@ def test_cosine_similarity_does_not_mind_the_length(size):
     assert_close(cosine_similarity(embeddings * size), cosine_similarity(embeddings))
 
 
-@pytest.mark.xfail(strict=True, reason="torch's normalize leaves such rows short of unit length")
 @pytest.mark.parametrize("size", [1e-30, 1e-13, 1e25])
 def test_cosine_similarity_does_not_mind_an_extreme_length(size):
     embeddings = make_groups(1, 2, 8)[1]
@@ -429,7 +428,7 @@ def test_lambda_outside_0_to_1_is_refused(lam):
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (1, 1)])
 def test_lambda_of_another_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=rf"lam to be a number or \[B\], here \[2\]; given \[{shape[0]}"):
+    with pytest.raises(ValueError, match=rf"lam as a number or \[2\]; given \[{shape[0]}"):
         mmr(OK, EYE, lam=torch.full(shape, 0.5))
 
 

@@ -36,10 +36,7 @@ def installed_folder(name: str) -> Path:
 
 
 def find_checkpoint(name: str) -> str:
-    """A model's name -> a hub id, a folder with weights, or a GGUF file. Loads nothing.
-
-    Raises ValueError for a missing folder, one without weights, and what cannot be a hub id.
-    """
+    """A model's name -> a hub id, a folder with weights, or a GGUF file; ValueError if none. Loads nothing."""
     is_path = name.startswith((".", "/", "~")) or Path(name).is_dir()
     if not is_path and not name.startswith("package:"):
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
@@ -88,18 +85,15 @@ def convert_gguf(gguf: Path) -> Path:
 
 
 def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
-    """A model's name -> (model, tokenizer padding on the left); a LoRA adapter comes merged into its base.
-
-    Raises ValueError when the hub, or a broken folder, does not give the model.
-    """
+    """A model's name -> (model, tokenizer padding on the left), a LoRA adapter merged; ValueError if not to be had."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = find_checkpoint(name)
-    if source.endswith(".gguf"):
-        source = str(convert_gguf(Path(source)))
-    adapter = Path(source) / "adapter_config.json"
     try:
+        if source.endswith(".gguf"):
+            source = str(convert_gguf(Path(source)))
+        adapter = Path(source) / "adapter_config.json"
         if adapter.is_file():
             from peft import PeftModel
 

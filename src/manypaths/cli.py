@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from manypaths import __version__, recipe
 def main(arguments: list[str] | None = None) -> int:
     """Run one command -> its exit code: 0 done, 2 a mistake in what was asked (one sentence), 130 interrupted."""
     options = parser().parse_args(arguments)
+    warnings.simplefilter("ignore", FutureWarning)  # of the libraries about each other
     try:
         return int(options.command(options))
-    except ValueError as error:
-        if options.debug:
-            raise
+    except (ValueError, OSError) as error:
         print(f"manypaths {options.name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -30,7 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="manypaths", description="Diversity-aware GRPO training of language models.")
     top.add_argument("--version", action="version", version=__version__)
-    top.add_argument("--debug", action="store_true", help="show the traceback of a mistake, too")
     commands = top.add_subparsers(dest="name", required=True)
 
     train = commands.add_parser("train", help="train a model by recipes merged from left to right")
@@ -43,9 +42,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="accuracy of a model or a run on problems")
     evaluate.add_argument("model", help="run folder, checkpoint, hub id or package:NAME")
     evaluate.add_argument("--problems", help="arithmetic, gsm8k, svamp, a .json/.jsonl file, or a hub data set")
-    evaluate.add_argument("--split")
-    evaluate.add_argument("--problem-column")
-    evaluate.add_argument("--answer-column")
+    for name in ("--split", "--problem-column", "--answer-column"):
+        evaluate.add_argument(name)
     evaluate.add_argument("--limit", type=int, help="only the first problems")
     evaluate.add_argument("--prompt", help="a text that holds {question} [a run's own prompt, else a chat message]")
     evaluate.add_argument("--samples", type=int, default=1, help="answers per problem [1]")
@@ -82,22 +80,14 @@ def _train(options: argparse.Namespace) -> int:
     from manypaths import run
 
     summary = run.train(run.prepare(spec, out))
-    for line in report(summary, time.perf_counter() - began):
-        print(line)
+    if found := summary["evaluation"]:
+        parts = ", ".join(f"{when} {_share(each)}" for when, each in found.items())
+        print(f"Accuracy on {found['after']['problems']} held-out problems [95 % interval]: {parts}")
+    spent = ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items())
+    wall = time.perf_counter() - began
+    print(f"Seconds in {summary['steps']} steps: {spent}; this command took {wall:.0f}")
     print(f"Look inside the groups: {out / 'inspect.html'}")
     return 0
-
-
-def report(summary: dict[str, Any], wall: float) -> list[str]:
-    """Accuracy before and after with its interval, and where the time went, in words."""
-    lines = []
-    if found := summary["evaluation"]:
-        problems = next(iter(found.values()))["problems"]
-        parts = [f"{when} {_share(each)}" for when, each in found.items()]
-        lines.append(f"Accuracy on {problems} held-out problems [95 % interval]: {', '.join(parts)}")
-    spent = ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items())
-    lines.append(f"Seconds in {summary['steps']} steps: {spent}; this command took {wall:.0f}")
-    return lines
 
 
 def _share(found: dict[str, Any]) -> str:
@@ -107,23 +97,23 @@ def _share(found: dict[str, Any]) -> str:
 def _evaluate(options: argparse.Namespace) -> int:
     run = Path(options.model)
     spec = recipe.read([str(run / "recipe.yaml")]) if (run / "recipe.yaml").is_file() else None
-    if options.problems is None and (spec is None or spec.evaluation is None):
-        raise ValueError("Give --problems NAME; only a run whose recipe has an evaluation knows its problems.")
     from manypaths import checkpoint, problems
     from manypaths.evaluate import evaluate, sampler
 
     columns = {key: getattr(options, key) for key in ("split", "problem_column", "answer_column", "limit")}
-    own = spec.evaluation.problems if spec and spec.evaluation else recipe.Problems("")
-    chosen = problems.load(options.problems, **columns) if options.problems else problems.load(**vars(own))
+    own = spec.evaluation.problems if spec and spec.evaluation else None
+    if own is None and options.problems is None:
+        raise ValueError("Give --problems NAME; only a run whose recipe has an evaluation knows its problems.")
+    own = recipe.Problems(options.problems) if options.problems else own
+    chosen = problems.load(**vars(own) | {key: value for key, value in columns.items() if value is not None})
     prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
     if "{question}" not in json.dumps(prompt):
         raise ValueError(f"--prompt asks for a text that holds {{question}}; given {prompt!r}.")
-    model, tokenizer = checkpoint.load(str(run / "model") if spec else options.model)
+    model, tokenizer = checkpoint.load(str((run / "model").resolve()) if spec else options.model)
     model.generation_config.eos_token_id = checkpoint.end_tokens(tokenizer, spec.model.end_tokens if spec else [])
     named = {key: getattr(options, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size", "seed")}
-    found = evaluate(
-        chosen, sampler(model, tokenizer, **named), prompt=prompt, samples=options.samples, out=options.out
-    )
+    generate = sampler(model, tokenizer, **named)
+    found = evaluate(chosen, generate, prompt=prompt, samples=options.samples, out=options.out)
     print(f"Accuracy on {found['problems']} problems [95 % interval]: {_share(found)}; boxed {found['boxed']:.1%}")
     return 0
 

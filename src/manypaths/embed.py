@@ -31,22 +31,20 @@ def embedder(name: str, **options: Any) -> Embedder:
 class SentenceEmbedder:
     """A sentence-transformers model: its name on the hub, a folder, or `package:NAME[/FOLDER]`, one inside a package.
 
-    A text that fits the model's window gets what `encode` gives. The row of a longer one is the mean of its windows',
-    weighted by their tokens. Only about the first `max_tokens` tokens of a text count: as many whole windows as hold
-    them, none longer than that; the papers use 3,584. Models without a window, such as static word vectors, read the
-    whole text. The rows come back on `device`; None is the CPU for them and any device for the model. Other options
-    go to `SentenceTransformer`.
+    A text that fits the model's window gets what `encode` gives; the row of a longer one is the mean of its windows',
+    weighted by their tokens. Only about the first `max_tokens` tokens count (as many whole windows as hold them; the
+    papers use 3,584). Models without a window read the whole text. The rows come back on the CPU.
     """
 
     def __init__(
-        self, model: str, *, batch_size: int = 32, device: str | None = None, max_tokens: int = 8192, **options: Any
+        self, model: str, *, batch_size: int = 32, max_tokens: int = 8192, trust_remote_code: bool = False
     ) -> None:
         source = _find_model(model)
         from sentence_transformers import SentenceTransformer
 
-        self.batch_size, self.device, self.max_tokens = batch_size, torch.device(device or "cpu"), max_tokens
+        self.batch_size, self.max_tokens = batch_size, max_tokens
         with torch.random.fork_rng(devices=[]):  # loading a model may draw weights before it reads them
-            self.model = SentenceTransformer(source, device=device, **options)
+            self.model = SentenceTransformer(source, trust_remote_code=trust_remote_code)
         self.model.requires_grad_(False).eval()
         self.width = len(self.model.encode("", show_progress_bar=False))
         self.window: int | None = self.model.max_seq_length if callable(self.model.tokenizer) else None
@@ -70,7 +68,7 @@ class SentenceEmbedder:
             found = self.model(dict(padded))["sentence_embedding"].float().cpu()
             weight = torch.tensor([[float(len(ids) - self.special)] for ids in windows])
             rows.index_add_(0, torch.tensor(owners), weight * found)
-        return normalize(rows, dim=-1).to(self.device)
+        return normalize(rows, dim=-1)
 
     def _rest(self, texts: list[str]) -> list[tuple[int, list[int]]]:
         """(which text, token ids) of every window after a text's first, which is all that `encode` reads."""

@@ -84,10 +84,7 @@ def sampler(
     batch_size: int = 32,
     seed: int = 0,
 ) -> Generate:
-    """A `generate` on transformers. Temperature 0 is greedy; the same seed gives the same samples.
-
-    Prompts go through in batches of similar length; the global random state is left as it was.
-    """
+    """A `generate` on transformers; temperature 0 is greedy. It leaves the global random state as it was."""
     import torch
 
     if batch_size < 1 or max_new_tokens < 1:
@@ -101,22 +98,17 @@ def sampler(
         texts = [prompt for prompt in prompts for _ in range(n)]
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         completions = [""] * len(texts)
-        drawn: dict[str, Any] = {"do_sample": False}
-        if temperature:
-            drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+        encoded = {"return_tensors": "pt", "padding": True, "add_special_tokens": not conversational}
+        drawn = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
         model.eval()
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]
-                inputs = tokenizer(
-                    [texts[index] for index in batch],
-                    return_tensors="pt",
-                    padding=True,
-                    add_special_tokens=not conversational,
-                ).to(model.device)
-                ids = model.generate(**inputs, max_new_tokens=max_new_tokens, **drawn)[:, inputs.input_ids.shape[1] :]
-                for index, text in zip(batch, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+                inputs = tokenizer([texts[index] for index in batch], **encoded).to(model.device)
+                ids = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=bool(drawn), **drawn)
+                new = ids[:, inputs.input_ids.shape[1] :]
+                for index, text in zip(batch, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
                     completions[index] = text
         return [completions[start : start + n] for start in range(0, len(completions), n)]
 

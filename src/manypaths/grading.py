@@ -1,8 +1,6 @@
 r"""Is an answer correct? The last box of a text against a gold answer; no text can hang or crash the caller.
 
     is_correct(r"... so it is \boxed{\frac{1}{2}}.", "0.5")     # True
-    with Grader(seconds=1) as grader:
-        verdicts = grader.grade(texts, golds)
 
 Equal texts and plain numbers are settled here, the numbers exactly. Everything else goes to math-verify in a process
 of its own, started on first need, which ends with the first answer that takes it longer than `seconds`; the next

@@ -137,28 +137,25 @@ def dump(recipe: Recipe) -> str:
 
 def build(kind: Any, content: dict[str, Any], where: str = "") -> Any:
     """A dataclass from a mapping, checking keys and types all the way down."""
-    hints = typing.get_type_hints(kind)
-    for key in content:
-        if key not in hints:
-            raise ValueError(f"Unknown recipe key {where + str(key)!r}. {nearest(str(key), hints)}")
+    values = check_arguments(kind, content, where)
     for one in dataclasses.fields(kind):
         required = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
         if required and content.get(one.name) is None:
             key = where + one.name
             raise ValueError(f"The recipe has no {key!r}. Add a recipe that sets it, or the override {key}=...")
-    return kind(**{key: _value(hints[key], value, where + key) for key, value in content.items()})
+    return kind(**values)
 
 
-def check_arguments(kind: Any, content: dict[str, Any], where: str, reserved: Iterable[str] = ()) -> None:
-    """Check keyword arguments for somebody else's dataclass (GRPOConfig, LoraConfig) without making one."""
+def check_arguments(kind: Any, content: dict[str, Any], where: str, reserved: Iterable[str] = ()) -> dict[str, Any]:
+    """Check keyword arguments for a dataclass, also somebody else's (GRPOConfig, LoraConfig), without making one."""
     hints = typing.get_type_hints(kind)
-    known = {one.name for one in dataclasses.fields(kind) if one.init} - set(reserved)
-    for key, value in content.items():
+    known = [one.name for one in dataclasses.fields(kind) if one.init and one.name not in reserved]
+    for key in content:
         if key in reserved:
-            raise ValueError(f"{where}.{key} is set by the run itself; leave it out.")
+            raise ValueError(f"{where}{key} is set by the run itself; leave it out.")
         if key not in known:
-            raise ValueError(f"Unknown recipe key {f'{where}.{key}'!r}. {nearest(key, known)}")
-        _value(hints[key], value, f"{where}.{key}")
+            raise ValueError(f"Unknown recipe key {where + str(key)!r}. {nearest(str(key), known)}")
+    return {key: _value(hints[key], value, where + key) for key, value in content.items()}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -215,7 +212,5 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
 )

@@ -1,9 +1,6 @@
 """The run folder: what is written during training, and how far it reaches when a run is taken up again.
 
-recipe.yaml       the resolved recipe           metrics.jsonl   one line per logged step
-environment.json  versions, commit, hardware    groups.jsonl    one line per group of completions
-checkpoints/      checkpoint-N, TRL's own       evaluation/     before.jsonl, after.jsonl, summary.json
-model/            the trained weights           inspect.html    the groups as a page
+Its files are listed in the README.
 """
 
 from __future__ import annotations
@@ -14,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -29,7 +27,7 @@ from transformers import TrainerCallback
 from manypaths.evaluate import Prompt, write_whole
 from manypaths.recipe import Recipe, dump, read
 from manypaths.rewards import text_of
-from manypaths.trl import DiverseGRPOTrainer
+from manypaths.trl import DiverseGRPOTrainer, Groups
 
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
 ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
@@ -38,11 +36,9 @@ ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before 
 class Recorder(TrainerCallback):
     """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
 
-    `lam` gives the weight on the reward of each group, [B, G] -> [B], where the method has one; `golds` the
-    gold answer of each prompt's text.
-    To TRL's metrics it adds `diversity/similarity` (mean over pairs of siblings), `diversity/lam`, and
-    `seconds/...` per step: sampling (with old and reference log-probabilities, where the settings ask for
-    them), rewards, embedding, reweighting, update.
+    `lam` gives the weight on the reward, [B, G] -> [B], where the method has one; `golds` a prompt's gold answer.
+    To TRL's metrics it adds `diversity/similarity` (mean over pairs of siblings), `diversity/lam`, and per step
+    `seconds/...`: sampling (reference log-probabilities included), rewards, embedding, reweighting, update.
     """
 
     def __init__(
@@ -70,30 +66,24 @@ class Recorder(TrainerCallback):
         now = time.perf_counter()
         elapsed, self.clock = now - self.clock, now
         groups, self.trainer.groups = self.trainer.groups, None
-        if groups is not None:
+        if groups is not None and groups.similarity is not None:
             parts = {"sampling": elapsed - (now - groups.began), **groups.seconds}
+            elapsed -= sum(parts.values())
+            lam = None if self.lam is None else self.lam(groups.raw)
+            scored = ~groups.raw.isnan()
+            pairs = (scored.unsqueeze(1) & scored.unsqueeze(2)).triu(1)
+            self.sums["diversity/similarity"] += groups.similarity[pairs].nanmean().nan_to_num().item()
+            if lam is not None:
+                self.sums["diversity/lam"] += lam.mean().item()
             for part, spent in parts.items():
                 self.sums[f"seconds/{part}"] += spent
-            elapsed -= sum(parts.values())
             self.generations += 1
-            lam = None if self.lam is None else self.lam(groups.raw)
-            self._measure(groups.raw, groups.similarity, lam)
             if self.trainer.accelerator.is_main_process:
-                lines = group_lines(self.trainer, groups.raw, groups.adjusted, groups.similarity, lam)
                 with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
-                    for line in lines:
+                    for line in group_lines(self.trainer, groups, lam):
                         known = {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"])}
                         file.write(json.dumps({**known, **line}) + "\n")
         self.sums["seconds/update"] += elapsed
-
-    def _measure(self, raw: Tensor, similarity: Tensor | None, lam: Tensor | None) -> None:
-        if similarity is not None:
-            scored = ~raw.isnan()
-            pairs = (scored.unsqueeze(1) & scored.unsqueeze(2)).triu(1)
-            if pairs.any():
-                self.sums["diversity/similarity"] += similarity[pairs].mean().item()
-        if lam is not None:
-            self.sums["diversity/lam"] += lam.mean().item()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "reward" not in logs or not state.is_world_process_zero:
@@ -109,25 +99,23 @@ class Recorder(TrainerCallback):
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
 
 
-def group_lines(
-    trainer: DiverseGRPOTrainer, raw: Tensor, adjusted: Tensor, similarity: Tensor | None, lam: Tensor | None
-) -> list[dict[str, Any]]:
+def group_lines(trainer: DiverseGRPOTrainer, groups: Groups, lam: Tensor | None) -> list[dict[str, Any]]:
     """The groups of the last generation as the trainer used them, advantages included, one dict per group."""
-    logs, size = trainer._logs, raw.shape[1]
-    alone = torch.eye(size, dtype=torch.bool, device=raw.device) | raw.isnan().unsqueeze(1) | raw.isnan().unsqueeze(2)
-    nearest = None if similarity is None else similarity.masked_fill(alone, torch.nan).nan_to_num(-torch.inf).max(-1)
+    assert groups.similarity is not None
+    logs, size, unscored = trainer._logs, groups.raw.shape[1], groups.raw.isnan()
+    nobody = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
+    nearest = groups.similarity.masked_fill(nobody, -torch.inf).max(-1)
 
     def completion(group: int, index: int) -> dict[str, Any]:
-        row = group * size + index
-        paired = nearest is not None and bool(nearest.values[group, index].isfinite())
+        row, paired = group * size + index, bool(nearest.values[group, index].isfinite())
         return {
             "text": text_of(logs["completion"][row]),
             "rewards": {name: number(logs["rewards"][name][row]) for name in logs["rewards"] if name != "diversity"},
-            "raw": number(raw[group, index].item()),
-            "adjusted": number(adjusted[group, index].item()),
+            "raw": number(groups.raw[group, index].item()),
+            "adjusted": number(groups.adjusted[group, index].item()),
             "advantage": logs["advantages"][row],
-            "nearest": int(nearest.indices[group, index]) if nearest and paired else None,
-            "similarity": round(nearest.values[group, index].item(), 4) if nearest and paired else None,
+            "nearest": int(nearest.indices[group, index]) if paired else None,
+            "similarity": round(nearest.values[group, index].item(), 4) if paired else None,
         }
 
     return [
@@ -136,11 +124,9 @@ def group_lines(
             "prompt": prompt_text(logs["prompt"][group * size]),
             "lam": None if lam is None else lam[group].item(),
             "completions": [completion(group, index) for index in range(size)],
-            "similarity": None
-            if similarity is None
-            else [[round(s, 4) for s in row] for row in similarity[group].tolist()],
+            "similarity": [[round(value, 4) for value in row] for row in groups.similarity[group].tolist()],
         }
-        for group in range(len(raw))
+        for group in range(len(groups.raw))
     ]
 
 
@@ -149,20 +135,16 @@ def prompt_text(prompt: Prompt) -> str:
 
 
 def number(value: float) -> float | None:
-    """NaN, which JSON has no word for, as null."""
-    return None if math.isnan(value) else value
+    return None if math.isnan(value) else value  # JSON has no word for NaN
 
 
 def claim(run: Path, spec: Recipe) -> None:
-    """Make a run folder, or make sure that the one there is of the same recipe. Overwrites nothing.
-
-    ValueError when it cannot be written, is nearly full, holds something else, or holds another recipe's run.
-    """
+    """Make a run folder, or make sure, with a ValueError, that the one there is of this recipe and can be written."""
     resolved = dump(spec)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        (run / ".probe").write_bytes(bytes(2**16))
-        (run / ".probe").unlink()
+        with tempfile.TemporaryFile(dir=run) as probe:
+            probe.write(bytes(2**16))
         free = shutil.disk_usage(run).free
     except OSError as error:
         raise ValueError(f"The run folder {str(run)!r} cannot be written: {error}. Give another --out.") from error

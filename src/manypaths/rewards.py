@@ -1,7 +1,7 @@
 r"""Rewards in the form that TRL calls: lists of completions and columns in, one number per completion out.
 
-A completion is a text, or a list of messages when the data set is conversational. None instead of a number means
-"not scored". A reward takes the columns it names and ignores the others; its `__name__` is what TRL logs.
+A completion is a text, or a list of messages when the data set is conversational. None means "not scored". A reward
+takes the columns it names and ignores the others; its `__name__` is what TRL logs.
 """
 
 from __future__ import annotations
@@ -62,12 +62,7 @@ def boxed(completions: Sequence[Completion], **_: object) -> list[float | None]:
     return [float(bool((extract(text_of(completion)) or "").strip())) for completion in completions]
 
 
-def think_format(completions: Sequence[Completion], **_: object) -> list[float | None]:
-    r"""1 where the text has exactly one "\n</think>\n", else 0: MMR-GRPO's format reward, as released."""
-    return [float(text_of(completion).count("\n</think>\n") == 1) for completion in completions]
-
-
-REWARDS: dict[str, Reward] = {"accuracy": accuracy, "boxed": boxed, "think_format": think_format}
+REWARDS: dict[str, Reward] = {"accuracy": accuracy, "boxed": boxed}
 
 
 def reward(name: str) -> Reward:

@@ -6,9 +6,8 @@ Shapes: B groups (prompts), G completions per group, D embedding width.
     similarity  [B, G, G]   cosine similarity within each group, in [-1, 1]
     adjusted    [B, G]      NaN exactly where the reward was NaN
 
-An unscored completion touches nobody: it is not in the spread, not in lambda, not a neighbour, and its
-similarities may be anything. A *reweighter* is any function `(rewards, similarity, **named) -> adjusted`.
-Groups never mix, and the order of the completions does not matter (except under `ties="first"`).
+An unscored completion touches nobody: it is not in the spread, not in lambda, not a neighbour, and its similarities
+may be anything. Groups never mix, and the order of completions does not matter (except under `ties="first"`).
 """
 
 from __future__ import annotations
@@ -117,10 +116,9 @@ def dra(rewards: Tensor, similarity: Tensor) -> Tensor:
     of s_ij. 1 + SMI, a soft count of how often completion i occurs in its group, is the row sum of the
     similarity; like the released code this adds 1e-6 to it.
 
-    Near zero and below: a count under 1 means siblings that point away, which sentence embeddings of answers
-    to one question hardly ever do. The division is kept as published, sign included, except that a count
-    within 0.01 of zero is moved out to 0.01 (zero itself to +0.01): no reward grows more than a hundredfold.
-    A negative reward is shrunk towards 0 where it is crowded, so the rarest wrong answer is punished most.
+    A count under 1 means siblings that point away, which answers to one question hardly ever do. The division is
+    kept as published, sign included, but a count within 0.01 of zero is moved out to 0.01 (zero itself to +0.01), so
+    no reward grows more than a hundredfold. Of negative rewards the crowded ones shrink: the rarest is punished most.
 
     Raises ValueError as `mmr` does.
     """

@@ -46,8 +46,8 @@ class Plan:
 
 def prepare(spec: Recipe, out: Path) -> Plan:
     """Check a recipe against the data, the disk and the trainer's own rules. Raises ValueError with a remedy."""
-    recipe.check_arguments(GRPOConfig, spec.trainer, "trainer", SET_BY_THE_RUN)
-    recipe.check_arguments(LoraConfig, spec.lora or {}, "lora")
+    recipe.check_arguments(GRPOConfig, spec.trainer, "trainer.", SET_BY_THE_RUN)
+    recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
     if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
         raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")
     if not spec.rewards:
@@ -76,7 +76,7 @@ def prepare(spec: Recipe, out: Path) -> Plan:
 def _config(spec: Recipe, out: Path) -> GRPOConfig:
     """TRL's configuration; what TRL refuses is said with a remedy."""
     size = spec.trainer.get("num_generations", 8)
-    if size < 2:
+    if size is None or size < 2:
         raise ValueError(f"Groups of {size} have nobody to compare with. Set trainer.num_generations to 2 or more.")
     ours = {"output_dir": str(out / "checkpoints"), "seed": spec.seed, "reward_weights": list(spec.rewards.values())}
     ours |= {"logging_steps": 1, "report_to": "none", "use_cpu": not torch.accelerator.is_available()}
@@ -84,10 +84,17 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
         config = GRPOConfig(**ours | spec.trainer)
     except ValueError as error:
         raise ValueError(
-            f"TRL refuses the trainer settings: {error} A batch must hold whole groups: "
-            "trainer.per_device_train_batch_size x gradient_accumulation_steps x devices is to be a multiple of "
-            f"trainer.num_generations (here {size})."
+            f"TRL refuses the trainer settings: {error} A batch must hold whole groups: per_device_train_batch_size x "
+            f"gradient_accumulation_steps x devices is to be a multiple of trainer.num_generations (here {size})."
         ) from error
+    for name in (
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+        "steps_per_generation",
+        "num_iterations",
+    ):
+        if getattr(config, name) < 1:
+            raise ValueError(f"trainer.{name} asks for 1 or more; given {getattr(config, name)}.")
     period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
     if config.save_strategy == "steps" and config.save_steps % period:
         raise ValueError(
@@ -113,13 +120,11 @@ def _reweighter(spec: Recipe) -> Reweighter | None:
 
 
 def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> None:
-    parameters = inspect.signature(function).parameters
-    named = [name for name, one in parameters.items() if one.kind == one.KEYWORD_ONLY or one.default is not one.empty]
-    for option in options:
-        if option not in named:
-            raise ValueError(
-                f"{function.__name__} has no option {option!r}. Its options: {', '.join(named) or 'none'}."
-            )
+    signature = inspect.signature(function)
+    try:
+        signature.bind_partial(**options)
+    except TypeError as error:
+        raise ValueError(f"The options of {function.__name__} do not fit: {error}. It takes {signature}.") from error
 
 
 def train(plan: Plan) -> dict[str, Any]:
@@ -171,7 +176,10 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     golds = {prompt_text(row["prompt"]): each.answer for row, each in zip(rows, plan.problems, strict=True)}
     last = last_checkpoint(plan.out)
     forget_after(plan.out, last)
-    recorder = Recorder(plan.out, spec.method.reweight, _lambda(spec), golds)
+    lam = spec.method.options.get("lam")
+    weigh = adaptive_lambda if lam is None else lambda raw: raw.new_full(raw.shape[:1], lam)
+    method = spec.method.reweight
+    recorder = Recorder(plan.out, method, weigh if method == "mmr" else None, golds)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
         import datasets
 
@@ -192,14 +200,6 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     trainer.save_model(str(plan.out / ".model.partial"))
     if trainer.accelerator.is_main_process:
         (plan.out / ".model.partial").rename(plan.out / "model")
-
-
-def _lambda(spec: Recipe) -> Any:
-    """How the weight on the reward is had from raw rewards, [B, G] -> [B], for the record."""
-    if spec.method.reweight != "mmr":
-        return None
-    lam = spec.method.options.get("lam")
-    return adaptive_lambda if lam is None else lambda raw: torch.full_like(raw[:, 0], lam)
 
 
 def summarise(run: Path) -> dict[str, Any]:
