@@ -126,8 +126,7 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
         for part in reversed(key.split(".")):
             nested = {part: nested}
         _merge(merged, nested)
-    recipe: Recipe = build(Recipe, merged)
-    return recipe
+    return typing.cast(Recipe, build(Recipe, merged))
 
 
 def dump(recipe: Recipe) -> str:

@@ -28,7 +28,6 @@ from manypaths.trl import DiverseGRPOTrainer, Reweighter
 
 REWEIGHTERS: dict[str, Callable[..., torch.Tensor]] = {"mmr": mmr, "dra": dra}
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
-PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 
 
 @dataclass
@@ -87,12 +86,8 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
             f"TRL refuses the trainer settings: {error} A batch must hold whole groups: per_device_train_batch_size x "
             f"gradient_accumulation_steps x devices is to be a multiple of trainer.num_generations (here {size})."
         ) from error
-    for name in (
-        "per_device_train_batch_size",
-        "gradient_accumulation_steps",
-        "steps_per_generation",
-        "num_iterations",
-    ):
+    counts = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
+    for name in counts:
         if getattr(config, name) < 1:
             raise ValueError(f"trainer.{name} asks for 1 or more; given {getattr(config, name)}.")
     period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
@@ -106,10 +101,10 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
 
 def _reweighter(spec: Recipe) -> Reweighter | None:
     name, options = spec.method.reweight, spec.method.options
+    if name is not None and name not in REWEIGHTERS:
+        raise ValueError(f"Unknown method.reweight {name!r}. {recipe.nearest(name, REWEIGHTERS)}")
     if name is None:
         return None
-    if name not in REWEIGHTERS:
-        raise ValueError(f"Unknown method.reweight {name!r}. {recipe.nearest(name, REWEIGHTERS)}")
     _check_options(REWEIGHTERS[name], options)
     reweight = functools.partial(REWEIGHTERS[name], **options)
     try:
@@ -207,7 +202,8 @@ def summarise(run: Path) -> dict[str, Any]:
     steps = read_lines(run / "metrics.jsonl")
     path = run / "evaluation" / "summary.json"
     evaluation = json.loads(path.read_text()) if path.exists() else {}
-    seconds = {part: sum(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in PARTS}
+    parts = ("sampling", "rewards", "embedding", "reweighting", "update")
+    seconds = {part: sum(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in parts}
     seconds["evaluation"] = sum(found["seconds"] for found in evaluation.values())
     summary = {"evaluation": evaluation, "steps": steps[-1]["step"] if steps else 0, "seconds": seconds}
     write_whole(run / "summary.json", json.dumps(summary, indent=2))
