@@ -1,7 +1,12 @@
 """The adapter inside TRL's real trainer, on a tiny random model."""
 
 import inspect
+import json
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import reference
@@ -166,6 +171,43 @@ def test_the_users_list_of_rewards_is_left_alone(tiny_model, tmp_path):
     rewards = [vowels]
     trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, rewards, reweight=mmr, embedder=NgramEmbedder())
     assert rewards == [vowels]
+
+
+TWO_PROCESSES = """
+import json, sys
+sys.path.insert(0, sys.argv[3])
+from manypaths import mmr
+from manypaths.embed import NgramEmbedder
+from manypaths.trl import DiverseGRPOTrainer
+from test_trl import length, trainer_of
+
+settings = {"per_device_train_batch_size": 4, "num_generations": 8, "reweight": mmr, "embedder": NgramEmbedder()}
+trainer = trainer_of(sys.argv[1], sys.argv[2], DiverseGRPOTrainer, length, steps=1, ddp_backend="gloo", **settings)
+trainer.train()
+if trainer.accelerator.is_main_process:
+    logs = {name: list(trainer._logs[name]) for name in ("prompt", "completion", "advantages")}
+    print(json.dumps({"processes": trainer.accelerator.num_processes, **logs}))
+"""
+
+
+def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*launch, str(tiny_model), str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    logs = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"processes"')))
+    assert logs["processes"] == 2 and len(logs["completion"]) == 8 and len(set(logs["prompt"])) == 1
+    rows = NgramEmbedder()(logs["completion"]).double()
+    adjusted = reference.mmr(length(logs["completion"]), (rows @ rows.T).tolist(), ties="diverse")
+    expected = torch.tensor(reference.advantages(adjusted))
+    torch.testing.assert_close(torch.tensor(logs["advantages"]), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_refusals(tiny_model, tmp_path):
