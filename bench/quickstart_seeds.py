@@ -25,9 +25,13 @@ def verdicts(path: Path) -> list[float]:
     return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in read_lines(path)]
 
 
+def points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
 def table(runs: dict[int, Path]) -> str:
     lines = [
-        "| seed | before | after | rise | steps | seconds: sampling | update | embedding | evaluation |",
+        "| seed | before | after | rise, points | steps | seconds: sampling | update | embedding | evaluation |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     rises, per_problem = [], []
@@ -38,19 +42,19 @@ def table(runs: dict[int, Path]) -> str:
         per_problem.append([late - early for early, late in zip(before, after, strict=True)])
         spent = summary["seconds"]
         lines.append(
-            f"| {seed} | {statistics.mean(before):.1%} | {statistics.mean(after):.1%} | {rises[-1]:+.1%} "
+            f"| {seed} | {statistics.mean(before):.1%} | {statistics.mean(after):.1%} | {points(rises[-1])} "
             f"| {summary['steps']} | {spent['sampling']:.0f} | {spent['update']:.0f} | {spent['embedding']:.1f} "
             f"| {spent['evaluation']:.0f} |"
         )
     mean = statistics.mean(rises)
-    lines.append(f"\nMean rise over {len(rises)} seeds, {len(per_problem[0])} held-out problems: {mean:+.1%}")
+    lines.append(f"\nMean rise over {len(rises)} seeds, {len(per_problem[0])} held-out problems: {points(mean)} points")
     if len(rises) in STUDENT_T:
         half = STUDENT_T[len(rises)] * statistics.stdev(rises) / math.sqrt(len(rises))
-        lines.append(f"95 % interval over seeds (Student's t): [{mean - half:+.1%}, {mean + half:+.1%}]")
+        lines.append(f"95 % interval over seeds (Student's t): [{points(mean - half)}, {points(mean + half)}]")
     rng = random.Random(0)
     gains = [statistics.mean(column) for column in zip(*per_problem, strict=True)]
     means = sorted(statistics.mean(rng.choices(gains, k=len(gains))) for _ in range(2000))
-    lines.append(f"95 % interval over problems (bootstrap): [{means[50]:+.1%}, {means[1949]:+.1%}]")
+    lines.append(f"95 % interval over problems (bootstrap): [{points(means[50])}, {points(means[1949])}]")
     return "\n".join(lines)
 
 
