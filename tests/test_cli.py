@@ -316,3 +316,11 @@ def test_the_console_script_is_installed():
     assert script is not None, "asks for the package with its script: make .venv/dev"
     done = subprocess.run([script, "recipes", "mrr"], capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_recipes_may_stand_behind_an_option(capsys, tmp_path):
+    assert main(["train", "smollm2-135m", "--out", str(tmp_path), "grpo", "seed=x"]) == 2
+    assert has(capsys.readouterr().err, "seed asks for int; given 'x'")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "grpo", "--ot", "x"])
+    assert ended.value.code == 2 and "unrecognized arguments: --ot" in capsys.readouterr().err

@@ -15,7 +15,11 @@ from manypaths import __version__, recipe
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command -> its exit code: 0 done, 2 a mistake in what was asked (one sentence), 130 interrupted."""
-    options = parser().parse_args(arguments)
+    top = parser()
+    options, more = top.parse_known_args(arguments)  # recipes and overrides may also stand behind an option
+    if more and ("recipes" not in options or any(word.startswith("-") for word in more)):
+        top.error(f"unrecognized arguments: {' '.join(more)}")
+    options.recipes = getattr(options, "recipes", []) + more
     warnings.simplefilter("ignore", FutureWarning)  # of the libraries about each other
     try:
         return int(options.command(options))
@@ -130,6 +134,5 @@ def _recipes(options: argparse.Namespace) -> int:
         print(recipe.dump(_read(options.recipes)), end="")
         return 0
     for name, path in recipe.shipped().items():
-        comment = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-        print(f"{name:<28} {comment}")
+        print(f"{name:<28} {path.read_text('utf-8').splitlines()[0].removeprefix('# ')}")
     return 0

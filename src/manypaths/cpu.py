@@ -1,7 +1,6 @@
 """Two savings for training on a CPU. Both change the time of a step, not its result.
 
-TRL and transformers are tuned for GPUs; on a CPU two of their choices cost more than the model itself.
-Measured by bench/cpu_savings.py.
+Two choices that libraries make for the sake of GPUs cost much on a CPU; bench/cpu_savings.py measures how much.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Accuracy on held-out problems: sample answers with any `generate`, grade them, keep every one.
-
-`generate` is `(prompts, n) -> list of n completions for each prompt`, so nothing here knows how text is made.
-"""
+"""Accuracy on held-out problems: sample answers with any `generate`, grade them, keep every one."""
 
 from __future__ import annotations
 
@@ -22,8 +19,9 @@ Generate = Callable[[Sequence[Prompt], int], list[list[str]]]
 def evaluate(
     problems: list[Problem], generate: Generate, *, prompt: Prompt, samples: int = 1, out: Path | None = None
 ) -> dict[str, Any]:
-    """Sample `samples` answers per problem, grade them -> {accuracy, low, high, problems, samples, boxed, seconds}.
+    """Sample answers, grade them -> {accuracy, low, high, problems, samples, boxed, seconds}.
 
+    `generate` is `(prompts, n) -> a list of n completions for each prompt`, so nothing here knows how text is made.
     `accuracy` is the mean over problems of the mean over samples (avg@n), `low` and `high` its 95 % Wilson score
     interval over problems, `boxed` the share of samples with a boxed answer. With `out`, a JSON line per problem
     with every sample and verdict is written there in one piece.

@@ -198,12 +198,11 @@ def environment() -> dict[str, Any]:
     """Versions, commit and hardware of this process."""
     installed = {one.metadata["Name"]: one.version for one in distributions()}
     here = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "versions": {name: installed.get(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or None,
