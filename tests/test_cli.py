@@ -324,3 +324,11 @@ def test_recipes_may_stand_behind_an_option(capsys, tmp_path):
     with pytest.raises(SystemExit) as ended:
         main(["train", "grpo", "--ot", "x"])
     assert ended.value.code == 2 and "unrecognized arguments: --ot" in capsys.readouterr().err
+
+
+def test_an_aggregation_that_would_normalise_the_diversity_column_is_refused(capsys, tmp_path, unloadable):
+    words = [f"model.name={unloadable}", "trainer.multi_objective_aggregation=normalize_then_sum"]
+    settings = [f"{key}={value}" for key, value in QUICK.items()]
+    assert main(["train", *RECIPES, *settings, *words, "--out", str(tmp_path / "run")]) == 2
+    assert has(capsys.readouterr().err, "sum_then_normalize")
+    assert not (tmp_path / "run").exists()

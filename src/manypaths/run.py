@@ -90,6 +90,8 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     for name in counts:
         if getattr(config, name) < 1:
             raise ValueError(f"trainer.{name} asks for 1 or more; given {getattr(config, name)}.")
+    if spec.method.reweight and config.multi_objective_aggregation != "sum_then_normalize":
+        raise ValueError("Reweighting asks for trainer.multi_objective_aggregation=sum_then_normalize; leave it out.")
     period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
     if config.save_strategy == "steps" and config.save_steps % period:
         raise ValueError(
