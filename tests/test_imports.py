@@ -12,7 +12,6 @@ PACKAGE = Path(__file__).parent.parent / "src" / "manypaths"
 # module: (modules of ours, packages needed to import it, packages that its functions import when called)
 MODULES = {
     "__init__": ("reweight embed checkpoint", "torch", ""),
-    "__main__": ("cli", "", ""),
     "reweight": ("", "torch", ""),
     "checkpoint": ("", "", "torch transformers peft"),
     "embed": ("checkpoint", "torch", "sentence_transformers"),
