@@ -90,7 +90,7 @@ def test_no_new_arrow(path):
 
 
 def test_arrows_point_one_way():
-    """No circle, nothing but `python -m manypaths` imports the command line, and nothing but that imports the run."""
+    """No circle; nothing imports the command line, and nothing but that imports the run."""
     ours = {module: set(row[0].split()) for module, row in MODULES.items()}
     list(graphlib.TopologicalSorter(ours).static_order())
     assert [module for module in ours if "cli" in ours[module]] == []
