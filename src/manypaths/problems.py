@@ -36,18 +36,21 @@ def load(
     split: str | None = None,
     problem_column: str | None = None,
     answer_column: str | None = None,
+    shuffle: int | None = None,
     limit: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> list[Problem]:
     """A set of problems by name: "arithmetic", "gsm8k", "svamp", a .json/.jsonl file, or a hub data set.
 
-    Columns left out are found by their usual names; `options` are the arguments of `arithmetic`; `limit` keeps
-    the first problems. ValueError for a file that is missing, empty or not JSON, a column that is not there (it
+    Columns left out are found by their usual names; `options` are the arguments of `arithmetic`; `shuffle` is the
+    seed of a shuffle, `limit` keeps the first problems after it. ValueError for a file that is missing, empty or not JSON, a column that is not there (it
     names those that are), an unknown split, an empty question.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit asks for 1 or more problems; given {limit}.")
     if name == "arithmetic":
+        if shuffle is not None:
+            raise ValueError("Arithmetic problems come in random order; leave shuffle out and set options.seed.")
         try:
             return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
         except TypeError as error:
@@ -68,7 +71,10 @@ def load(
         raise ValueError(f"{name!r} holds no problem: it is empty.")
     problem_column = _column(problem_column, QUESTION_COLUMNS, rows[0], name, "problem")
     answer_column = _column(answer_column, ANSWER_COLUMNS, rows[0], name, "answer")
-    return [_problem(number, row, problem_column, answer_column, name) for number, row in enumerate(rows[:limit])]
+    numbered = list(enumerate(rows))
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(numbered)
+    return [_problem(number, row, problem_column, answer_column, name) for number, row in numbered[:limit]]
 
 
 def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict[str, str]]:

@@ -40,6 +40,7 @@ class Problems:
     split: str | None = None
     problem_column: str | None = None
     answer_column: str | None = None
+    shuffle: int | None = None
     limit: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -58,10 +59,29 @@ class Evaluation:
 
 @dataclass
 class Method:
-    """`reweight`: mmr, dra or null (plain GRPO); `options` are the function's named arguments."""
+    """How rewards become a gradient; what is left out is GRPO.
+
+    `reweight` names a function of `manypaths.reweight.REWEIGHTERS`, `options` are its named arguments, and with
+    `keep_equal_rewards` groups whose raw rewards are all equal keep them. `advantage` names a function of
+    `manypaths.advantage.ADVANTAGES`. Without `policy_ratio` there is no pi / pi_old and nothing clips (RGRA).
+    """
 
     reweight: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    keep_equal_rewards: bool = False
+    advantage: str | None = None
+    policy_ratio: bool = True
+
+
+@dataclass
+class DynamicSampling:
+    """DAPO's: groups in which the reward named `reward` has no spread are replaced; null keeps all groups.
+
+    A step samples `max_batches` generation batches at most.
+    """
+
+    reward: str | None = None
+    max_batches: int = 10
 
 
 @dataclass
@@ -74,18 +94,29 @@ class Embedder:
 
 @dataclass
 class Recipe:
-    """Everything a run depends on. `prompt` is a text, or a list of chat messages, that holds {question}."""
+    """Everything a run depends on.
+
+    `prompt` is a text, or a list of chat messages, that holds {question}. `rewards` are names and weights, null
+    leaves one out; `reward_options` are named arguments, by reward. `departs` says, for a paper's recipe, what of the
+    published setting it cannot keep.
+    """
 
     model: Model
     problems: Problems
     trainer: dict[str, Any]
     prompt: str | list[dict[str, str]] = "{question}"
-    rewards: dict[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
+    rewards: dict[str, float | None] = field(default_factory=lambda: {"accuracy": 1.0})
+    reward_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     method: Method = field(default_factory=Method)
+    dynamic_sampling: DynamicSampling = field(default_factory=DynamicSampling)
     embedder: Embedder = field(default_factory=Embedder)
     lora: dict[str, Any] | None = None
     evaluation: Evaluation | None = None
     seed: int = 1
+    departs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rewards = {name: weight for name, weight in self.rewards.items() if weight is not None}
 
 
 def shipped() -> dict[str, Path]:
@@ -111,13 +142,7 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
 
     Mappings merge key by key; anything else replaces. ValueError for what is unknown, missing or of a wrong type.
     """
-    merged: dict[str, Any] = {}
-    for name in names:
-        path = find(name)
-        content = _yaml(path.read_bytes(), f"Recipe {path}")
-        if not isinstance(content, dict):
-            raise ValueError(f"Recipe {path} asks for keys and values; it holds {type(content).__name__}.")
-        _merge(merged, content)
+    merged = content(names)
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -127,6 +152,21 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
             nested = {part: nested}
         _merge(merged, nested)
     return typing.cast(Recipe, build(Recipe, merged))
+
+
+def content(names: Iterable[str], within: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Recipes merged from left to right, unchecked; what a recipe lists under `include` comes before itself."""
+    merged: dict[str, Any] = {}
+    for name in names:
+        path = find(name)
+        if path in within:
+            raise ValueError(f"Recipe {path} includes itself.")
+        own = _yaml(path.read_bytes(), f"Recipe {path}")
+        if not isinstance(own, dict):
+            raise ValueError(f"Recipe {path} asks for keys and values; it holds {type(own).__name__}.")
+        _merge(merged, content(own.pop("include", []), (*within, path)))
+        _merge(merged, own)
+    return merged
 
 
 def dump(recipe: Recipe) -> str:

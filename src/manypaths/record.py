@@ -67,8 +67,9 @@ class Recorder(TrainerCallback):
         elapsed, self.clock = now - self.clock, now
         groups, self.trainer.groups = self.trainer.groups, None
         if groups is not None and groups.similarity is not None:
-            parts = {"sampling": elapsed - (now - groups.began), **groups.seconds}
-            elapsed -= sum(parts.values())
+            before_update = elapsed - (now - groups.ended)
+            elapsed -= before_update
+            parts = {"sampling": before_update - sum(groups.seconds.values()), **groups.seconds}
             lam = None if self.lam is None else self.lam(groups.raw)
             scored = ~groups.raw.isnan()
             pairs = (scored.unsqueeze(1) & scored.unsqueeze(2)).triu(1)
@@ -93,7 +94,8 @@ class Recorder(TrainerCallback):
         self.sums.clear()
         self.steps = self.generations = 0
         with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **logs, **ours}) + "\n")
+            known = {key: number(value) if isinstance(value, float) else value for key, value in logs.items()}
+            file.write(json.dumps({"step": state.global_step, **known, **ours}) + "\n")
         means = [f"{key.split('/')[1]} {logs[key]:.2f}" for key in logs if key.startswith("rewards/") and "mean" in key]
         spent = sum(value for key, value in ours.items() if key.startswith("seconds/"))
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)

@@ -12,8 +12,14 @@ may be anything. Groups never mix, and the order of completions does not matter 
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Reweighter = Callable[..., Tensor]  # (rewards [B, G], similarity [B, G, G], **options) -> adjusted [B, G]
 
 ROUNDING = 0.01  # how far outside [-1, 1] a similarity may lie: unit vectors in bfloat16 reach about 1.008
 TIED = 1e-5  # scores or crowdings this near are equal: float32 similarities of equal texts differ by less
@@ -109,7 +115,7 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     return adjusted.to(rewards.dtype)
 
 
-def dra(rewards: Tensor, similarity: Tensor) -> Tensor:
+def dra(rewards: Tensor, similarity: Tensor, *, floor: float = 0.0) -> Tensor:
     """Rewards divided by how crowded a completion's neighbourhood is: [B, G], [B, G, G] -> [B, G].
 
     DRA-GRPO (arXiv 2505.09655): adjusted_i = r_i / (1 + SMI_i) with the graph cut SMI_i = sum over j != i
@@ -118,15 +124,45 @@ def dra(rewards: Tensor, similarity: Tensor) -> Tensor:
 
     A count under 1 means siblings that point away, which answers to one question hardly ever do. The division is
     kept as published, sign included, but a count within 0.01 of zero is moved out to 0.01 (zero itself to +0.01), so
-    no reward grows more than a hundredfold. Of negative rewards the crowded ones shrink: the rarest is punished most.
+    no reward grows more than a hundredfold.
 
-    Raises ValueError as `mmr` does.
+    Dividing brings a reward nearer to zero. Of negative rewards, then, the crowded ones are spared and the rarest is
+    punished most, against the method's meaning. `floor`, the least reward there can be, mends that: rewards are
+    measured from it, floor + (r - floor) / count, so that to be crowded never raises a reward.
+
+    Raises ValueError as `mmr` does, and for a floor that is not a finite number.
     """
+    if not math.isfinite(floor):
+        raise ValueError(f"dra asks for a finite floor, the least reward there can be; given {floor}.")
     similarity = _check_group("dra", rewards, similarity)
     count = similarity.sum(-1) + 1e-6
     smallest = torch.where(count < 0, -SMALLEST_COUNT, SMALLEST_COUNT).to(count.dtype)
     count = torch.where(count.abs() < SMALLEST_COUNT, smallest, count)
-    return (rewards / count).to(rewards.dtype)
+    return (floor + (rewards - floor) / count).to(rewards.dtype)
+
+
+def has_spread(rewards: Tensor) -> Tensor:
+    """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]. Unscored ones do not count."""
+    _check_rewards("has_spread", rewards)
+    unscored = rewards.isnan()
+    return rewards.masked_fill(unscored, -torch.inf).amax(-1) > rewards.masked_fill(unscored, torch.inf).amin(-1)
+
+
+def keep_equal_rewards(reweight: Reweighter) -> Reweighter:
+    """A reweighter that leaves groups without spread alone, so that they teach nothing, as in GRPO.
+
+    MMR lowers all but the first pick even where all rewards are equal, and GRPO scales that difference, which is
+    similarity alone, to a gradient of full size.
+    """
+
+    @functools.wraps(reweight)
+    def kept(rewards: Tensor, similarity: Tensor, **options: object) -> Tensor:
+        return torch.where(has_spread(rewards).unsqueeze(-1), reweight(rewards, similarity, **options), rewards)
+
+    return kept
+
+
+REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra}
 
 
 def _diagonal(similarity: Tensor) -> Tensor:

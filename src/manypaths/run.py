@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import json
 from collections.abc import Callable
@@ -17,16 +18,16 @@ from peft import LoraConfig
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, recipe, rewards
+from manypaths.advantage import ADVANTAGES
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder
 from manypaths.evaluate import evaluate, sampler, write_whole
 from manypaths.page import write_page
 from manypaths.problems import Problem, load, render
 from manypaths.recipe import Recipe
 from manypaths.record import Recorder, claim, environment, forget_after, last_checkpoint, prompt_text, read_lines
-from manypaths.reweight import adaptive_lambda, dra, mmr
-from manypaths.trl import DiverseGRPOTrainer, Reweighter
+from manypaths.reweight import REWEIGHTERS, Reweighter, adaptive_lambda, keep_equal_rewards
+from manypaths.trl import DiverseGRPOTrainer, check
 
-REWEIGHTERS: dict[str, Callable[..., torch.Tensor]] = {"mmr": mmr, "dra": dra}
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
 
 
@@ -49,10 +50,17 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
     if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
         raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")
-    if not spec.rewards:
-        raise ValueError("A run asks for one reward or more; given none. Set rewards.accuracy=1.0.")
-    for name in spec.rewards:
-        rewards.reward(name)
+    config = _config(spec, out)
+    _rewards(spec, config)
+    filtered = spec.dynamic_sampling.reward
+    if filtered is not None and filtered not in spec.rewards:
+        raise ValueError(f"dynamic_sampling.reward asks for one of {', '.join(spec.rewards)}; given {filtered!r}.")
+    if spec.dynamic_sampling.max_batches < 1:
+        raise ValueError(f"dynamic_sampling.max_batches asks for 1 or more; given {spec.dynamic_sampling.max_batches}.")
+    if spec.method.advantage not in (None, *ADVANTAGES):
+        raise ValueError(
+            f"Unknown method.advantage {spec.method.advantage!r}. {recipe.nearest(spec.method.advantage, ADVANTAGES)}"
+        )
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
     checkpoint.find_checkpoint(spec.model.name)
@@ -64,12 +72,21 @@ def prepare(spec: Recipe, out: Path) -> Plan:
         out=out,
         problems=load(**asdict(spec.problems)),
         held_out=load(**asdict(spec.evaluation.problems)) if spec.evaluation else [],
-        config=_config(spec, out),
+        config=config,
         lora=None if spec.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **spec.lora}),
         reweight=_reweighter(spec),
     )
     claim(out, spec)
     return plan
+
+
+def _rewards(spec: Recipe, config: GRPOConfig) -> dict[str, rewards.Reward]:
+    if not spec.rewards:
+        raise ValueError("A run asks for one reward or more; given none. Set rewards.accuracy=1.0.")
+    if unused := set(spec.reward_options) - set(spec.rewards):
+        raise ValueError(f"reward_options has {', '.join(sorted(unused))}, but rewards does not. Give it a weight.")
+    options = {name: spec.reward_options.get(name, {}) for name in spec.rewards}
+    return {name: rewards.reward(name, config.max_completion_length, **options[name]) for name in spec.rewards}
 
 
 def _config(spec: Recipe, out: Path) -> GRPOConfig:
@@ -90,8 +107,9 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     for name in counts:
         if getattr(config, name) < 1:
             raise ValueError(f"trainer.{name} asks for 1 or more; given {getattr(config, name)}.")
-    if spec.method.reweight and config.multi_objective_aggregation != "sum_then_normalize":
-        raise ValueError("Reweighting asks for trainer.multi_objective_aggregation=sum_then_normalize; leave it out.")
+    check(config, reweight=spec.method.reweight is not None, policy_ratio=spec.method.policy_ratio)
+    if config.use_vllm and importlib.util.find_spec("vllm") is None:
+        raise ValueError("trainer.use_vllm asks for vllm, which is not installed. Install it or set it to false.")
     period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
     if config.save_strategy == "steps" and config.save_steps % period:
         raise ValueError(
@@ -113,7 +131,7 @@ def _reweighter(spec: Recipe) -> Reweighter | None:
         reweight(torch.zeros(1, 2), torch.eye(2).unsqueeze(0))
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"The options of {name}, {options}, have a wrong type: {error}.") from error
-    return reweight
+    return keep_equal_rewards(reweight) if spec.method.keep_equal_rewards else reweight
 
 
 def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -173,16 +191,17 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     golds = {prompt_text(row["prompt"]): each.answer for row, each in zip(rows, plan.problems, strict=True)}
     last = last_checkpoint(plan.out)
     forget_after(plan.out, last)
-    lam = spec.method.options.get("lam")
+    method, sampling, functions = spec.method, spec.dynamic_sampling, _rewards(spec, plan.config)
+    lam = method.options.get("lam")
     weigh = adaptive_lambda if lam is None else lambda raw: raw.new_full(raw.shape[:1], lam)
-    method = spec.method.reweight
-    recorder = Recorder(plan.out, method, weigh if method == "mmr" else None, golds)
+    takes_lam = plan.reweight is not None and "lam" in inspect.signature(REWEIGHTERS[str(method.reweight)]).parameters
+    recorder = Recorder(plan.out, method.reweight, weigh if takes_lam else None, golds)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
         import datasets
 
         trainer = DiverseGRPOTrainer(
             model,
-            [rewards.reward(name) for name in spec.rewards],
+            list(functions.values()),
             plan.config,
             datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
@@ -190,6 +209,10 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
             callbacks=[recorder],
             reweight=plan.reweight,
             embedder=embed,
+            advantage=ADVANTAGES.get(method.advantage or ""),
+            policy_ratio=method.policy_ratio,
+            dynamic_sampling=sampling.reward and functions[sampling.reward].__name__,
+            max_batches=sampling.max_batches,
         )
         recorder.trainer = trainer
         trainer.remove_callback(transformers.PrinterCallback)

@@ -1,23 +1,29 @@
-"""TRL's GRPOTrainer, made diversity-aware by one override."""
+"""TRL's GRPOTrainer, made diversity-aware: one small override for each idea."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from accelerate.utils import gather
 from torch import Tensor
-from trl import GRPOTrainer
+from trl import GRPOConfig
 
+from manypaths.advantage import Advantage
+from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import Embedder
 from manypaths.rewards import text_of
-from manypaths.reweight import cosine_similarity
+from manypaths.reweight import Reweighter, cosine_similarity, has_spread
 
-Reweighter = Callable[[Tensor, Tensor], Tensor]
+WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
+    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo"),  # the others bring a ratio or a weight of their own
+    "importance_sampling_level": ("token",),
+    "off_policy_mask_threshold": (None,),
+    "delta": (None,),
+}
 
 
 @dataclass
@@ -27,44 +33,53 @@ class Groups:
     raw: Tensor  # [B, G] weighted sum of the reward functions; NaN where all of them gave None
     adjusted: Tensor  # [B, G]
     similarity: Tensor | None  # [B, G, G]; None without an embedder
-    began: float  # time.perf_counter() when sampling was over
-    seconds: dict[str, float] = field(default_factory=dict)
+    ended: float  # time.perf_counter() when reweighting was over
+    seconds: dict[str, float] = field(default_factory=dict)  # rewards, embedding, reweighting
 
 
-class DiverseGRPOTrainer(GRPOTrainer):
-    """`trl.GRPOTrainer` with one change: during training, rewards are reweighted for diversity inside each group.
+class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
+    """`trl.GRPOTrainer` with rewards reweighted for diversity, and with what the three papers put around that.
 
-    The only method it overrides is `_calculate_rewards`: one more reward column, `diversity` = adjusted - raw,
-    of weight 1. TRL then sums the columns to exactly the adjusted reward and does everything else as ever;
-    the means of the reward functions stay raw, and so does evaluation.
+    Each argument is one override that passes through when it is left out; with none of them, and in evaluation, this
+    is GRPOTrainer to the last bit.
 
     Args:
         reweight: `(rewards [B, G], similarity [B, G, G]) -> adjusted [B, G]`, such as `manypaths.mmr` or
-            `functools.partial(manypaths.mmr, lam=0.7)`. None is plain GRPO, to the last bit.
+            `functools.partial(manypaths.mmr, lam=0.7)`. It fills one more reward column, `diversity` = adjusted - raw,
+            of weight 1: TRL then sums the columns to exactly the adjusted reward and does everything else as ever,
+            and the means of the reward functions stay raw.
         embedder: `(list[str]) -> [N, D]`, such as `manypaths.embed.SentenceEmbedder("...")`; it is given the
-            completions without their prompts. Needed unless `reweight` is None; with None it only measures.
+            completions without their prompts. A reweighter needs one; on its own it only measures.
+        advantage: `(adjusted [B, G], advantages [B, G]) -> advantages [B, G]`, such as `manypaths.advantage.positive`,
+            in place of GRPO's advantages.
+        policy_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where answers
+            serve several updates.
+        dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
         host: everything else goes to `GRPOTrainer`.
 
-    `groups` holds what was reweighted last. A completion for which every reward function gave None stays
-    unscored: advantage 0, neighbour of nobody. Raises ValueError for a reweighter without an embedder and for
-    `multi_objective_aggregation="normalize_then_sum"`, which would normalise the added column on its own.
+    `groups` holds what was generated last. A completion for which every reward function gave None stays unscored:
+    advantage 0, neighbour of nobody. The metric `groups/without_spread` is the share of groups whose raw rewards are
+    all equal. Raises ValueError as `check` does, and for a reweighter without an embedder.
     """
 
     def __init__(
-        self, *host: Any, reweight: Reweighter | None = None, embedder: Embedder | None = None, **named_host: Any
+        self,
+        *host: Any,
+        reweight: Reweighter | None = None,
+        embedder: Embedder | None = None,
+        advantage: Advantage | None = None,
+        policy_ratio: bool = True,
+        **named_host: Any,
     ) -> None:
         if reweight is not None and embedder is None:
             raise ValueError("A reweighter asks for an embedder; given None. Pass embedder=SentenceEmbedder(...).")
         super().__init__(*host, **named_host)
+        check(self.args, reweight=reweight is not None, policy_ratio=policy_ratio)
         self.reweight, self.embedder = reweight, embedder
+        self.advantage, self.policy_ratio = advantage, policy_ratio
         self.groups: Groups | None = None
         if reweight is None:
             return
-        if self.multi_objective_aggregation != "sum_then_normalize":
-            raise ValueError(
-                "Reweighting asks for multi_objective_aggregation='sum_then_normalize'; given "
-                f"{self.multi_objective_aggregation!r}, which would normalise the diversity column on its own."
-            )
         # as TRL itself does for the reward of an environment
         self.reward_funcs: list[Any] = [*self.reward_funcs, diversity]
         self.reward_func_names: list[str] = [*self.reward_func_names, "diversity"]
@@ -82,6 +97,7 @@ class DiverseGRPOTrainer(GRPOTrainer):
         clock.append(time.perf_counter())
         raw = (rewards * self.reward_weights.to(rewards.device)).nansum(1)
         raw = raw.masked_fill(rewards.isnan().all(1), torch.nan).view(-1, self.num_generations)
+        self._log_metric("groups/without_spread", 1 - has_spread(raw).float().mean().item())
         similarity = None
         if self.embedder is not None:
             embeddings = gather(self.embedder([text_of(each) for each in completions]).to(rewards.device))
@@ -93,9 +109,55 @@ class DiverseGRPOTrainer(GRPOTrainer):
             rewards[:, self.reward_func_names.index("diversity")] = (adjusted - raw).flatten()
         clock.append(time.perf_counter())
         spent = [after - before for before, after in itertools.pairwise(clock)]
+        spent[0] += self._sampled.seconds if self._sampled else 0.0
         seconds = dict(zip(("rewards", "embedding", "reweighting"), spent, strict=True))
-        self.groups = Groups(raw, adjusted, similarity, clock[0], seconds)
+        self.groups = Groups(raw, adjusted, similarity, clock[-1], seconds)
         return rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Another advantage goes in here, after TRL's own, into the logs too."""
+        output = super()._generate_and_score_completions(inputs)
+        if self.model.training and self.advantage is not None and self.groups is not None:
+            logged, adjusted = self._logs["advantages"], self.groups.adjusted
+            advantages = torch.tensor(list(logged)).view_as(adjusted).to(adjusted)
+            advantages = self.advantage(adjusted, advantages).nan_to_num(0.0).flatten()
+            logged.extend(advantages.tolist())
+            output["advantages"] = torch.tensor(self._own(list(logged), len(inputs))).to(output["advantages"])
+        return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """Without `old_per_token_logps` TRL takes the ratio to the policy itself: its value is 1, its gradient stays."""
+        if not self.policy_ratio:
+            inputs = {key: value for key, value in inputs.items() if key != "old_per_token_logps"}
+        loss: Tensor = super()._compute_loss(model, inputs)
+        return loss
+
+
+def check(args: GRPOConfig, *, reweight: bool, policy_ratio: bool) -> None:
+    """Refuse, with a ValueError, settings of TRL under which a reweighter or RGRA would not be what they say."""
+    if reweight and args.multi_objective_aggregation != "sum_then_normalize":
+        raise ValueError(
+            "Reweighting asks for multi_objective_aggregation='sum_then_normalize'; given "
+            f"{args.multi_objective_aggregation!r}, which would normalise the diversity column on its own."
+        )
+    if policy_ratio:
+        return
+    for name, allowed in WITHOUT_RATIO.items():
+        if getattr(args, name) not in allowed:
+            raise ValueError(
+                f"policy_ratio=False (RGRA) asks for {name} {' or '.join(map(repr, allowed))}; given "
+                f"{getattr(args, name)!r}, which weighs answers by a ratio of its own."
+            )
+    if args.use_vllm and args.vllm_importance_sampling_correction:
+        raise ValueError(
+            "policy_ratio=False (RGRA) asks for vllm_importance_sampling_correction=False with vLLM: the correction "
+            "is a ratio between the policy and vLLM's."
+        )
+    if args.beta and args.use_bias_correction_kl:
+        raise ValueError(
+            f"policy_ratio=False (RGRA) with beta={args.beta} asks for use_bias_correction_kl=False, given True: "
+            "the correction multiplies the KL term by the policy ratio."
+        )
 
 
 def diversity(prompts: list[Any], **_: Any) -> list[None]:
