@@ -54,12 +54,12 @@ def _mmr(r, s, lam, ties):
     return adjusted
 
 
-def dra(rewards, similarity):
+def dra(rewards, similarity, floor=0.0):
     """DRA-GRPO (arXiv 2505.09655): r_i / (1 + SMI_i), SMI_i = sum over j != i of s_ij, plus the code's 1e-6.
 
-    A divisor nearer to zero than 0.01 is moved out to 0.01, keeping its sign.
+    A divisor nearer to zero than 0.01 is moved out to 0.01, keeping its sign. Rewards are measured from `floor`.
     """
-    return _without_unscored(_dra, rewards, similarity)
+    return _without_unscored(lambda r, s: [floor + x for x in _dra([x - floor for x in r], s)], rewards, similarity)
 
 
 def _dra(r, s):
@@ -84,6 +84,23 @@ def _advantages(r):
     mean = sum(r) / len(r)
     std = math.sqrt(sum((x - mean) ** 2 for x in r) / (len(r) - 1)) if len(r) > 1 else 0.0
     return [(x - mean) / (std + 1e-4) for x in r]
+
+
+def positive(rewards):
+    """GRPO-pos (in RGRA, arXiv 2603.18756): GRPO's advantages, the negative ones set to 0."""
+    return [x if math.isnan(x) else max(x, 0.0) for x in advantages(rewards)]
+
+
+def reward(rewards):
+    """REINFORCE without a baseline: the advantage is the reward."""
+    return list(rewards)
+
+
+def best(rewards):
+    """RAFT (arXiv 2304.06767): the best answer gets the weight of the whole group, equally good ones share it."""
+    scored = [x for x in rewards if not math.isnan(x)]
+    winners = sum(x == max(scored) for x in scored)
+    return [x if math.isnan(x) else len(rewards) / winners if x == max(scored) else 0.0 for x in rewards]
 
 
 def _without_unscored(method, rewards, similarity):

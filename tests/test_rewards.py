@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import pickle
+import re
+import threading
+import time
 from typing import Any
 
 import pytest
+import torch
+from trl.rewards import get_cosine_scaled_reward, get_repetition_penalty_reward, get_soft_overlong_punishment
+from trl.rewards import think_format_reward as trl_think
+from trl.trainer.utils import get_callable_name
 
-from manypaths.rewards import REWARDS, accuracy, boxed, reward, text_of
+from manypaths.rewards import REWARDS, accuracy, boxed, cosine, reward, text_of
+
+LIMIT = 100  # tokens
+LENGTHS = [0, 1, 37, 50, 79, 80, 81, 90, 99, 100, 101, 250, 1000]
 
 
 def said(content: Any, role: str = "assistant") -> dict[str, Any]:
@@ -75,15 +88,17 @@ def test_accuracy_logs_what_ran_out_of_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_names_are_those_that_are_logged() -> None:
-    assert set(REWARDS) == {"accuracy", "boxed"}
+    papers = {"think", "think_answer", "format_as_released", "cosine", "cosine_as_released", "repetition", "overlong"}
+    assert set(REWARDS) == {"accuracy", "boxed"} | papers
     for name, function in REWARDS.items():
-        assert function.__name__ == name
-        assert reward(name) is function
+        bound = reward(name, LIMIT)
+        assert function.__name__ == bound.__name__ == get_callable_name(bound) == name
+        assert (bound is function) == (name not in ("cosine", "overlong"))
 
 
 def test_a_dotted_path_is_any_function() -> None:
     assert reward("manypaths.rewards.accuracy") is accuracy
-    assert reward("math.sqrt")(4) == 2
+    assert reward("math.sqrt", LIMIT)(4) == 2
 
 
 @pytest.mark.parametrize(
@@ -101,3 +116,263 @@ def test_a_dotted_path_is_any_function() -> None:
 def test_an_unknown_reward_is_named_with_its_nearest(name: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         reward(name)
+
+
+def called(name: str, texts: list[str], ids: Any = None, answer: Any = None, **options: Any) -> list[float | None]:
+    """A bound reward, called as TRL calls it, with texts and with messages: the same numbers."""
+    bound = reward(name, LIMIT, **options)
+    columns = {
+        "prompts": [""] * len(texts),
+        "completion_ids": ids or [[0]] * len(texts),
+        "answer": answer or [None] * len(texts),
+        "trainer_state": None,
+        "log_extra": None,
+        "log_metric": lambda name, value: None,
+    }
+    scores = bound(completions=texts, **columns)
+    assert scores == bound(completions=[[said(text)] for text in texts], **columns)
+    assert all(score is None or type(score) is float for score in scores)
+    return scores
+
+
+THOUGHTS = {
+    "<think>so</think><answer>7</answer>": (1, 1),
+    " \n<think>\nso\n</think>\n\n<answer>\n7\n</answer>\n": (0, 1),
+    "<think>so</think> 7": (1, 0),
+    "<think></think><answer>7</answer>": (1, 0),
+    "<think>so</think><answer> \n</answer>": (1, 0),
+    "<think>so</think> then <answer>7</answer>": (1, 0),
+    "<think>so</think><answer>7</answer>.": (1, 0),
+    "well <think>so</think><answer>7</answer>": (0, 0),
+    "<think>so</think><answer>7</answer><answer>8</answer>": (1, 0),
+    "<think>so</think></think><answer>7</answer>": (1, 0),
+    "<think>so</think><answer>7</answer><think>": (0, 0),
+    "<think>so<answer>7</answer></think>": (1, 0),
+    "<answer>7</answer><think>so</think>": (0, 0),
+    "<think>so<think>so</think><answer>7</answer>": (0, 0),
+    "<THINK>so</THINK><answer>7</answer>": (0, 0),
+    "<think>so": (0, 0),
+    "</think>": (0, 0),
+    "so": (0, 0),
+    "": (0, 0),
+}
+
+
+def test_think_and_think_answer() -> None:
+    texts = list(THOUGHTS)
+    assert called("think", texts) == [one for one, _ in THOUGHTS.values()]
+    assert called("think", texts) == trl_think([[said(text)] for text in texts])
+    assert called("think_answer", texts) == [one for _, one in THOUGHTS.values()]
+
+
+@pytest.mark.parametrize("name", ["think", "think_answer"])
+def test_opened_is_the_tag_that_the_prompt_ends_with(name: str) -> None:
+    rest = [text.removeprefix("<think>") for text in THOUGHTS if text.startswith("<think>")]
+    whole = called(name, ["<think>" + text for text in rest])
+    assert {0.0, 1.0} == set(whole)
+    assert called(name, rest, opened=True) == whole
+    assert called(name, rest) == [0.0] * len(rest)
+    assert called(name, list(THOUGHTS)[:3], opened=True) == [0.0] * 3  # the tag is there twice
+
+
+def test_format_as_released() -> None:
+    texts = {"a\n</think>\nb": 1, "\n</think>\n": 1, "a</think>\nb": 0, "a\n</think>b": 0, "": 0}
+    texts |= {"a\n</think>\nb\n</think>\n": 0, "a</think>\n</think>\n": 1}
+    assert called("format_as_released", list(texts)) == list(texts.values())
+
+
+@pytest.mark.parametrize("bounds", [{}, {"min_value_wrong": -10, "max_value_correct": 2.0}])
+def test_cosine_is_trls(bounds: dict[str, float]) -> None:
+    texts, golds = zip(*[("\\boxed{7}", "7"), ("\\boxed{8}", "7"), ("\\boxed{x+1}", "1+x")] * len(LENGTHS), strict=True)
+    ids = [[0] * length for length in LENGTHS for _ in range(3)]
+    defaults = {"min_value_wrong": -0.5, "max_value_wrong": 0.0, "min_value_correct": 0.5, "max_value_correct": 1.0}
+    theirs = get_cosine_scaled_reward(LIMIT, **defaults | bounds)
+    assert called("cosine", list(texts), ids, list(golds), **bounds) == pytest.approx(
+        theirs([[said(text)] for text in texts], [f"${gold}$" for gold in golds], ids)
+    )
+
+
+def test_cosine_by_length() -> None:
+    ids = [[0] * length for length in LENGTHS]
+    right = called("cosine", ["\\boxed{7}"] * len(ids), ids, ["7"] * len(ids))
+    wrong = called("cosine", ["\\boxed{8}"] * len(ids), ids, ["7"] * len(ids))
+    share = torch.tensor(LENGTHS).clamp(max=LIMIT) / LIMIT
+    fall = (1 + torch.cos(torch.pi * share)) / 2
+    torch.testing.assert_close(torch.tensor(right), 0.5 + fall / 2)
+    torch.testing.assert_close(torch.tensor(wrong), -fall / 2)
+    over = LENGTHS.index(LIMIT)
+    assert len(set(right[over:])) == len(set(wrong[over:])) == 1
+    assert right[: over + 1] == sorted(set(right), reverse=True)
+    assert wrong[: over + 1] == sorted(set(wrong))
+
+
+def test_cosine_as_released_is_periodic_in_characters_and_kind_to_short_wrong_answers() -> None:
+    lengths = torch.tensor([9, 500, 1000, 1500, 2000, 2009, 10_009])
+    rise = (1 + torch.cos(torch.pi * lengths / 1000)) / 2
+    for digit, start in (("7", 0.5), ("8", -0.5)):
+        texts = [f"\\boxed{{{digit}}}".rjust(length) for length in lengths.tolist()]
+        scores = torch.tensor(called("cosine_as_released", texts, answer=["7"] * len(texts)))
+        torch.testing.assert_close(scores, start + rise / 2)
+        torch.testing.assert_close(scores[[0, 0]], scores[[5, 6]])
+        torch.testing.assert_close(scores[[2, 4]], torch.tensor([start, start + 0.5]))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "cosine", "cosine_as_released"])
+def test_graded_rewards_leave_out_what_has_no_gold_and_log_their_time(name: str) -> None:
+    logged: list[tuple[str, float]] = []
+    columns: dict[str, Any] = {"completion_ids": [[0], [0]], "log_metric": lambda *pair: logged.append(pair)}
+    assert reward(name, LIMIT)(["\\boxed{7}", "7"], [None, None], **columns) == [None, None]
+    assert logged == [(f"{name}/timed_out", 0)]
+    with pytest.raises(ValueError):
+        reward(name, LIMIT)(["\\boxed{7}", "7"], ["7"], **columns)
+
+
+def test_cosine_grades_outside_the_main_thread() -> None:
+    scores: list[float | None] = []
+    column = [["\\boxed{x+2}"], ["2+x"], [[]]]
+    other = threading.Thread(target=lambda: scores.extend(cosine(*column, max_completion_length=LIMIT)))
+    other.start()
+    other.join()
+    assert scores == [1.0]
+
+
+@pytest.mark.parametrize("options", [{}, {"ngram_size": 1}, {"ngram_size": 2, "max_penalty": -0.5}, {"max_penalty": 0}])
+def test_repetition_is_trls(options: dict[str, Any]) -> None:
+    ids = [[], [1], [1, 2, 3, 4], [5] * 5, [1, 2, 3] * 4, torch.randint(3, (200,)).tolist()]
+    n, penalty = options.get("ngram_size", 3), options.get("max_penalty", -1.0)
+    scores = called("repetition", [""] * len(ids), ids, **options)
+    assert scores == get_repetition_penalty_reward(n, penalty)(ids)
+    grams = len(ids[4]) - n + 1  # three of them differ
+    assert scores[4] == pytest.approx(penalty * (1 - 3 / grams))
+    assert scores[2] == 0 and all(penalty <= score <= 0 for score in scores)
+
+
+@pytest.mark.parametrize(("options", "cache"), [({}, 20), ({"cache": 1}, 1), ({"cache": 99}, 99)])
+def test_overlong_is_trls(options: dict[str, Any], cache: int) -> None:
+    ids = [[0] * length for length in LENGTHS]
+    scores = called("overlong", [""] * len(ids), ids, **options)
+    assert scores == get_soft_overlong_punishment(LIMIT, cache)(ids)
+    line = ((LIMIT - cache - torch.tensor(LENGTHS)) / cache).clamp(-1, 0)
+    torch.testing.assert_close(torch.tensor(scores), line)
+
+
+def test_the_default_cache_is_a_fifth_as_in_dapo() -> None:
+    (half,) = reward("overlong", 20_480)(completion_ids=[[0] * (16_384 + 2_048)])
+    assert half == -0.5
+    assert [reward("overlong", 2)(completion_ids=[[0] * n])[0] for n in (1, 2)] == [0.0, -1.0]
+
+
+TAGS = ["<think>", "</think>", "<answer>", "</answer>", "\n</think>\n"]
+PILES = [tag * 200_000 for tag in TAGS] + [" " * 10**6, "<think>" + "\n" * 10**6, "\0" * 10**6]
+PILES += ["<think>" + "</think>" * 200_000, "<think>a</think>" + " \n" * 10**6, "<think>a</think><answer>" * 100_000]
+PILES += ["<" * 10**6, "<think" * 200_000, "<think>" + "</think" * 200_000, "\ud800" * 10**6]
+
+
+@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("name", ["think", "think_answer", "format_as_released"])
+def test_a_megabyte_of_anything_is_read_in_no_time(name: str, opened: bool) -> None:
+    bound = reward(name, **({"opened": opened} if name != "format_as_released" else {}))
+    for pile in PILES:
+        start = time.process_time()
+        bound([pile])
+        assert time.process_time() - start < 1, pile[:30]
+
+
+def free(completions: list[str], scale: float = 1.0, *, max_completion_length: int = 8, **_: Any) -> list[float]:
+    return [scale * max_completion_length for _ in completions]
+
+
+def freer(completions: list[str], **anything: Any) -> list[Any]:
+    return [anything for _ in completions]
+
+
+def strict(completions: list[str], answer: list[str], *, max_completion_length: int, **_: Any) -> list[float]:
+    return [max_completion_length for _ in completions]
+
+
+HERE = "test_rewards"
+
+
+def test_the_limit_is_the_recipes_unless_an_option_gives_one() -> None:
+    def ten(bound: Any) -> Any:
+        return bound(completions=[""], completion_ids=[[0] * 10])[0]
+
+    assert ten(reward("overlong", 10)) == ten(reward("overlong", 99, max_completion_length=10)) == -1
+    assert ten(reward("overlong", 99)) == ten(reward("overlong", None, max_completion_length=99)) == 0
+    assert reward("manypaths.rewards.overlong", 10)(completion_ids=[[0] * 10]) == [-1]
+
+
+def test_options_of_a_users_function_are_bound_if_it_takes_them() -> None:
+    assert reward(f"{HERE}.free")(["", ""]) == [8, 8]
+    assert reward(f"{HERE}.free", 16, scale=0.5)([""]) == [8]
+    assert reward(f"{HERE}.free", 16, max_completion_length=2)([""]) == [2]
+    assert reward(f"{HERE}.freer", 16, name="x", b=[1])([""]) == [{"name": "x", "b": [1]}]
+    assert reward(f"{HERE}.strict", 16)(["a"], ["b"]) == [16]
+
+
+def test_a_bound_reward_keeps_its_name_its_text_and_can_be_sent_to_another_process() -> None:
+    bound = reward("repetition", 16, ngram_size=2)
+    assert (bound.__name__, bound.__doc__) == ("repetition", REWARDS["repetition"].__doc__)
+    assert pickle.loads(pickle.dumps(bound))(completion_ids=[[1] * 5]) == bound(completion_ids=[[1] * 5]) == [-0.75]
+
+
+ORDER = "asks for numbers min_value_wrong <= max_value_wrong <= min_value_correct <= max_value_correct; given"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "options", "says"),
+    [
+        ("boxed", 9, {"n": 1}, "'boxed' takes no options; given 'n'. Leave it out"),
+        ("accuracy", 9, {"log_metric": print}, "takes no options; given 'log_metric'"),
+        ("think", 9, {"openend": True}, "takes the options opened; given 'openend'"),
+        ("repetition", 9, {"n": 1, "m": 2}, "takes the options ngram_size, max_penalty; given 'n', 'm'"),
+        ("repetition", 9, {"completion_ids": [[1]]}, "given 'completion_ids'"),
+        ("repetition", 9, {"_": 1}, "given '_'"),
+        ("repetition", 9, {"max_completion_length": 9}, "given 'max_completion_length'"),
+        ("overlong", 9, {"max_completion_len": 1}, "takes the options max_completion_length, cache; given"),
+        ("format_as_released", 9, {"opened": True}, "takes no options"),
+        ("cosine_as_released", 9, {"max_len": 9}, "takes no options"),
+        (f"{HERE}.free", 9, {"scales": 2}, "takes the options scale, max_completion_length; given 'scales'"),
+        (f"{HERE}.freer", 9, {"prompts": 2}, "given 'prompts'"),
+        ("math.sqrt", 9, {"x": 2}, "'math.sqrt' takes no options; given 'x'"),
+        ("think", 9, {"opened": 1}, "'think' asks for opened as true or false; given 1."),
+        ("think_answer", 9, {"opened": "no"}, "'think_answer' asks for opened as true or false; given 'no'"),
+        ("repetition", 9, {"ngram_size": 0}, "asks for ngram_size, a whole number of 1 or more; given 0"),
+        ("repetition", 9, {"ngram_size": 2.0}, "ngram_size, a whole number of 1 or more; given 2.0"),
+        ("repetition", 9, {"ngram_size": True}, "given True"),
+        ("repetition", 9, {"ngram_size": None}, "given None"),
+        ("repetition", 9, {"max_penalty": 0.1}, "asks for max_penalty of 0 or less; given 0.1"),
+        ("repetition", 9, {"max_penalty": "-1"}, "given '-1'"),
+        ("repetition", 9, {"max_penalty": -math.inf}, "given -inf"),
+        ("repetition", 9, {"max_penalty": math.nan}, "given nan"),
+        ("overlong", None, {}, "'overlong' asks for max_completion_length in tokens; given none. Set trainer"),
+        ("cosine", None, {}, "'cosine' asks for max_completion_length in tokens; given none. Set trainer"),
+        (f"{HERE}.strict", None, {}, "asks for max_completion_length in tokens; given none"),
+        ("cosine", 0, {}, "'cosine' asks for max_completion_length in tokens, 1 or more; given 0"),
+        ("cosine", 9, {"max_completion_length": -1}, "1 or more; given -1"),
+        ("cosine", 9, {"max_completion_length": None}, "1 or more; given None"),
+        ("overlong", 1, {}, "'overlong' asks for max_completion_length in tokens, 2 or more; given 1"),
+        ("overlong", 512.0, {}, "2 or more; given 512.0"),
+        ("overlong", 9, {"cache": 0}, "cache in tokens, 1 or more and less than the limit of 9; given 0"),
+        ("overlong", 9, {"cache": 9}, "less than the limit of 9; given 9"),
+        ("overlong", 9, {"cache": "2"}, "given '2'"),
+        ("cosine", 9, {"min_value_wrong": 0.1}, f"{ORDER} [0.1, 0.0, 0.5, 1.0]"),
+        ("cosine", 9, {"min_value_correct": 2}, f"{ORDER} [-0.5, 0.0, 2, 1.0]"),
+        ("cosine", 9, {"max_value_wrong": 0.6}, ORDER),
+        ("cosine", 9, {"max_value_correct": "1"}, ORDER),
+        ("cosine", 9, {"max_value_correct": math.inf}, ORDER),
+        ("cosine", 9, {"max_value_correct": 10**400}, ORDER),
+        ("cosine", 9, {"min_value_wrong": math.nan}, ORDER),
+        ("repetitions", 9, {"ngram_size": 2}, "did you mean 'repetition'"),
+    ],
+)
+def test_wrong_options_are_refused_when_they_are_bound(name: str, limit: Any, options: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        reward(name, limit, **options)
+
+
+def test_every_option_is_keyword_only() -> None:
+    for function in REWARDS.values():
+        for one in inspect.signature(function).parameters.values():
+            column = one.name in ("completions", "answer", "completion_ids", "log_metric", "_")
+            assert column == (one.kind != one.KEYWORD_ONLY), (function.__name__, one.name)

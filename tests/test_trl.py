@@ -1,5 +1,6 @@
 """The adapter inside TRL's real trainer, on a tiny random model."""
 
+import dataclasses
 import inspect
 import json
 import os
@@ -40,7 +41,8 @@ def identity(rewards, similarity):
 
 
 def trainer_of(tiny_model, out, cls=GRPOTrainer, rewards=vowels, steps=3, **settings):
-    ours = {key: settings.pop(key) for key in ("reweight", "embedder") if key in settings}
+    known = {one.name for one in dataclasses.fields(GRPOConfig)}
+    ours = {key: settings.pop(key) for key in list(settings) if key not in known}
     config = GRPOConfig(
         output_dir=str(out),
         **{

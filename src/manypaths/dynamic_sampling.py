@@ -139,7 +139,7 @@ class DynamicSamplingGRPOTrainer(GRPOTrainer):
         return gather_object(list(zip(*columns, strict=True))), rewards, seconds
 
     def _fresh_inputs(self, places: int, count: int) -> Iterator[list[dict[str, Any]]]:
-        """This process's rows of batches of `places` prompts each, drawn anew in each step, the same on all processes."""
+        """This process's rows of batches of `places` prompts, drawn anew in each step, the same on all processes."""
         within = self._step % self.args.gradient_accumulation_steps
         draw = random.Random(f"{self.args.seed} {self.state.global_step} {within}")
         while True:

@@ -43,8 +43,8 @@ def load(
     """A set of problems by name: "arithmetic", "gsm8k", "svamp", a .json/.jsonl file, or a hub data set.
 
     Columns left out are found by their usual names; `options` are the arguments of `arithmetic`; `shuffle` is the
-    seed of a shuffle, `limit` keeps the first problems after it. ValueError for a file that is missing, empty or not JSON, a column that is not there (it
-    names those that are), an unknown split, an empty question.
+    seed of a shuffle, `limit` keeps the first problems after it. ValueError for a file that is missing, empty or not
+    JSON, a column that is not there (it names those that are), an unknown split, an empty question.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit asks for 1 or more problems; given {limit}.")

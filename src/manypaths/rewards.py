@@ -2,12 +2,19 @@ r"""Rewards in the form that TRL calls: lists of completions and columns in, one
 
 A completion is a text, or a list of messages when the data set is conversational. None means "not scored". A reward
 takes the columns it names and ignores the others; its `__name__` is what TRL logs.
+
+Columns: `completions`, `completion_ids` (their tokens, from TRL) and `answer` (the gold answer, from the data set).
+Keyword-only arguments are options; `reward` binds them. Wrong options are a ValueError, before a completion is read.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import inspect
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +22,13 @@ from manypaths.grading import extract, shared_grader
 
 Completion = str | Sequence[dict[str, Any]]
 Reward = Callable[..., list[float | None]]
+LogMetric = Callable[[str, float], None]
+
+GIVEN = {"prompts", "completions", "completion_ids", "answer"}  # columns and what else the trainer passes: no options
+GIVEN |= {"trainer_state", "log_extra", "log_metric", "environments"}
+LARGEST = 1e9  # a reward pays no more
+_TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
+_TAG = re.compile(f"({'|'.join(_TAGS)})")
 
 
 def text_of(completion: Completion) -> str:
@@ -35,10 +49,7 @@ def text_of(completion: Completion) -> str:
 
 
 def accuracy(
-    completions: Sequence[Completion],
-    answer: Sequence[object],
-    log_metric: Callable[[str, float], None] | None = None,
-    **_: object,
+    completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None = None, **_: object
 ) -> list[float | None]:
     """1 where the last box holds the gold answer, 0 where not, None where there is no gold answer.
 
@@ -46,15 +57,8 @@ def accuracy(
     `accuracy/timed_out`. Unlike MMR-GRPO's released code, this does not call every answer right when the gold
     does not parse. Raises ValueError unless there are as many answers as completions.
     """
-    grader = shared_grader()
-    before = grader.timed_out
-    scores: list[float | None] = [
-        None if gold is None else float(grader.is_correct(text_of(completion), str(gold)))
-        for completion, gold in zip(completions, answer, strict=True)
-    ]
-    if log_metric is not None:
-        log_metric("accuracy/timed_out", grader.timed_out - before)
-    return scores
+    verdicts = _verdicts("accuracy", completions, answer, log_metric)
+    return [None if right is None else float(right) for right in verdicts]
 
 
 def boxed(completions: Sequence[Completion], **_: object) -> list[float | None]:
@@ -62,16 +66,158 @@ def boxed(completions: Sequence[Completion], **_: object) -> list[float | None]:
     return [float(bool((extract(text_of(completion)) or "").strip())) for completion in completions]
 
 
-REWARDS: dict[str, Reward] = {"accuracy": accuracy, "boxed": boxed}
+def think(completions: Sequence[Completion], *, opened: bool = False, **_: object) -> list[float | None]:
+    """1 where the text begins with <think>, has no other, and has </think> after it, else 0: TRL's own rule.
 
-
-def reward(name: str) -> Reward:
-    """A reward by its name here, or any function by its path, "package.module.function".
-
-    Raises ValueError, which names the nearest known reward, for anything else.
+    `opened`: the chat template ends the prompt with <think>, as R1-Distill's does, so the completion goes on from
+    there; the tag is put before it.
     """
-    if name in REWARDS:
-        return REWARDS[name]
+    from trl.rewards import think_format_reward
+
+    _check("think", "opened as true or false", opened, isinstance(opened, bool))
+    return list(think_format_reward([[{"content": "<think>" * opened + text_of(one)}] for one in completions]))
+
+
+def think_answer(completions: Sequence[Completion], *, opened: bool = False, **_: object) -> list[float | None]:
+    """1 where the text is <think>...</think><answer>...</answer> and white space around them, else 0.
+
+    Each tag stands there once, and neither part is blank. The form that R1 asks for (arXiv 2501.12948, Table 1).
+    `opened` as in `think`: with it, a completion that writes <think> once more has it twice, and gets 0.
+    """
+    _check("think_answer", "opened as true or false", opened, isinstance(opened, bool))
+    scores: list[float | None] = []
+    for completion in completions:
+        parts = _TAG.split("<think>" * opened + text_of(completion), maxsplit=len(_TAGS) + 1)
+        filled = [bool(part.strip()) for part in parts[::2]]
+        scores.append(float(parts[1::2] == _TAGS and filled == [False, True, False, True, False]))
+    return scores
+
+
+def format_as_released(completions: Sequence[Completion], **_: object) -> list[float | None]:
+    r"""1 where the text has exactly one "\n</think>\n", else 0: the format reward of MMR-GRPO's released code."""
+    return [float(text_of(completion).count("\n</think>\n") == 1) for completion in completions]
+
+
+def cosine(
+    completions: Sequence[Completion],
+    answer: Sequence[object],
+    completion_ids: Sequence[Sequence[int]],
+    log_metric: LogMetric | None = None,
+    *,
+    max_completion_length: int,
+    min_value_wrong: float = -0.5,
+    max_value_wrong: float = 0.0,
+    min_value_correct: float = 0.5,
+    max_value_correct: float = 1.0,
+    **_: object,
+) -> list[float | None]:
+    """A right answer is worth more the shorter it is, a wrong one less; None where there is no gold answer.
+
+    Half a cosine over the length in tokens, flat from `max_completion_length` on (arXiv 2502.03373, Appendix C.1):
+    right, from the maximum down to the minimum; wrong, from the minimum up to the maximum. The default bounds are
+    those of Open-RS, experiment 3 (arXiv 2503.16219). The same function as TRL's `get_cosine_scaled_reward`, which
+    grades with signals as time limits, and so not outside the main thread; this one asks our grader, and logs
+    `cosine/timed_out`.
+    """
+    limit, bounds = max_completion_length, [min_value_wrong, max_value_wrong, min_value_correct, max_value_correct]
+    _check("cosine", "max_completion_length in tokens, 1 or more", limit, _is_number(limit, int) and limit >= 1)
+    asked = "numbers min_value_wrong <= max_value_wrong <= min_value_correct <= max_value_correct"
+    _check("cosine", asked, bounds, all(map(_is_number, bounds)) and bounds == sorted(bounds))
+    verdicts = _verdicts("cosine", completions, answer, log_metric)
+    progress = [min(len(ids) / limit, 1.0) for ids in completion_ids]
+    right, wrong = (max_value_correct, min_value_correct), (min_value_wrong, max_value_wrong)
+    return _half_cosine(verdicts, progress, right, wrong)
+
+
+def cosine_as_released(
+    completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None = None, **_: object
+) -> list[float | None]:
+    """The cosine reward of MMR-GRPO's released code, to reproduce its runs and for nothing else.
+
+    min + (max - min) / 2 * (1 + cos(pi * length / 1000)), right in [0.5, 1], wrong in [-0.5, 0]. Odd about it: the
+    length is in characters and has no limit, so 2,000 characters earn what none do; and a short wrong answer earns
+    the most, 0, the opposite of the paper. Graded as in `cosine`; the released code calls every answer right where
+    the gold does not parse.
+    """
+    verdicts = _verdicts("cosine_as_released", completions, answer, log_metric)
+    progress = [len(text_of(completion)) / 1000 for completion in completions]
+    return _half_cosine(verdicts, progress, (1.0, 0.5), (0.0, -0.5))
+
+
+def repetition(
+    completion_ids: Sequence[Sequence[int]], *, ngram_size: int = 3, max_penalty: float = -1.0, **_: object
+) -> list[float | None]:
+    """`max_penalty` times the share of a completion's n-grams of tokens that occurred before in it: 0 where none did.
+
+    TRL's `get_repetition_penalty_reward` (arXiv 2502.03373, Appendix C.2).
+    """
+    from trl.rewards import get_repetition_penalty_reward
+
+    fits = _is_number(ngram_size, int) and ngram_size >= 1
+    _check("repetition", "ngram_size, a whole number of 1 or more", ngram_size, fits)
+    _check("repetition", "max_penalty of 0 or less", max_penalty, _is_number(max_penalty) and max_penalty <= 0)
+    return list(get_repetition_penalty_reward(ngram_size, max_penalty)(completion_ids))
+
+
+def overlong(
+    completion_ids: Sequence[Sequence[int]], *, max_completion_length: int, cache: int | None = None, **_: object
+) -> list[float | None]:
+    """0 up to `max_completion_length` - `cache` tokens, then in a straight line down to -1 at the limit and beyond.
+
+    `cache` is a fifth of the limit if not given, as DAPO's 4,096 of 20,480. TRL's `get_soft_overlong_punishment`
+    (DAPO, arXiv 2503.14476, Eq. 13).
+    """
+    from trl.rewards import get_soft_overlong_punishment
+
+    limit = max_completion_length
+    _check("overlong", "max_completion_length in tokens, 2 or more", limit, _is_number(limit, int) and limit >= 2)
+    cache = max(1, limit // 5) if cache is None else cache
+    fits = _is_number(cache, int) and 1 <= cache < limit
+    _check("overlong", f"cache in tokens, 1 or more and less than the limit of {limit}", cache, fits)
+    return list(get_soft_overlong_punishment(limit, cache)(completion_ids))
+
+
+REWARDS: dict[str, Reward] = {
+    "accuracy": accuracy,
+    "boxed": boxed,
+    "think": think,
+    "think_answer": think_answer,
+    "format_as_released": format_as_released,
+    "cosine": cosine,
+    "cosine_as_released": cosine_as_released,
+    "repetition": repetition,
+    "overlong": overlong,
+}
+
+
+def reward(name: str, max_completion_length: int | None = None, /, **options: Any) -> Reward:
+    """A reward by its name here, or any function by its path, "package.module.function", with its options bound.
+
+    `max_completion_length`, the trainer's in tokens, goes to a reward that names it, unless it is among the options.
+    Raises ValueError for an unknown reward (and names the nearest known one), for options that it does not take and,
+    of the rewards here, for values that make no sense.
+    """
+    found = REWARDS.get(name) or _find(name)
+    takes, takes_any = _options(found)
+    wrong = [key for key in options if key not in takes and (key in GIVEN or not takes_any)]
+    if wrong:
+        known = f"the options {', '.join(takes)}" if takes else "no options"
+        raise ValueError(f"Reward {name!r} takes {known}; given {', '.join(map(repr, wrong))}. Leave it out.")
+    if "max_completion_length" in takes and max_completion_length is not None:
+        options = {"max_completion_length": max_completion_length} | options
+    if takes.get("max_completion_length") is inspect.Parameter.empty and "max_completion_length" not in options:
+        asked = "asks for max_completion_length in tokens; given none. Set trainer.max_completion_length, or the option"
+        raise ValueError(f"Reward {name!r} {asked}.")
+    if not options:
+        return found
+    bound = functools.update_wrapper(functools.partial(found, **options), found)
+    if found in REWARDS.values():
+        bound(completions=[], completion_ids=[], answer=[])  # each checks its own options
+    return bound
+
+
+def _find(name: str) -> Reward:
+    """The function at a dotted path."""
     module, _, function = name.rpartition(".")
     try:
         found: Reward = getattr(importlib.import_module(module), function)
@@ -85,3 +231,49 @@ def reward(name: str) -> Reward:
     if not callable(found):
         raise ValueError(f"Reward {name!r} is not a function but {found!r}.")
     return found
+
+
+def _options(function: Reward) -> tuple[dict[str, Any], bool]:
+    """(the options a function names: their defaults, whether it takes any other, which `**_` does not)."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some builtins have none
+        return {}, False
+    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    takes_any = any(one.kind == one.VAR_KEYWORD and one.name != "_" for one in parameters)
+    return {one.name: one.default for one in named if one.name not in GIVEN}, takes_any
+
+
+def _verdicts(
+    who: str, completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None
+) -> list[bool | None]:
+    """Whether each completion is right; None where there is no gold answer. Logs how many ran out of time."""
+    grader = shared_grader()
+    before = grader.timed_out
+    verdicts = [
+        None if gold is None else grader.is_correct(text_of(completion), str(gold))
+        for completion, gold in zip(completions, answer, strict=True)
+    ]
+    if log_metric is not None:
+        log_metric(f"{who}/timed_out", grader.timed_out - before)
+    return verdicts
+
+
+def _half_cosine(
+    verdicts: list[bool | None], progress: list[float], right: tuple[float, float], wrong: tuple[float, float]
+) -> list[float | None]:
+    """From the first of `right` or `wrong` at progress 0 to the second at 1; None stays None."""
+    scores: list[float | None] = []
+    for verdict, share in zip(verdicts, progress, strict=True):
+        start, end = right if verdict else wrong
+        scores.append(None if verdict is None else end + (start - end) / 2 * (1 + math.cos(math.pi * share)))
+    return scores
+
+
+def _is_number(value: object, kind: Any = (int, float)) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and bool(abs(value) <= LARGEST)
+
+
+def _check(who: str, asked: str, given: object, fits: bool) -> None:
+    if not fits:
+        raise ValueError(f"Reward {who!r} asks for {asked}; given {given!r}.")

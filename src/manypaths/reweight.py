@@ -142,7 +142,7 @@ def dra(rewards: Tensor, similarity: Tensor, *, floor: float = 0.0) -> Tensor:
 
 
 def has_spread(rewards: Tensor) -> Tensor:
-    """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]. Unscored ones do not count."""
+    """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]."""
     _check_rewards("has_spread", rewards)
     unscored = rewards.isnan()
     return rewards.masked_fill(unscored, -torch.inf).amax(-1) > rewards.masked_fill(unscored, torch.inf).amin(-1)

@@ -41,7 +41,7 @@ class Plan:
     held_out: list[Problem]
     config: GRPOConfig
     lora: LoraConfig | None
-    reweight: Reweighter | None
+    method: dict[str, Any]
 
 
 def prepare(spec: Recipe, out: Path) -> Plan:
@@ -51,16 +51,9 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
         raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")
     config = _config(spec, out)
-    _rewards(spec, config)
-    filtered = spec.dynamic_sampling.reward
-    if filtered is not None and filtered not in spec.rewards:
-        raise ValueError(f"dynamic_sampling.reward asks for one of {', '.join(spec.rewards)}; given {filtered!r}.")
-    if spec.dynamic_sampling.max_batches < 1:
-        raise ValueError(f"dynamic_sampling.max_batches asks for 1 or more; given {spec.dynamic_sampling.max_batches}.")
-    if spec.method.advantage not in (None, *ADVANTAGES):
-        raise ValueError(
-            f"Unknown method.advantage {spec.method.advantage!r}. {recipe.nearest(spec.method.advantage, ADVANTAGES)}"
-        )
+    if config.use_vllm and importlib.util.find_spec("vllm") is None:
+        raise ValueError("trainer.use_vllm asks for vllm, which is not installed. Install it or set it to false.")
+    method = method_arguments(spec, config)
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
     checkpoint.find_checkpoint(spec.model.name)
@@ -74,19 +67,38 @@ def prepare(spec: Recipe, out: Path) -> Plan:
         held_out=load(**asdict(spec.evaluation.problems)) if spec.evaluation else [],
         config=config,
         lora=None if spec.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **spec.lora}),
-        reweight=_reweighter(spec),
+        method=method,
     )
     claim(out, spec)
     return plan
 
 
-def _rewards(spec: Recipe, config: GRPOConfig) -> dict[str, rewards.Reward]:
+def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
+    """What makes a `DiverseGRPOTrainer` of the recipe's rewards, method and dynamic sampling: its arguments."""
     if not spec.rewards:
         raise ValueError("A run asks for one reward or more; given none. Set rewards.accuracy=1.0.")
     if unused := set(spec.reward_options) - set(spec.rewards):
         raise ValueError(f"reward_options has {', '.join(sorted(unused))}, but rewards does not. Give it a weight.")
-    options = {name: spec.reward_options.get(name, {}) for name in spec.rewards}
-    return {name: rewards.reward(name, config.max_completion_length, **options[name]) for name in spec.rewards}
+    limit, options = config.max_completion_length, spec.reward_options
+    functions = {name: rewards.reward(name, limit, **options.get(name, {})) for name in spec.rewards}
+    method, sampling = spec.method, spec.dynamic_sampling
+    check(config, reweight=method.reweight is not None, policy_ratio=method.policy_ratio)
+    if method.advantage is not None and method.advantage not in ADVANTAGES:
+        raise ValueError(
+            f"Unknown method.advantage {method.advantage!r}. {recipe.nearest(method.advantage, ADVANTAGES)}"
+        )
+    if sampling.reward is not None and sampling.reward not in functions:
+        raise ValueError(f"dynamic_sampling.reward asks for one of {', '.join(functions)}; given {sampling.reward!r}.")
+    if sampling.max_batches < 1:
+        raise ValueError(f"dynamic_sampling.max_batches asks for 1 or more; given {sampling.max_batches}.")
+    return {
+        "reward_funcs": list(functions.values()),
+        "reweight": _reweighter(spec),
+        "advantage": ADVANTAGES[method.advantage] if method.advantage else None,
+        "policy_ratio": method.policy_ratio,
+        "dynamic_sampling": functions[sampling.reward].__name__ if sampling.reward else None,
+        "max_batches": sampling.max_batches,
+    }
 
 
 def _config(spec: Recipe, out: Path) -> GRPOConfig:
@@ -107,9 +119,6 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     for name in counts:
         if getattr(config, name) < 1:
             raise ValueError(f"trainer.{name} asks for 1 or more; given {getattr(config, name)}.")
-    check(config, reweight=spec.method.reweight is not None, policy_ratio=spec.method.policy_ratio)
-    if config.use_vllm and importlib.util.find_spec("vllm") is None:
-        raise ValueError("trainer.use_vllm asks for vllm, which is not installed. Install it or set it to false.")
     period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
     if config.save_strategy == "steps" and config.save_steps % period:
         raise ValueError(
@@ -191,28 +200,22 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     golds = {prompt_text(row["prompt"]): each.answer for row, each in zip(rows, plan.problems, strict=True)}
     last = last_checkpoint(plan.out)
     forget_after(plan.out, last)
-    method, sampling, functions = spec.method, spec.dynamic_sampling, _rewards(spec, plan.config)
-    lam = method.options.get("lam")
+    name, lam = spec.method.reweight, spec.method.options.get("lam")
     weigh = adaptive_lambda if lam is None else lambda raw: raw.new_full(raw.shape[:1], lam)
-    takes_lam = plan.reweight is not None and "lam" in inspect.signature(REWEIGHTERS[str(method.reweight)]).parameters
-    recorder = Recorder(plan.out, method.reweight, weigh if takes_lam else None, golds)
+    takes_lam = name is not None and "lam" in inspect.signature(REWEIGHTERS[name]).parameters
+    recorder = Recorder(plan.out, name, weigh if takes_lam else None, golds)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
         import datasets
 
         trainer = DiverseGRPOTrainer(
             model,
-            list(functions.values()),
-            plan.config,
-            datasets.Dataset.from_list(rows),
+            args=plan.config,
+            train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=plan.lora,
             callbacks=[recorder],
-            reweight=plan.reweight,
             embedder=embed,
-            advantage=ADVANTAGES.get(method.advantage or ""),
-            policy_ratio=method.policy_ratio,
-            dynamic_sampling=sampling.reward and functions[sampling.reward].__name__,
-            max_batches=sampling.max_batches,
+            **plan.method,
         )
         recorder.trainer = trainer
         trainer.remove_callback(transformers.PrinterCallback)

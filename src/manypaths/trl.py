@@ -126,7 +126,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        """Without `old_per_token_logps` TRL takes the ratio to the policy itself: its value is 1, its gradient stays."""
+        """Without `old_per_token_logps` TRL takes the ratio to the policy itself: 1, with the gradient it has there."""
         if not self.policy_ratio:
             inputs = {key: value for key, value in inputs.items() if key != "old_per_token_logps"}
         loss: Tensor = super()._compute_loss(model, inputs)

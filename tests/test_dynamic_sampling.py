@@ -1,0 +1,230 @@
+"""Dynamic sampling in TRL's real trainer: what teaches nothing never reaches the update."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import reference
+import torch
+from datasets import Dataset
+from test_trl import PROMPTS, equal, length, trained, trainer_of
+from trl import GRPOConfig, GRPOTrainer
+
+from manypaths import mmr
+from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
+from manypaths.embed import NgramEmbedder
+from manypaths.trl import DiverseGRPOTrainer
+
+
+def is_dull(prompt):
+    return int(prompt[0]) % 2 == 0
+
+
+def interesting(prompts, completions, **_):
+    """No spread on dull prompts; on the others every completion of a group differs from the one before it."""
+    return [1.0 if is_dull(prompt) else float(index % 4) for index, prompt in enumerate(prompts)]
+
+
+def constant(completions, **_):
+    return [1.0] * len(completions)
+
+
+class Watched(DiverseGRPOTrainer):
+    """Notes what is sampled and what the loss is computed of."""
+
+    def __init__(self, *host, **named):
+        self.sampled, self.updated = [], []
+        super().__init__(*host, **named)
+
+    def _generate_single_turn(self, prompt_ids, *more):
+        self.sampled += [self.processing_class.decode(ids) for ids in prompt_ids]
+        return super()._generate_single_turn(prompt_ids, *more)
+
+    def _compute_loss(self, model, inputs):
+        texts = self.processing_class.batch_decode(inputs["prompt_ids"], skip_special_tokens=True)
+        self.updated += list(zip(texts, inputs["advantages"].tolist(), strict=True))
+        return super()._compute_loss(model, inputs)
+
+
+def logged(trainer, name):
+    return [entry[f"dynamic_sampling/{name}"] for entry in trainer.state.log_history if "reward" in entry]
+
+
+def test_the_seam_is_where_it_was():
+    for name, expected in {
+        "_generate": ["self", "prompts"],
+        "_generate_and_score_completions": ["self", "inputs"],
+        "_compute_loss": ["self", "model", "inputs"],
+        "_log_metric": ["self", "name", "value"],
+    }.items():
+        assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == expected
+
+
+@pytest.mark.parametrize("settings", [{}, {"dynamic_sampling": "length_of_rank"}])
+def test_where_every_group_has_spread_it_is_grpo_trainer_to_the_bit(tiny_model, tmp_path, settings):
+    def length_of_rank(completions, **_):
+        return [length([text])[0] + index % 4 for index, text in enumerate(completions)]
+
+    plain = trained(tiny_model, tmp_path, GRPOTrainer, length_of_rank)
+    assert equal(plain, trained(tiny_model, tmp_path, DynamicSamplingGRPOTrainer, length_of_rank, **settings))
+
+
+@pytest.mark.parametrize("diverse", [{}, {"reweight": mmr, "embedder": NgramEmbedder()}], ids=["none", "mmr"])
+@pytest.mark.parametrize("reuse", [{}, {"num_iterations": 2}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_prompts_without_spread_never_reach_the_update(tiny_model, tmp_path, diverse, reuse):
+    rewards = [interesting, length]
+    ours = trainer_of(
+        tiny_model, tmp_path, Watched, rewards, steps=4, dynamic_sampling="interesting", **diverse, **reuse
+    )
+    ours.train()
+    batch = 8 * reuse.get("gradient_accumulation_steps", 1)
+    assert len(ours.updated) == 4 * batch
+    assert not any(is_dull(prompt) for prompt, _ in ours.updated)
+    assert all(advantage for _, advantage in ours.updated)
+    thrown_away = sum(map(is_dull, ours.sampled)) // 4
+    generations = 4 // reuse.get("num_iterations", 1)
+    assert thrown_away > 0
+    assert sum(map(sum, zip(logged(ours, "thrown_away"), strict=True))) == pytest.approx(thrown_away)
+    assert sum(logged(ours, "batches")) == len(ours.sampled) / batch > generations
+    assert sum(logged(ours, "surplus")) == len(ours.sampled) / 4 - thrown_away - generations * batch / 4
+    assert sum(logged(ours, "unfilled")) == 0 and min(logged(ours, "extra_seconds")) >= 0
+
+
+@pytest.mark.parametrize("diverse", [{}, {"reweight": mmr, "embedder": NgramEmbedder()}], ids=["none", "mmr"])
+@pytest.mark.parametrize("bound", [1, 3])
+def test_the_bound_holds_and_what_fills_the_batch_then_teaches_nothing(tiny_model, tmp_path, bound, diverse):
+    rewards = [constant, length]
+    named = {"dynamic_sampling": "constant", "max_batches": bound, "steps": 2, **diverse}
+    ours = trainer_of(tiny_model, tmp_path, Watched, rewards, **named)
+    before = [each.clone() for each in ours.model.parameters()]
+    ours.train()
+    assert len(ours.sampled) == 2 * bound * 8 and logged(ours, "batches") == [bound, bound]
+    assert logged(ours, "unfilled") == [2, 2] and logged(ours, "thrown_away") == [2 * bound, 2 * bound]
+    assert len(ours.updated) == 2 * 8 and {advantage for _, advantage in ours.updated} == {0.0}
+    assert equal(before, ours.model.parameters())
+
+
+def test_a_batch_partly_filled_keeps_the_advantages_of_its_good_groups(tiny_model, tmp_path):
+    def one_prompt(prompts, completions, **_):
+        return [float(index % 4) if prompt == "3 + 3 =" else 1.0 for index, prompt in enumerate(prompts)]
+
+    named = {"dynamic_sampling": "one_prompt", "max_batches": 40, "steps": 1, "gradient_accumulation_steps": 2}
+    ours = trainer_of(tiny_model, tmp_path, Watched, one_prompt, **named)
+    ours.train()
+    (unfilled,) = logged(ours, "unfilled")
+    good = [advantage for prompt, advantage in ours.updated if prompt == "3 + 3 ="]
+    assert 0 < unfilled < 4 and len(good) == (4 - unfilled) * 4
+    expected = reference.advantages([0, 1, 2, 3]) * int(4 - unfilled)
+    torch.testing.assert_close(torch.tensor(sorted(good)), torch.tensor(sorted(expected)))
+    assert all(advantage == 0 for prompt, advantage in ours.updated if prompt != "3 + 3 =")
+
+
+def test_what_a_reward_logs_stays_with_its_completion(tiny_model, tmp_path):
+    def telling(prompts, completions, log_extra=None, **_):
+        log_extra("said", [f"{prompt}{text}" for prompt, text in zip(prompts, completions, strict=True)])
+        return interesting(prompts, completions)
+
+    ours = trainer_of(tiny_model, tmp_path, Watched, telling, steps=2, dynamic_sampling="telling")
+    ours.train()
+    pairs = zip(ours._logs["prompt"], ours._logs["completion"], strict=True)
+    assert list(ours._logs["extra"]["said"]) == [f"{prompt}{text}" for prompt, text in pairs]
+
+
+def test_fresh_prompts_depend_on_the_seed_and_the_step_alone(tiny_model, tmp_path):
+    def drawn(step, seed=1):
+        ours.state.global_step, ours.args.seed = step, seed
+        batches = ours._fresh_inputs(5, 20)
+        return [[row["prompt"] for row in next(batches)] for _ in range(3)]
+
+    ours = trainer_of(tiny_model, tmp_path, Watched, interesting, dynamic_sampling="interesting")
+    first = drawn(7)
+    torch.rand(3)
+    assert drawn(7) == first
+    assert first not in (drawn(8), drawn(7, seed=2))
+    for batch in first:
+        assert len(set(batch)) == 5 and all(len(set(batch[start : start + 4])) == 1 for start in range(0, 20, 4))
+
+
+TWO_PROCESSES = """
+import json, os, sys
+sys.path.insert(0, sys.argv[3])
+from manypaths import mmr
+from manypaths.embed import NgramEmbedder
+from test_dynamic_sampling import Watched, interesting, logged
+from test_trl import length, trainer_of
+import torch.distributed as dist
+
+def by_prompt(prompts, completions, **_):  # a group may be split over processes: the text decides
+    return [1.0 if int(prompt[0]) % 2 == 0 else float(len(set(text))) for prompt, text in zip(prompts, completions)]
+
+settings = {"per_device_train_batch_size": 6, "reweight": mmr, "embedder": NgramEmbedder(), "max_batches": 20}
+rewards = [by_prompt, length]
+trainer = trainer_of(
+    sys.argv[1], sys.argv[2], Watched, rewards, steps=2, ddp_backend="gloo", dynamic_sampling="by_prompt", **settings
+)
+trainer.train()
+everybodys = [None] * 2
+weights = sum(each.double().sum().item() for each in trainer.model.parameters())
+mine = {"updated": trainer.updated[-6:], "all": trainer.updated, "sampled": trainer.sampled, "weights": weights}
+dist.all_gather_object(everybodys, mine)
+if trainer.accelerator.is_main_process:
+    logs = {name: list(trainer._logs[name]) for name in ("prompt", "completion", "advantages")}
+    metrics = {name: logged(trainer, name) for name in ("batches", "thrown_away", "surplus", "unfilled")}
+    print(json.dumps({"ranks": everybodys, "logs": logs, "metrics": metrics}), flush=True)
+trainer.accelerator.wait_for_everyone()
+os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo
+"""
+
+
+def test_two_processes_do_as_one_does(tiny_model, tmp_path):
+    """Three groups of 4 over two processes of 6: the middle group is split."""
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*launch, str(tiny_model), str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"ranks"')]
+    assert len(lines) == 1, done.stderr[-3000:]
+    found = json.loads(lines[0])
+    ranks, logs, metrics = found["ranks"], found["logs"], found["metrics"]
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    sampled = [prompt for rank in ranks for prompt in rank["sampled"]]
+    assert all(len(rank["all"]) == 2 * 6 and not any(is_dull(prompt) for prompt, _ in rank["all"]) for rank in ranks)
+    assert metrics["unfilled"] == [0, 0] and sum(metrics["batches"]) == len(sampled) / 12
+    assert sum(metrics["thrown_away"]) + sum(metrics["surplus"]) == len(sampled) / 4 - 2 * 3
+    assert sum(metrics["thrown_away"]) >= sum(map(is_dull, sampled)) / 4 > 0
+
+    for start in (0, 4, 8):
+        assert len(set(logs["prompt"][start : start + 4])) == 1
+        texts = logs["completion"][start : start + 4]
+        rows = NgramEmbedder()(texts).double()
+        raw = [len(set(text)) + tens for text, tens in zip(texts, length(texts), strict=True)]
+        expected = reference.advantages(reference.mmr(raw, (rows @ rows.T).tolist()))
+        advantages = torch.tensor(logs["advantages"][start : start + 4])
+        torch.testing.assert_close(advantages, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+    updated = sorted(advantage for rank in ranks for _, advantage in rank["updated"])
+    torch.testing.assert_close(torch.tensor(updated), torch.tensor(sorted(logs["advantages"])))
+
+
+def test_refusals(tiny_model, tmp_path):
+    with pytest.raises(ValueError, match=r"interesting or length; given 'accuracy'"):
+        trainer_of(tiny_model, tmp_path, Watched, [interesting, length], dynamic_sampling="accuracy")
+    with pytest.raises(ValueError, match="max_batches of 1 or more; given 0"):
+        trainer_of(tiny_model, tmp_path, Watched, interesting, dynamic_sampling="interesting", max_batches=0)
+    config = GRPOConfig(str(tmp_path), use_cpu=True, num_generations=4, max_steps=1, report_to="none")
+    data = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS])
+    for refused, named in (
+        ({"train_dataset": data.to_iterable_dataset()}, "a dataset with a length; given IterableDataset"),
+        ({"train_dataset": data, "rollout_func": lambda prompts, trainer: {}}, "plain text"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            Watched(str(tiny_model), interesting, config, dynamic_sampling="interesting", **refused)
