@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from manypaths import advantage, cosine_similarity, dra, mmr, recipe, run
+from manypaths import advantage, cosine_similarity, dra, mmr, recipe, reweight, run
 from manypaths.embed import NgramEmbedder
 from manypaths.reweight import REWEIGHTERS, has_spread, keep_equal_rewards
 from manypaths.trl import DiverseGRPOTrainer
@@ -331,21 +331,14 @@ def test_rgra_is_refused_where_it_would_not_be_what_it_says(tmp_path, setting, n
 
 def test_the_example_of_a_new_method(train, monkeypatch):
     text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text("utf-8")
-    method, oracle, row = (part.split("```")[0] for part in text.split("```python\n")[1:4])
-    monkeypatch.setitem(METHODS, "distance", None)
-    monkeypatch.setitem(REWEIGHTERS, "distance", None)
-    module = types.ModuleType("example")
-    vars(module).update(vars(__import__("manypaths.reweight", fromlist=["_"])), METHODS=METHODS)
-    exec(method, vars(module))
-    function = vars(module)["distance"]
-    referee = types.SimpleNamespace(**vars(reference))
-    scope = {**vars(reference)}
-    exec(oracle, scope)
-    referee.distance = scope["distance"]
-    exec(f"METHODS.update({{{row}}})", {"METHODS": METHODS, "distance": function, "reference": referee})
+    method, oracle, row = (part.split("```")[0] for part in text.split("```python\n")[1:])
+    ours, by_hand = dict(vars(reweight)), dict(vars(reference))
+    exec(method, ours)
+    exec(oracle, by_hand)
+    names = {"distance": ours["distance"], "reference": types.SimpleNamespace(**by_hand)}
     for law in LAWS:
-        law(*METHODS["distance"])
-    REWEIGHTERS["distance"] = function
+        law(*eval(f"{{{row}}}", names)["distance"])
+    monkeypatch.setitem(reweight.REWEIGHTERS, "distance", ours["distance"])
     _, steps = train("grpo", "method.reweight=distance")
-    expected = list(expected_advantages(steps[-1], referee.distance, scaled=True))
+    expected = list(expected_advantages(steps[-1], by_hand["distance"], scaled=True))
     assert_close(torch.tensor(steps[-1]["advantages"]), torch.tensor(expected), rtol=1e-4, atol=1e-4)

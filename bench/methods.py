@@ -1,0 +1,76 @@
+"""The methods side by side: SmolLM2 on sums in words. Prints the table of docs/results.md.
+
+    python bench/methods.py [--seeds 1 2 3] [--steps 20] [--out runs/methods] [OVERRIDE ...]
+
+All start from the same weights and see the same prompts in the same order; the 128 held-out problems are answered
+greedily. Finished runs are read, not run again. The interval is over problems (bootstrap of each problem's mean rise
+over the seeds, 95 %): it says nothing about other seeds.
+"""
+
+import argparse
+import random
+import statistics
+from pathlib import Path
+
+from manypaths.cli import main
+from manypaths.record import read_lines
+
+METHODS = {
+    "GRPO": ["grpo", "none"],
+    "GRPO, answers used twice": ["grpo-clip", "none"],
+    "RGRA, answers used twice": ["grpo-clip", "rgra"],
+    "Dr. GRPO": ["dr-grpo", "none"],
+    "DAPO, no dynamic sampling": ["dapo", "none"],
+    "DAPO": ["dapo-dynamic", "none"],
+    "MMR-GRPO": ["grpo", "mmr"],
+    "MMR-GRPO, equal rewards kept": ["grpo", "mmr", "method.keep_equal_rewards=true"],
+    "DRA-GRPO": ["grpo", "dra"],
+}
+
+
+def verdicts(run: Path, when: str) -> list[float]:
+    lines = read_lines(run / "evaluation" / f"{when}.jsonl")
+    return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in lines]
+
+
+def mean_of(runs: list[Path], key: str) -> float:
+    return statistics.mean(step.get(key) or 0.0 for run in runs for step in read_lines(run / "metrics.jsonl"))
+
+
+def row(name: str, runs: list[Path]) -> str:
+    before, after = ([verdicts(run, when) for run in runs] for when in ("before", "after"))
+    gains = [statistics.mean(late) - early for early, *late in zip(before[0], *after, strict=True)]
+    rng = random.Random(0)
+    means = sorted(statistics.mean(rng.choices(gains, k=len(gains))) for _ in range(2000))
+    by_seed = " ".join(f"{statistics.mean(each):.1%}" for each in after)
+    rise = f"{100 * statistics.mean(gains):+.1f} [{100 * means[50]:+.1f}, {100 * means[1949]:+.1f}]"
+    seconds = {part: mean_of(runs, f"seconds/{part}") for part in ("sampling", "rewards", "embedding", "update")}
+    return (
+        f"| {name} | {statistics.mean(before[0]):.1%} | {by_seed} | {rise} | {sum(seconds.values()):.1f} "
+        f"| {seconds['sampling']:.1f} | {seconds['update']:.1f} | {seconds['embedding']:.3f} "
+        f"| {mean_of(runs, 'groups/without_spread'):.0%} | {mean_of(runs, 'diversity/similarity'):.2f} |"
+    )
+
+
+def table(runs: dict[str, list[Path]]) -> str:
+    head = "| method | before | after, by seed | rise, points | s a step | sampling | update | embedding "
+    lines = [head + "| without spread | similarity |", "|---|---|---|---|---|---|---|---|---|---|"]
+    return "\n".join([*lines, *(row(name, each) for name, each in runs.items())])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=Path("runs/methods"))
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    runs: dict[str, list[Path]] = {name: [] for name in METHODS}
+    for seed in options.seeds:
+        for name, (variant, method, *more) in METHODS.items():
+            run = options.out / f"{'-'.join([variant, method, *(['kept'] * len(more))])}-{seed}"
+            named = ["smollm2-135m-pypi", variant, method, "arithmetic", "quickstart", *more, *options.overrides]
+            if main(["train", *named, f"trainer.max_steps={options.steps}", f"seed={seed}", "--out", str(run)]):
+                raise SystemExit(2)
+            runs[name].append(run)
+        print(table({name: each for name, each in runs.items() if each}), flush=True)

@@ -1,0 +1,21 @@
+"""The numbers in the documents are what the code prints."""
+
+import doctest
+from pathlib import Path
+
+from manypaths.advantage import ADVANTAGES
+from manypaths.reweight import REWEIGHTERS
+from manypaths.rewards import REWARDS
+
+METHODS = Path(__file__).parent.parent / "docs" / "methods.md"
+
+
+def test_the_worked_numbers():
+    found = doctest.testfile(str(METHODS), module_relative=False)
+    assert found.failed == 0 and found.attempted > 30
+
+
+def test_every_method_and_reward_has_its_place():
+    text = METHODS.read_text("utf-8")
+    for name in (*REWEIGHTERS, *(f"advantage.{each}" for each in ADVANTAGES), *REWARDS):
+        assert f"`{name}`" in text or f"`manypaths.{name}`" in text, f"docs/methods.md does not explain {name}"
