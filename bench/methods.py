@@ -3,7 +3,7 @@
     python bench/methods.py [--seeds 1 2 3] [--steps 20] [--out runs/methods] [OVERRIDE ...]
 
 All start from the same weights and see the same prompts in the same order; the 128 held-out problems are answered
-greedily. Finished runs are read, not run again. The interval is over problems (bootstrap of each problem's mean rise
+greedily. Finished runs are read, not run again. Seconds are medians over steps. The interval is over problems (bootstrap of each problem's mean rise
 over the seeds, 95 %): it says nothing about other seeds.
 """
 
@@ -33,8 +33,8 @@ def verdicts(run: Path, when: str) -> list[float]:
     return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in lines]
 
 
-def mean_of(runs: list[Path], key: str) -> float:
-    return statistics.mean(step.get(key) or 0.0 for run in runs for step in read_lines(run / "metrics.jsonl"))
+def per_step(runs: list[Path], key: str) -> list[float]:
+    return [step.get(key) or 0.0 for run in runs for step in read_lines(run / "metrics.jsonl")]
 
 
 def row(name: str, runs: list[Path]) -> str:
@@ -44,17 +44,21 @@ def row(name: str, runs: list[Path]) -> str:
     means = sorted(statistics.mean(rng.choices(gains, k=len(gains))) for _ in range(2000))
     by_seed = " ".join(f"{statistics.mean(each):.1%}" for each in after)
     rise = f"{100 * statistics.mean(gains):+.1f} [{100 * means[50]:+.1f}, {100 * means[1949]:+.1f}]"
-    seconds = {part: mean_of(runs, f"seconds/{part}") for part in ("sampling", "rewards", "embedding", "update")}
+    parts = ("sampling", "rewards", "embedding", "reweighting", "update")
+    seconds = {part: per_step(runs, f"seconds/{part}") for part in parts}
+    whole = [sum(step) for step in zip(*seconds.values(), strict=True)]
+    middle = {part: statistics.median(each) for part, each in {**seconds, "whole": whole}.items()}
     return (
-        f"| {name} | {statistics.mean(before[0]):.1%} | {by_seed} | {rise} | {sum(seconds.values()):.1f} "
-        f"| {seconds['sampling']:.1f} | {seconds['update']:.1f} | {seconds['embedding']:.3f} "
-        f"| {mean_of(runs, 'groups/without_spread'):.0%} | {mean_of(runs, 'diversity/similarity'):.2f} |"
+        f"| {name} | {statistics.mean(before[0]):.1%} | {by_seed} | {rise} | {middle['whole']:.1f} "
+        f"| {middle['sampling']:.1f} | {middle['update']:.1f} | {middle['embedding'] + middle['reweighting']:.3f} "
+        f"| {statistics.mean(per_step(runs, 'groups/without_spread')):.0%} "
+        f"| {statistics.mean(per_step(runs, 'diversity/similarity')):.2f} |"
     )
 
 
 def table(runs: dict[str, list[Path]]) -> str:
-    head = "| method | before | after, by seed | rise, points | s a step | sampling | update | embedding "
-    lines = [head + "| without spread | similarity |", "|---|---|---|---|---|---|---|---|---|---|"]
+    head = "| method | before | after, by seed | rise, points | s a step | sampling | update "
+    lines = [head + "| embedding, reweighting | groups without spread | similarity |", "|---|---|---|---|---|---|---|---|---|---|"]
     return "\n".join([*lines, *(row(name, each) for name, each in runs.items())])
 
 

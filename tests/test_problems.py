@@ -207,3 +207,12 @@ def test_a_question_goes_into_a_text_or_into_messages_and_braces_stay():
         {"role": "user", "content": f"{question}\nPut the final answer in \\boxed{{}}."},
     ]
     assert "{question}" in PROMPT[0]["content"], "rendering leaves the prompt itself alone"
+
+
+def test_a_shuffle_depends_on_its_seed_and_comes_before_the_limit():
+    whole, few = load("svamp", shuffle=1), load("svamp", shuffle=1, limit=50)
+    assert few == whole[:50] != load("svamp", limit=50)
+    assert sorted(whole, key=lambda one: one.id) == sorted(load("svamp"), key=lambda one: one.id)
+    assert few != load("svamp", shuffle=2, limit=50)
+    with pytest.raises(ValueError, match=r"options\.seed"):
+        load("arithmetic", shuffle=1)

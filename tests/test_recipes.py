@@ -16,7 +16,6 @@ from transformers import get_scheduler
 from trl import GRPOConfig
 
 from manypaths import recipe, run
-from manypaths.trl import check
 
 KINDS = ("models", "variants", "methods", "problems", "papers")
 MODELS, VARIANTS, METHODS, PROBLEMS, PAPERS = (
@@ -146,10 +145,9 @@ def test_dynamic_sampling_has_its_reward_but_in_the_papers_settings_without_it(d
 def published(spec: recipe.Recipe) -> dict[str, object]:
     """What a paper's table says, of a resolved recipe."""
     config, data, held_out = config_of(spec), spec.problems, spec.evaluation
-    same = [key for key in MMR if hasattr(config, key) and key not in ("seed",)]
+    same = [key for key in MMR if hasattr(config, key)]
     return {key: getattr(config, key) for key in same} | {
         "problems": (data.name, data.split, data.shuffle, data.limit),
-        "seed": config.seed,
         "completions": config.per_device_train_batch_size * config.gradient_accumulation_steps,
         "vllm": (config.vllm_mode, config.vllm_max_model_length, config.vllm_importance_sampling_correction)
         if config.use_vllm
