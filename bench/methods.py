@@ -3,8 +3,8 @@
     python bench/methods.py [--seeds 1 2 3] [--steps 20] [--out runs/methods] [OVERRIDE ...]
 
 All start from the same weights and see the same prompts in the same order; the 128 held-out problems are answered
-greedily. Finished runs are read, not run again. Seconds are medians over steps. The interval is over problems (bootstrap of each problem's mean rise
-over the seeds, 95 %): it says nothing about other seeds.
+greedily. Finished runs are read, not run again. Seconds are medians over steps. The interval is over problems
+(bootstrap of each problem's mean rise over the seeds, 95 %): it says nothing about other seeds.
 """
 
 import argparse
@@ -57,8 +57,9 @@ def row(name: str, runs: list[Path]) -> str:
 
 
 def table(runs: dict[str, list[Path]]) -> str:
-    head = "| method | before | after, by seed | rise, points | s a step | sampling | update "
-    lines = [head + "| embedding, reweighting | groups without spread | similarity |", "|---|---|---|---|---|---|---|---|---|---|"]
+    columns = ["method", "before", "after, by seed", "rise, points", "s a step", "sampling", "update"]
+    columns += ["embedding, reweighting", "groups without spread", "similarity"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     return "\n".join([*lines, *(row(name, each) for name, each in runs.items())])
 
 

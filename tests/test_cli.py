@@ -332,3 +332,42 @@ def test_an_aggregation_that_would_normalise_the_diversity_column_is_refused(cap
     assert main(["train", *RECIPES, *settings, *words, "--out", str(tmp_path / "run")]) == 2
     assert has(capsys.readouterr().err, "sum_then_normalize")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_prints_the_page_and_makes_nothing(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "r1-distill-qwen-7b", "--dry-run", *RECIPES, "trainer.max_steps=7", "trainer.use_vllm=true"]
+    assert main([*words, "--gpu", "a100-40gb", "--processes", "3"]) == 0
+    page = capsys.readouterr().out
+    assert has(page, "7 updates of the weights", "7,615,616,512 parameters", "a100-40gb", "on 3 processes")
+    assert page.splitlines()[-1].startswith("The keys of trainer and lora are TRL's and PEFT's.")
+    assert list(tmp_path.iterdir()) == []
+    assert main([*words, "trainer.learning_rat=1"]) == 2
+    assert has(capsys.readouterr().out, "7 updates of the weights", "  total ")  # the page comes before the check
+
+
+def test_a_dry_run_of_a_run_folder_reads_its_recipe(capsys, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(recipe.dump(recipe.read(["smollm2-135m", *RECIPES], ["seed=77"])))
+    assert main(["train", "--out", str(tmp_path), "--dry-run"]) == 0
+    assert has(capsys.readouterr().out, "seed: 77", "134,515,008 parameters")
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--dry-run", "trainer.learning_rat=1"], ["'trainer.learning_rat'", "'learning_rate'"]),
+        (["--dry-run", "trainer.output_dir=x"], ["trainer.output_dir", "set by the run"]),
+        (["--dry-run", "lora.lora_alpa=1"], ["'lora.lora_alpa'", "'lora_alpha'"]),
+        (["--dry-run", "trainer.max_steps=many"], ["trainer.max_steps asks for int", "'many'"]),
+        (["--dry-run", "lora.r=many"], ["lora.r asks for int", "'many'"]),
+        (["--dry-run", "--gpu", "h10"], ["'h10'", "'h100'"]),
+        (["--dry-run", "--processes", "0"], ["--processes", "0"]),
+        (["--dry-run", "problems.name=gone.json"], ["'gone.json'", "does not exist"]),
+        (["--gpu", "h100"], ["--gpu", "--dry-run"]),
+        (["--processes", "2"], ["--processes", "--dry-run"]),
+    ],
+)
+def test_a_mistake_in_a_dry_run_is_one_line(words, expected, said, tmp_path):
+    assert has(said("train", "smollm2-135m", *RECIPES, *words, "--out", tmp_path / "run"), *expected)
+    assert not (tmp_path / "run").exists()

@@ -20,6 +20,9 @@ MODULES = {
     "problems": ("", "", "datasets"),
     "page": ("", "", ""),
     "recipe": ("", "yaml", ""),
+    "workload": ("problems recipe", "yaml", ""),
+    "memory": ("recipe workload", "", ""),
+    "dry_run": ("memory recipe workload", "", "trl peft"),
     "rewards": ("grading", "", "trl"),
     "evaluate": ("grading problems", "", "torch transformers"),
     "cpu": ("", "torch trl", ""),
@@ -32,7 +35,7 @@ MODULES = {
         "datasets accelerate",
     ),
     "cli": (
-        "__init__ reweight checkpoint embed grading problems page recipe rewards evaluate cpu trl record run",
+        "__init__ reweight checkpoint embed grading problems page recipe dry_run rewards evaluate cpu trl record run",
         "",
         "torch transformers",
     ),

@@ -51,6 +51,11 @@ def letters(completions, **_):
     return [sum(character.isalpha() for character in text) / 8 for text in completions]
 
 
+def seldom(completions, **_):
+    """A reward that often has no spread in a group."""
+    return [float(sum(map(ord, text)) % 5 == 0) for text in completions]
+
+
 def repeatable(run):
     """The metrics of a run, less what a clock decides."""
     return [
@@ -92,10 +97,21 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     assert "Accuracy on 8 problems" in capsys.readouterr().out
 
 
-def start(recipe, run):
+def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):
+    run = tmp_path / "run"
+    again = ["trainer.num_iterations=2", "trainer.max_steps=4", "evaluation=null", "method.policy_ratio=false"]
+    assert main(["train", str(recipe), "trainer.use_bias_correction_kl=false", *again, "--out", str(run)]) == 0
+    metrics = read_lines(run / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == [1, 2, 3, 4]
+    assert ["reward" in line for line in metrics] == ["seconds/sampling" in line for line in metrics]
+    assert all(line["seconds/update"] > 0 for line in metrics)
+    assert [line["step"] for line in read_lines(run / "groups.jsonl")] == [1, 1, 3, 3]
+
+
+def start(recipe, run, *overrides):
     command = "import sys; from manypaths.cli import main; sys.exit(main())"
     return subprocess.Popen(
-        [sys.executable, "-c", command, "train", str(recipe), "--out", str(run)],
+        [sys.executable, "-c", command, "train", str(recipe), *overrides, "--out", str(run)],
         env={**os.environ, "PYTHONPATH": os.path.dirname(__file__)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -103,11 +119,16 @@ def start(recipe, run):
     )
 
 
-def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
+@pytest.mark.parametrize(
+    "overrides",
+    [[], ["rewards={test_run.seldom: 1.0}", "dynamic_sampling.reward=test_run.seldom", "trainer.learning_rate=1e-4"]],
+    ids=["mmr", "mmr with dynamic sampling"],
+)
+def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path, overrides):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = start(recipe, whole)
+    process = start(recipe, whole, *overrides)
     assert process.wait() == 0, process.stderr.read()
-    process = start(recipe, killed)
+    process = start(recipe, killed, *overrides)
     while len(read_lines(killed / "metrics.jsonl")) < 3:  # past checkpoint-2, short of checkpoint-4
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.001)
@@ -118,9 +139,11 @@ def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
         file.write('{"step": 3, "cut o')
     (killed / "checkpoints" / "checkpoint-4").mkdir(exist_ok=True)  # one that was cut off before its last file
     (killed / "checkpoints" / "checkpoint-4" / "trainer_state.json").write_text("")
-    process = start(recipe, killed)
+    process = start(recipe, killed, *overrides)
     assert process.wait() == 0, process.stderr.read()
     assert repeatable(killed) == repeatable(whole)
+    if overrides:
+        assert sum(line["dynamic_sampling/thrown_away"] for line in repeatable(whole)) > 0
     assert read_lines(killed / "groups.jsonl") == read_lines(whole / "groups.jsonl")
     evaluations = [read_lines(run / "evaluation" / "after.jsonl") for run in (killed, whole)]
     assert evaluations[0] == evaluations[1]

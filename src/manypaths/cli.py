@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
         "recipes", nargs="*", help="names of shipped recipes, YAML files, overrides such as trainer.max_steps=5"
     )
     train.add_argument("--out", type=Path, help="run folder; one that exists is continued [runs/NAMES]")
+    train.add_argument("--dry-run", action="store_true", help="only print what the run would do and take")
+    train.add_argument("--gpu", help="of the dry run: such as h100, a100-40gb, 24gb [h100]")
+    train.add_argument("--processes", type=int, help="of the dry run: how many GPUs train [1]")
     train.set_defaults(command=_train)
 
     evaluate = commands.add_parser("evaluate", help="accuracy of a model or a run on problems")
@@ -76,11 +79,16 @@ def _read(words: list[str]) -> recipe.Recipe:
 
 def _train(options: argparse.Namespace) -> int:
     began = time.perf_counter()
-    names = [Path(word).stem for word in options.recipes if "=" not in word]
+    names = [recipe.find(word).stem for word in options.recipes if "=" not in word]
     out = options.out or Path("runs", "-".join(names))
     if not names and not (out / "recipe.yaml").is_file():
         raise ValueError("Name recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
-    spec = _read(options.recipes if names else [str(out / "recipe.yaml"), *options.recipes])
+    words = options.recipes if names else [str(out / "recipe.yaml"), *options.recipes]
+    spec = _read(words)
+    if options.dry_run:
+        return _dry_run(spec, [word for word in words if "=" not in word], options)
+    if options.gpu or options.processes is not None:
+        raise ValueError("--gpu and --processes belong to --dry-run. Add it, or leave them out.")
     from manypaths import run
 
     summary = run.train(run.prepare(spec, out))
@@ -91,6 +99,25 @@ def _train(options: argparse.Namespace) -> int:
     wall = time.perf_counter() - began
     print(f"Seconds in {summary['steps']} steps: {spent}; this command took {wall:.0f}")
     print(f"Look inside the groups: {out / 'inspect.html'}")
+    return 0
+
+
+def _dry_run(spec: recipe.Recipe, names: list[str], options: argparse.Namespace) -> int:
+    from manypaths import dry_run
+
+    def check() -> None:
+        from manypaths import run  # and TRL with it, which takes seconds
+
+        dry_run.check(spec, run.SET_BY_THE_RUN)
+
+    try:
+        processes = 1 if options.processes is None else options.processes
+        print(dry_run.page(spec, names, options.gpu or "h100", processes), flush=True)
+    except (ValueError, TypeError):
+        check()  # where a value has a wrong type, this says so
+        raise
+    check()
+    print("\nThe keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
     return 0
 
 

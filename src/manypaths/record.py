@@ -87,7 +87,7 @@ class Recorder(TrainerCallback):
         self.sums["seconds/update"] += elapsed
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not logs or "reward" not in logs or not state.is_world_process_zero:
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         per = {"seconds": max(1, self.steps), "diversity": max(1, self.generations)}
         ours = {key: total / per[key.partition("/")[0]] for key, total in self.sums.items()}
@@ -97,6 +97,7 @@ class Recorder(TrainerCallback):
             known = {key: number(value) if isinstance(value, float) else value for key, value in logs.items()}
             file.write(json.dumps({"step": state.global_step, **known, **ours}) + "\n")
         means = [f"{key.split('/')[1]} {logs[key]:.2f}" for key in logs if key.startswith("rewards/") and "mean" in key]
+        means = means or ["answers used again"]
         spent = sum(value for key, value in ours.items() if key.startswith("seconds/"))
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
 
