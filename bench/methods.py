@@ -3,17 +3,19 @@
     python bench/methods.py [--seeds 1 2 3] [--steps 20] [--out runs/methods] [OVERRIDE ...]
 
 All start from the same weights and see the same prompts in the same order; the 128 held-out problems are answered
-greedily. Finished runs are read, not run again. Seconds are medians over steps. The interval is over problems
-(bootstrap of each problem's mean rise over the seeds, 95 %): it says nothing about other seeds.
+greedily. Finished runs are read, not run again. Seconds are means over the steps of the seed that took least. The
+interval is over problems (bootstrap of each problem's mean rise over the seeds, 95 %): it says nothing of other seeds.
 """
 
 import argparse
-import random
 import statistics
 from pathlib import Path
 
 from manypaths.cli import main
-from manypaths.record import read_lines
+from manypaths.evaluate import read_lines
+from manypaths.metrics import interval
+
+PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 
 METHODS = {
     "GRPO": ["grpo", "none"],
@@ -33,31 +35,36 @@ def verdicts(run: Path, when: str) -> list[float]:
     return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in lines]
 
 
-def per_step(runs: list[Path], key: str) -> list[float]:
-    return [step.get(key) or 0.0 for run in runs for step in read_lines(run / "metrics.jsonl")]
+def per_step(run: Path, key: str) -> float:
+    """The mean over the steps that have it; a step that uses answers again samples none."""
+    return statistics.mean(step[key] for step in read_lines(run / "metrics.jsonl") if key in step)
+
+
+def seconds_per_step(run: Path) -> dict[str, float]:
+    steps = read_lines(run / "metrics.jsonl")
+    spent = {part: statistics.mean(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in PARTS}
+    return {**spent, "whole": sum(spent.values())}
 
 
 def row(name: str, runs: list[Path]) -> str:
     before, after = ([verdicts(run, when) for run in runs] for when in ("before", "after"))
     gains = [statistics.mean(late) - early for early, *late in zip(before[0], *after, strict=True)]
-    rng = random.Random(0)
-    means = sorted(statistics.mean(rng.choices(gains, k=len(gains))) for _ in range(2000))
-    by_seed = " ".join(f"{statistics.mean(each):.1%}" for each in after)
-    rise = f"{100 * statistics.mean(gains):+.1f} [{100 * means[50]:+.1f}, {100 * means[1949]:+.1f}]"
-    parts = ("sampling", "rewards", "embedding", "reweighting", "update")
-    seconds = {part: per_step(runs, f"seconds/{part}") for part in parts}
-    whole = [sum(step) for step in zip(*seconds.values(), strict=True)]
-    middle = {part: statistics.median(each) for part, each in {**seconds, "whole": whole}.items()}
-    return (
-        f"| {name} | {statistics.mean(before[0]):.1%} | {by_seed} | {rise} | {middle['whole']:.1f} "
-        f"| {middle['sampling']:.1f} | {middle['update']:.1f} | {middle['embedding'] + middle['reweighting']:.3f} "
-        f"| {statistics.mean(per_step(runs, 'groups/without_spread')):.0%} "
-        f"| {statistics.mean(per_step(runs, 'diversity/similarity')):.2f} |"
-    )
+    low, high = interval(gains)
+    spent = min(map(seconds_per_step, runs), key=lambda each: each["whole"])
+    cells = [
+        name,
+        " ".join(f"{statistics.mean(each):.1%}" for each in after),
+        f"{100 * statistics.mean(gains):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+        *(f"{spent[part]:.1f}" for part in ("whole", "sampling", "update")),
+        f"{spent['embedding'] + spent['reweighting']:.3f}",
+        f"{statistics.mean(per_step(run, 'groups/without_spread') for run in runs):.0%}",
+        f"{statistics.mean(per_step(run, 'diversity/similarity') for run in runs):.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def table(runs: dict[str, list[Path]]) -> str:
-    columns = ["method", "before", "after, by seed", "rise, points", "s a step", "sampling", "update"]
+    columns = ["method", "after, by seed", "rise, points", "s a step", "sampling", "update"]
     columns += ["embedding, reweighting", "groups without spread", "similarity"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     return "\n".join([*lines, *(row(name, each) for name, each in runs.items())])
