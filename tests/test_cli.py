@@ -235,7 +235,7 @@ def test_inspect_asks_for_a_folder_with_groups(said, tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], ["--problems"]),
+        ([], ["--benchmarks", "--problems"]),
         (["--problems", "gone.jsonl"], ["'gone.jsonl'", "does not exist"]),
         (["--problems", "gsm8k", "--split", "dev"], ["train, test", "'dev'"]),
         (["--problems", "svamp", "--problem-column", "q"], ["'q'", "question, answer"]),
@@ -262,7 +262,9 @@ def test_evaluate_of_a_run_takes_its_problems_prompt_and_model(said, capsys, tin
     shutil.copytree(tiny_model, run / "model")
     for words, count in ([], 9), (["--limit", "2"], 2), (["--problems", "svamp", "--limit", "1"], 1):
         assert main(["evaluate", "run", "--max-new-tokens", "2", *words]) == 0
-        assert has(capsys.readouterr().out, f"Accuracy on {count} problems")
+        written = Path("evaluations", "run", "svamp.jsonl" if "svamp" in words else "arithmetic.jsonl")
+        assert len(written.read_text().splitlines()) == count
+        shutil.rmtree("evaluations")
 
 
 def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, tmp_path):
@@ -278,10 +280,72 @@ def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, t
         "--temperature",
         "1",
     ]
-    assert main(["evaluate", str(tiny_model), *words, "--out", str(tmp_path / "answers.jsonl")]) == 0
-    assert has(capsys.readouterr().out, "Accuracy on 3 problems", "0.0% [0.0%, ", "boxed 0.0%")
-    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    out = tmp_path / "deep" / "out"
+    assert main(["evaluate", str(tiny_model), *words, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert has(
+        printed.out, "Backend: transformers", "| mean@n | 0.0%", "0.0% to 56.1%", "| arithmetic | 3        | 2 |"
+    )
+    assert has(printed.err, "arithmetic: 3/3 problems, 0.0% so far, 0 s left")
+    lines = [json.loads(line) for line in (out / "arithmetic.jsonl").read_text().splitlines()]
     assert [len(line["samples"]) for line in lines] == [2, 2, 2]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "arithmetic.jsonl",
+        "settings.json",
+        "summary.json",
+        "table.md",
+    ]
+    assert (out / "table.md").read_text() in printed.out
+
+    assert main(["evaluate", str(tiny_model), *words, "--seed", "2", "--out", str(out)]) == 2
+    assert has(capsys.readouterr().err, "seed 1 there, 2 here", "another --out")
+    assert main(["grade", str(out / "arithmetic.jsonl"), "--out", str(tmp_path / "again.jsonl")]) == 0
+    again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
+    verdicts = [[[one["correct"] for one in line["samples"]] for line in each] for each in (lines, again)]
+    assert verdicts[0] == verdicts[1]
+
+
+def test_a_checkpoint_of_a_run_is_evaluated_with_the_runs_prompt(tiny_model, tmp_path, capsys):
+    run = tmp_path / "run"
+    spec = recipe.read(["smollm2-135m", *RECIPES], ["prompt='Q: {question}'"])
+    shutil.copytree(tiny_model, run / "checkpoints" / "checkpoint-3")
+    (run / "recipe.yaml").write_text(recipe.dump(spec))
+    words = ["--problems", "svamp", "--limit", "1", "--max-new-tokens", "2", "--out", str(tmp_path / "out")]
+    assert main(["evaluate", str(run / "checkpoints" / "checkpoint-3"), *words]) == 0
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["prompt"] == "Q: {question}"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--benchmarks", "math501"], ["'math501'", "'math500'"]),
+        (["--benchmarks", "math500", "--data-dir", "gone"], ["'gone'", "math500.jsonl"]),
+        (["--problems", "svamp", "--samples", "4"], ["--temperature"]),
+        (["--problems", "svamp", "--backend", "vllm"], ["vllm", "not installed"]),
+        (["--problems", "svamp", "--backend", "server"], ["URL"]),
+    ],
+)
+def test_a_mistake_in_an_evaluation_is_one_line(words, expected, said, unloadable, tmp_path):
+    assert has(said("evaluate", unloadable, *words, "--out", tmp_path / "out"), *expected)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, ["does not exist"]),
+        ("", ["empty"]),
+        ('{"completion": "a"}', ["gold column", "completion"]),
+        ('{"said": "a", "answer": "1"}', ["text column", "said, answer"]),
+        ('{"completion": 7, "answer": "1"}', ["row 1"]),
+        ("[1]", ["objects"]),
+    ],
+)
+def test_a_file_that_cannot_be_graded_is_one_line(content, expected, said, tmp_path):
+    path = tmp_path / "answers.jsonl"
+    if content is not None:
+        path.write_text(content)
+    assert has(said("grade", path), *expected)
 
 
 @pytest.mark.parametrize("words", [[], ["trian"], ["train", "--outt", "x"], ["evaluate"]])

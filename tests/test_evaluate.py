@@ -1,16 +1,20 @@
-"""Evaluation: what is counted and written for a hand-written `generate`, and the sampler on a tiny model."""
+"""Evaluation with a hand-written `generate`: what is counted and written, and that nothing is sampled twice."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
+import random
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
-import torch
 
-from manypaths import checkpoint
-from manypaths.evaluate import evaluate, sampler, wilson_interval, write_whole
+from manypaths.embed import NgramEmbedder
+from manypaths.evaluate import evaluate, read_lines, write_whole
+from manypaths.generate import Sample
+from manypaths.metrics import interval
 from manypaths.problems import Problem
 
 PROBLEMS = [Problem(f"p{number}", f"{number} + {number}?", str(2 * number)) for number in range(1, 5)]
@@ -33,18 +37,18 @@ def test_accuracy_counts_the_first_answers_and_every_answer_is_written_in_order(
     out = tmp_path / "deep" / "answers.jsonl"
     found = evaluate(PROBLEMS, answers(RIGHT_ONCE), prompt="Q: {question}", out=out)
     assert found["accuracy"] == 2 / 4
-    assert (found["low"], found["high"]) == wilson_interval(0.5, 4)
+    assert (found["low"], found["high"]) == interval([1.0, 0.0, 1.0, 0.0])
     assert (found["problems"], found["samples"], found["boxed"]) == (4, 1, 3 / 4)
     assert found["seconds"] >= 0
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [line["id"] for line in lines] == ["p1", "p2", "p3", "p4"]
-    assert lines[0] == {
+    assert read_lines(out)[0] == {
         "id": "p1",
         "question": "1 + 1?",
         "answer": "2",
-        "samples": [{"text": r"so \boxed{2}", "answer": "2", "correct": True}],
+        "samples": [{"text": r"so \boxed{2}", "tokens": None, "truncated": None, "answer": "2", "correct": True}],
+        "timed_out": 0,
     }
-    assert lines[1]["samples"] == [{"text": "I give up", "answer": None, "correct": False}]
+    assert [line["id"] for line in read_lines(out)] == ["p1", "p2", "p3", "p4"]
+    assert [path.name for path in out.parent.iterdir()] == ["answers.jsonl"]
 
 
 def test_of_several_samples_the_mean_of_means_counts(tmp_path):
@@ -52,7 +56,7 @@ def test_of_several_samples_the_mean_of_means_counts(tmp_path):
     found = evaluate(PROBLEMS, answers(RIGHT_ONCE), prompt="Q: {question}", samples=2, out=out)
     assert found["accuracy"] == pytest.approx((0.5 + 0.5 + 1 + 0) / 4)
     assert (found["samples"], found["boxed"]) == (2, 6 / 8)
-    assert (found["low"], found["high"]) == wilson_interval(0.5, 4), "the interval is over problems, not samples"
+    assert (found["low"], found["high"]) == interval([0.5, 0.5, 1.0, 0.0]), "over problems, not samples"
     verdicts = [[one["correct"] for one in json.loads(line)["samples"]] for line in out.read_text().splitlines()]
     assert verdicts == [[True, False], [False, True], [True, True], [False, False]]
 
@@ -79,25 +83,6 @@ def test_nothing_to_measure_is_an_error(problems, samples):
         evaluate(problems, answers(RIGHT_ONCE), prompt="Q: {question}", samples=samples)
 
 
-@pytest.mark.parametrize("count", [1, 3, 10, 128, 1319, 10**9])
-def test_the_interval_is_wilsons_and_lies_within_0_and_1(count):
-    z = 1.959964
-    for hits in {0, 1, count // 3, count // 2, count - 1, count}:
-        share = hits / count
-        low, high = wilson_interval(share, count)
-        assert 0 <= low <= share <= high <= 1
-        assert low < high
-        assert math.copysign(1, low) == 1
-        for bound in (low, high):  # the closed form: bounds solve (share - p)^2 = z^2 p (1 - p) / count
-            assert (share - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / count, rel=1e-6, abs=1e-15)
-
-
-def test_the_interval_is_known_for_one_case_and_shrinks_with_the_count():
-    assert wilson_interval(0.3, 50) == pytest.approx((0.191040, 0.437495), abs=1e-5)
-    widths = [high - low for low, high in (wilson_interval(0.3, count) for count in (10, 20, 40, 400, 4000))]
-    assert all(later < earlier for earlier, later in itertools.pairwise(widths))
-
-
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     path = tmp_path / "deep" / "file.json"
     write_whole(path, "old")
@@ -109,61 +94,90 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     assert [each.name for each in path.parent.iterdir()] == ["file.json"]
 
 
-PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
+def test_lengths_truncation_and_similarity_are_kept(tmp_path):
+    def generate(prompts, n):
+        return [[Sample("same words", 2, False), Sample("same words", 8, True)] for _ in prompts]
+
+    named = {"prompt": "{question}", "samples": 2, "embedder": NgramEmbedder()}
+    found = evaluate(PROBLEMS, generate, out=tmp_path / "a.jsonl", **named)
+    assert (found["tokens"], found["truncated"]) == (5.0, 0.5)
+    assert found["similarity"] == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_model):
-    return checkpoint.load(str(tiny_model), dtype="float32")
+class Counting:
+    """Answers that depend on the prompt alone; dies when asked for the `death`-th time."""
+
+    def __init__(self, death=None):
+        self.death, self.asked = death, []
+
+    def __call__(self, prompts, n):
+        if len(self.asked) == self.death:
+            raise KeyboardInterrupt
+        self.asked.append(list(prompts))
+        return [
+            [f"{prompt} \\boxed{{{random.Random(prompt + str(k)).randint(1, 9)}}}" for k in range(n)]
+            for prompt in prompts
+        ]
 
 
-def draw(loaded, prompts=PROMPTS, n=1, **named):
-    return sampler(*loaded, **{"max_new_tokens": 8, **named})(prompts, n)
+@pytest.mark.parametrize("at_once", [1, 2, 3, 10])
+def test_what_was_sampled_is_never_sampled_again_and_the_file_is_the_same(tmp_path, at_once):
+    named = {"prompt": "{question}", "samples": 3, "at_once": at_once}
+    problems = [Problem(f"p{number}", f"{'long ' * (number % 4)}{number}", str(number)) for number in range(11)]
+    whole = Counting()
+    expected = evaluate(problems, whole, out=tmp_path / "whole.jsonl", **named)
+    out, asked = tmp_path / "cut.jsonl", []
+    for death in (0, 1, 0, 2, None):
+        generate = Counting(death)
+        try:
+            found = evaluate(problems, generate, out=out, **named)
+        except KeyboardInterrupt:
+            part = tmp_path / "cut.jsonl.part"
+            if part.exists():
+                part.write_text(part.read_text() + '{"id": "p', encoding="utf-8")  # a line that was cut off
+        asked += generate.asked
+    assert asked == whole.asked
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
+    again = evaluate(problems, Counting(0), out=out, **named)
+    for one in (found, again):
+        assert {**one, "seconds": 0} == {**expected, "seconds": 0}
 
 
-def test_greedy_answers_belong_to_their_prompts_whatever_the_batch(loaded):
-    together = draw(loaded)
-    assert len({each[0] for each in together}) == len(PROMPTS), "the answers tell the prompts apart"
-    alone = [draw(loaded, [prompt])[0] for prompt in PROMPTS]
-    assert together == alone
-    for batch_size in (1, 3, 5):
-        assert draw(loaded, batch_size=batch_size) == together
-    assert draw(loaded, PROMPTS[::-1], batch_size=3) == together[::-1]
-    assert draw(loaded, n=2, batch_size=3) == [each * 2 for each in together]
+def test_a_batch_that_was_half_written_is_sampled_again_whole(tmp_path):
+    named = {"prompt": "{question}", "at_once": 2}
+    evaluate(PROBLEMS, Counting(), out=tmp_path / "whole.jsonl", **named)
+    first = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)[0]
+    (tmp_path / "cut.jsonl.part").write_text(first)
+    generate = Counting()
+    evaluate(PROBLEMS, generate, out=tmp_path / "cut.jsonl", **named)
+    assert len(generate.asked) == 2
+    assert (tmp_path / "cut.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
 
 
-def test_samples_depend_on_the_seed_alone(loaded):
-    hot = {"temperature": 1.0, "n": 4, "batch_size": 5}
-    first = draw(loaded, seed=3, **hot)
-    torch.rand(7)  # what the global state is does not matter
-    assert draw(loaded, seed=3, **hot) == first
-    assert draw(loaded, seed=4, **hot) != first
-    assert all(len(each) == 4 for each in first)
-    assert any(len(set(each)) > 1 for each in first)
-    assert draw(loaded, seed=3) == draw(loaded, seed=4), "greedy needs no seed"
+def test_killed_three_times_a_command_ends_with_the_same_files(tiny_model, tmp_path):
+    """A real model, the real command, SIGKILL."""
+    words = ["--problems", "arithmetic", "--limit", "40", "--samples", "4", "--temperature", "1"]
+    words += ["--max-new-tokens", "8", "--batch-size", "8"]
 
+    def start(out):
+        command = [sys.executable, "-m", "manypaths.cli", "evaluate", str(tiny_model), *words, "--out", str(out)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
-def test_a_tiny_nucleus_is_greedy(loaded):
-    assert draw(loaded, temperature=1.0, top_p=1e-6) == draw(loaded)
-
-
-def test_the_random_state_outside_is_left_alone(loaded):
-    before = torch.get_rng_state()
-    draw(loaded, temperature=1.0)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_messages_go_through_the_chat_template(loaded):
-    messages = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
-    texts = [f"<|user|>{prompt}<|end|>\n<|assistant|>" for prompt in PROMPTS]
-    assert draw(loaded, messages) == draw(loaded, texts)
-
-
-def test_no_prompts_give_no_answers(loaded):
-    assert draw(loaded, []) == []
-
-
-@pytest.mark.parametrize("named", [{"batch_size": 0}, {"batch_size": -1}, {"max_new_tokens": 0}, {"temperature": -1.0}])
-def test_settings_that_make_no_answers_are_refused(loaded, named):
-    with pytest.raises(ValueError):
-        draw(loaded, **named)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(whole)
+    assert process.wait() == 0, process.stderr.read()
+    reached = 0
+    for _ in range(3):
+        process = start(killed)
+        while len(read_lines(killed / "arithmetic.jsonl.part")) <= reached:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        reached = len(read_lines(killed / "arithmetic.jsonl.part"))
+        assert 0 < reached < 40
+    process = start(killed)
+    assert process.wait() == 0, process.stderr.read()
+    for path in whole.iterdir():
+        assert (killed / path.name).read_text() == path.read_text()
+    assert sorted(path.name for path in killed.iterdir()) == sorted(path.name for path in whole.iterdir())

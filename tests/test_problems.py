@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from manypaths.problems import PROMPT, arithmetic, load, render
+from manypaths.problems import BENCHMARKS, PROMPT, arithmetic, fingerprint, load, render
 
 KINDS = ("gain", "loss", "bags", "share", "three-piles", "gain-then-loss", "two-colours", "discount")
 
@@ -216,3 +216,34 @@ def test_a_shuffle_depends_on_its_seed_and_comes_before_the_limit():
     assert few != load("svamp", shuffle=2, limit=50)
     with pytest.raises(ValueError, match=r"options\.seed"):
         load("arithmetic", shuffle=1)
+
+
+def test_benchmarks_come_from_local_files_with_the_columns_of_their_public_copies(tmp_path):
+    rows = {
+        "aime24.jsonl": {"id": 60, "problem": "q", "solution": "s", "answer": "204", "question": "q"},
+        "amc23.jsonl": {"id": 0, "problem": "q", "answer": 27.0, "question": "q"},
+        "math500.jsonl": {"problem": "q", "solution": "s", "answer": "\\frac{1}{2}", "unique_id": "test/1.json"},
+        "minerva_math.jsonl": {"problem": "q", "solution": "first \\boxed{9}, so $\\boxed{1.6}$ cm", "idx": 3},
+        "olympiadbench.jsonl": {"id": 7, "question": "q", "final_answer": ["2,3"], "unit": None},
+    }
+    for file, row in rows.items():
+        (tmp_path / file).write_text(json.dumps(row) + "\n")
+    found = {name: load(name, data_dir=str(tmp_path))[0] for name in BENCHMARKS}
+    answers = {name: (problem.id, problem.question, problem.answer) for name, problem in found.items()}
+    assert answers == {
+        "aime24": ("60", "q", "204"),
+        "math500": ("test/1.json", "q", "\\frac{1}{2}"),
+        "amc23": ("0", "q", "27"),
+        "minerva": ("3", "q", "1.6"),
+        "olympiadbench": ("7", "q", "2,3"),
+    }
+    (tmp_path / "aime24.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"aime24\.jsonl"):
+        load("aime24", data_dir=str(tmp_path))
+
+
+def test_a_fingerprint_is_of_questions_and_answers_in_any_order():
+    problems = arithmetic(20, 1)
+    assert fingerprint(problems) == fingerprint(problems[::-1]) != fingerprint(problems[1:])
+    assert len(fingerprint(problems)) == 12
+    assert {len(each.fingerprint) for each in BENCHMARKS.values()} == {12}

@@ -1,4 +1,4 @@
-"""The command line: manypaths train | evaluate | inspect | recipes. Wiring only."""
+"""The command line: manypaths train | evaluate | grade | inspect | recipes. Wiring only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import __version__, recipe
+
+PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate
+PLAIN = {"samples": 1, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 256}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,21 +49,32 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--processes", type=int, help="of the dry run: how many GPUs train [1]")
     train.set_defaults(command=_train)
 
-    evaluate = commands.add_parser("evaluate", help="accuracy of a model or a run on problems")
-    evaluate.add_argument("model", help="run folder, checkpoint, hub id or package:NAME")
+    evaluate = commands.add_parser("evaluate", help="how good a model or a run is at problems, with intervals")
+    evaluate.add_argument("model", help="run folder, checkpoint, hub id, package:NAME, or the URL of a server (.../v1)")
+    evaluate.add_argument("--benchmarks", help="of aime24,math500,amc23,minerva,olympiadbench,gsm8k,svamp")
+    evaluate.add_argument("--data-dir", help="a folder with the benchmarks as files [the hub]")
     evaluate.add_argument("--problems", help="arithmetic, gsm8k, svamp, a .json/.jsonl file, or a hub data set")
     for name in ("--split", "--problem-column", "--answer-column"):
         evaluate.add_argument(name)
-    evaluate.add_argument("--limit", type=int, help="only the first problems")
+    evaluate.add_argument("--limit", type=int, help="only the first problems of each set")
     evaluate.add_argument("--prompt", help="a text that holds {question} [a run's own prompt, else a chat message]")
-    evaluate.add_argument("--samples", type=int, default=1, help="answers per problem [1]")
-    evaluate.add_argument("--temperature", type=float, default=0.0, help="0 is greedy [0]")
-    evaluate.add_argument("--top-p", type=float, default=1.0)
-    evaluate.add_argument("--max-new-tokens", type=int, default=256)
-    evaluate.add_argument("--batch-size", type=int, default=32)
+    evaluate.add_argument("--samples", type=int, help="answers per problem [16 for benchmarks, else 1]")
+    evaluate.add_argument("--temperature", type=float, help="0 is greedy [0.6 for benchmarks, else 0]")
+    evaluate.add_argument("--top-p", type=float, help="[0.95 for benchmarks, else 1]")
+    evaluate.add_argument("--max-new-tokens", type=int, help="[32768 for benchmarks, else 256]")
+    evaluate.add_argument("--batch-size", type=int, default=32, help="sequences at a time, with transformers [32]")
     evaluate.add_argument("--seed", type=int, default=1)
-    evaluate.add_argument("--out", type=Path, help="write every answer and verdict to this JSON lines file")
+    evaluate.add_argument("--backend", choices=("transformers", "vllm", "server"), help="[vllm where it is installed]")
+    evaluate.add_argument("--model-name", help="of a server: the model [the first it lists]")
+    evaluate.add_argument("--out", type=Path, help="folder; one that exists is continued [evaluations/MODEL]")
     evaluate.set_defaults(command=_evaluate)
+
+    grade = commands.add_parser("grade", help="grade answers that were made elsewhere")
+    grade.add_argument("samples", type=Path, help="a .jsonl or .parquet file of answers, with or without verdicts")
+    grade.add_argument("--text-column", help="the model's answer, or a list of them [its usual names]")
+    grade.add_argument("--gold-column", help="the right answer [its usual names]")
+    grade.add_argument("--out", type=Path, help="write every problem with its verdicts to this JSON lines file")
+    grade.set_defaults(command=_grade)
 
     inspect = commands.add_parser("inspect", help="write the page that shows a run's groups")
     inspect.add_argument("run", type=Path)
@@ -126,26 +140,104 @@ def _share(found: dict[str, Any]) -> str:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    run = Path(options.model)
-    spec = recipe.read([str(run / "recipe.yaml")]) if (run / "recipe.yaml").is_file() else None
-    from manypaths import checkpoint, problems
-    from manypaths.evaluate import evaluate, sampler
+    spec, source = _model_of(options.model)
+    from manypaths import problems
+    from manypaths.evaluate import claim, evaluate, summarise, table
+    from manypaths.generate import choose_backend
+    from manypaths.grading import shared_grader
 
-    columns = {key: getattr(options, key) for key in ("split", "problem_column", "answer_column", "limit")}
-    own = spec.evaluation.problems if spec and spec.evaluation else None
-    if own is None and options.problems is None:
-        raise ValueError("Give --problems NAME; only a run whose recipe has an evaluation knows its problems.")
-    own = recipe.Problems(options.problems) if options.problems else own
-    chosen = problems.load(**vars(own) | {key: value for key, value in columns.items() if value is not None})
+    backend, why = choose_backend(source, options.backend)
+    own = spec.evaluation if spec and not options.benchmarks else None
+    sets = _problem_sets(options, own)
     prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
     if "{question}" not in json.dumps(prompt):
         raise ValueError(f"--prompt asks for a text that holds {{question}}; given {prompt!r}.")
-    model, tokenizer = checkpoint.load(str((run / "model").resolve()) if spec else options.model)
-    model.generation_config.eos_token_id = checkpoint.end_tokens(tokenizer, spec.model.end_tokens if spec else [])
-    named = {key: getattr(options, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size", "seed")}
-    generate = sampler(model, tokenizer, **named)
-    found = evaluate(chosen, generate, prompt=prompt, samples=options.samples, out=options.out)
-    print(f"Accuracy on {found['problems']} problems [95 % interval]: {_share(found)}; boxed {found['boxed']:.1%}")
+    sampling = {key: getattr(options, key) for key in PAPERS}
+    usual = PAPERS if options.benchmarks else {key: getattr(own, key) for key in PAPERS} if own else PLAIN
+    sampling = {key: usual[key] if value is None else value for key, value in sampling.items()}
+    if sampling["samples"] > 1 and not sampling["temperature"]:
+        raise ValueError("Greedy samples are all the same: set --temperature, such as 0.6, or --samples 1.")
+    settings = {"model": options.model, "backend": backend, "prompt": prompt, **sampling}
+    settings |= {key: getattr(options, key) for key in ("seed", "limit", "batch_size")}
+    out = options.out or Path("evaluations", "-".join(options.model.strip("/").split("/")[-2:]))
+    claim(out, settings, write=False)
+    print(f"Backend: {backend} ({why}); results in {out}", flush=True)
+    generate, at_once = _generator(backend, source, spec, options, sampling)
+    claim(out, settings)
+    from manypaths.embed import NgramEmbedder
+
+    for name, chosen in sets.items():
+        for problem in chosen:
+            if wrong := shared_grader().gold_problem(problem.answer):
+                print(f"Note: {name} {problem.id}: the gold answer {problem.answer!r} cannot be graded: {wrong}")
+        named = {"samples": sampling["samples"], "at_once": at_once, "embedder": NgramEmbedder(), "progress": name}
+        evaluate(chosen, generate, prompt=prompt, out=out / f"{name}.jsonl", **named)
+    print(table(summarise(out, list(sets))))
+    return 0
+
+
+def _model_of(name: str) -> tuple[recipe.Recipe | None, str]:
+    """A model, run folder or checkpoint of a run -> (the run's recipe, where the weights are)."""
+    path = Path(name)
+    for run, weights in ((path, path / "model"), (path.parent.parent, path)):
+        if (run / "recipe.yaml").is_file() and (run == path or path.parent.name == "checkpoints"):
+            return recipe.read([str(run / "recipe.yaml")]), str(weights.resolve())
+    return None, name
+
+
+def _problem_sets(options: argparse.Namespace, own: recipe.Evaluation | None) -> dict[str, list[Any]]:
+    from manypaths import problems
+
+    columns = {key: getattr(options, key) for key in ("split", "problem_column", "answer_column", "limit")}
+    columns = {key: value for key, value in columns.items() if value is not None}
+    if options.benchmarks:
+        known = (*problems.BENCHMARKS, *problems.SHIPPED)
+        names = options.benchmarks.split(",")
+        for name in names:
+            if name not in known:
+                raise ValueError(f"Unknown benchmark {name!r}. {recipe.nearest(name, known)}")
+        test = {"gsm8k": {"split": "test"}}
+        sets = {
+            name: problems.load(name, data_dir=options.data_dir, **{**test.get(name, {}), **columns}) for name in names
+        }
+        for name, chosen in sets.items():
+            benchmark = problems.BENCHMARKS.get(name)
+            if benchmark and not options.limit and problems.fingerprint(chosen) != benchmark.fingerprint:
+                print(f"Note: {name} is not the copy known here; its {len(chosen)} problems or answers differ.")
+        return sets
+    if own is None and options.problems is None:
+        raise ValueError(
+            "Give --benchmarks or --problems; only a run whose recipe has an evaluation knows its problems."
+        )
+    asked = recipe.Problems(options.problems) if options.problems or own is None else own.problems
+    return {Path(asked.name).stem: problems.load(**{**vars(asked), **columns})}
+
+
+def _generator(
+    backend: str, source: str, spec: recipe.Recipe | None, options: argparse.Namespace, sampling: dict[str, Any]
+) -> tuple[Any, int]:
+    """(generate, how many problems at a time) of a backend."""
+    from manypaths import checkpoint, generate
+
+    named = {key: sampling[key] for key in ("max_new_tokens", "temperature", "top_p")} | {"seed": options.seed}
+    at_once = max(1, 1024 // sampling["samples"])
+    ends = spec.model.end_tokens if spec else []
+    if backend == "server":
+        return generate.server_generate(source, name=options.model_name, **named), at_once
+    if backend == "vllm":
+        return generate.vllm_generate(source, end_tokens=ends, **named), at_once
+    model, tokenizer = checkpoint.load(source)
+    model.generation_config.eos_token_id = checkpoint.end_tokens(tokenizer, ends)
+    named |= {"batch_size": options.batch_size}
+    return generate.transformers_generate(model, tokenizer, **named), max(1, options.batch_size // sampling["samples"])
+
+
+def _grade(options: argparse.Namespace) -> int:
+    from manypaths.evaluate import grade_file
+
+    found = grade_file(options.samples, options.text_column, options.gold_column, options.out)
+    print(f"Correct of {found['problems']} problems with {found['samples']} samples or more: {_share(found)}")
+    print(f"pass@{found['samples']} {found['pass_at'][str(found['samples'])]:.1%}, majority {found['majority']:.1%}")
     return 0
 
 
@@ -163,3 +255,7 @@ def _recipes(options: argparse.Namespace) -> int:
     for name, path in recipe.shipped().items():
         print(f"{name:<28} {path.read_text('utf-8').splitlines()[0].removeprefix('# ')}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,67 +1,214 @@
-"""Accuracy on held-out problems: sample answers with any `generate`, grade them, keep every one."""
+"""Evaluation: sample answers with any `generate`, grade them, keep every one; what is done is never done again."""
 
 from __future__ import annotations
 
 import json
-import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from manypaths.grading import extract, grade
-from manypaths.problems import Problem, render
+from manypaths.generate import Generate, Prompt, Sample
+from manypaths.grading import extract, shared_grader
+from manypaths.metrics import measure, overall
+from manypaths.problems import BENCHMARKS, Problem, find_column, parse, render
 
-Prompt = str | list[dict[str, str]]
-Generate = Callable[[Sequence[Prompt], int], list[list[str]]]
+Embedder = Callable[[list[str]], Any]
+EVERY = 5.0  # seconds between two lines of progress
 
 
 def evaluate(
-    problems: list[Problem], generate: Generate, *, prompt: Prompt, samples: int = 1, out: Path | None = None
+    problems: list[Problem],
+    generate: Generate,
+    *,
+    prompt: Prompt,
+    samples: int = 1,
+    out: Path | None = None,
+    at_once: int | None = None,
+    embedder: Embedder | None = None,
+    progress: str | None = None,
 ) -> dict[str, Any]:
-    """Sample answers, grade them -> {accuracy, low, high, problems, samples, boxed, seconds}.
+    """Sample answers, grade them -> what `manypaths.metrics.measure` tells, and the `seconds` it took.
 
-    `generate` is `(prompts, n) -> a list of n completions for each prompt`, so nothing here knows how text is made.
-    `accuracy` is the mean over problems of the mean over samples (avg@n), `low` and `high` its 95 % Wilson score
-    interval over problems, `boxed` the share of samples with a boxed answer. With `out`, a JSON line per problem
-    with every sample and verdict is written there in one piece.
+    `generate` is `(prompts, n) -> n samples for each prompt`, so nothing here knows how text is made; it is asked for
+    `at_once` problems at a time (all). `out` gets a JSON line per problem with every sample and verdict. Until all are
+    there it is OUT.part; an evaluation that was cut off goes on from that, and samples nothing twice. With an
+    `embedder`, `(texts) -> [N, D]` of unit rows, the mean similarity of a problem's samples is measured too. `progress`
+    is a name under which the running score and the time left are printed to stderr.
     """
     if not problems or samples < 1:
         raise ValueError(f"An evaluation asks for 1 or more problems and samples; given {len(problems)} and {samples}.")
-    started = time.perf_counter()
-    answers = generate([render(prompt, problem.question) for problem in problems], samples)
-    texts = [text for each in answers for text in each]
-    verdicts = iter(grade(texts, [problem.answer for problem in problems for _ in range(samples)]))
-    lines: list[dict[str, Any]] = [
-        {
-            "id": problem.id,
-            "question": problem.question,
-            "answer": problem.answer,
-            "samples": [{"text": text, "answer": extract(text), "correct": next(verdicts)} for text in each],
-        }
-        for problem, each in zip(problems, answers, strict=True)
+    began, at_once = time.perf_counter(), at_once or len(problems)
+    order = sorted(problems, key=lambda problem: len(problem.question))  # like lengths together: less padding
+    chunks = [order[start : start + at_once] for start in range(0, len(order), at_once)]
+    part = None if out is None else out.with_name(f"{out.name}.part")
+    done = read_lines(out) if out is not None and out.exists() else read_lines(part) if part is not None else []
+    lines = {line["id"]: line for line in done}
+    if part is not None and out is not None and not out.exists():
+        whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
+        lines = {name: lines[name] for name in whole}
+        write_whole(part, "".join(json.dumps(line) + "\n" for line in lines.values()))
+    shown, known = time.monotonic(), len(lines)
+    for chunk in chunks:
+        if all(problem.id in lines for problem in chunk):
+            continue
+        answers = generate([render(prompt, problem.question) for problem in chunk], samples)
+        new = _graded(chunk, answers, embedder)
+        if part is not None:
+            with part.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(line) + "\n" for line in new))
+        lines.update((line["id"], line) for line in new)
+        if progress and (time.monotonic() - shown > EVERY or len(lines) == len(problems)):
+            shown = time.monotonic()
+            print(_progress(progress, list(lines.values()), known, len(problems), began), file=sys.stderr, flush=True)
+    found = [lines[problem.id] for problem in problems]
+    if out is not None and part is not None:
+        write_whole(out, "".join(json.dumps(line) + "\n" for line in found))
+        part.unlink(missing_ok=True)
+    return {**measure(found), "seconds": time.perf_counter() - began}
+
+
+def _graded(
+    problems: Sequence[Problem], answers: Sequence[Sequence[str | Sample]], embedder: Embedder | None
+) -> list[dict[str, Any]]:
+    """The lines of these problems."""
+    lines, grader = [], shared_grader()
+    for problem, each in zip(problems, answers, strict=True):
+        told = [Sample(one) if isinstance(one, str) else one for one in each]
+        texts, before = [one.text for one in told], grader.timed_out
+        verdicts = grader.grade(texts, [problem.answer] * len(texts))
+        samples = [
+            {**one._asdict(), "answer": extract(one.text), "correct": verdict}
+            for one, verdict in zip(told, verdicts, strict=True)
+        ]
+        line: dict[str, Any] = {"id": problem.id, "question": problem.question, "answer": problem.answer}
+        line |= {"samples": samples, "timed_out": grader.timed_out - before}
+        if embedder is not None:
+            line["similarity"] = _similarity(embedder(texts))
+        lines.append(line)
+    return lines
+
+
+def _similarity(rows: Any) -> float | None:
+    """Mean cosine similarity over pairs of rows [n, D] of unit length; None for a single one."""
+    count = len(rows)
+    return None if count < 2 else round(float((rows.sum(0).square().sum() - count) / (count * (count - 1))), 6)
+
+
+def _progress(name: str, lines: list[dict[str, Any]], known: int, wanted: int, began: float) -> str:
+    right = [sum(sample["correct"] for sample in line["samples"]) / len(line["samples"]) for line in lines]
+    left = (time.perf_counter() - began) / max(1, len(lines) - known) * (wanted - len(lines))
+    clock = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+    return f"{name}: {len(lines)}/{wanted} problems, {sum(right) / len(right):.1%} so far, {clock} left"
+
+
+def claim(folder: Path, settings: dict[str, Any], *, write: bool = True) -> None:
+    """Make sure, with a ValueError, that a folder is new or has results of the same settings; then `write` them."""
+    there = folder / "settings.json"
+    known = json.loads(there.read_text(encoding="utf-8")) if there.exists() else None
+    begun = folder.exists() and any(path != there for path in folder.iterdir())
+    if begun and known is None:
+        raise ValueError(f"{str(folder)!r} is not empty and holds no results. Give --out a new or an empty folder.")
+    pairs = {key: (known.get(key), value) for key, value in settings.items()} if begun and known else {}
+    differ = [f"{key} {old!r} there, {new!r} here" for key, (old, new) in pairs.items() if old != new]
+    if differ:
+        raise ValueError(f"{str(folder)!r} holds results of other settings ({'; '.join(differ)}). Give another --out.")
+    if write:
+        write_whole(there, json.dumps(settings, indent=2))
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """The results of benchmarks as Markdown: the papers' row of mean@n, then what else was measured of each."""
+    shown = [name for name in BENCHMARKS if name in found] + [
+        name for name in found if name not in {*BENCHMARKS, "all"}
     ]
-    correct = [sum(sample["correct"] for sample in line["samples"]) / samples for line in lines]
-    accuracy = sum(correct) / len(correct)
-    low, high = wilson_interval(accuracy, len(correct))
+    title = {name: BENCHMARKS[name].title if name in BENCHMARKS else name for name in shown}
+    columns = [*shown, *(["all"] if len(shown) > 1 else [])]
+    head = [
+        ["", *(title.get(name, "mean") for name in columns)],
+        ["mean@n", *(f"{found[name]['accuracy']:.1%}" for name in columns)],
+        ["95 %", *(f"{found[name]['low']:.1%} to {found[name]['high']:.1%}" for name in columns)],
+    ]
+    rest = [["", "problems", "n", "pass@n", "maj@n", "distinct", "similarity", "boxed", "truncated", "tokens"]]
+    for name in shown:
+        one, n = found[name], str(found[name]["samples"])
+        shares = [f"{one[key]:.1%}" if one[key] is not None else "" for key in ("boxed", "truncated")]
+        likeness = "" if one["similarity"] is None else f"{one['similarity']:.2f}"
+        tokens = "" if one["tokens"] is None else f"{one['tokens']:,.0f}"
+        answers = [f"{one['pass_at'][n]:.1%}", f"{one['majority']:.1%}", f"{one['distinct']:.1f}"]
+        rest.append([title[name], str(one["problems"]), n, *answers, likeness, *shares, tokens])
+    return f"{_markdown(head)}\n\n{_markdown(rest)}"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    """A table whose columns are aligned as text, too."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in rows)
+
+
+def summarise(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the finished benchmarks of a folder say, each and `all`; in summary.json and table.md."""
+    lines = {name: read_lines(folder / f"{name}.jsonl") for name in names}
+    found: dict[str, dict[str, Any]] = {name: measure(each) for name, each in lines.items()}
+    shares = [
+        [sum(one["correct"] for one in line["samples"]) / len(line["samples"]) for line in each]
+        for each in lines.values()
+    ]
+    found["all"] = overall(shares)
+    write_whole(folder / "summary.json", json.dumps(found, indent=2))
+    write_whole(folder / "table.md", table(found) + "\n")
+    return found
+
+
+TEXT_COLUMNS = ("samples", "predictions", "completions", "responses", "outputs", "completion", "response", "output")
+GOLD_COLUMNS = ("gold", "answer", "target", "golds", "ground_truth", "solution", "final_answer")
+
+
+def grade_file(
+    path: Path, text_column: str | None = None, gold_column: str | None = None, out: Path | None = None
+) -> dict[str, Any]:
+    """Grade answers made elsewhere, a .jsonl or .parquet file with one problem a row -> what `measure` tells.
+
+    A row has a gold answer and one text or several (texts, or objects with a `text`), in columns that are found by
+    their usual names. `out` gets the problems in the form of `evaluate`. ValueError for a file that is missing, empty
+    or not JSON, and for a column that is not there (it names those that are).
+    """
+    if not path.is_file():
+        raise ValueError(f"{str(path)!r} does not exist. Give a .jsonl or .parquet file of answers.")
+    rows = _parquet(path) if path.suffix == ".parquet" else parse(path.read_bytes(), str(path))
+    if not rows:
+        raise ValueError(f"{str(path)!r} holds no answers: it is empty.")
+    text_column = find_column(text_column, TEXT_COLUMNS, rows[0], str(path), "text")
+    gold_column = find_column(gold_column, GOLD_COLUMNS, rows[0], str(path), "gold")
+    lines = []
+    for number, row in enumerate(rows):
+        texts, gold = row.get(text_column), row.get(gold_column)
+        texts = texts if isinstance(texts, list) else [texts]
+        texts = [one.get("text") if isinstance(one, dict) else one for one in texts]
+        gold = gold[0] if isinstance(gold, list) and len(gold) == 1 else gold
+        if not texts or not all(isinstance(text, str) for text in texts) or gold is None:
+            raise ValueError(
+                f"{str(path)!r} has no texts in {text_column!r} or no {gold_column!r} in row {number + 1}."
+            )
+        problem = Problem(str(row.get("id", number)), str(row.get("question", "")), str(gold))
+        lines += _graded([problem], [texts], None)
     if out is not None:
         write_whole(out, "".join(json.dumps(line) + "\n" for line in lines))
-    return {
-        "accuracy": accuracy,
-        "low": low,
-        "high": high,
-        "problems": len(problems),
-        "samples": samples,
-        "boxed": sum(extract(text) is not None for text in texts) / len(texts),
-        "seconds": time.perf_counter() - started,
-    }
+    return measure(lines)
 
 
-def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % score interval (Wilson, 1927) of a share observed in `count` trials; within [0, 1], never of width 0."""
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet
+
+    return list(pyarrow.parquet.read_table(path).to_pylist())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file; a last line that was cut off is left out, a missing file is empty."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -70,44 +217,3 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def sampler(
-    model: Any,
-    tokenizer: Any,
-    *,
-    max_new_tokens: int,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    batch_size: int = 32,
-    seed: int = 0,
-) -> Generate:
-    """A `generate` on transformers; temperature 0 is greedy. It leaves the global random state as it was."""
-    import torch
-
-    if batch_size < 1 or max_new_tokens < 1:
-        raise ValueError(f"Sampling asks for batch_size and max_new_tokens >= 1; given {batch_size}, {max_new_tokens}.")
-
-    def generate(prompts: Sequence[Prompt], n: int) -> list[list[str]]:
-        conversational = bool(prompts) and not isinstance(prompts[0], str)
-        if conversational:
-            named = {"tokenize": False, "add_generation_prompt": True}
-            prompts = [tokenizer.apply_chat_template(each, **named) for each in prompts]
-        texts = [prompt for prompt in prompts for _ in range(n)]
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        completions = [""] * len(texts)
-        encoded = {"return_tensors": "pt", "padding": True, "add_special_tokens": not conversational}
-        drawn = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
-        model.eval()
-        with torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(seed)
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                inputs = tokenizer([texts[index] for index in batch], **encoded).to(model.device)
-                ids = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=bool(drawn), **drawn)
-                new = ids[:, inputs.input_ids.shape[1] :]
-                for index, text in zip(batch, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-                    completions[index] = text
-        return [completions[start : start + n] for start in range(0, len(completions), n)]
-
-    return generate

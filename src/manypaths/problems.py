@@ -1,4 +1,4 @@
-"""Problems to train on and to measure with: arithmetic made here, GSM8K, SVAMP, a hub data set, a JSON file.
+"""Problems to train on and to measure with: arithmetic, GSM8K, SVAMP, the five benchmarks, a hub data set, a JSON file.
 
 `load` reads a set by name or path and says what is missing before any model is loaded.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 import zlib
@@ -14,7 +15,45 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from manypaths.grading import extract
+
 SHIPPED = {"gsm8k": ("train", "test"), "svamp": ("train",)}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a benchmark is, on the hub and as a local file; `fingerprint` is of its public copy of November 2026."""
+
+    title: str
+    hub: str
+    split: str
+    file: str
+    problem_column: str
+    answer_column: str
+    fingerprint: str
+
+
+BENCHMARKS = {  # in the papers' order
+    "aime24": Benchmark(
+        "AIME24", "HuggingFaceH4/aime_2024", "train", "aime24.jsonl", "problem", "answer", "8c928377e520"
+    ),
+    "math500": Benchmark(
+        "MATH-500", "HuggingFaceH4/MATH-500", "test", "math500.jsonl", "problem", "answer", "9b34dbfc465f"
+    ),
+    "amc23": Benchmark("AMC23", "knoveleng/AMC-23", "train", "amc23.jsonl", "problem", "answer", "2746ea8f1a28"),
+    "minerva": Benchmark(
+        "Minerva", "knoveleng/Minerva-Math", "train", "minerva_math.jsonl", "problem", "solution", "fb9ad26e261e"
+    ),
+    "olympiadbench": Benchmark(
+        "Olympiad",
+        "knoveleng/OlympiadBench",
+        "train",
+        "olympiadbench.jsonl",
+        "question",
+        "final_answer",
+        "5e6d8d2baef7",
+    ),
+}
 QUESTION_COLUMNS = ("problem", "question", "Question", "prompt")
 PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\boxed{}."}]
 ANSWER_COLUMNS = ("answer", "final_answer", "Answer", "solution")
@@ -39,11 +78,14 @@ def load(
     shuffle: int | None = None,
     limit: int | None = None,
     options: dict[str, Any] | None = None,
+    data_dir: str | None = None,
+    revision: str | None = None,
 ) -> list[Problem]:
-    """A set of problems by name: "arithmetic", "gsm8k", "svamp", a .json/.jsonl file, or a hub data set.
+    """A set of problems by name: "arithmetic", "gsm8k", "svamp", one of `BENCHMARKS`, a .json/.jsonl file, a hub set.
 
     Columns left out are found by their usual names; `options` are the arguments of `arithmetic`; `shuffle` is the
-    seed of a shuffle, `limit` keeps the first problems after it. ValueError for a file that is missing, empty or not
+    seed of a shuffle, `limit` keeps the first problems after it. A benchmark comes from its file in `data_dir`, else
+    from the hub, at a `revision` (a commit) if one is given. ValueError for a file that is missing, empty or not
     JSON, a column that is not there (it names those that are), an unknown split, an empty question.
     """
     if limit is not None and limit < 1:
@@ -55,26 +97,41 @@ def load(
             return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
         except TypeError as error:
             raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
-    if name in SHIPPED:
+    known = BENCHMARKS.get(name)
+    if known is not None:
+        problem_column, answer_column = problem_column or known.problem_column, answer_column or known.answer_column
+        split = split or known.split
+    if known is not None and data_dir is not None:
+        path = Path(data_dir, known.file)
+        if not path.is_file():
+            raise ValueError(f"The data folder {data_dir!r} asks for {known.file} for {name}; it is not there.")
+        rows = parse(path.read_bytes(), str(path))
+    elif name in SHIPPED:
         split = split or SHIPPED[name][0]
         if split not in SHIPPED[name]:
             raise ValueError(f"{name} has the splits {', '.join(SHIPPED[name])}; given {split!r}.")
         packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
-        rows = _parse(gzip.decompress(packed), name)
+        rows = parse(gzip.decompress(packed), name)
     elif Path(name).suffix in (".json", ".jsonl"):
         if not Path(name).is_file():
             raise ValueError(f"Problem file {name!r} does not exist. Give a file or the name of a set.")
-        rows = _parse(Path(name).read_bytes(), name)
+        rows = parse(Path(name).read_bytes(), name)
     else:
-        rows = _from_hub(name, split or "train")
+        rows = _from_hub(known.hub if known else name, split or "train", revision)
     if not rows:
         raise ValueError(f"{name!r} holds no problem: it is empty.")
-    problem_column = _column(problem_column, QUESTION_COLUMNS, rows[0], name, "problem")
-    answer_column = _column(answer_column, ANSWER_COLUMNS, rows[0], name, "answer")
+    problem_column = find_column(problem_column, QUESTION_COLUMNS, rows[0], name, "problem")
+    answer_column = find_column(answer_column, ANSWER_COLUMNS, rows[0], name, "answer")
     numbered = list(enumerate(rows))
     if shuffle is not None:
         random.Random(shuffle).shuffle(numbered)
     return [_problem(number, row, problem_column, answer_column, name) for number, row in numbered[:limit]]
+
+
+def fingerprint(problems: list[Problem]) -> str:
+    """12 hexadecimal digits of the questions and answers, whatever their order; equal sets have equal ones."""
+    texts = sorted(json.dumps([problem.question, problem.answer]) for problem in problems)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
 def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict[str, str]]:
@@ -84,7 +141,7 @@ def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict
     return [{**message, "content": message["content"].replace("{question}", question)} for message in prompt]
 
 
-def _parse(content: bytes, name: str) -> list[dict[str, Any]]:
+def parse(content: bytes, name: str) -> list[dict[str, Any]]:
     """Rows of a JSON list or of JSON lines."""
     content = content.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
     is_list = content.lstrip().startswith(b"[")
@@ -103,16 +160,17 @@ def _parse(content: bytes, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _from_hub(name: str, split: str) -> list[dict[str, Any]]:
+def _from_hub(name: str, split: str, revision: str | None) -> list[dict[str, Any]]:
     import datasets
 
     try:
-        return list(datasets.load_dataset(name, split=split))
+        return list(datasets.load_dataset(name, split=split, revision=revision))
     except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
         raise ValueError(f"Data set {name!r}, split {split!r}, could not be had from the hub: {error}") from error
 
 
-def _column(asked: str | None, usual: tuple[str, ...], row: dict[str, Any], name: str, role: str) -> str:
+def find_column(asked: str | None, usual: tuple[str, ...], row: dict[str, Any], name: str, role: str) -> str:
+    """The column asked for, else the first of the usual ones that a row has; ValueError if there is none."""
     found = [column for column in ([asked] if asked else usual) if column in row]
     if not found:
         what = f"the {role} column {asked!r}" if asked else f"a {role} column ({', '.join(usual)})"
@@ -124,8 +182,13 @@ def _problem(number: int, row: dict[str, Any], problem_column: str, answer_colum
     question, answer = row.get(problem_column), row.get(answer_column)
     if not isinstance(question, str) or not question.strip() or answer is None:
         raise ValueError(f"{name!r} has no {problem_column!r} text or no {answer_column!r} in row {number + 1}.")
+    if isinstance(answer, list):  # OlympiadBench
+        answer = ", ".join(map(str, answer))
+    if isinstance(answer, str) and (boxed := extract(answer)):  # a worked solution
+        answer = boxed
     answer = str(int(answer)) if isinstance(answer, float) and answer.is_integer() else str(answer)
-    return Problem(str(row.get("id", number)), question.strip(), answer)
+    named = next((row[key] for key in ("id", "unique_id", "idx") if row.get(key) is not None), number)
+    return Problem(str(named), question.strip(), answer)
 
 
 def arithmetic(

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from manypaths.evaluate import Prompt, write_whole
+from manypaths.evaluate import read_lines, write_whole
+from manypaths.generate import Prompt
 from manypaths.recipe import Recipe, dump, read
 from manypaths.rewards import text_of
 from manypaths.trl import DiverseGRPOTrainer, Groups
@@ -189,12 +190,6 @@ def forget_after(run: Path, last: Path | None) -> None:
         if (run / name).exists():
             kept = [line for line in read_lines(run / name) if line["step"] <= step]
             write_whole(run / name, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON lines file; a last line that was cut off is left out, a missing file is empty."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def environment() -> dict[str, Any]:

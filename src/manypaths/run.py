@@ -20,11 +20,12 @@ from trl import GRPOConfig
 from manypaths import checkpoint, cpu, recipe, rewards
 from manypaths.advantage import ADVANTAGES
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder
-from manypaths.evaluate import evaluate, sampler, write_whole
+from manypaths.evaluate import evaluate, read_lines, write_whole
+from manypaths.generate import transformers_generate
 from manypaths.page import write_page
 from manypaths.problems import Problem, load, render
 from manypaths.recipe import Recipe
-from manypaths.record import Recorder, claim, environment, forget_after, last_checkpoint, prompt_text, read_lines
+from manypaths.record import Recorder, claim, environment, forget_after, last_checkpoint, prompt_text
 from manypaths.reweight import REWEIGHTERS, Reweighter, adaptive_lambda, keep_equal_rewards
 from manypaths.trl import DiverseGRPOTrainer, check
 
@@ -186,9 +187,10 @@ def _measure(plan: Plan, when: str, model: Any, tokenizer: Any) -> None:
         return
     print(f"Evaluating on {len(plan.held_out)} held-out problems, {when} training", flush=True)
     named = {key: getattr(spec, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size")}
-    generate = sampler(model, tokenizer, seed=plan.recipe.seed, **named)
-    out = path.with_name(f"{when}.jsonl")
-    found = evaluate(plan.held_out, generate, prompt=plan.recipe.prompt, samples=spec.samples, out=out)
+    generate = transformers_generate(model, tokenizer, seed=plan.recipe.seed, **named)
+    out, at_once = path.with_name(f"{when}.jsonl"), max(1, spec.batch_size // spec.samples)
+    prompt, samples = plan.recipe.prompt, spec.samples
+    found = evaluate(plan.held_out, generate, prompt=prompt, samples=samples, out=out, at_once=at_once, progress=when)
     write_whole(path, json.dumps({**summary, when: found}, indent=2))
 
 

@@ -1,0 +1,200 @@
+"""Where samples come from: transformers, vLLM, or a server that speaks OpenAI's protocol.
+
+A *generate* is `(prompts, n) -> n samples for each prompt`; a prompt is a text or a list of chat messages, a sample a
+text or a `Sample`. What those here return for a prompt depends on the model, the settings, the seed and on which
+prompts are asked for together, never on what was asked before: a run that is taken up again goes on as if it had not
+been cut off.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from manypaths import checkpoint
+
+Prompt = str | list[dict[str, str]]
+RETRIES, WAIT, PATIENCE = 5, 1.0, 3600.0  # of a server: tries, seconds before the second one, seconds for an answer
+
+
+class Sample(NamedTuple):
+    """A completion, its length in tokens, and whether it was cut off; None where that is not known."""
+
+    text: str
+    tokens: int | None = None
+    truncated: bool | None = None
+
+
+Generate = Callable[[Sequence[Prompt], int], Sequence[Sequence[str | Sample]]]
+
+
+def choose_backend(model: str, asked: str | None = None) -> tuple[str, str]:
+    """The backend for a model, transformers, vllm or server, and why in words. ValueError where it cannot be."""
+    is_url = model.startswith(("http://", "https://"))
+    if asked is not None and (asked == "server") != is_url:
+        raise ValueError(f"--backend {asked} does not go with model {model!r}: a server is named by its URL.")
+    has_vllm = importlib.util.find_spec("vllm") is not None
+    if asked == "vllm" and not has_vllm:
+        raise ValueError("--backend vllm asks for vllm, which is not installed: pip install vllm")
+    if is_url:
+        return "server", f"the server at {model}"
+    if asked:
+        return asked, "as asked"
+    return ("vllm", "it is installed") if has_vllm else ("transformers", "vllm is not installed")
+
+
+def seed_of(seed: int, *parts: object) -> int:
+    """A seed of 32 bits for one request, the same in every process."""
+    return zlib.crc32(json.dumps([seed, *parts]).encode())
+
+
+def transformers_generate(
+    model: Any,
+    tokenizer: Any,
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Generate:
+    """A `generate` on transformers; temperature 0 is greedy. It leaves the global random state as it was."""
+    import torch
+
+    if batch_size < 1 or max_new_tokens < 1:
+        raise ValueError(f"Sampling asks for batch_size and max_new_tokens >= 1; given {batch_size}, {max_new_tokens}.")
+    ends = model.generation_config.eos_token_id
+    ends = torch.tensor([] if ends is None else ends, dtype=torch.long).flatten()
+
+    def generate(prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
+        conversational = bool(prompts) and not isinstance(prompts[0], str)
+        if conversational:
+            named = {"tokenize": False, "add_generation_prompt": True}
+            prompts = [tokenizer.apply_chat_template(each, **named) for each in prompts]
+        texts = [str(prompt) for prompt in prompts for _ in range(n)]
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        samples = [Sample("")] * len(texts)
+        encoded = {"return_tensors": "pt", "padding": True, "add_special_tokens": not conversational}
+        drawn = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
+        model.eval()
+        with torch.random.fork_rng(), torch.inference_mode():
+            for start in range(0, len(order), batch_size):
+                batch = order[start : start + batch_size]
+                torch.manual_seed(seed_of(seed, [texts[index] for index in batch], start))
+                inputs = tokenizer([texts[index] for index in batch], **encoded).to(model.device)
+                ids = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=bool(drawn), **drawn)
+                new = ids[:, inputs.input_ids.shape[1] :].cpu()
+                ended = torch.isin(new, ends)
+                lengths = torch.where(ended.any(1), ended.int().argmax(1) + 1, new.shape[1])
+                decoded = tokenizer.batch_decode(new, skip_special_tokens=True)
+                for row, (index, text) in enumerate(zip(batch, decoded, strict=True)):
+                    samples[index] = Sample(text, int(lengths[row]), not bool(ended[row].any()))
+        return [samples[start : start + n] for start in range(0, len(samples), n)]
+
+    return generate
+
+
+def vllm_generate(
+    model: str,
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    dtype: str = "bfloat16",
+    end_tokens: Sequence[str] = (),
+) -> Generate:
+    """A `generate` on vLLM, each prompt with a seed of its own; a LoRA adapter runs on its base."""
+    from vllm import LLM, SamplingParams
+
+    source = checkpoint.find_checkpoint(model)
+    if source.endswith(".gguf"):
+        source = str(checkpoint.convert_gguf(Path(source)))
+    named: dict[str, Any] = {}
+    request = None
+    adapter = Path(source) / "adapter_config.json"
+    if adapter.is_file():
+        from vllm.lora.request import LoRARequest
+
+        config, request = json.loads(adapter.read_text()), LoRARequest("adapter", 1, source)
+        source = checkpoint.find_checkpoint(config["base_model_name_or_path"])
+        named = {"enable_lora": True, "max_lora_rank": config["r"]}
+    llm = LLM(source, dtype=dtype, seed=seed, **named)
+    ends = checkpoint.end_tokens(llm.get_tokenizer(), list(end_tokens))
+
+    def generate(prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
+        settings = {"n": n, "temperature": temperature, "top_p": top_p, "max_tokens": max_new_tokens}
+        each = [SamplingParams(**settings, seed=seed_of(seed, prompt), stop_token_ids=ends) for prompt in prompts]
+        ask = llm.generate if not prompts or isinstance(prompts[0], str) else llm.chat
+        found = ask(list(prompts), each, lora_request=request, use_tqdm=False)
+        return [
+            [Sample(one.text, len(one.token_ids), one.finish_reason == "length") for one in o.outputs] for o in found
+        ]
+
+    return generate
+
+
+def server_generate(
+    url: str,
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    name: str | None = None,
+    at_once: int = 64,
+) -> Generate:
+    """A `generate` on a server with OpenAI's protocol, such as `vllm serve`: `url` ends in /v1.
+
+    Each sample is a request with a seed of its own, `at_once` of them at a time. `name` is the model, by default the
+    first that the server lists. The environment's OPENAI_API_KEY is sent, if there is one. What fails for a moment
+    (429, 5xx, no connection) is asked again; ValueError with the server's words if it stays so.
+    """
+    base = url.rstrip("/")
+    model = name or _ask(f"{base}/models")["data"][0]["id"]
+    settings = {"model": model, "max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+
+    def sample(prompt: Prompt, index: int) -> Sample:
+        said = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
+        path = "completions" if isinstance(prompt, str) else "chat/completions"
+        found = _ask(f"{base}/{path}", {**settings, **said, "seed": seed_of(seed, prompt, index)})
+        choice = found["choices"][0]
+        text = choice["text"] if isinstance(prompt, str) else choice["message"].get("content") or ""
+        return Sample(
+            text, (found.get("usage") or {}).get("completion_tokens"), choice.get("finish_reason") == "length"
+        )
+
+    def generate(prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
+        with ThreadPoolExecutor(at_once) as pool:
+            asked = [[pool.submit(sample, prompt, index) for index in range(n)] for prompt in prompts]
+            return [[each.result() for each in row] for row in asked]
+
+    return generate
+
+
+def _ask(url: str, body: dict[str, Any] | None = None) -> Any:
+    key = os.environ.get("OPENAI_API_KEY")
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
+    for attempt in range(RETRIES):
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            why, again = f"{error.code} {error.read(2000).decode(errors='replace')}", error.code in (408, 429)
+            again = again or error.code >= 500
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            why, again = str(error), True
+        if not again or attempt == RETRIES - 1:
+            break
+        time.sleep(WAIT * 2**attempt)
+    raise ValueError(f"The server at {url} does not answer as asked: {' '.join(why.split())[:500]}")

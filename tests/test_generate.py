@@ -1,0 +1,183 @@
+"""Where samples come from: transformers on a tiny model, and a server, here a real one that answers by rule."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+import torch
+
+from manypaths import checkpoint, generate
+from manypaths.generate import choose_backend, seed_of, server_generate, transformers_generate
+
+PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_model):
+    return checkpoint.load(str(tiny_model), dtype="float32")
+
+
+def draw(loaded, prompts=PROMPTS, n=1, **named):
+    return transformers_generate(*loaded, **{"max_new_tokens": 8, **named})(prompts, n)
+
+
+def test_greedy_answers_belong_to_their_prompts_whatever_the_batch(loaded):
+    together = draw(loaded)
+    assert len({each[0] for each in together}) == len(PROMPTS), "the answers tell the prompts apart"
+    alone = [draw(loaded, [prompt])[0] for prompt in PROMPTS]
+    assert together == alone
+    for batch_size in (1, 3, 5):
+        assert draw(loaded, batch_size=batch_size) == together
+    assert draw(loaded, PROMPTS[::-1], batch_size=3) == together[::-1]
+    assert draw(loaded, n=2, batch_size=3) == [each * 2 for each in together]
+
+
+def test_samples_depend_on_the_seed_alone(loaded):
+    hot = {"temperature": 1.0, "n": 4, "batch_size": 5}
+    first = draw(loaded, seed=3, **hot)
+    torch.rand(7)  # what the global state is does not matter
+    assert draw(loaded, seed=3, **hot) == first
+    assert draw(loaded, seed=4, **hot) != first
+    assert all(len(each) == 4 for each in first)
+    assert any(len(set(each)) > 1 for each in first)
+    assert draw(loaded, seed=3) == draw(loaded, seed=4), "greedy needs no seed"
+
+
+def test_a_tiny_nucleus_is_greedy(loaded):
+    assert draw(loaded, temperature=1.0, top_p=1e-6) == draw(loaded)
+
+
+def test_the_random_state_outside_is_left_alone(loaded):
+    before = torch.get_rng_state()
+    draw(loaded, temperature=1.0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_messages_go_through_the_chat_template(loaded):
+    messages = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
+    texts = [f"<|user|>{prompt}<|end|>\n<|assistant|>" for prompt in PROMPTS]
+    assert draw(loaded, messages) == draw(loaded, texts)
+
+
+def test_no_prompts_give_no_answers(loaded):
+    assert draw(loaded, []) == []
+
+
+@pytest.mark.parametrize("named", [{"batch_size": 0}, {"batch_size": -1}, {"max_new_tokens": 0}, {"temperature": -1.0}])
+def test_settings_that_make_no_answers_are_refused(loaded, named):
+    with pytest.raises(ValueError):
+        draw(loaded, **named)
+
+
+def test_lengths_and_cut_off_answers_are_told(loaded):
+    _, tokenizer = loaded
+    for each in (one for answers in draw(loaded, temperature=1.0, n=32, max_new_tokens=64) for one in answers):
+        ids = tokenizer(each.text, add_special_tokens=False).input_ids
+        assert each.truncated == (each.tokens == 64 and tokenizer.eos_token not in each.text)
+        assert 0 < each.tokens <= 64 and len(ids) <= 3 * each.tokens
+    found = [one.truncated for one in draw(loaded, ["a"], temperature=1.0, n=200, max_new_tokens=64)[0]]
+    assert len(set(found)) == 2, "some end, some are cut off"
+
+
+def test_answers_depend_on_what_is_asked_together_not_on_what_was_asked_before(loaded):
+    hot = {"temperature": 1.0, "batch_size": 4, "seed": 3}
+    ask = transformers_generate(*loaded, max_new_tokens=8, **hot)
+    first = [ask(PROMPTS[:2], 4), ask(PROMPTS[2:4], 4)]
+    assert ask(PROMPTS[2:4], 4) == first[1] and ask(PROMPTS[:2], 4) == first[0]
+    assert first[0] != first[1]
+
+
+# A server
+
+
+class Server(BaseHTTPRequestHandler):
+    """Says what it was asked; the first requests of a test fail as it was told to."""
+
+    failures: ClassVar[list[int]]
+    asked: ClassVar[list[dict]]
+    headers_seen: ClassVar[list[str | None]]
+
+    def do_GET(self):
+        self._send({"data": [{"id": "the-model"}]})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Server.headers_seen.append(self.headers["Authorization"])
+        if Server.failures:
+            self.send_error(Server.failures.pop())
+            return
+        Server.asked.append(body)
+        text = f"{body['seed'] % 1000} {body.get('prompt') or body['messages'][0]['content']}"
+        said = {"message": {"content": text}} if self.path.endswith("chat/completions") else {"text": text}
+        finish = "length" if "long" in text else "stop"
+        self._send({"choices": [{**said, "finish_reason": finish}], "usage": {"completion_tokens": 7}})
+
+    def _send(self, content):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def url(monkeypatch):
+    Server.failures, Server.asked, Server.headers_seen = [], [], []
+    monkeypatch.setattr(generate, "WAIT", 0.001)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_server_is_asked_for_each_sample_with_a_seed_of_its_own(url, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    ask = server_generate(url, max_new_tokens=9, temperature=0.6, top_p=0.95, seed=4)
+    prompts = ["short", "a long one", "third"]
+    found = ask(prompts, 3)
+    assert [[one.text.split(" ", 1)[1] for one in each] for each in found] == [[prompt] * 3 for prompt in prompts]
+    assert len({one["seed"] for one in Server.asked}) == 9
+    assert {one.truncated for one in found[1]} == {True} and {one.truncated for one in found[0]} == {False}
+    assert {one.tokens for each in found for one in each} == {7}
+    for one in Server.asked:
+        assert (one["model"], one["max_tokens"], one["temperature"], one["top_p"]) == ("the-model", 9, 0.6, 0.95)
+    assert set(Server.headers_seen) == {"Bearer secret"}
+    assert ask(prompts[1:], 3) == found[1:], "the same whatever was asked before"
+    chat = server_generate(url, max_new_tokens=9, seed=4)([[{"role": "user", "content": "hello"}]], 2)
+    assert [one.text.split()[1] for one in chat[0]] == ["hello", "hello"]
+
+
+def test_what_fails_for_a_moment_is_asked_again_and_what_stays_wrong_is_said(url):
+    Server.failures = [503, 429, 500]
+    assert server_generate(url, max_new_tokens=1)(["a"], 1)[0][0].text.endswith(" a")
+    assert Server.failures == []
+    Server.failures = [400]
+    with pytest.raises(ValueError, match="does not answer as asked: 400"):
+        server_generate(url, max_new_tokens=1)(["a"], 1)
+    Server.failures = [500] * 20
+    with pytest.raises(ValueError, match="does not answer as asked: 500"):
+        server_generate(url, max_new_tokens=1, name="m")(["a"], 1)
+    with pytest.raises(ValueError, match="does not answer as asked"):
+        server_generate("http://127.0.0.1:9/v1", max_new_tokens=1)
+
+
+def test_the_backend_is_vllm_where_it_is_installed(monkeypatch):
+    assert choose_backend("a/b")[0] == "transformers"
+    assert choose_backend("http://here/v1")[0] == "server"
+    assert choose_backend("a/b", "transformers") == ("transformers", "as asked")
+    monkeypatch.setattr(generate.importlib.util, "find_spec", lambda name: name)
+    assert choose_backend("a/b") == ("vllm", "it is installed")
+    for model, asked in (("a/b", "server"), ("http://here/v1", "vllm")):
+        with pytest.raises(ValueError, match="URL"):
+            choose_backend(model, asked)
+
+
+def test_seeds_differ_and_stay():
+    assert seed_of(1, "a", 0) == seed_of(1, "a", 0)
+    assert len({seed_of(1, "a", 0), seed_of(2, "a", 0), seed_of(1, "b", 0), seed_of(1, "a", 1)}) == 4

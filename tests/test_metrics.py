@@ -1,0 +1,122 @@
+"""What is told of graded samples: closed forms, enumeration, intervals."""
+
+import itertools
+import math
+import statistics
+
+import pytest
+
+from manypaths.metrics import interval, majority, measure, overall, pass_at_k, resample, votes, wilson_interval
+
+
+def graded(*answers, gold="1"):
+    return [{"text": "", "answer": answer, "correct": answer == gold} for answer in answers]
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_pass_at_k_is_the_share_of_draws_with_a_correct_sample(n):
+    for correct in range(n + 1):
+        verdicts = [index < correct for index in range(n)]
+        for k in range(1, n + 1):
+            draws = list(itertools.combinations(verdicts, k))
+            assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+@pytest.mark.parametrize(("n", "correct", "k"), [(4, 5, 1), (4, -1, 1), (4, 2, 0), (4, 2, 5)])
+def test_pass_at_k_refuses(n, correct, k):
+    with pytest.raises(ValueError, match="pass_at_k asks for"):
+        pass_at_k(n, correct, k)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (["1", "1", "2"], 1.0),
+        (["2", "2", "1"], 0.0),
+        (["1", "2"], 0.5),
+        (["1", "2", "3"], pytest.approx(1 / 3)),
+        ([None, None, "1"], 1.0),
+        ([None, None], 0.0),
+        (["2", "1", "1", "2", None], 0.5),
+    ],
+)
+def test_majority(answers, expected):
+    assert majority(graded(*answers)) == expected
+
+
+def test_votes_go_by_value_and_else_by_text():
+    samples = graded("0.5", r"\frac{1}{2}", "1/2", "x + 1", "x+1", None, "1,000", "1000")
+    assert sorted(votes(samples).values()) == [2, 2, 3]
+
+
+def test_measure_counts_each_problem_the_same():
+    lines = [
+        {"samples": graded("1", "1", "2", None), "similarity": 0.5, "timed_out": 1},
+        {"samples": graded("2", "2", "2", "1"), "similarity": 0.7},
+        {"samples": [{**one, "tokens": 10, "truncated": one["answer"] is None} for one in graded(*[None] * 4)]},
+    ]
+    found = measure(lines)
+    assert found["accuracy"] == found["pass_at"]["1"] == pytest.approx((2 + 1 + 0) / 12)
+    assert found["pass_at"]["4"] == pytest.approx(2 / 3)
+    assert [found["pass_at"][str(k)] for k in range(1, 5)] == sorted(found["pass_at"].values())
+    assert (found["majority"], found["boxed"]) == (pytest.approx(1 / 3), 7 / 12)
+    assert found["distinct"] == pytest.approx((2 + 2 + 0) / 3)
+    assert (found["tokens"], found["truncated"], found["similarity"]) == (10, 1.0, pytest.approx(0.6))
+    assert (found["problems"], found["samples"], found["timed_out"]) == (3, 4, 1)
+    nothing = measure([{"samples": graded("1")}])
+    assert (nothing["tokens"], nothing["truncated"], nothing["similarity"]) == (None, None, None)
+
+
+def test_the_interval_holds_the_mean_and_shrinks():
+    widths = []
+    for count in (4, 16, 64, 256):
+        values = [0.0, 0.25, 1.0, 0.5] * (count // 4)
+        low, high = interval(values)
+        assert 0 <= low <= statistics.mean(values) <= high <= 1
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True)
+    assert interval(values) == interval(values)
+
+
+def test_few_problems_have_the_wider_interval_of_students_t():
+    values = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.1, 0.9]
+    ordered = sorted(resample(values))
+    low, high = interval(values)
+    assert low < ordered[50] and high > ordered[-51]
+    exact = 2.364624 * statistics.stdev(values) / math.sqrt(8)  # of Student's t with 7 degrees of freedom
+    assert (high - low) / 2 == pytest.approx(exact, rel=0.1)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.25])
+def test_without_spread_the_interval_is_wilsons(share):
+    assert interval([share] * 12) == wilson_interval(share, 12)
+
+
+def test_overall_is_the_mean_of_means_with_the_error_of_its_parts():
+    small, large = [0.0, 1.0] * 10, [1.0, 1.0, 1.0, 0.0] * 100
+    found = overall([small, large])
+    assert found["accuracy"] == pytest.approx((0.5 + 0.75) / 2)
+    errors = [statistics.pvariance(values) / len(values) for values in (small, large)]
+    exact = 1.959964 * math.sqrt(sum(errors)) / 2
+    assert (found["high"] - found["low"]) / 2 == pytest.approx(exact, rel=0.15)
+    assert overall([small])["low"] == pytest.approx(interval(small)[0])
+    assert overall([[0.0] * 16, [0.0] * 16])["high"] == pytest.approx(wilson_interval(0, 16)[1] / math.sqrt(2))
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 128, 1319, 10**9])
+def test_the_interval_is_wilsons_and_lies_within_0_and_1(count):
+    z = 1.959964
+    for hits in {0, 1, count // 3, count // 2, count - 1, count}:
+        share = hits / count
+        low, high = wilson_interval(share, count)
+        assert 0 <= low <= share <= high <= 1
+        assert low < high
+        assert math.copysign(1, low) == 1
+        for bound in (low, high):  # the closed form: bounds solve (share - p)^2 = z^2 p (1 - p) / count
+            assert (share - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / count, rel=1e-6, abs=1e-15)
+
+
+def test_the_interval_is_known_for_one_case_and_shrinks_with_the_count():
+    assert wilson_interval(0.3, 50) == pytest.approx((0.191040, 0.437495), abs=1e-5)
+    widths = [high - low for low, high in (wilson_interval(0.3, count) for count in (10, 20, 40, 400, 4000))]
+    assert all(later < earlier for earlier, later in itertools.pairwise(widths))
