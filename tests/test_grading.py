@@ -659,3 +659,17 @@ def test_grading_and_rewards_import_nothing_heavy() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 assert name == "manypaths.grading" or name.split(".")[0] in sys.stdlib_module_names, (module, name)
+
+
+PUMPED = [
+    "5" + unit * (1900 // len(unit)) + end for unit in (" \\circ", " { \\circ }", "\n", " abc-", "^{2}") for end in "!x"
+]
+PUMPED += ["5 " + "kilogram" * 200, "5 \\text{" + "kilogram" * 200 + "}", "5 " + "k" * 1900 + "!"]
+
+
+@pytest.mark.parametrize("answer", PUMPED, ids=range(len(PUMPED)))
+def test_what_is_settled_here_takes_linear_or_at_worst_quadratic_time(answer: str) -> None:
+    """These once took time exponential in their length, or to the eighth power of it, outside any worker."""
+    began = time.perf_counter()
+    assert not shared_grader().is_correct(f"\\boxed{{{answer}}}", "5 kilograms north")
+    assert time.perf_counter() - began < 2

@@ -93,8 +93,8 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*.jsonl")}
     assert main(["train", str(recipe), "seed=2", "--out", str(run)]) == 2
     assert "seed: 1 there, seed: 2 here" in capsys.readouterr().err
-    assert main(["evaluate", str(run), "--max-new-tokens", "4"]) == 0
-    assert "Accuracy on 8 problems" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--max-new-tokens", "4", "--out", str(tmp_path / "again")]) == 0
+    assert "| arithmetic | 8 " in capsys.readouterr().out
 
 
 def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):

@@ -115,6 +115,7 @@ def vllm_generate(
 ) -> Generate:
     """A `generate` on vLLM, each prompt with a seed of its own; a LoRA adapter runs on its base."""
     from vllm import LLM, SamplingParams
+    from vllm.platforms import current_platform
 
     source = checkpoint.find_checkpoint(model)
     if source.endswith(".gguf"):
@@ -126,18 +127,28 @@ def vllm_generate(
         from vllm.lora.request import LoRARequest
 
         config, request = json.loads(adapter.read_text()), LoRARequest("adapter", 1, source)
+        rank = 1 << max(3, (config["r"] - 1).bit_length())  # vLLM knows only 8, 16, 32 to 512
+        named = {"enable_lora": True, "max_lora_rank": rank}
+        if (adapter.parent / "tokenizer_config.json").is_file():  # with a chat template that may not be the base's
+            named["tokenizer"] = source
         source = checkpoint.find_checkpoint(config["base_model_name_or_path"])
-        named = {"enable_lora": True, "max_lora_rank": config["r"]}
+    if current_platform.is_cpu():  # where vLLM 0.31 fails on a prompt in pieces with a seed: no offset
+        named["enable_chunked_prefill"] = False
     llm = LLM(source, dtype=dtype, seed=seed, **named)
     ends = checkpoint.end_tokens(llm.get_tokenizer(), list(end_tokens))
 
     def generate(prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
-        settings = {"n": n, "temperature": temperature, "top_p": top_p, "max_tokens": max_new_tokens}
-        each = [SamplingParams(**settings, seed=seed_of(seed, prompt), stop_token_ids=ends) for prompt in prompts]
+        times = 1 if temperature else n  # vLLM refuses n > 1 where it is greedy
+        settings: dict[str, Any] = {"n": n // times, "temperature": temperature, "top_p": top_p}
+        settings |= {"max_tokens": max_new_tokens, "stop_token_ids": ends}
+        settings["include_stop_str_in_output"] = True  # as transformers decodes
+        each = [SamplingParams(**settings, seed=seed_of(seed, prompt)) for prompt in prompts]
         ask = llm.generate if not prompts or isinstance(prompts[0], str) else llm.chat
+        llm.reset_prefix_cache()  # what was asked before would change the rounding
         found = ask(list(prompts), each, lora_request=request, use_tqdm=False)
         return [
-            [Sample(one.text, len(one.token_ids), one.finish_reason == "length") for one in o.outputs] for o in found
+            [Sample(one.text, len(one.token_ids), one.finish_reason == "length") for one in o.outputs] * times
+            for o in found
         ]
 
     return generate

@@ -56,9 +56,9 @@ _NUMBER = re.compile(
     r"([-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3}(?!\d))?)(?:\s?/\s?(\d+))?"
     r"(?:\s?(?:\\times|\\cdot|×|\*)\s?10\s?\^\s?(?:\{\s?([-+]?\d{1,3})\s?\}|([-+]?\d{1,3})))?(?!\d)"
 )
-_UNIT = re.compile(
+_UNIT = re.compile(  # no two alternatives begin alike, for it would take exponential time otherwise
     rf"(?:{_TEXT.pattern}|(?<=[\s/-])[A-Za-z]{{3,}}(?![A-Za-z])|(?:[ckm]m|[km]g|ft|in|hr|lb|oz|mi|yd|m[lL]|[ap]m)\b"
-    r"|(?<=[A-Za-z}])\^\s?(?:\d|\{-?\d\})|_(?:\d|\{\d+\})|\\?%|\^?\s?(?:\{\s?\\circ\s?\}|\\circ)|°"
+    r"|(?<=[A-Za-z}])\^\s?(?:\d|\{-?\d\})|_(?:\d|\{\d+\})|\\?%|(?:\^\s?)?(?:\{\s?\\circ\s?\}|\\circ)|°"
     r"|\\cdot|\\[,;:! ]|[\s~]|/(?=\s?[A-Za-z\\])|(?<=[A-Za-z])[-.])*"
 )
 _UNIT_OF_ALL = re.compile(rf"(?<=\S)[\s~\\,]{{0,9}}{_TEXT.pattern}(?:\^(?:\d|\{{\d\}}))?$")
@@ -243,8 +243,9 @@ def _same_unit(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     kilograms."""
 
     def same(short: str, long: str) -> bool:
-        abbreviated = len(long) > 3 and re.match(".*".join(short[:9]), long)
-        return long.startswith(short) or bool(abbreviated)
+        letters = iter(long)
+        abbreviated = len(long) > 3 and long[0] == short[0] and all(letter in letters for letter in short)
+        return long.startswith(short) or abbreviated
 
     pairs = [sorted(pair, key=len) for pair in zip(one, other, strict=False)]
     return not one or not other or (len(one) == len(other) and all(same(*pair) for pair in pairs))
