@@ -1,17 +1,12 @@
 """Dynamic sampling in TRL's real trainer: what teaches nothing never reaches the update."""
 
 import inspect
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import reference
 import torch
 from datasets import Dataset
-from test_trl import PROMPTS, equal, length, trained, trainer_of
+from test_trl import PROMPTS, equal, in_two_processes, length, trained, trainer_of
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import mmr
@@ -182,19 +177,7 @@ os._exit(0)  # the interpreter's own end may abort a process that still has thre
 
 def test_two_processes_do_as_one_does(tiny_model, tmp_path):
     """Three groups of 4 over two processes of 6: the middle group is split."""
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(
-        [*launch, str(tiny_model), str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith('{"ranks"')]
-    assert len(lines) == 1, done.stderr[-3000:]
-    found = json.loads(lines[0])
+    found = in_two_processes(TWO_PROCESSES, tiny_model, tmp_path)
     ranks, logs, metrics = found["ranks"], found["logs"], found["metrics"]
     assert ranks[0]["weights"] == ranks[1]["weights"]
     sampled = [prompt for rank in ranks for prompt in rank["sampled"]]

@@ -195,9 +195,10 @@ os._exit(0)  # the interpreter's own end may abort a process that still has thre
 """
 
 
-def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
+def in_two_processes(code, tiny_model, tmp_path):
+    """Run a script in two gloo processes -> the one line of JSON that it prints."""
     script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
+    script.write_text(code)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run(
         [*launch, str(tiny_model), str(tmp_path), str(Path(__file__).parent)],
@@ -206,9 +207,13 @@ def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
-    lines = [line for line in done.stdout.splitlines() if line.startswith('{"processes"')]
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"')]
     assert len(lines) == 1, done.stderr[-3000:]
-    logs = json.loads(lines[0])
+    return json.loads(lines[0])
+
+
+def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
+    logs = in_two_processes(TWO_PROCESSES, tiny_model, tmp_path)
     assert logs["processes"] == 2 and len(logs["completion"]) == 8 and len(set(logs["prompt"])) == 1
     rows = NgramEmbedder()(logs["completion"]).double()
     adjusted = reference.mmr(length(logs["completion"]), (rows @ rows.T).tolist(), ties="diverse")
