@@ -154,6 +154,16 @@ def test_a_batch_that_was_half_written_is_sampled_again_whole(tmp_path):
     assert (tmp_path / "cut.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
 
 
+def test_answers_to_other_questions_are_not_taken_for_these(tmp_path):
+    out, named = tmp_path / "a.jsonl", {"prompt": "{question}", "at_once": 1}
+    evaluate(PROBLEMS, Counting(), out=out, **named)
+    others = [*PROBLEMS[:3], Problem("p4", "something else", "7")]
+    generate = Counting()
+    evaluate(others, generate, out=out, **named)
+    assert generate.asked == [["something else"]]
+    assert [line["question"] for line in read_lines(out)] == [problem.question for problem in others]
+
+
 def test_killed_three_times_a_command_ends_with_the_same_files(tiny_model, tmp_path):
     """A real model, the real command, SIGKILL."""
     words = ["--problems", "arithmetic", "--limit", "40", "--samples", "4", "--temperature", "1"]

@@ -37,7 +37,7 @@ MODULES = {
         "datasets accelerate",
     ),
     "cli": (
-        "__init__ reweight checkpoint embed generate grading problems page recipe dry_run rewards evaluate run",
+        "__init__ reweight checkpoint cpu embed generate grading problems page recipe dry_run rewards evaluate run",
         "",
         "torch transformers",
     ),

@@ -87,9 +87,9 @@ def test_few_problems_have_the_wider_interval_of_students_t():
     assert (high - low) / 2 == pytest.approx(exact, rel=0.1)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, 0.25])
-def test_without_spread_the_interval_is_wilsons(share):
-    assert interval([share] * 12) == wilson_interval(share, 12)
+@pytest.mark.parametrize("values", [[0.0] * 12, [1.0] * 12, [0.25] * 12, [1.0, 0.0, 0.0]], ids=str)
+def test_without_spread_and_with_one_sample_the_interval_is_wilsons(values):
+    assert interval(values) == wilson_interval(statistics.mean(values), len(values))
 
 
 def test_overall_is_the_mean_of_means_with_the_error_of_its_parts():

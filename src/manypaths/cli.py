@@ -226,8 +226,18 @@ def _generator(
         return generate.server_generate(source, name=options.model_name, **named), at_once
     if backend == "vllm":
         return generate.vllm_generate(source, end_tokens=ends, **named), at_once
+    import torch
+
+    from manypaths import cpu
+
     model, tokenizer = checkpoint.load(source)
-    model.generation_config.eos_token_id = checkpoint.end_tokens(tokenizer, ends)
+    own = model.generation_config.eos_token_id  # Llama and Qwen have several
+    own = own if isinstance(own, list) else [] if own is None else [own]
+    model.generation_config.eos_token_id = sorted({*own, *checkpoint.end_tokens(tokenizer, ends)})
+    if torch.accelerator.is_available():
+        model.to(torch.accelerator.current_accelerator())
+    else:
+        cpu.keep_head_input_contiguous(model)
     named |= {"batch_size": options.batch_size}
     return generate.transformers_generate(model, tokenizer, **named), max(1, options.batch_size // sampling["samples"])
 

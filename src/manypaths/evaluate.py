@@ -43,9 +43,10 @@ def evaluate(
     order = sorted(problems, key=lambda problem: len(problem.question))  # like lengths together: less padding
     chunks = [order[start : start + at_once] for start in range(0, len(order), at_once)]
     part = None if out is None else out.with_name(f"{out.name}.part")
-    done = read_lines(out) if out is not None and out.exists() else read_lines(part) if part is not None else []
-    lines = {line["id"]: line for line in done}
-    if part is not None and out is not None and not out.exists():
+    done = [line for path in (out, part) if path is not None for line in read_lines(path)]
+    asked = {problem.id: [problem.question, problem.answer] for problem in problems}
+    lines = {line["id"]: line for line in done if asked.get(line["id"]) == [line["question"], line["answer"]]}
+    if part is not None and len(lines) < len(problems):
         whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
         lines = {name: lines[name] for name in whole}
         write_whole(part, "".join(json.dumps(line) + "\n" for line in lines.values()))

@@ -60,13 +60,13 @@ def interval(values: Sequence[float], drawn: Sequence[float] | None = None) -> t
     """95 % interval of the mean of `values`, one per problem: bootstrap percentiles, widened for few problems.
 
     The percentile bootstrap is too narrow by sqrt((n - 1) / n) and by what Student's t is wider than the normal
-    distribution; its percentiles are moved out by that (Hesterberg 2015, the expanded percentile interval). Where all
-    values are equal there is nothing to draw from: Wilson's score interval then. `drawn` are the means that `resample`
-    gave, if they are known.
+    distribution; its percentiles are moved out by that (Hesterberg 2015, the expanded percentile interval). Where every
+    value is 0 or 1, as with one sample per problem, Wilson's score interval is nearer to its rate, and where all values
+    are equal there is nothing to draw from: Wilson's then. `drawn` are the means that `resample` gave, if known.
     """
     count = len(values)
-    if len(set(values)) < 2:
-        return wilson_interval(values[0], count)
+    if len(set(values)) < 2 or set(values) <= {0.0, 1.0}:
+        return wilson_interval(statistics.mean(values), count)
     freedom = count - 1
     student = Z + (Z**3 + Z) / (4 * freedom) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
     outside = statistics.NormalDist().cdf(-math.sqrt(count / freedom) * student)

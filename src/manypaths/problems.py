@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,11 @@ def load(
     numbered = list(enumerate(rows))
     if shuffle is not None:
         random.Random(shuffle).shuffle(numbered)
-    return [_problem(number, row, problem_column, answer_column, name) for number, row in numbered[:limit]]
+    numbered = numbered[:limit]
+    found = [_problem(number, row, problem_column, answer_column, name) for number, row in numbered]
+    if len({problem.id for problem in found}) < len(found):  # no names, then, but numbers
+        found = [replace(problem, id=str(number)) for problem, (number, _) in zip(found, numbered, strict=True)]
+    return found
 
 
 def fingerprint(problems: list[Problem]) -> str:
