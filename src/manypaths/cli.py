@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--problems", help="arithmetic, gsm8k, svamp, a .json/.jsonl file, or a hub data set")
     for name in ("--split", "--problem-column", "--answer-column"):
         evaluate.add_argument(name)
+    evaluate.add_argument("--revision", help="of data on the hub: a commit, tag or branch [the newest]")
     evaluate.add_argument("--limit", type=int, help="only the first problems of each set")
     evaluate.add_argument("--prompt", help="a text that holds {question} [a run's own prompt, else a chat message]")
     evaluate.add_argument("--samples", type=int, help="answers per problem [16 for benchmarks, else 1]")
@@ -188,8 +189,8 @@ def _model_of(name: str) -> tuple[recipe.Recipe | None, str]:
 def _problem_sets(options: argparse.Namespace, own: recipe.Evaluation | None) -> dict[str, list[Any]]:
     from manypaths import problems
 
-    columns = {key: getattr(options, key) for key in ("split", "problem_column", "answer_column", "limit")}
-    columns = {key: value for key, value in columns.items() if value is not None}
+    asked_for = ("split", "problem_column", "answer_column", "limit", "revision")
+    columns = {key: value for key in asked_for if (value := getattr(options, key)) is not None}
     if options.benchmarks:
         known = (*problems.BENCHMARKS, *problems.SHIPPED)
         names = options.benchmarks.split(",")
