@@ -292,6 +292,7 @@ def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, t
     assert sorted(path.name for path in out.iterdir()) == [
         "arithmetic.jsonl",
         "settings.json",
+        "shares.json",
         "summary.json",
         "table.md",
     ]

@@ -14,6 +14,7 @@ MODULES = {
     "__init__": ("reweight embed checkpoint", "torch", ""),
     "reweight": ("", "torch", ""),
     "advantage": ("", "torch", ""),
+    "diversity": ("reweight", "torch", ""),
     "checkpoint": ("", "", "torch transformers peft"),
     "embed": ("checkpoint", "torch", "sentence_transformers"),
     "grading": ("", "", "math_verify"),
@@ -29,10 +30,11 @@ MODULES = {
     "evaluate": ("generate grading metrics problems", "", "pyarrow"),
     "cpu": ("", "torch trl", ""),
     "dynamic_sampling": ("reweight", "torch accelerate datasets trl", ""),
-    "trl": ("advantage dynamic_sampling reweight rewards embed", "torch accelerate trl", ""),
+    "trl": ("advantage diversity dynamic_sampling reweight rewards embed", "torch accelerate transformers trl", ""),
     "record": ("evaluate generate recipe rewards trl", "torch transformers", ""),
     "run": (
-        "advantage reweight checkpoint embed generate grading problems page recipe rewards evaluate cpu trl record",
+        "advantage reweight checkpoint embed generate grading metrics problems page recipe rewards evaluate cpu trl "
+        "record",
         "torch transformers peft trl",
         "datasets accelerate",
     ),

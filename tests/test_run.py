@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.record import read_lines
+from manypaths.evaluate import write_whole
+from manypaths.metrics import share_correct
+from manypaths.record import forget_after, read_lines
 
 STEPS = 6
 
@@ -40,6 +42,7 @@ def recipe(tiny_model, tmp_path):
         "evaluation": {
             "problems": {"name": "arithmetic", "options": {"count": 8, "seed": 2, "held_out": True}},
             "max_new_tokens": 4,
+            "every": 3,
         },
     }
     path.write_text(yaml.safe_dump(content))
@@ -71,8 +74,11 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     assert "Accuracy on 8 held-out problems" in printed and str(run / "inspect.html") in printed
     for name in ("recipe.yaml", "environment.json", "inspect.html", "model", "checkpoints/checkpoint-6"):
         assert (run / name).exists(), name
-    assert set(json.loads((run / "evaluation" / "summary.json").read_text())) == {"before", "after"}
-    assert len(read_lines(run / "evaluation" / "after.jsonl")) == 8
+    found, shares = (json.loads((run / "evaluation" / name).read_text()) for name in ("summary.json", "shares.json"))
+    assert {when: each["step"] for when, each in found.items()} == {"before": 0, "step-3": 3, "after": STEPS}
+    for when in found:
+        lines = read_lines(run / "evaluation" / f"{when}.jsonl")
+        assert shares[when] == {"arithmetic": {line["id"]: share_correct(line) for line in lines}} and len(lines) == 8
     metrics = read_lines(run / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(1, STEPS + 1))
     for line in metrics:
@@ -103,7 +109,7 @@ def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):
     assert main(["train", str(recipe), "trainer.use_bias_correction_kl=false", *again, "--out", str(run)]) == 0
     metrics = read_lines(run / "metrics.jsonl")
     assert [line["step"] for line in metrics] == [1, 2, 3, 4]
-    assert ["reward" in line for line in metrics] == ["seconds/sampling" in line for line in metrics]
+    assert ["reward" in line for line in metrics] == [line["seconds/sampling"] > 0 for line in metrics]
     assert all(line["seconds/update"] > 0 for line in metrics)
     assert [line["step"] for line in read_lines(run / "groups.jsonl")] == [1, 1, 3, 3]
 
@@ -145,5 +151,27 @@ def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path, overrides):
     if overrides:
         assert sum(line["dynamic_sampling/thrown_away"] for line in repeatable(whole)) > 0
     assert read_lines(killed / "groups.jsonl") == read_lines(whole / "groups.jsonl")
-    evaluations = [read_lines(run / "evaluation" / "after.jsonl") for run in (killed, whole)]
-    assert evaluations[0] == evaluations[1]
+    for name in ("before.jsonl", "step-3.jsonl", "after.jsonl", "shares.json"):
+        assert (killed / "evaluation" / name).read_text() == (whole / "evaluation" / name).read_text(), name
+
+
+def test_evaluating_on_the_way_changes_nothing_else(recipe, tmp_path):
+    often, seldom = tmp_path / "often", tmp_path / "seldom"
+    for run, every in ((often, "1"), (seldom, "null")):
+        assert main(["train", str(recipe), f"evaluation.every={every}", "--out", str(run)]) == 0
+    assert repeatable(often) == repeatable(seldom)
+    assert len(json.loads((often / "evaluation" / "summary.json").read_text())) == STEPS + 1
+
+
+def test_what_was_evaluated_after_the_checkpoint_is_forgotten(tmp_path):
+    write_whole(tmp_path / "evaluation" / "summary.json", json.dumps({"before": 0, "step-2": 2, "step-4": 4}))
+    write_whole(tmp_path / "evaluation" / "shares.json", json.dumps({"before": {}, "step-2": {}, "step-4": {}}))
+    for name in ("before.jsonl", "step-2.jsonl", "step-4.jsonl", "step-6.jsonl.part"):
+        write_whole(tmp_path / "evaluation" / name, "")
+    write_whole(tmp_path / "checkpoints" / "checkpoint-2" / "trainer_state.json", json.dumps({"global_step": 2}))
+    (tmp_path / "evaluation" / "step-4").mkdir()  # of `manypaths evaluate`: not the run's
+    forget_after(tmp_path, tmp_path / "checkpoints" / "checkpoint-2")
+    assert json.loads((tmp_path / "evaluation" / "summary.json").read_text()) == {"before": 0, "step-2": 2}
+    assert set(json.loads((tmp_path / "evaluation" / "shares.json").read_text())) == {"before", "step-2"}
+    left = {path.name for path in (tmp_path / "evaluation").iterdir()}
+    assert left == {"before.jsonl", "step-2.jsonl", "step-4", "summary.json", "shares.json"}

@@ -16,8 +16,9 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import dra, mmr
+from manypaths.diversity import pair_similarity, share_of_advantage
 from manypaths.embed import NgramEmbedder
-from manypaths.trl import DiverseGRPOTrainer
+from manypaths.trl import PARTS, DiverseGRPOTrainer
 
 PROMPTS = [f"{a} + {b} =" for a in range(2, 8) for b in range(2, 8)]
 
@@ -148,6 +149,25 @@ def test_metrics_of_the_reward_functions_stay_raw(tiny_model, tmp_path):
         mean = torch.tensor(function(texts)).mean().item()
         assert logged[f"rewards/{function.__name__}/mean"] == pytest.approx(mean, abs=1e-6)
     assert logged["rewards/diversity/mean"] == pytest.approx((ours.groups.adjusted - ours.groups.raw).mean().item())
+
+
+@pytest.mark.parametrize(("reweight", "own"), [(None, set()), (dra, {"share"}), (mmr, {"share", "lam"})])
+def test_what_diversity_did_is_among_the_metrics(tiny_model, tmp_path, reweight, own):
+    """They are in TRL's own logs, and so in whatever `report_to` names."""
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, steps=2, reweight=reweight, embedder=NgramEmbedder())
+    ours.train()
+    for logged in [entry for entry in ours.state.log_history if "reward" in entry]:
+        measures = {key.removeprefix("diversity/") for key in logged if key.startswith("diversity/")}
+        assert measures == {"similarity", "effective_number"} | own
+        assert 1 <= logged["diversity/effective_number"] <= 4 and 0 <= logged["groups/without_spread"] <= 1
+        parts = {key: value for key, value in logged.items() if key.startswith("seconds/")}
+        assert [key.removeprefix("seconds/") for key in parts] == list(PARTS)
+        assert min(parts.values()) >= 0 and sum(parts.values()) >= 0.99 * logged["step_time"]
+    groups = ours.groups
+    assert logged["diversity/similarity"] == pytest.approx(pair_similarity(groups.raw, groups.similarity).mean().item())
+    if reweight is not None:
+        share = share_of_advantage(groups.raw, groups.adjusted).nanmean().item()
+        assert logged["diversity/share"] == pytest.approx(share, abs=1e-5) and share > 0
 
 
 def test_evaluation_is_raw(tiny_model, tmp_path):

@@ -108,7 +108,7 @@ def _train(options: argparse.Namespace) -> int:
 
     summary = run.train(run.prepare(spec, out))
     if found := summary["evaluation"]:
-        parts = ", ".join(f"{when} {_share(each)}" for when, each in found.items())
+        parts = ", ".join(f"{when} {_share(found[when])}" for when in ("before", "after"))
         print(f"Accuracy on {found['after']['problems']} held-out problems [95 % interval]: {parts}")
     spent = ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items())
     wall = time.perf_counter() - began

@@ -11,7 +11,7 @@ from typing import Any
 
 from manypaths.generate import Generate, Prompt, Sample
 from manypaths.grading import extract, shared_grader
-from manypaths.metrics import measure, overall
+from manypaths.metrics import measure, overall, share_correct
 from manypaths.problems import BENCHMARKS, Problem, find_column, parse, render
 
 Embedder = Callable[[list[str]], Any]
@@ -98,7 +98,7 @@ def _similarity(rows: Any) -> float | None:
 
 
 def _progress(name: str, lines: list[dict[str, Any]], known: int, wanted: int, began: float) -> str:
-    right = [sum(sample["correct"] for sample in line["samples"]) / len(line["samples"]) for line in lines]
+    right = [share_correct(line) for line in lines]
     left = (time.perf_counter() - began) / max(1, len(lines) - known) * (wanted - len(lines))
     clock = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
     return f"{name}: {len(lines)}/{wanted} problems, {sum(right) / len(right):.1%} so far, {clock} left"
@@ -150,15 +150,13 @@ def _markdown(rows: list[list[str]]) -> str:
 
 
 def summarise(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the finished benchmarks of a folder say, each and `all`; in summary.json and table.md."""
+    """What the finished benchmarks of a folder say, each and `all`: in summary.json, table.md and shares.json."""
     lines = {name: read_lines(folder / f"{name}.jsonl") for name in names}
     found: dict[str, dict[str, Any]] = {name: measure(each) for name, each in lines.items()}
-    shares = [
-        [sum(one["correct"] for one in line["samples"]) / len(line["samples"]) for line in each]
-        for each in lines.values()
-    ]
-    found["all"] = overall(shares)
+    shares = {name: {line["id"]: share_correct(line) for line in each} for name, each in lines.items()}
+    found["all"] = overall([list(each.values()) for each in shares.values()])
     write_whole(folder / "summary.json", json.dumps(found, indent=2))
+    write_whole(folder / "shares.json", json.dumps(shares))
     write_whole(folder / "table.md", table(found) + "\n")
     return found
 

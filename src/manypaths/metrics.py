@@ -82,6 +82,11 @@ def wilson_interval(share: float, count: int, z: float = Z) -> tuple[float, floa
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
+def share_correct(line: dict[str, Any]) -> float:
+    """The share of a problem's samples that are correct."""
+    return statistics.fmean(sample["correct"] for sample in line["samples"])
+
+
 def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Graded problems -> what is told of them; shares and means are over problems, so that each counts the same.
 
@@ -92,7 +97,7 @@ def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     counts = [len(line["samples"]) for line in lines]
     right = [sum(sample["correct"] for sample in line["samples"]) for line in lines]
-    shares = [hits / count for hits, count in zip(right, counts, strict=True)]
+    shares = [share_correct(line) for line in lines]
     low, high = interval(shares)
     samples = [sample for line in lines for sample in line["samples"]]
     pairs = list(zip(counts, right, strict=True))

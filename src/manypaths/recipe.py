@@ -47,9 +47,13 @@ class Problems:
 
 @dataclass
 class Evaluation:
-    """Held-out problems, and how to sample answers to them; temperature 0 is greedy."""
+    """Held-out problems, and how to sample answers to them; temperature 0 is greedy.
+
+    They are answered before and after training, and after `every` so many steps where that is set.
+    """
 
     problems: Problems
+    every: int | None = None
     samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0

@@ -12,16 +12,12 @@ import platform
 import shutil
 import subprocess
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable
 from importlib.metadata import distributions
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import TrainerCallback
 
 from manypaths.evaluate import read_lines, write_whole
@@ -35,75 +31,42 @@ ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before 
 
 
 class Recorder(TrainerCallback):
-    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
+    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works; `golds` has a prompt's gold answer."""
 
-    `lam` gives the weight on the reward, [B, G] -> [B], where the method has one; `golds` a prompt's gold answer.
-    To TRL's metrics it adds `diversity/similarity` (mean over pairs of siblings), `diversity/lam`, and per step
-    `seconds/...`: sampling (reference log-probabilities included), rewards, embedding, reweighting, update.
-    """
-
-    def __init__(
-        self, run: Path, method: str | None, lam: Callable[[Tensor], Tensor] | None, golds: dict[str, str]
-    ) -> None:
-        self.run, self.method, self.lam, self.golds = run, method, lam, golds
+    def __init__(self, run: Path, method: str | None, golds: dict[str, str]) -> None:
+        self.run, self.method, self.golds = run, method, golds
         self.trainer: DiverseGRPOTrainer | None = None  # set once it is made
-        self.sums: defaultdict[str, float] = defaultdict(float)
-        self.clock = 0.0
-        self.steps = self.generations = 0
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.clock = time.perf_counter()
 
     def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        self._account(state.global_step + 1)
+        self._write_groups(state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        self._account(state.global_step)
-        self.steps += 1
+        self._write_groups(state.global_step)
 
-    def _account(self, step: int) -> None:
-        """Share the time since the last event among the parts of a step; write the groups if any were sampled."""
+    def _write_groups(self, step: int) -> None:
         assert self.trainer is not None
-        now = time.perf_counter()
-        elapsed, self.clock = now - self.clock, now
         groups, self.trainer.groups = self.trainer.groups, None
-        if groups is not None and groups.similarity is not None:
-            before_update = elapsed - (now - groups.ended)
-            elapsed -= before_update
-            parts = {"sampling": before_update - sum(groups.seconds.values()), **groups.seconds}
-            lam = None if self.lam is None else self.lam(groups.raw)
-            scored = ~groups.raw.isnan()
-            pairs = (scored.unsqueeze(1) & scored.unsqueeze(2)).triu(1)
-            self.sums["diversity/similarity"] += groups.similarity[pairs].nanmean().nan_to_num().item()
-            if lam is not None:
-                self.sums["diversity/lam"] += lam.mean().item()
-            for part, spent in parts.items():
-                self.sums[f"seconds/{part}"] += spent
-            self.generations += 1
-            if self.trainer.accelerator.is_main_process:
-                with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
-                    for line in group_lines(self.trainer, groups, lam):
-                        known = {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"])}
-                        file.write(json.dumps({**known, **line}) + "\n")
-        self.sums["seconds/update"] += elapsed
+        if groups is None or not self.trainer.accelerator.is_main_process:
+            return
+        with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
+            for line in group_lines(self.trainer, groups):
+                known = {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"])}
+                file.write(json.dumps({**known, **line}) + "\n")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
-        per = {"seconds": max(1, self.steps), "diversity": max(1, self.generations)}
-        ours = {key: total / per[key.partition("/")[0]] for key, total in self.sums.items()}
-        self.sums.clear()
-        self.steps = self.generations = 0
         with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as file:
             known = {key: number(value) if isinstance(value, float) else value for key, value in logs.items()}
-            file.write(json.dumps({"step": state.global_step, **known, **ours}) + "\n")
-        means = [f"{key.split('/')[1]} {logs[key]:.2f}" for key in logs if key.startswith("rewards/") and "mean" in key]
+            file.write(json.dumps({"step": state.global_step, **known}) + "\n")
+        rewards = {key: logs[key] for key in logs if key.startswith("rewards/") and "mean" in key}
+        means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
         means = means or ["answers used again"]
-        spent = sum(value for key, value in ours.items() if key.startswith("seconds/"))
+        spent = sum(value for key, value in logs.items() if key.startswith("seconds/"))
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
 
 
-def group_lines(trainer: DiverseGRPOTrainer, groups: Groups, lam: Tensor | None) -> list[dict[str, Any]]:
+def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, Any]]:
     """The groups of the last generation as the trainer used them, advantages included, one dict per group."""
     assert groups.similarity is not None
     logs, size, unscored = trainer._logs, groups.raw.shape[1], groups.raw.isnan()
@@ -126,7 +89,7 @@ def group_lines(trainer: DiverseGRPOTrainer, groups: Groups, lam: Tensor | None)
         {
             "group": group,
             "prompt": prompt_text(logs["prompt"][group * size]),
-            "lam": None if lam is None else lam[group].item(),
+            "lam": None if groups.lam is None else groups.lam[group].item(),
             "completions": [completion(group, index) for index in range(size)],
             "similarity": [[round(value, 4) for value in row] for row in groups.similarity[group].tolist()],
         }
@@ -190,6 +153,13 @@ def forget_after(run: Path, last: Path | None) -> None:
         if (run / name).exists():
             kept = [line for line in read_lines(run / name) if line["step"] <= step]
             write_whole(run / name, "".join(json.dumps(line) + "\n" for line in kept))
+    late = [path for path in (run / "evaluation").glob("step-*.jsonl*") if int(path.name.split(".")[0][5:]) > step]
+    for name in ("summary.json", "shares.json") if late else ():
+        known = json.loads((run / "evaluation" / name).read_text("utf-8"))
+        left = {when: found for when, found in known.items() if when not in {path.stem for path in late}}
+        write_whole(run / "evaluation" / name, json.dumps(left, indent=2 if name == "summary.json" else None))
+    for path in late:
+        path.unlink()
 
 
 def environment() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import transformers
 from peft import LoraConfig
+from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, recipe, rewards
@@ -22,12 +23,13 @@ from manypaths.advantage import ADVANTAGES
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder
 from manypaths.evaluate import evaluate, read_lines, write_whole
 from manypaths.generate import transformers_generate
+from manypaths.metrics import share_correct
 from manypaths.page import write_page
 from manypaths.problems import Problem, load, render
 from manypaths.recipe import Recipe
 from manypaths.record import Recorder, claim, environment, forget_after, last_checkpoint, prompt_text
-from manypaths.reweight import REWEIGHTERS, Reweighter, adaptive_lambda, keep_equal_rewards
-from manypaths.trl import DiverseGRPOTrainer, check
+from manypaths.reweight import REWEIGHTERS, Reweighter, keep_equal_rewards
+from manypaths.trl import PARTS, DiverseGRPOTrainer, check
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
 
@@ -58,6 +60,12 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
     checkpoint.find_checkpoint(spec.model.name)
+    if spec.evaluation is not None and spec.evaluation.every is not None:
+        every, logged = spec.evaluation.every, config.logging_steps
+        if every < 1 or every % logged:
+            raise ValueError(
+                f"evaluation.every asks for a multiple of trainer.logging_steps, {logged:g}; given {every}."
+            )
     if spec.embedder.name.startswith("package:"):
         checkpoint.installed_folder(spec.embedder.name)
     _check_options(NgramEmbedder if spec.embedder.name == "ngram" else SentenceEmbedder, spec.embedder.options)
@@ -159,10 +167,12 @@ def train(plan: Plan) -> dict[str, Any]:
     if not (plan.out / "model").exists():
         embed = embedder(plan.recipe.embedder.name, **plan.recipe.embedder.options)
         model, tokenizer = _load(plan, plan.recipe.model.name)
-        _measure(plan, "before", model, tokenizer)
+        _measure(plan, "before", 0, model, tokenizer)
         _update(plan, model, tokenizer, embed)
     if plan.held_out:
-        _measure(plan, "after", *_load(plan, str(plan.out / "model")))
+        _measure(
+            plan, "after", read_lines(plan.out / "metrics.jsonl")[-1]["step"], *_load(plan, str(plan.out / "model"))
+        )
     write_page(plan.out)
     return summarise(plan.out)
 
@@ -178,20 +188,41 @@ def _load(plan: Plan, source: str) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _measure(plan: Plan, when: str, model: Any, tokenizer: Any) -> None:
-    """Evaluate on the held-out problems, unless that was done; summary.json gets the figures under `when`."""
-    path = plan.out / "evaluation" / "summary.json"
-    summary = json.loads(path.read_text()) if path.exists() else {}
-    spec = plan.recipe.evaluation
+def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> None:
+    """Evaluate on the held-out problems, unless that was done; the figures go into evaluation/, under `when`."""
+    folder, spec = plan.out / "evaluation", plan.recipe.evaluation
+    summary, shares = (_known(folder / name) for name in ("summary.json", "shares.json"))
     if spec is None or when in summary:
         return
-    print(f"Evaluating on {len(plan.held_out)} held-out problems, {when} training", flush=True)
+    print(f"Evaluating on {len(plan.held_out)} held-out problems, {when.replace('-', ' ')}", flush=True)
     named = {key: getattr(spec, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size")}
     generate = transformers_generate(model, tokenizer, seed=plan.recipe.seed, **named)
-    out, at_once = path.with_name(f"{when}.jsonl"), max(1, spec.batch_size // spec.samples)
+    out, at_once = folder / f"{when}.jsonl", max(1, spec.batch_size // spec.samples)
     prompt, samples = plan.recipe.prompt, spec.samples
     found = evaluate(plan.held_out, generate, prompt=prompt, samples=samples, out=out, at_once=at_once, progress=when)
-    write_whole(path, json.dumps({**summary, when: found}, indent=2))
+    by_problem = {line["id"]: share_correct(line) for line in read_lines(out)}
+    benchmark = Path(spec.problems.name).stem
+    write_whole(folder / "shares.json", json.dumps({**shares, when: {benchmark: by_problem}}))
+    write_whole(folder / "summary.json", json.dumps({**summary, when: {"step": step, **found}}, indent=2))
+
+
+def _known(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+
+
+class Evaluations(TrainerCallback):
+    """Evaluates every so many steps while the trainer works; the time that takes belongs to no step."""
+
+    def __init__(self, plan: Plan, tokenizer: Any) -> None:
+        self.plan, self.tokenizer = plan, tokenizer
+
+    def on_log(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        spec = self.plan.recipe.evaluation
+        due = spec is not None and spec.every is not None and state.global_step % spec.every == 0
+        if due and 0 < state.global_step < state.max_steps and state.is_world_process_zero:
+            training = model.training
+            _measure(self.plan, f"step-{state.global_step}", state.global_step, model, self.tokenizer)
+            model.train(training)
 
 
 def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
@@ -202,10 +233,7 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     golds = {prompt_text(row["prompt"]): each.answer for row, each in zip(rows, plan.problems, strict=True)}
     last = last_checkpoint(plan.out)
     forget_after(plan.out, last)
-    name, lam = spec.method.reweight, spec.method.options.get("lam")
-    weigh = adaptive_lambda if lam is None else lambda raw: raw.new_full(raw.shape[:1], lam)
-    takes_lam = name is not None and "lam" in inspect.signature(REWEIGHTERS[name]).parameters
-    recorder = Recorder(plan.out, name, weigh if takes_lam else None, golds)
+    recorder = Recorder(plan.out, spec.method.reweight, golds)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
         import datasets
 
@@ -215,7 +243,7 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
             train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=plan.lora,
-            callbacks=[recorder],
+            callbacks=[recorder, Evaluations(plan, tokenizer)],
             embedder=embed,
             **plan.method,
         )
@@ -232,8 +260,7 @@ def summarise(run: Path) -> dict[str, Any]:
     steps = read_lines(run / "metrics.jsonl")
     path = run / "evaluation" / "summary.json"
     evaluation = json.loads(path.read_text()) if path.exists() else {}
-    parts = ("sampling", "rewards", "embedding", "reweighting", "update")
-    seconds = {part: sum(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in parts}
+    seconds = {part: sum(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in PARTS}
     seconds["evaluation"] = sum(found["seconds"] for found in evaluation.values())
     summary = {"evaluation": evaluation, "steps": steps[-1]["step"] if steps else 0, "seconds": seconds}
     write_whole(run / "summary.json", json.dumps(summary, indent=2))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate.utils import gather
 from torch import Tensor
+from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths.advantage import Advantage
+from manypaths.diversity import effective_number, pair_similarity, share_of_advantage, weight_on_reward
 from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import Embedder
 from manypaths.rewards import text_of
@@ -25,16 +27,17 @@ WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
     "delta": (None,),
 }
 
+PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")  # of a step, in their order
+
 
 @dataclass
 class Groups:
-    """The groups of the last generation, gathered over all processes, and the seconds spent on them here."""
+    """The groups of the last generation, gathered over all processes."""
 
     raw: Tensor  # [B, G] weighted sum of the reward functions; NaN where all of them gave None
     adjusted: Tensor  # [B, G]
     similarity: Tensor | None  # [B, G, G]; None without an embedder
-    ended: float  # time.perf_counter() when reweighting was over
-    seconds: dict[str, float] = field(default_factory=dict)  # rewards, embedding, reweighting
+    lam: Tensor | None  # [B] weight on the reward; None without a reweighter that has one
 
 
 class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
@@ -58,8 +61,17 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         host: everything else goes to `GRPOTrainer`.
 
     `groups` holds what was generated last. A completion for which every reward function gave None stays unscored:
-    advantage 0, neighbour of nobody. The metric `groups/without_spread` is the share of groups whose raw rewards are
-    all equal. Raises ValueError as `check` does, and for a reweighter without an embedder.
+    advantage 0, neighbour of nobody. Raises ValueError as `check` does, and for a reweighter without an embedder.
+
+    Beside TRL's metrics, in the logs and in what `report_to` names:
+        groups/without_spread: share of groups whose raw rewards are all equal.
+        diversity/similarity: mean cosine similarity of two siblings; needs an embedder, as does the next.
+        diversity/effective_number: of distinct completions in a group, `manypaths.diversity.effective_number`.
+        diversity/lam: mean weight on the reward, where the reweighter has an argument `lam`.
+        diversity/share: of the advantage, what comes from diversity, `manypaths.diversity.share_of_advantage`; needs a
+            reweighter.
+        seconds/: sampling (reference log-probabilities included), rewards, embedding, reweighting, update; per step, of
+            the main process. 0 where a step uses answers again.
     """
 
     def __init__(
@@ -78,6 +90,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self.reweight, self.embedder = reweight, embedder
         self.advantage, self.policy_ratio = advantage, policy_ratio
         self.groups: Groups | None = None
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
+        self.add_callback(StepSeconds(self))
         if reweight is None:
             return
         # as TRL itself does for the reward of an environment
@@ -90,34 +104,56 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> Tensor:
         """Rewards [N, K] gathered over processes; during training the diversity column is filled in."""
-        clock = [time.perf_counter()]
+        began = time.perf_counter()
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if not self.model.training:
             return rewards
-        clock.append(time.perf_counter())
+        scored = self._spend("rewards", began - (self._sampled.seconds if self._sampled else 0.0))
         raw = (rewards * self.reward_weights.to(rewards.device)).nansum(1)
         raw = raw.masked_fill(rewards.isnan().all(1), torch.nan).view(-1, self.num_generations)
-        self._log_metric("groups/without_spread", 1 - has_spread(raw).float().mean().item())
         similarity = None
         if self.embedder is not None:
             embeddings = gather(self.embedder([text_of(each) for each in completions]).to(rewards.device))
             similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
-        clock.append(time.perf_counter())
-        adjusted = raw
+        embedded = self._spend("embedding", scored)
+        adjusted, lam = raw, None
         if self.reweight is not None and similarity is not None:
             adjusted = self.reweight(raw, similarity)
             rewards[:, self.reward_func_names.index("diversity")] = (adjusted - raw).flatten()
-        clock.append(time.perf_counter())
-        spent = [after - before for before, after in itertools.pairwise(clock)]
-        spent[0] += self._sampled.seconds if self._sampled else 0.0
-        seconds = dict(zip(("rewards", "embedding", "reweighting"), spent, strict=True))
-        self.groups = Groups(raw, adjusted, similarity, clock[-1], seconds)
+        self._spend("reweighting", embedded)
+        if self.reweight is not None:
+            lam = weight_on_reward(self.reweight, raw)
+        self.groups = Groups(raw, adjusted, similarity, lam)
+        self._measure(self.groups)
         return rewards
+
+    def _measure(self, groups: Groups) -> None:
+        """Log what is told of groups."""
+        found = {"groups/without_spread": 1 - has_spread(groups.raw).float()}
+        if groups.similarity is not None:
+            found["diversity/similarity"] = pair_similarity(groups.raw, groups.similarity)
+            found["diversity/effective_number"] = effective_number(groups.raw, groups.similarity)
+        if groups.lam is not None:
+            found["diversity/lam"] = groups.lam
+        if self.reweight is not None:
+            found["diversity/share"] = share_of_advantage(groups.raw, groups.adjusted)
+        for name, values in found.items():
+            self._log_metric(name, values.nanmean().item())
+
+    def _spend(self, part: str, since: float) -> float:
+        """Count the seconds since then for a part of the step -> now."""
+        now = time.perf_counter()
+        self.seconds[part] += now - since
+        return now
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Another advantage goes in here, after TRL's own, into the logs too."""
+        began = time.perf_counter() - sum(self.seconds.values())
         output = super()._generate_and_score_completions(inputs)
-        if self.model.training and self.advantage is not None and self.groups is not None:
+        if not self.model.training:
+            return output
+        self._spend("sampling", began + sum(self.seconds.values()))
+        if self.advantage is not None and self.groups is not None:
             logged, adjusted = self._logs["advantages"], self.groups.adjusted
             advantages = torch.tensor(list(logged)).view_as(adjusted).to(adjusted)
             advantages = self.advantage(adjusted, advantages).nan_to_num(0.0).flatten()
@@ -131,6 +167,23 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             inputs = {key: value for key, value in inputs.items() if key != "old_per_token_logps"}
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
+
+
+class StepSeconds(TrainerCallback):
+    """Puts the seconds of a step, part by part, among the metrics of its trainer."""
+
+    def __init__(self, trainer: DiverseGRPOTrainer) -> None:
+        self.trainer, self.began = trainer, 0.0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.began = time.perf_counter()
+        self.trainer.seconds.clear()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        spent = self.trainer.seconds
+        spent["update"] = time.perf_counter() - self.began - sum(spent.values())
+        for part in PARTS:
+            self.trainer._metrics["train"][f"seconds/{part}"].append(spent[part])
 
 
 def check(args: GRPOConfig, *, reweight: bool, policy_ratio: bool) -> None:

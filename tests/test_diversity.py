@@ -1,0 +1,85 @@
+"""Laws of the measures of diversity: closed forms, permutations, unscored completions."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from manypaths import cosine_similarity, dra, mmr
+from manypaths.diversity import effective_number, pair_similarity, share_of_advantage, weight_on_reward
+from manypaths.reweight import adaptive_lambda, keep_equal_rewards
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def group():
+    """Rewards [3, 6] with two unscored, similarity [3, 6, 6]."""
+    draw = torch.Generator().manual_seed(0)
+    rewards = torch.rand(3, 6, generator=draw)
+    rewards[0, 2] = rewards[1, 5] = NAN
+    return rewards, cosine_similarity(torch.randn(3, 6, 4, generator=draw))
+
+
+def test_similarity_is_the_mean_over_scored_pairs(group):
+    rewards, similarity = group
+    for b, found in enumerate(pair_similarity(rewards, similarity)):
+        scored = [i for i in range(6) if not rewards[b, i].isnan()]
+        pairs = [similarity[b, i, j] for i in scored for j in scored if i < j]
+        assert_close(found, torch.stack(pairs).mean())
+
+
+@pytest.mark.parametrize(("copies", "kinds"), [(1, 6), (2, 3), (3, 2), (6, 1)])
+def test_copies_count_once(copies, kinds):
+    similarity = torch.eye(kinds).repeat_interleave(copies, 0).repeat_interleave(copies, 1).unsqueeze(0)
+    assert_close(effective_number(torch.zeros(1, 6), similarity), torch.tensor([float(kinds)]))
+
+
+def test_two_completions_of_one_similarity():
+    """The eigenvalues of two completions are (1 + s) / 2 and (1 - s) / 2."""
+    for s in (0.0, 0.3, 0.99):
+        shares = torch.tensor([(1 + s) / 2, (1 - s) / 2])
+        expected = (-(shares * shares.log()).sum()).exp()
+        assert_close(effective_number(torch.zeros(1, 2), torch.tensor([[[1.0, s], [s, 1.0]]])), expected.unsqueeze(0))
+
+
+def test_unscored_completions_do_not_count(group):
+    rewards, similarity = group
+    others = [i for i in range(6) if i != 2]
+    for measure in (pair_similarity, effective_number):
+        alone = measure(rewards[:1, others], similarity[:1, others][:, :, others])
+        assert_close(measure(rewards, similarity)[:1], alone)
+        assert measure(torch.full((1, 6), NAN), similarity[:1]).isnan().all()
+
+
+def test_order_does_not_matter(group):
+    rewards, similarity = group
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    shuffled = similarity[:, order][:, :, order]
+    for measure in (pair_similarity, effective_number):
+        assert_close(measure(rewards[:, order], shuffled), measure(rewards, similarity))
+    adjusted = dra(rewards, similarity)
+    found = share_of_advantage(rewards[:, order], adjusted[:, order])
+    assert_close(found, share_of_advantage(rewards, adjusted))
+
+
+def test_the_share_of_the_advantage():
+    raw = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    adjusted = torch.tensor([[1.0, 0.0], [1.5, 0.5], [1.0, 0.4], [1.0, 1.0], [1.0, 0.5]])
+    # untouched, shifted alike, diversity alone, nothing differs; reward differs by 1 and diversity takes 0.5 of it back
+    expected = torch.tensor([0.0, 0.0, 1.0, NAN, 0.5 / 1.5])
+    assert_close(share_of_advantage(raw, adjusted), expected, equal_nan=True)
+    assert_close(share_of_advantage(7 * raw, 7 * adjusted), expected, equal_nan=True)
+
+
+def test_the_weight_on_the_reward(group):
+    rewards, _ = group
+    assert_close(weight_on_reward(mmr, rewards), adaptive_lambda(rewards))
+    assert_close(weight_on_reward(keep_equal_rewards(mmr), rewards), adaptive_lambda(rewards))
+    fixed = keep_equal_rewards(partial(mmr, lam=0.7, ties="first"))
+    assert_close(weight_on_reward(fixed, rewards), torch.full((3,), 0.7))
+    own = torch.tensor([0.1, 0.2, 0.3])
+    assert_close(weight_on_reward(partial(mmr, lam=own), rewards), own)
+    assert weight_on_reward(dra, rewards) is None
+    assert weight_on_reward(lambda rewards, similarity, lam: rewards, rewards) is None
