@@ -1,4 +1,4 @@
-"""The command line: manypaths train | evaluate | grade | inspect | recipes. Wiring only."""
+"""The command line: manypaths train | evaluate | grade | compare | sweep | inspect | recipes. Wiring only."""
 
 from __future__ import annotations
 
@@ -76,6 +76,28 @@ def parser() -> argparse.ArgumentParser:
     grade.add_argument("--gold-column", help="the right answer [its usual names]")
     grade.add_argument("--out", type=Path, help="write every problem with its verdicts to this JSON lines file")
     grade.set_defaults(command=_grade)
+
+    compare = commands.add_parser("compare", help="did it help: runs beside a baseline, in accuracy, steps and hours")
+    compare.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="run folders, folders of them, lighteval results, trainer_state.json, .csv files",
+    )
+    compare.add_argument("--baseline", help="name of a configuration [the first that does not reweight]")
+    compare.add_argument("--target", help="accuracy such as 0.70, peak-of-baseline, 90%%-of-rise [peak-of-baseline]")
+    compare.add_argument("--out", type=Path, help="folder for tables, curves and a report to send")
+    compare.add_argument(
+        "--published", action="store_true", help="the papers' tables, and what their headline rests on"
+    )
+    compare.set_defaults(command=_compare)
+
+    sweep = commands.add_parser("sweep", help="run a grid of recipes and seeds, then compare them")
+    sweep.add_argument("grid", type=Path, help="a YAML file with recipes, grid, seeds, baseline, target")
+    sweep.add_argument("--out", type=Path, help="folder of the runs; several machines may share it [runs/GRID]")
+    sweep.add_argument("--dry-run", action="store_true", help="only list the runs, and which are finished")
+    sweep.set_defaults(command=_sweep)
 
     inspect = commands.add_parser("inspect", help="write the page that shows a run's groups")
     inspect.add_argument("run", type=Path)
@@ -250,6 +272,49 @@ def _grade(options: argparse.Namespace) -> int:
     print(f"Correct of {found['problems']} problems with {found['samples']} samples or more: {_share(found)}")
     print(f"pass@{found['samples']} {found['pass_at'][str(found['samples'])]:.1%}, majority {found['majority']:.1%}")
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    if options.published:
+        from manypaths import published
+
+        print(published.page())
+        return 0
+    if not options.runs:
+        raise ValueError("Name run folders, such as: manypaths compare runs/grpo-1 runs/mmr-1, or --published.")
+    from manypaths import compare, report
+    from manypaths.curves import rise_of
+
+    rise_of(options.target)
+    runs, refused = compare.read(options.runs)
+    for told in refused:
+        print(f"Left out: {told}", file=sys.stderr)
+    found = compare.compare(runs, options.baseline, options.target)
+    print(report.text(found))
+    if options.out is not None:
+        print(f"\nReport: {report.write(found, options.out)}")
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from manypaths import sweep
+
+    grid = sweep.read_grid(options.grid)
+    out = options.out or Path("runs", options.grid.stem)
+    jobs = sweep.jobs(grid)
+    for job in jobs if options.dry_run else ():
+        print(f"{sweep.state(job, out):<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
+    if options.dry_run:
+        return 0
+    failed = sweep.run(jobs, out)
+    from manypaths import compare, report
+
+    runs, _ = compare.read([out / job.name for job in jobs if job.name not in failed])
+    found = compare.compare(runs, grid.baseline, grid.target)
+    print(f"{report.text(found)}\n\nReport: {report.write(found, out / 'comparison')}")
+    for name in failed:
+        print(f"Failed: {name}; see {out / f'{name}.log'}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _inspect(options: argparse.Namespace) -> int:

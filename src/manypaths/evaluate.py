@@ -13,6 +13,7 @@ from manypaths.generate import Generate, Prompt, Sample
 from manypaths.grading import extract, shared_grader
 from manypaths.metrics import measure, overall, share_correct
 from manypaths.problems import BENCHMARKS, Problem, find_column, parse, render
+from manypaths.tables import markdown
 
 Embedder = Callable[[list[str]], Any]
 EVERY = 5.0  # seconds between two lines of progress
@@ -139,14 +140,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         tokens = "" if one["tokens"] is None else f"{one['tokens']:,.0f}"
         answers = [f"{one['pass_at'][n]:.1%}", f"{one['majority']:.1%}", f"{one['distinct']:.1f}"]
         rest.append([title[name], str(one["problems"]), n, *answers, likeness, *shares, tokens])
-    return f"{_markdown(head)}\n\n{_markdown(rest)}"
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    """A table whose columns are aligned as text, too."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in rows)
+    return f"{markdown(head)}\n\n{markdown(rest)}"
 
 
 def summarise(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,141 @@
+"""The curves of a comparison as pictures, drawn by matplotlib: accuracy over steps and hours, diversity, entropy."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Found = dict[str, Any]
+INK, PALE = "#3c3947", "#d9d6e0"
+COLOURS = ("#6b6779", "#4f3fa0", "#0a7f6f", "#c2126b", "#c76a00", "#2477b3", "#7a5c00", "#a63a08")  # the baseline first
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelcolor": INK,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "manypaths",
+}
+
+
+@dataclass
+class Panel:
+    """One picture: a line with a band for each configuration."""
+
+    title: str
+    across: str
+    curves: dict[str, list[tuple[float, float, float, float]]] = field(default_factory=dict)  # x, value, low, high
+    level: float | None = None  # the target
+    share: bool = False  # values are shown as percentages
+
+    @property
+    def words(self) -> str:
+        """What a reader who does not see the picture is told."""
+        form = "{:.1%}" if self.share else "{:.2f}"
+        told = [
+            f"{name}: {form.format(first)} at {start:.3g}, {form.format(last)} at {end:.3g}, highest "
+            + form.format(max(point[1] for point in curve))
+            for name, curve in self.curves.items()
+            for (start, first, *_), (end, last, *_) in [(curve[0], curve[-1])]
+        ]
+        return f"{self.title} over {self.across}. {'; '.join(told)}."
+
+
+def panels(found: Found) -> list[Panel]:
+    """What there is to draw."""
+    every, made = found["configurations"], []
+    for across in ("step", "hours"):
+        panel = Panel("Accuracy", across.rstrip("s") + "s", level=found["target"]["accuracy"], share=True)
+        for one in every:
+            points = [each for each in one["curve"] if each[across] is not None]
+            if points:
+                panel.curves[one["name"]] = [
+                    (each[across], each["accuracy"], each["low"], each["high"]) for each in points
+                ]
+        made.append(panel)
+    titles = {
+        "diversity/similarity": "Similarity of siblings",
+        "diversity/effective_number": "Distinct answers in a group",
+    }
+    for key, title in {**titles, "entropy": "Entropy", "groups/without_spread": "Groups without spread"}.items():
+        made.append(Panel(title, "steps", {one["name"]: one["metrics"][key] for one in every if key in one["metrics"]}))
+    return [panel for panel in made if panel.curves]
+
+
+def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
+    """A panel into matplotlib's axes; a name has the same colour in every panel."""
+    for name, curve in panel.curves.items():
+        x, value, low, high = map(list, zip(*curve, strict=True))
+        colour = colour_of(name, names)
+        dashes = "-" if names.index(name) < len(COLOURS) else "--"
+        axes.plot(
+            x, value, dashes, color=colour, linewidth=1.6, marker="o" if len(x) < 30 else "", markersize=3, label=name
+        )
+        axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+    if panel.level is not None:
+        axes.axhline(panel.level, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
+    if panel.share:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set_title(panel.title)
+    axes.set_xlabel(panel.across)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=panel.across == "steps"))
+    axes.grid(axis="y", color=PALE, linewidth=0.5)
+    axes.margins(x=0.01)
+
+
+def colour_of(name: str, names: list[str]) -> str:
+    return COLOURS[names.index(name) % len(COLOURS)]
+
+
+def save(drawn: list[Panel], out: Path) -> None:
+    """All panels as curves.png and curves.svg, on white."""
+    rows = (len(drawn) + 1) // 2
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 3.3 * rows), layout="constrained", facecolor="white")
+        names = list(drawn[0].curves)
+        axes = figure.subplots(rows, 2, squeeze=False).flat
+        for place, one in zip(axes, [*drawn, *[None] * (2 * rows - len(drawn))], strict=True):
+            if one is None:
+                place.axis("off")
+            else:
+                draw(one, place, names)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+        figure.savefig(out / "curves.png", dpi=160)
+        figure.savefig(out / "curves.svg", metadata={"Date": None})
+
+
+def inline(drawn: list[Panel]) -> list[tuple[str, str]]:
+    """(words, SVG) of each panel for a page, transparent and in the page's own ink."""
+    names = list(drawn[0].curves)
+    return [(panel.words, _svg(panel, names)) for panel in drawn]
+
+
+def _svg(panel: Panel, names: list[str]) -> str:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.2), layout="constrained", facecolor="none")
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        draw(panel, axes, names)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PALE, "var(--line)")
+    return re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)

@@ -1,0 +1,162 @@
+"""What can be compared, a `Run`, and how a run folder becomes one. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import bisect
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from manypaths.evaluate import read_lines
+from manypaths.metrics import share_correct
+
+PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
+CURVES = ("diversity/similarity", "diversity/effective_number", "entropy", "reward", "groups/without_spread")
+
+
+@dataclass
+class Score:
+    """One benchmark at one step."""
+
+    accuracy: float  # 0 to 1
+    shares: dict[str, float] | None = None  # the share of correct samples, by problem; None where only a mean is known
+    error: float | None = None  # standard error of the mean over problems, where that is told and shares are not
+
+
+@dataclass
+class Run:
+    """One training run, or one set of results. Steps are optimiser steps, times are seconds of training alone."""
+
+    name: str
+    group: str  # runs of one group differ by their seed alone
+    seed: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)  # dotted recipe keys, less the seed
+    machine: str | None = None
+    clock: list[tuple[int, float]] = field(default_factory=list)  # (step, seconds until then)
+    parts: dict[str, float] = field(default_factory=dict)  # seconds a step, by part of the step
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # metric -> (step, value)
+    results: dict[int, dict[str, Score]] = field(default_factory=dict)  # step -> benchmark -> score
+    notes: list[str] = field(default_factory=list)  # what a reader of the comparison should know
+
+    def seconds_at(self, step: float) -> float:
+        """Seconds of training until a step, on a line between two that were recorded; NaN beyond them."""
+        known = [(0, 0.0), *self.clock]
+        place = bisect.bisect_left(known, (step,))
+        if place == len(known) or not self.clock:
+            return math.nan
+        (before, early), (after, late) = known[max(0, place - 1)], known[place]
+        return late if after == before else early + (late - early) * (step - before) / (after - before)
+
+
+def read_run(folder: Path) -> Run:
+    """A run folder of ours, also one that is not finished or of an earlier version."""
+    recipe = yaml.load((folder / "recipe.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if not isinstance(recipe, dict):
+        raise ValueError(
+            f"{str(folder)!r} has an empty recipe.yaml: it was cut off. Train again, or leave it out."
+        )
+    seed = recipe.pop("seed", None)
+    settings = dict(flat(recipe))
+    run = Run(folder.resolve().name, json.dumps(settings, sort_keys=True, default=str), seed, settings)
+    lines = {line["step"]: line for line in read_lines(folder / "metrics.jsonl")}
+    run.machine = _machine(folder / "environment.json")
+    _time(run, lines)
+    run.curves = {
+        key: [(step, line[key]) for step, line in lines.items() if _finite(line.get(key))]
+        for key in CURVES
+        if any(_finite(line.get(key)) for line in lines.values())
+    }
+    last = max(lines, default=0)
+    run.results = _results(folder / "evaluation", recipe, last)
+    wanted = (recipe.get("trainer") or {}).get("max_steps")
+    if not (folder / "summary.json").exists():
+        run.notes.append(f"{run.name} is not finished: {last} of {wanted or '?'} steps.")
+    if not run.results:
+        run.notes.append(f"{run.name} has no evaluation yet, so no accuracy.")
+    return run
+
+
+def _time(run: Run, lines: dict[int, dict[str, Any]]) -> None:
+    """The clock and the parts of a step. A line holds means over the steps since the line before."""
+    before, spent, sums = 0, 0.0, dict.fromkeys(PARTS, 0.0)
+    for step in sorted(lines):
+        own = {part: lines[step].get(f"seconds/{part}") or 0.0 for part in PARTS}
+        spent += (step - before) * sum(own.values())
+        sums = {part: sums[part] + (step - before) * own[part] for part in PARTS}
+        run.clock.append((step, spent))
+        before = step
+    if before and spent:
+        run.parts = {part: total / before for part, total in sums.items()}
+    else:
+        run.clock = []
+
+
+def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[str, Score]]:
+    """What evaluation/ holds: the run's own held-out problems, and benchmarks that `manypaths evaluate` added."""
+    own = ((recipe.get("evaluation") or {}).get("problems") or {}).get("name") or "held-out"
+    steps = {
+        when: found.get("step", 0 if when == "before" else last) for when, found in _known(folder, "summary").items()
+    }
+    shares = _known(folder, "shares")
+    for when in steps:  # of an earlier version, which wrote no shares
+        if when not in shares:
+            shares[when] = {Path(own).stem: _shares(folder / f"{when}.jsonl")}
+    found = {steps[when]: _scores(each) for when, each in shares.items() if when in steps}
+    for more in sorted(folder.glob("step-*/settings.json")):
+        step = int(more.parent.name.removeprefix("step-"))
+        found[step] = {**found.get(step, {}), **_benchmarks(more.parent)}
+    return {step: scores for step, scores in sorted(found.items()) if scores}
+
+
+def read_evaluation(folder: Path) -> Run:
+    """What `manypaths evaluate` wrote: a run of one step, 0."""
+    run = Run(folder.resolve().name, str(folder.resolve()), results={0: _benchmarks(folder)})
+    if not run.results[0]:
+        raise ValueError(f"{str(folder)!r} has no finished benchmark yet. Let `manypaths evaluate` go on.")
+    return run
+
+
+def _benchmarks(folder: Path) -> dict[str, Score]:
+    known = _known(folder, "shares")
+    return _scores({path.stem: known.get(path.stem) or _shares(path) for path in sorted(folder.glob("*.jsonl"))})
+
+
+def _scores(shares: dict[str, dict[str, float]]) -> dict[str, Score]:
+    return {name: Score(fmean(each.values()), each) for name, each in shares.items() if each}
+
+
+def _shares(path: Path) -> dict[str, float]:
+    return {line["id"]: share_correct(line) for line in read_lines(path)}
+
+
+def _known(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / f"{name}.json"
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+
+
+def _machine(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    known = json.loads(path.read_text("utf-8"))
+    gpus = [f"{count} x {name}" for name, count in Counter(known.get("gpus") or []).items()]
+    return ", ".join(gpus) or f"{known.get('cores', '?')} cores, {known.get('threads', '?')} threads"
+
+
+def flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested keys joined by dots, each with its value."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
