@@ -38,5 +38,5 @@ clean:
 	touch $@
 
 .venv/dev: .venv/train
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[compare,dev]'
 	touch $@

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "manypaths"
 
 # module: (modules of ours, packages needed to import it, packages that its functions import when called)
 MODULES = {
-    "__init__": ("reweight embed checkpoint", "torch", ""),
+    "__init__": ("reweight", "", ""),
     "reweight": ("", "torch", ""),
     "advantage": ("", "torch", ""),
     "diversity": ("reweight", "torch", ""),
@@ -22,12 +22,21 @@ MODULES = {
     "metrics": ("grading", "", ""),
     "generate": ("checkpoint", "", "torch transformers vllm"),
     "page": ("", "", ""),
+    "tables": ("", "", ""),
+    "published": ("tables", "", ""),
+    "runs": ("evaluate metrics", "yaml", ""),
+    "elsewhere": ("runs", "", ""),
+    "curves": ("runs", "numpy", ""),
+    "compare": ("curves elsewhere runs", "numpy", ""),
+    "figures": ("", "matplotlib", ""),
+    "report": ("evaluate figures published tables", "", ""),
+    "sweep": ("recipe", "yaml", ""),
     "recipe": ("", "yaml", ""),
     "workload": ("problems recipe", "yaml", ""),
     "memory": ("recipe workload", "", ""),
     "dry_run": ("memory recipe workload", "", "trl peft"),
     "rewards": ("grading", "", "trl"),
-    "evaluate": ("generate grading metrics problems", "", "pyarrow"),
+    "evaluate": ("generate grading metrics problems tables", "", "pyarrow"),
     "cpu": ("", "torch trl", ""),
     "dynamic_sampling": ("reweight", "torch accelerate datasets trl", ""),
     "trl": ("advantage diversity dynamic_sampling reweight rewards embed", "torch accelerate transformers trl", ""),
@@ -39,7 +48,8 @@ MODULES = {
         "datasets accelerate",
     ),
     "cli": (
-        "__init__ reweight checkpoint cpu embed generate grading problems page recipe dry_run rewards evaluate run",
+        "__init__ checkpoint compare cpu curves dry_run embed evaluate generate grading page problems published recipe "
+        "report run sweep",
         "",
         "torch transformers",
     ),
@@ -106,16 +116,30 @@ def test_arrows_point_one_way():
     assert [module for module in ours if "run" in ours[module]] == ["cli"]
 
 
-def test_the_public_names_need_torch_alone():
-    waiting, seen = ["__init__"], set()
+def reach(module):
+    """The modules of ours that are imported with one, and the packages from outside that this takes."""
+    waiting, seen, outside = [module], set(), set()
     while waiting:
-        module = waiting.pop()
-        seen.add(module)
+        seen.add(module := waiting.pop())
         found = [name.split(".") for name, lazy in imports(PACKAGE / f"{module}.py") if not lazy]
-        waiting += {name[1] for name in found if name[0] == "manypaths" and name[1] in MODULES} - seen
-        outside = {name[0] for name in found} - {"manypaths", "torch"} - sys.stdlib_module_names
-        assert not outside, f"`import manypaths` needs {', '.join(outside)}, through {module}.py: more than torch."
-    assert "reweight" in seen
+        waiting += {name[1] for name in found if name[0] == "manypaths" and name[1:] and name[1] in MODULES} - seen
+        outside |= {name[0] for name in found} - {"manypaths"} - sys.stdlib_module_names
+    return seen, outside
+
+
+def test_the_public_names_need_torch_alone():
+    assert reach("__init__") == ({"__init__"}, set())
+    assert reach("reweight") == ({"reweight"}, {"torch"})
+    import manypaths
+
+    assert all(callable(getattr(manypaths, name)) for name in manypaths.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'rgra'"):
+        _ = manypaths.rgra
+
+
+def test_a_comparison_needs_no_torch():
+    assert reach("compare")[1] == {"numpy", "yaml"}
+    assert reach("report")[1] == set() and reach("figures")[1] == {"matplotlib"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 import time
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=1)
     evaluate.add_argument("--backend", choices=("transformers", "vllm", "server"), help="[vllm where it is installed]")
     evaluate.add_argument("--model-name", help="of a server: the model [the first it lists]")
-    evaluate.add_argument("--out", type=Path, help="folder; one that exists is continued [evaluations/MODEL]")
+    evaluate.add_argument("--out", type=Path, help="folder; one that exists is continued [evaluations/MODEL, or the run]")
     evaluate.set_defaults(command=_evaluate)
 
     grade = commands.add_parser("grade", help="grade answers that were made elsewhere")
@@ -182,7 +183,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError("Greedy samples are all the same: set --temperature, such as 0.6, or --samples 1.")
     settings = {"model": options.model, "backend": backend, "prompt": prompt, **sampling}
     settings |= {key: getattr(options, key) for key in ("seed", "limit", "batch_size")}
-    out = options.out or Path("evaluations", "-".join(options.model.strip("/").split("/")[-2:]))
+    out = options.out or _place(options.model, spec, options.benchmarks)
     claim(out, settings, write=False)
     print(f"Backend: {backend} ({why}); results in {out}", flush=True)
     generate, at_once = _generator(backend, source, spec, options, sampling)
@@ -206,6 +207,16 @@ def _model_of(name: str) -> tuple[recipe.Recipe | None, str]:
         if (run / "recipe.yaml").is_file() and (run == path or path.parent.name == "checkpoints"):
             return recipe.read([str(run / "recipe.yaml")]), str(weights.resolve())
     return None, name
+
+
+def _place(model: str, spec: recipe.Recipe | None, benchmarks: str | None) -> Path:
+    """Where results go: benchmarks of a run, or of its checkpoints, into the run, where `manypaths compare` looks."""
+    path = Path(model)
+    if not spec or not benchmarks:
+        return Path("evaluations", "-".join(model.strip("/").split("/")[-2:]))
+    if path.parent.name == "checkpoints":
+        return path.parent.parent / "evaluation" / path.name.replace("checkpoint", "step")
+    return path / "evaluation" / f"step-{json.loads((path / 'summary.json').read_text('utf-8'))['steps']}"
 
 
 def _problem_sets(options: argparse.Namespace, own: recipe.Evaluation | None) -> dict[str, list[Any]]:
@@ -282,6 +293,7 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     if not options.runs:
         raise ValueError("Name run folders, such as: manypaths compare runs/grpo-1 runs/mmr-1, or --published.")
+    _need_for_comparing(curves=options.out is not None)
     from manypaths import compare, report
     from manypaths.curves import rise_of
 
@@ -290,15 +302,23 @@ def _compare(options: argparse.Namespace) -> int:
     for told in refused:
         print(f"Left out: {told}", file=sys.stderr)
     found = compare.compare(runs, options.baseline, options.target)
-    print(report.text(found))
-    if options.out is not None:
-        print(f"\nReport: {report.write(found, options.out)}")
+    written = f"\n\nReport: {report.write(found, options.out)}" if options.out is not None else ""
+    print(report.text(found) + written)
     return 0
+
+
+def _need_for_comparing(curves: bool) -> None:
+    missing = [
+        name for name in ("numpy", *(["matplotlib"] if curves else [])) if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise ValueError(f"Comparing runs takes {' and '.join(missing)}. Install: pip install numpy matplotlib pyyaml")
 
 
 def _sweep(options: argparse.Namespace) -> int:
     from manypaths import sweep
 
+    _need_for_comparing(curves=True)
     grid = sweep.read_grid(options.grid)
     out = options.out or Path("runs", options.grid.stem)
     jobs = sweep.jobs(grid)
@@ -311,7 +331,8 @@ def _sweep(options: argparse.Namespace) -> int:
 
     runs, _ = compare.read([out / job.name for job in jobs if job.name not in failed])
     found = compare.compare(runs, grid.baseline, grid.target)
-    print(f"{report.text(found)}\n\nReport: {report.write(found, out / 'comparison')}")
+    written = report.write(found, out / "comparison")
+    print(f"{report.text(found)}\n\nReport: {written}")
     for name in failed:
         print(f"Failed: {name}; see {out / f'{name}.log'}", file=sys.stderr)
     return 1 if failed else 0

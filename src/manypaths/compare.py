@@ -149,9 +149,9 @@ def _configuration(
 def compare(runs: Sequence[Run], baseline: str | None = None, target: float | str | None = None) -> Found:
     """Everything that is told of runs, as plain data that JSON can hold.
 
-    The baseline stands first. `baseline` names a configuration (the first that does not reweight); `target` is as in `manypaths.curves.rise_of`.
-    ValueError for a name that is not there and a target that is none, for runs without results, and for runs that were
-    evaluated on nothing in common.
+    The baseline stands first. `baseline` names a configuration (the first that does not reweight); `target` is as in
+    `manypaths.curves.rise_of`. ValueError for a name that is not there and a target that is none, for runs without
+    results, and for runs that were evaluated on nothing in common.
     """
     found, notes = configurations(runs)
     if not found:
@@ -266,6 +266,9 @@ def _cautions(found: Sequence[Configuration], base: Configuration) -> list[str]:
         told.append(
             f"The runs were made on different machines ({'; '.join(sorted(machines))}): hours compare those too."
         )
+    ends = [f"{one.name} at {one.steps[-1]:g}" for one in found]
+    if len({one.steps[-1] for one in found}) > 1:
+        told.append(f"The ends are not the same step: {', '.join(ends)}.")
     for one in found:
         other = {key: pair for key, pair in _differs(one, base).items() if key.startswith(("evaluation.", "prompt"))}
         if other:

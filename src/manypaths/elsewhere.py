@@ -302,7 +302,7 @@ def _row(path: Path, line: int, cells: list[str], width: int, columns: dict[str,
     if any(cells[width:]):
         raise _wrong(path, line, f"{width} cells, as in the header", str(len(cells)))
     row: Row = dict.fromkeys(COLUMNS) | {"run": _text(path.stem), "benchmark": "accuracy", "line": line}
-    row |= {column: _text(cells[at]) for column, at in columns.items() if at < len(cells) and cells[at]}
+    row |= {column: cells[at][:200] for column, at in columns.items() if at < len(cells) and cells[at]}
     if "problem" in columns and row["problem"] is None:
         raise _wrong(path, line, "a problem", "none")
     for column in ("step", "accuracy", "seed", "seconds", "hours"):

@@ -113,15 +113,8 @@ def tables(found: Found) -> Iterator[tuple[str, list[list[str]]]]:
     """(title, rows of cells, the head first)."""
     every, base, benchmarks = found["configurations"], found["baseline"], found["benchmarks"]
     of = f" ({found['problems']} problems)" if found["problems"] else ""
-    head = [
-        "",
-        "seeds",
-        "at the end [95 %]",
-        f"minus {base}, points",
-        "peak [95 %]",
-        "at step",
-        f"minus {base}, points",
-    ]
+    minus = f"minus {base}, points"
+    head = ["", "seeds", "at the end [95 %]", "step", minus, "at the peak [95 %]", "step", minus]
     yield f"Accuracy on {', '.join(benchmarks)}{of}", [head, *map(_accuracy, every)]
     for when, name in (("last", "at the end"), ("peak", "at the peak step")) if len(benchmarks) > 1 else ():
         rows = [[one["name"], *map(_share, one[when]["benchmarks"].values())] for one in every]

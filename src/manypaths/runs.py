@@ -59,9 +59,7 @@ def read_run(folder: Path) -> Run:
     """A run folder of ours, also one that is not finished or of an earlier version."""
     recipe = yaml.load((folder / "recipe.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     if not isinstance(recipe, dict):
-        raise ValueError(
-            f"{str(folder)!r} has an empty recipe.yaml: it was cut off. Train again, or leave it out."
-        )
+        raise ValueError(f"{str(folder)!r} has an empty recipe.yaml: it was cut off. Train again, or leave it out.")
     seed = recipe.pop("seed", None)
     settings = dict(flat(recipe))
     run = Run(folder.resolve().name, json.dumps(settings, sort_keys=True, default=str), seed, settings)

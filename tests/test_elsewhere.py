@@ -1,0 +1,458 @@
+"""Results of other software: what goes in comes out, whatever the order, and no file crashes or hangs the reader."""
+
+import json
+import os
+import random
+import time
+
+import pytest
+from test_trl import trainer_of
+
+from manypaths.elsewhere import read_csv, read_lighteval, read_trainer_state
+from manypaths.embed import NgramEmbedder
+from manypaths.runs import CURVES, PARTS, Score
+from manypaths.trl import DiverseGRPOTrainer
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def lighteval(path, results, model="model"):
+    """A results file as lighteval writes it; `results` maps tasks to metrics, or to an accuracy."""
+    metrics = {
+        task: {"extractive_match": each, "extractive_match_stderr": 0.05} if isinstance(each, float) else each
+        for task, each in results.items()
+    }
+    general = {"lighteval_sha": "?", "model_name": model, "total_evaluation_time_secondes": "1721.39"}
+    return write(path, json.dumps({"config_general": general, "results": metrics, "versions": {}}))
+
+
+def state(path, log, **more):
+    step = max([0, *(entry.get("step", 0) for entry in log)])
+    return write(path, json.dumps({"global_step": step, "log_history": log, **more}))
+
+
+def numbered(values, key="step_time", every=1):
+    return [{"step": (at + 1) * every, key: value} for at, value in enumerate(values)]
+
+
+# lighteval
+
+
+def test_lighteval_scores_come_out(tmp_path):
+    tree = tmp_path / "open-rs"
+    results = {"custom|aime24|0": 0.2333, "custom|math_500|0": 0.8, "all": 0.5, "custom|_average|0": 0.5}
+    lighteval(tree / "a" / "results_2025-02-14.json", results, "_fsx_ckpt_run_20250214_1600_checkpoint-800_")
+    lighteval(tree / "b" / "results_2025-02-15.json", {"custom|aime24|0": 0.3}, "_fsx_ckpt_checkpoint-50_")
+    run = read_lighteval(tree)
+    assert (run.name, run.group, run.seed, run.clock, run.notes) == ("open-rs", "open-rs", None, [], [])
+    assert run.results == {
+        50: {"aime24": Score(0.3, error=0.05)},
+        800: {"aime24": Score(0.2333, error=0.05), "math500": Score(0.8, error=0.05)},
+    }
+    assert list(run.results) == [50, 800]
+    assert read_lighteval(tree / "a" / "results_2025-02-14.json").results == {800: run.results[800]}
+
+
+@pytest.mark.parametrize(
+    ("model", "folder", "step"),
+    [
+        ("_fsx_run_20250214_1600_checkpoint-800_", "a", 800),
+        ("org/model", "checkpoint-800/results", 800),
+        ("model_step-000000350", "a", 350),
+        ("model", "step_350", 350),
+        ("model", "global_step_50/actor", 50),
+        ("model", "evals/150/model", 150),
+        ("ckpts/150", "a", 150),
+        ("step_100_then_checkpoint-20", "50", 20),
+        ("Step-3.5-Flash", "a", 0),
+        ("multistep-3", "a", 0),
+        (None, "a1", 0),
+        ([[7]], "a1", 0),
+    ],
+)
+def test_the_step_is_found_in_a_name(model, folder, step, tmp_path):
+    lighteval(tmp_path / "t" / folder / "results_1.json", {"aime24|0": 0.5}, model)
+    run = read_lighteval(tmp_path / "t")
+    assert list(run.results) == [step]
+    assert [note for note in run.notes if "no step" in note] == (
+        ["t: no step is named by 1 of 1 files: taken as step 0."] * (not step)
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "benchmark"),
+    [
+        ("custom|aime24|0", "aime24"),
+        ("lighteval|math_500|0|0", "math500"),
+        ("amc23|0", "amc23"),
+        ("minerva", "minerva"),
+        ("minerva_math:algebra|4", "minerva_math:algebra"),  # lm-eval's name for MATH
+        ("custom|olympiad_bench|0", "olympiadbench"),
+        ("lighteval|gpqa:diamond|0", "gpqa:diamond"),
+    ],
+)
+def test_tasks_become_benchmarks(task, benchmark, tmp_path):
+    lighteval(tmp_path / "results_1.json", {task: 0.5})
+    assert list(read_lighteval(tmp_path).results[0]) == [benchmark]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "taken"),
+    [
+        ({"math_pass@1:16_samples": 0.2, "extractive_match": 0.3}, "extractive_match"),
+        ({"maj@n": 0.2, "math_pass@1:16_samples": 0.3, "math_pass@1:32_samples": 0.4}, "math_pass@1:16_samples"),
+        ({"maj@n": 0.2, "pass@k:k=10&n=16": 0.1, "pass@k:k=1&n=16": 0.3}, "pass@k:k=1&n=16"),
+        ({"math_pass@10:16_samples": 0.3, "acc": 0.2}, "math_pass@10:16_samples"),
+        ({"text": "yes", "flag": True, "none": None, "acc_stderr": 0.2, "acc": 0.3}, "acc"),
+    ],
+)
+def test_of_several_metrics_one_is_taken_and_told(metrics, taken, tmp_path):
+    lighteval(tmp_path / "results_1.json", {"aime24": {**metrics, f"{taken}_stderr": 0.01}})
+    run = read_lighteval(tmp_path)
+    assert run.results[0]["aime24"] == Score(0.3, error=0.01)
+    assert any(f"aime24: {taken} is taken" in note for note in run.notes) == (taken != "acc")
+
+
+def test_of_several_files_the_newest_by_name_counts(tmp_path):
+    for folder, name, accuracy in (("b", "results_2", 0.2), ("a", "results_3", 0.3), ("c", "results_1", 0.1)):
+        lighteval(tmp_path / "checkpoint-5" / folder / f"{name}.json", {"aime24": accuracy})
+    run = read_lighteval(tmp_path)
+    assert run.results[5]["aime24"].accuracy == 0.3
+    assert "2 scores are of a step and benchmark that has one: the newest file counts." in run.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("folder", "group", "seed"),
+    [("mmr-seed3", "mmr", 3), ("mmr_seed12", "mmr", 12), ("mmr-3", "mmr-3", None), ("mmr_s3", "mmr_s3", None)],
+)
+def test_a_seed_is_told_by_the_word_alone(folder, group, seed, tmp_path):
+    lighteval(tmp_path / folder / "results_1.json", {"aime24": 0.5})
+    run = read_lighteval(tmp_path / folder)
+    assert (run.name, run.group, run.seed) == (folder, group, seed)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.5, -0.1, 10**400])
+def test_what_is_no_share_is_left_out_and_told(value, tmp_path):
+    lighteval(tmp_path / "results_1.json", {"aime24": {"extractive_match": value}, "amc23": 0.5})
+    run = read_lighteval(tmp_path)
+    assert list(run.results[0]) == ["amc23"] and "not a share from 0 to 1" in run.notes[0]
+
+
+DEEP = "[" * 200_000
+HOSTILE = {
+    "empty": "",
+    "cut off": '{"results": {"aime24": ',
+    "deep": DEEP,
+    "deep and whole": DEEP + "]" * 200_000,
+    "huge int": '{"results": ' + "9" * 100_000 + "}",
+    "list": "[1, 2]",
+    "number": "7",
+    "null": "null",
+    "not text": b"\xff\xfe\x00\xd8\x00",
+    "nothing": "{}",
+    "lists": '{"config_general": [], "results": [[]], "log_history": {"step": 1}}',
+    "list in a dict": '{"config_general": {"model_name": []}, "results": {"aime24": [0.5]}, "log_history": 3}',
+    "nan": '{"results": {"aime24": {"extractive_match": NaN}}, "log_history": null}',
+    "no tasks": '{"results": {"all": {"acc": 0.5}, "|0": {"acc": 0.5}, "": {}}, "log_history": "x"}',
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_json_is_refused_with_a_sentence(content, tmp_path):
+    for read, name in ((read_lighteval, "results_1.json"), (read_trainer_state, "trainer_state.json")):
+        path = write(tmp_path / name, content)
+        for given in (path, tmp_path):
+            with pytest.raises(ValueError, match=rf"(?s)^.*{name}.*: .+\.$") as refused:
+                read(given)
+            assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_broken_file_among_good_ones_is_a_note(content, tmp_path):
+    lighteval(tmp_path / "e" / "checkpoint-5" / "results_1.json", {"aime24": 0.5})
+    write(tmp_path / "e" / "checkpoint-6" / "results_1.json", content)
+    run = read_lighteval(tmp_path / "e")
+    assert run.results == {5: {"aime24": Score(0.5, error=0.05)}} and "checkpoint-6" in run.notes[0]
+    state(tmp_path / "t" / "checkpoint-5" / "trainer_state.json", numbered([2.0]))
+    write(tmp_path / "t" / "checkpoint-6" / "trainer_state.json", content)
+    run = read_trainer_state(tmp_path / "t")
+    assert run.clock == [(1, 2.0)] and "checkpoint-6" in run.notes[0]
+
+
+def test_long_names_and_many_keys_take_no_time(tmp_path):
+    began = time.perf_counter()
+    names = ["pass@k:" * 50_000, "pass@k:" + "k=" * 200_000, "step-1" * 50_000 + "x", "|" * 300_000, "1" * 300_000]
+    lighteval(tmp_path / "results_1.json", {name: {name: 0.5} for name in names} | {"b": 0.5}, names[2])
+    assert read_lighteval(tmp_path).results[0]["b"].accuracy == 0.5
+    log = [{"step": step, "eval_" + "accuracy" * 9 + str(step): 2.0} for step in range(20_000)]
+    log.append({"step": 1, **{start + "accuracy" * 50_000 + "/x": 2.0 for start in ("eval_", "rewards/")}})
+    assert read_trainer_state(state(tmp_path / "trainer_state.json", log)).results == {}
+    rows = [(f"run{step % 7}", step, 0.5, problem) for step in range(500) for problem in range(40)]
+    assert len(read_csv(table(tmp_path / "a.csv", ("run", "step", "accuracy", "problem"), rows))) == 7
+    assert time.perf_counter() - began < 20
+
+
+def test_names_that_utf8_cannot_hold_are_mended(tmp_path):
+    lighteval(tmp_path / "results_1.json", {"\ud800task": {"\ud801": 0.5, "b": 2.0}, "amc23": {"\ud802": 7.0}})
+    run = read_lighteval(tmp_path)
+    json.dumps([run.notes, list(run.results[0])], ensure_ascii=False).encode()
+
+
+def test_where_there_is_nothing(tmp_path):
+    os.mkfifo(tmp_path / "results_1.json")
+    os.mkfifo(tmp_path / "trainer_state.json")
+    os.mkfifo(tmp_path / "a.csv")
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "results_1.json"):
+        with pytest.raises(ValueError, match=r"^Results of lighteval are asked for; .* has no results_\*\.json"):
+            read_lighteval(path)
+        with pytest.raises(ValueError, match=r"^A trainer_state\.json is asked for; .* holds none: name its folder\.$"):
+            read_trainer_state(path)
+        with pytest.raises(ValueError, match=r"^A CSV file is asked for; .* is no file: name one\.$"):
+            read_csv(path)
+    with pytest.raises(ValueError, match="is no file"):
+        read_csv(tmp_path / "a.csv")
+
+
+# trainer states
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_state_of_the_real_trainer(tiny_model, tmp_path, every):
+    def accuracy(completions, **_):
+        return [float(len(text) % 2) for text in completions]
+
+    settings = {"logging_steps": every, "eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 4}
+    settings |= {"save_strategy": "steps", "save_steps": 2}
+    trainer = trainer_of(tiny_model, tmp_path / "mine", rewards=accuracy, steps=4, **settings)
+    trainer.train()
+    trainer.save_state()
+    log = trainer.state.log_history
+    run = read_trainer_state(tmp_path / "mine")
+    assert (run.name, run.group, run.seed) == ("mine", "mine", None)
+    held_out = {entry["step"]: entry["eval_rewards/accuracy/mean"] for entry in log if "eval_reward" in entry}
+    assert list(held_out) == [2, 4]
+    assert run.results == {step: {"held-out": Score(value)} for step, value in held_out.items()}
+    assert "mine: accuracy is eval_rewards/accuracy/mean." in run.notes
+    train = [entry for entry in log if "reward" in entry]
+    assert run.curves == {
+        key: [(entry["step"], entry[key]) for entry in train] for key in CURVES if key in ("reward", "entropy")
+    }
+    spent = [every * sum(entry["step_time"] for entry in train[: at + 1]) for at in range(len(train))]
+    assert run.clock == [(entry["step"], pytest.approx(seconds)) for entry, seconds in zip(train, spent, strict=True)]
+    assert run.clock[-1][0] == 4 and 0 < run.clock[-1][1] < log[-1]["train_runtime"]
+    assert read_trainer_state(tmp_path / "mine" / "checkpoint-2").name == "mine"
+    assert list(read_trainer_state(tmp_path / "mine" / "checkpoint-2" / "trainer_state.json").results) == [2]
+    (tmp_path / "mine" / "trainer_state.json").unlink()
+    assert read_trainer_state(tmp_path / "mine").results == run.results
+
+
+def test_the_state_of_our_trainer_has_parts(tiny_model, tmp_path):
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, steps=4, logging_steps=2, embedder=NgramEmbedder())
+    trainer.train()
+    trainer.save_state()
+    log = [entry for entry in trainer.state.log_history if "reward" in entry]
+    run = read_trainer_state(tmp_path / "trainer_state.json")
+    means = {part: sum(entry[f"seconds/{part}"] for entry in log) / len(log) for part in PARTS}
+    assert run.parts == pytest.approx(means) and run.clock[-1] == (4, pytest.approx(4 * sum(means.values())))
+    assert set(run.curves) == set(CURVES)
+    assert run.results == {} and "no accuracy is logged" in run.notes[-1]
+
+
+def test_time_does_not_depend_on_how_often_it_is_logged(tmp_path):
+    times = [random.Random(0).uniform(1, 9) for _ in range(12)]
+    each = read_trainer_state(state(tmp_path / "a" / "trainer_state.json", numbered(times)))
+    fives = [sum(times[:5]) / 5, sum(times[5:10]) / 5]
+    log = [*numbered(fives, every=5), {"step": 12, "step_time": sum(times[10:]) / 2, "train_runtime": 999.0}]
+    fewer = read_trainer_state(state(tmp_path / "b" / "trainer_state.json", log))
+    assert fewer.clock == [(step, pytest.approx(dict(each.clock)[step])) for step in (5, 10, 12)]
+    assert each.notes[0] == "a: times are TRL's step_time, which leaves the optimiser's own part out."
+
+
+def test_time_of_the_parts_goes_before_step_time_and_that_before_the_runtime(tmp_path):
+    path, parts = tmp_path / "trainer_state.json", {f"seconds/{part}": at + 1.0 for at, part in enumerate(PARTS)}
+    run = read_trainer_state(state(path, [{"step": 4, "step_time": 1.0, **parts}, {"step": 4, "train_runtime": 99}]))
+    assert run.clock == [(4, 60.0)] and run.parts == dict(zip(PARTS, [1.0, 2.0, 3.0, 4.0, 5.0], strict=True))
+    run = read_trainer_state(state(path, [{"step": 2, "reward": 1}, {"step": 0}, {"step": 8, "train_runtime": 80.0}]))
+    assert run.clock == [(2, 20.0), (8, 80.0)] and run.parts == {} and "evenly" in run.notes[0]
+    assert read_trainer_state(state(path, [{"step": 2, "reward": 1}])).clock == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "results", "notes"),
+    [
+        ({"eval_accuracy": 0.25, "rewards/accuracy/mean": 0.5}, {"held-out": 0.25}, ["is eval_accuracy."]),
+        ({"eval_rewards/accuracy_reward": 0.25}, {"held-out": 0.25}, ["eval_rewards/accuracy_reward."]),
+        ({"rewards/my_Accuracy/mean": 0.5}, {"training": 0.5}, ["rewards/my_Accuracy/mean, of training batches, not"]),
+        ({"rewards/accuracy/std": 0.5, "eval_accuracy/timed_out": 0.5}, {}, ["no accuracy is logged"]),
+        ({"eval_reward": 0.5, "reward": 0.5}, {}, ["no accuracy is logged"]),
+        (
+            {"eval_rewards/accuracy/mean": 2.0, "rewards/accuracy/mean": 0.5},
+            {"training": 0.5},
+            ["eval_rewards/accuracy/mean is no accuracy", "of training batches"],
+        ),
+        ({"eval_accuracy": float("nan")}, {}, ["eval_accuracy is no accuracy", "no accuracy is logged"]),
+        (
+            {"eval_accuracy": 10**4000, "reward": [1], "entropy": {}, "step_time": "x"},
+            {},
+            ["eval_accuracy is no", "no"],
+        ),
+        ({"eval_accuracy": None}, {}, ["no accuracy is logged"]),
+        ({"step_time": -1.0, "train_runtime": float("nan")}, {}, ["no accuracy is logged"]),
+    ],
+)
+def test_accuracy_is_held_out_else_of_training_else_none(metrics, results, notes, tmp_path):
+    run = read_trainer_state(state(tmp_path / "trainer_state.json", [{"step": 3, **metrics}]))
+    assert run.results == ({3: {name: Score(value) for name, value in results.items()}} if results else {})
+    assert len(run.notes) == len(notes) and all(part in note for part, note in zip(notes, run.notes, strict=True))
+    assert run.clock == []
+
+
+def test_entries_of_a_log_that_are_none_are_counted(tmp_path):
+    odd = [[], 7, {"loss": 1}, {"step": -1}, {"step": "3"}, {"step": 1.5}, {"step": True}, {"step": 10**30}]
+    path = write(tmp_path / "trainer_state.json", json.dumps({"log_history": [*odd, {"step": 2, "eval_accuracy": 1}]}))
+    run = read_trainer_state(path)
+    assert run.results == {2: {"held-out": Score(1.0)}} and "8 entries of log_history" in run.notes[0]
+
+
+def test_of_several_checkpoints_the_last_counts(tmp_path):
+    for step in (5, 20, 100):
+        state(tmp_path / f"checkpoint-{step}" / "trainer_state.json", [{"step": step, "eval_accuracy": 0.5}])
+    assert list(read_trainer_state(tmp_path).results) == [100]
+
+
+# tables
+
+
+ROWS = [
+    ("grpo", 1, 0, "aime24", 0.125, 0.0),
+    ("grpo", 1, 50, "aime24", 0.25, 60.0),
+    ("grpo", 1, 50, "amc23", 0.5, 60.0),
+    ("grpo", 2, 50, "amc23", 0.625, 61.0),
+    ("mmr", 1, 50, "amc23", 0.75, 90.0),
+]
+HEADER = ("run", "seed", "step", "benchmark", "accuracy", "seconds")
+
+
+def table(path, header, rows, separator=","):
+    lines = [separator.join(map(str, row)) for row in (header, *rows)]
+    return write(path, "\n".join(lines) + "\n")
+
+
+def test_a_table_comes_out(tmp_path):
+    first, second, third = read_csv(table(tmp_path / "a.csv", HEADER, ROWS))
+    assert [(run.name, run.group, run.seed) for run in (first, second, third)] == [
+        ("grpo-seed1", "grpo", 1),
+        ("grpo-seed2", "grpo", 2),
+        ("mmr-seed1", "mmr", 1),
+    ]
+    assert first.results == {0: {"aime24": Score(0.125)}, 50: {"aime24": Score(0.25), "amc23": Score(0.5)}}
+    assert first.clock == [(0, 0.0), (50, 60.0)] and third.clock == [(50, 90.0)]
+    assert second.results == {50: {"amc23": Score(0.625)}} and first.notes == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_rows_and_columns_does_not_matter(seed, tmp_path):
+    draw = random.Random(seed)
+    places = draw.sample(range(6), 6)
+    rows = [[row[place] for place in places] for row in draw.sample(ROWS, len(ROWS))]
+    mixed = read_csv(table(tmp_path / "b.csv", [HEADER[place] for place in places], rows))
+    assert mixed == read_csv(table(tmp_path / "a.csv", HEADER, ROWS))
+    assert [list(run.results) for run in mixed] == [[0, 50], [50], [50]]
+
+
+def test_percent_is_a_share_and_hours_are_seconds(tmp_path):
+    plain = read_csv(table(tmp_path / "a.csv", HEADER, ROWS))
+    rows = [(*row[:4], 100 * row[4], row[5] / 3600) for row in ROWS]
+    percent = read_csv(table(tmp_path / "b.csv", (*HEADER[:5], "hours"), rows))
+    assert [run.results for run in percent] == [run.results for run in plain]
+    for one, other in zip(plain, percent, strict=True):
+        assert other.clock == [(step, pytest.approx(seconds)) for step, seconds in one.clock]
+        assert other.notes == ["b.csv: accuracies above 1 are there, so all are taken as percent."]
+
+
+def test_rows_of_problems_are_their_mean(tmp_path):
+    draw = random.Random(0)
+    rows, means = [], []
+    for run, seed, step, benchmark, _, seconds in ROWS:
+        shares = {f"p{at}": [draw.randint(0, 1) for _ in range(4)] for at in range(5)}
+        rows += [(run, seed, step, benchmark, hit, seconds, name) for name, each in shares.items() for hit in each]
+        mean = sum(sum(each) for each in shares.values()) / 20
+        means.append((run, seed, step, benchmark, mean, seconds))
+    plain = read_csv(table(tmp_path / "a.csv", HEADER, means))
+    found = read_csv(table(tmp_path / "b.csv", (*HEADER, "Question_ID"), draw.sample(rows, len(rows))))
+    for one, other in zip(plain, found, strict=True):
+        assert (one.name, one.clock, list(one.results)) == (other.name, other.clock, list(other.results))
+        for step, scores in one.results.items():
+            for benchmark, score in scores.items():
+                by_problem = other.results[step][benchmark]
+                assert by_problem.accuracy == pytest.approx(score.accuracy) and score.shares is None
+                assert sorted(by_problem.shares) == ["p0", "p1", "p2", "p3", "p4"]
+    hits = [row[4] for row in rows if row[:4] == ROWS[0][:4] and row[6] == "p2"]
+    assert found[0].results[0]["aime24"].shares["p2"] == sum(hits) / 4
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "benchmark"),
+    [
+        ("step,accuracy\n3,0.5\n", "plain", "accuracy"),
+        ("\ufeffStep;Acc;Task\r\n\r\n3;0.5;aime24\r\n;;\r\n", "plain", "aime24"),
+        ("\n\nglobal_step\tpass@1\tmodel\n3\t0.5\tqwen\n", "qwen", "accuracy"),
+        ("Wall time,Step,Value\n1739500000.5,3.0,0.5\n", "plain", "accuracy"),  # TensorBoard's
+        ('experiment, iteration, score, dataset\n"a, b", 3, "0.5", x\n', "a, b", "x"),
+        ("\tstep\taccuracy\n0\t3\t0.5\n", "plain", "accuracy"),  # pandas' index
+    ],
+)
+def test_usual_names_and_separators(text, name, benchmark, tmp_path):
+    (run,) = read_csv(write(tmp_path / "plain.csv", text))
+    assert (run.name, run.group, run.seed, run.clock) == (name, name, None, [])
+    assert run.results == {3: {benchmark: Score(0.5)}}
+
+
+def test_of_two_columns_of_a_kind_one_is_taken_and_told(tmp_path):
+    (run,) = read_csv(write(tmp_path / "a.csv", "method,model,step,accuracy\nmmr,qwen,3,0.5\n"))
+    assert run.group == "qwen" and run.notes == ["a.csv: run is read from model, not from method."]
+
+
+@pytest.mark.parametrize("times", [(60, 50), (1.7e9, 1.7e9 + 9)])
+def test_times_that_are_not_since_the_beginning_are_left_out(times, tmp_path):
+    rows = [(step, 0.5, seconds) for step, seconds in enumerate(times)]
+    (run,) = read_csv(table(tmp_path / "a.csv", ("step", "accuracy", "seconds"), rows))
+    assert run.clock == [] and "times are left out" in run.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "A header and rows are asked for; .* has 0 lines"),
+        ("step,accuracy\n,\n\n", "A header and rows are asked for; .* has 1 lines"),
+        ("stp,accuracy\n1,0.5\n", "A column step or global_step or iteration is asked for; .* has stp, accuracy"),
+        ("step,right\n1,0.5\n", "A column accuracy or score or .* is asked for; .* has step, right"),
+        ("step,accuracy\n1,0.5\n2,half\n", "Line 3 of .* a number as accuracy, 0 or more; given 'half'"),
+        ("step,accuracy\n\n2,\n", "Line 3 of .* a number as accuracy, 0 or more; given ''"),
+        ("step,accuracy\n2,nan\n", "Line 2 of .* given 'nan'"),
+        ("step,accuracy\n2,inf\n", "Line 2 of .* given 'inf'"),
+        ("step,accuracy\n2,-0.5\n", "Line 2 of .* given '-0.5'"),
+        ("step,accuracy\n2,120\n", "Line 2 of .* at most 100 percent; given 120"),
+        ("step,accuracy\n1.5,0.5\n", "Line 2 of .* a whole number as step, 0 or more; given '1.5'"),
+        ("step,accuracy\n" + "9" * 5000 + ",0.5\n", "Line 2 of .* a whole number as step"),
+        ("step,accuracy,seed\n1,0.5,x\n", "Line 2 of .* a whole number as seed"),
+        ("step,accuracy,seconds\n1,0.5,-3\n", "Line 2 of .* a number as seconds"),
+        ("step,accuracy\n1,0,5\n", "Line 2 of .* is asked for 2 cells, as in the header; given 3"),
+        ("step,accuracy\n1\n", "Line 2 of .* a number as accuracy"),
+        ("step,accuracy\n1,0.5\n1,0.6\n", "Line 3 of .* a run, seed, step and benchmark of its own, or a problem"),
+        ("step,accuracy,id\n1,0.5,\n", "Line 2 of .* is asked for a problem; given none"),
+        (b"step,accuracy\n1,\xff\n", "A CSV file in UTF-8 is asked for"),
+        ('step,accuracy\n1,"' + "x" * 200_000, "A CSV file in UTF-8 is asked for; .*field larger"),
+        ("[" * 200_000, "A header and rows are asked for|A CSV file in UTF-8 is asked for"),
+        ("step,accuracy\n" + "x" * 100_000 + ",1\n", "Line 2"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_a_sentence(text, sentence, tmp_path):
+    path = write(tmp_path / "a.csv", text)
+    with pytest.raises(ValueError, match=rf"(?s)^(?:{sentence}).*: .*\.$") as refused:
+        read_csv(path)
+    assert str(path) in str(refused.value) and len(str(refused.value)) < 600

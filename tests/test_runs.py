@@ -1,0 +1,278 @@
+"""Run folders become `Run`s: one that the real trainer made, copies of it that lack something, and rubbish."""
+
+import json
+import math
+import shutil
+from statistics import fmean
+
+import pytest
+import yaml
+
+from manypaths.cli import main
+from manypaths.compare import read
+from manypaths.evaluate import read_lines
+from manypaths.metrics import share_correct
+from manypaths.runs import CURVES, PARTS, read_evaluation, read_run
+
+STEPS = 10
+
+
+def letters(completions, **_):
+    """A reward on which a random model has spread."""
+    return [sum(character.isalpha() for character in text) / 8 for text in completions]
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_model, tmp_path_factory):
+    """A run folder as the trainer leaves it, evaluated before, every 5 steps and after."""
+    folder = tmp_path_factory.mktemp("runs")
+    content = {
+        "model": {"name": str(tiny_model), "dtype": "float32"},
+        "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"]},
+        "problems": {"name": "arithmetic", "options": {"count": 40, "seed": 1}},
+        "prompt": "{question} ",
+        "rewards": {"test_runs.letters": 1.0},
+        "method": {"reweight": "mmr"},
+        "trainer": {
+            "num_generations": 4,
+            "per_device_train_batch_size": 8,
+            "max_completion_length": 8,
+            "max_steps": STEPS,
+            "save_strategy": "no",
+            "bf16": False,
+            "disable_tqdm": True,
+        },
+        "evaluation": {
+            "problems": {"name": "arithmetic", "options": {"count": 8, "seed": 2, "held_out": True}},
+            "samples": 2,
+            "temperature": 1.0,
+            "max_new_tokens": 4,
+            "every": 5,
+        },
+        "seed": 7,
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
+    assert main(["train", str(folder / "tiny.yaml"), "--out", str(folder / "tiny-7")]) == 0
+    evaluation = folder / "tiny-7" / "evaluation"  # a random model is never right: these verdicts are made up
+    shares = json.loads((evaluation / "shares.json").read_text())
+    for number, when in enumerate(shares):
+        lines = read_lines(evaluation / f"{when}.jsonl")
+        for index, line in enumerate(lines):
+            for sample, one in enumerate(line["samples"]):
+                one["correct"] = (3 * number + 5 * index + 2 * sample) % 7 < 3
+            shares[when]["arithmetic"][line["id"]] = share_correct(line)
+        write_lines(evaluation / f"{when}.jsonl", lines)
+    (evaluation / "shares.json").write_text(json.dumps(shares))
+    return folder / "tiny-7"
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of it that a test may damage."""
+    return shutil.copytree(trained, tmp_path / trained.name)
+
+
+def write_lines(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def spent(line):
+    return sum(line[f"seconds/{part}"] for part in PARTS)
+
+
+def test_a_run_folder_is_read_whole(trained):
+    run, lines = read_run(trained), read_lines(trained / "metrics.jsonl")
+    assert (run.name, run.seed, run.notes) == ("tiny-7", 7, [])
+    assert run.settings["method.reweight"] == "mmr" and run.settings["trainer.max_steps"] == STEPS
+    assert run.settings["problems.options.count"] == 40 and "seed" not in run.settings
+    assert "cores" in run.machine or " x " in run.machine
+    assert [step for step, _ in run.clock] == list(range(1, STEPS + 1))
+    assert [when for _, when in run.clock] == pytest.approx(
+        [sum(map(spent, lines[:count])) for count in range(1, STEPS + 1)]
+    )
+    assert run.parts == {part: pytest.approx(fmean(line[f"seconds/{part}"] for line in lines)) for part in PARTS}
+    assert sum(run.parts.values()) * STEPS == pytest.approx(run.clock[-1][1])
+    assert set(run.curves) == set(CURVES)
+    for key, curve in run.curves.items():
+        assert curve == [(line["step"], line[key]) for line in lines]
+    assert list(run.results) == [0, 5, STEPS]
+    accuracies = set()
+    for step, when in ((0, "before"), (5, "step-5"), (STEPS, "after")):
+        score = run.results[step]["arithmetic"]
+        lines = read_lines(trained / "evaluation" / f"{when}.jsonl")
+        assert score.shares == {line["id"]: share_correct(line) for line in lines} and len(lines) == 8
+        assert score.accuracy == pytest.approx(fmean(score.shares.values()))
+        accuracies.add(score.accuracy)
+    assert len(accuracies) == 3
+
+
+def test_runs_that_differ_by_their_seed_alone_are_of_one_group(trained, tmp_path):
+    groups = []
+    for name, key, value in (("other seed", "seed", 8), ("other method", "method", {"reweight": None})):
+        copied = shutil.copytree(trained, tmp_path / name)
+        content = yaml.safe_load((copied / "recipe.yaml").read_text())
+        (copied / "recipe.yaml").write_text(yaml.safe_dump({**content, key: value}, sort_keys=False))
+        groups.append(read_run(copied).group)
+    assert read_run(trained).group == groups[0] != groups[1]
+
+
+def test_without_metrics_there_are_no_times_and_the_rest_is_as_it_was(trained, copy):
+    (copy / "metrics.jsonl").unlink()
+    run, whole = read_run(copy), read_run(trained)
+    assert (run.clock, run.parts, run.curves) == ([], {}, {})
+    assert math.isnan(run.seconds_at(5))
+    assert run.results == whole.results
+
+
+def test_a_last_line_that_was_cut_off_is_left_out(trained, copy):
+    lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copy / "metrics.jsonl").write_text("".join(lines[:7]) + lines[7][:40])
+    run, whole = read_run(copy), read_run(trained)
+    assert run.clock == whole.clock[:7]
+    assert {key: curve[:7] for key, curve in whole.curves.items()} == run.curves
+
+
+def test_of_a_step_that_ran_twice_the_later_counts(trained, copy):
+    lines = read_lines(copy / "metrics.jsonl")
+    first = [{**line, "seconds/update": 100.0, "reward": -5.0} for line in lines[2:6]]
+    write_lines(copy / "metrics.jsonl", [*lines[:2], *first, *lines[2:]])
+    run, whole = read_run(copy), read_run(trained)
+    assert (run.clock, run.parts, run.curves) == (whole.clock, whole.parts, whole.curves)
+
+
+def test_without_shares_the_answers_are_read(trained, copy):
+    (copy / "evaluation" / "shares.json").unlink()
+    assert read_run(copy).results == read_run(trained).results
+
+
+def test_a_run_of_an_earlier_version_has_steps_0_and_the_last(trained, copy):
+    summary = json.loads((copy / "evaluation" / "summary.json").read_text())
+    old = {when: {key: summary[when][key] for key in summary[when] if key != "step"} for when in ("before", "after")}
+    (copy / "evaluation" / "summary.json").write_text(json.dumps(old))
+    (copy / "evaluation" / "shares.json").unlink()
+    run, whole = read_run(copy), read_run(trained)
+    assert run.results == {step: whole.results[step] for step in (0, STEPS)}
+
+
+def test_without_evaluation_there_is_a_note(copy):
+    shutil.rmtree(copy / "evaluation")
+    run = read_run(copy)
+    assert run.results == {} and run.clock
+    assert run.notes == ["tiny-7 has no evaluation yet, so no accuracy."]
+
+
+def test_a_run_under_way_says_how_far_it_is(trained, copy):
+    (copy / "summary.json").unlink()
+    assert read_run(copy).notes == ["tiny-7 is not finished: 10 of 10 steps."]
+    write_lines(copy / "metrics.jsonl", read_lines(copy / "metrics.jsonl")[:6])
+    for name in ("summary", "shares"):
+        path = copy / "evaluation" / f"{name}.json"
+        path.write_text(
+            json.dumps({when: all for when, all in json.loads(path.read_text()).items() if when != "after"})
+        )
+    run, whole = read_run(copy), read_run(trained)
+    assert run.notes == ["tiny-7 is not finished: 6 of 10 steps."]
+    assert run.results == {step: whole.results[step] for step in (0, 5)}
+
+
+def test_lines_that_hold_means_of_several_steps_give_the_same_clock(trained, copy):
+    lines, means = read_lines(copy / "metrics.jsonl"), []
+    for start in (0, 5):
+        some = lines[start : start + 5]
+        seconds = {key: fmean(line[key] for line in some) for key in some[0] if key.startswith("seconds/")}
+        means.append({**some[-1], **seconds})
+    write_lines(copy / "metrics.jsonl", means)
+    run, whole = read_run(copy), read_run(trained)
+    known = dict(whole.clock)
+    assert run.clock == [(5, pytest.approx(known[5])), (10, pytest.approx(known[10]))]
+    assert run.parts == pytest.approx(whole.parts)
+
+
+def test_what_manypaths_evaluate_adds_are_benchmarks_of_its_step(trained, copy):
+    small = ["--problems", "arithmetic", "--limit", "3", "--max-new-tokens", "4"]
+    assert main(["evaluate", str(copy), *small, "--out", str(copy / "evaluation" / "step-7")]) == 0
+    added = copy / "evaluation" / "step-7"
+    shutil.copytree(added, copy / "evaluation" / "step-5")
+    (copy / "evaluation" / "step-5" / "arithmetic.jsonl").rename(copy / "evaluation" / "step-5" / "svamp.jsonl")
+    (copy / "evaluation" / "step-5" / "shares.json").unlink()  # of a version without
+    run, whole = read_run(copy), read_run(trained)
+    shares = {line["id"]: share_correct(line) for line in read_lines(added / "arithmetic.jsonl")}
+    assert list(run.results) == [0, 5, 7, STEPS] and len(shares) == 3
+    assert run.results[7] == read_evaluation(added).results[0] and list(run.results[7]) == ["arithmetic"]
+    assert run.results[7]["arithmetic"].shares == shares == run.results[5].pop("svamp").shares
+    assert {step: run.results[step] for step in (0, 5, STEPS)} == whole.results
+
+
+def test_seconds_at_a_step_lie_on_a_line(copy):
+    lines = read_lines(copy / "metrics.jsonl")
+    write_lines(copy / "metrics.jsonl", [lines[4], lines[9]])
+    run = read_run(copy)
+    five, ten = spent(lines[4]) * 5, spent(lines[4]) * 5 + spent(lines[9]) * 5
+    for step, expected in ((0, 0), (1, five / 5), (5, five), (6.5, five + 0.3 * (ten - five)), (10, ten)):
+        assert run.seconds_at(step) == pytest.approx(expected)
+    assert math.isnan(run.seconds_at(10.1)) and math.isnan(run.seconds_at(11))
+
+
+def test_results_of_manypaths_evaluate_are_a_run_of_one_step(trained, tmp_path):
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(ValueError, match="has no finished benchmark yet"):
+        read_evaluation(tmp_path)
+    shutil.copy(trained / "evaluation" / "after.jsonl", tmp_path / "arithmetic.jsonl")
+    (run,), refused = read([tmp_path])
+    assert refused == [] and run.results == {0: read_run(trained).results[STEPS]}
+    assert math.isnan(run.seconds_at(0))
+
+
+def nothing(folder):
+    shutil.rmtree(folder)
+
+
+def no_run(folder):
+    shutil.rmtree(folder)
+    folder.write_text("This is no run.")
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [(nothing, "it does not exist"), (no_run, "has no recipe.yaml"), (empty, "has no recipe.yaml")],
+)
+def test_what_is_no_run_is_named_and_the_others_are_read(make, complaint, trained, tmp_path):
+    make(bad := shutil.copytree(trained, tmp_path / "bad"))
+    found, (sentence,) = read([bad, trained])
+    assert [run.name for run in found] == ["tiny-7"]
+    assert str(bad) in sentence and complaint in sentence and "\n" not in sentence and sentence.endswith(".")
+
+
+DEEP = "[" * 100_000
+DAMAGES = {
+    "recipe.yaml": [
+        b"a: [1, {",
+        b"- a\n- list\n",
+        b"",
+        b"\xff\xfe\x00rubbish",
+        b"a: !!python/object:os.system x\n",
+        b"5",
+    ],
+    "evaluation/shares.json": [b'{"before": {"arith', b"[1, 2]", b'{"before": [1]}', DEEP.encode(), b"\x80\x81"],
+    "evaluation/summary.json": [b"", b'{"before": 3}', b"null", DEEP.encode()],
+    "metrics.jsonl": [b"\x00\xff\xfe\x80\n" * 9, b"rubbish\n", b"[1]\n", b'{"loss": 1}\n', DEEP.encode() + b"\n"],
+    "environment.json": [b"{", b"[]"],
+}
+CASES = [(name, content) for name, contents in DAMAGES.items() for content in contents]
+
+
+@pytest.mark.parametrize(("name", "content"), CASES, ids=[f"{name}: {content[:16]!r}" for name, content in CASES])
+def test_a_broken_run_is_named_and_the_others_are_read(name, content, trained, tmp_path):
+    for each in ("a", "b", "c"):
+        shutil.copytree(trained, tmp_path / each, ignore=shutil.ignore_patterns("model", "checkpoints", "*.html"))
+    (tmp_path / "b" / name).write_bytes(content)
+    found, (sentence,) = read([tmp_path])
+    assert [run.name for run in found] == ["a", "c"]
+    assert all(run == read_run(tmp_path / run.name) for run in found)
+    assert str(tmp_path / "b") in sentence and len(sentence) < 500
+    assert sentence.endswith(".") and "\n" not in sentence
