@@ -26,7 +26,7 @@ MODULES = {
     "published": ("tables", "", ""),
     "runs": ("evaluate metrics", "yaml", ""),
     "elsewhere": ("runs", "", ""),
-    "curves": ("runs", "numpy", ""),
+    "curves": ("metrics runs", "numpy", ""),
     "compare": ("curves elsewhere runs", "numpy", ""),
     "figures": ("", "matplotlib", ""),
     "report": ("evaluate figures published tables", "", ""),

@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=1)
     evaluate.add_argument("--backend", choices=("transformers", "vllm", "server"), help="[vllm where it is installed]")
     evaluate.add_argument("--model-name", help="of a server: the model [the first it lists]")
-    evaluate.add_argument("--out", type=Path, help="folder; one that exists is continued [evaluations/MODEL, or the run]")
+    evaluate.add_argument("--out", type=Path, help="folder; one that exists is continued [evaluations/MODEL, a run]")
     evaluate.set_defaults(command=_evaluate)
 
     grade = commands.add_parser("grade", help="grade answers that were made elsewhere")

@@ -207,7 +207,7 @@ def _told(one: Configuration, base: Configuration, target: float | str | None, b
 
 def _bounds(one: Estimate, other: Estimate | None = None) -> Found:
     low, high = interval(one, other)
-    return {"accuracy": one.value - (other.value if other else 0.0), "low": low, "high": high}
+    return {"accuracy": one.value - (other.value if other else 0.0), "low": _number(low), "high": _number(high)}
 
 
 def _each(one: Configuration, index: int, benchmarks: list[str]) -> Found:
@@ -259,6 +259,9 @@ def _cautions(found: Sequence[Configuration], base: Configuration) -> list[str]:
             f"One seed of {', '.join(single)}: no interval over seeds exists. The intervals hold for these runs alone, "
             "on other problems of the same kind; another seed may turn them around."
         )
+    for one in found:
+        if twice := [str(seed) for seed, count in Counter(run.seed for run in one.runs).items() if seed and count > 1]:
+            told.append(f"{one.name} has seed {', '.join(twice)} more than once: those runs are no repetitions.")
     if not all(one.first_half.any() and not one.first_half.all() for one in found):
         told.append("Peaks are chosen and read on the same problems, which flatters them.")
     machines = {run.machine for one in found for run in one.runs if run.machine}

@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from manypaths.metrics import wilson_interval
 from manypaths.runs import Run
 
 Array = NDArray[numpy.float64]
@@ -52,6 +53,7 @@ class Estimate:
     seeds: Array  # [S] distance of each seed from it
     problems: Array  # [P] what each problem adds to the distance from it
     shared: float  # variance that both of them hold
+    known: int  # how many problems are known one by one
     noise: float = 0.0  # variance over problems that is not in `problems`
 
 
@@ -66,7 +68,7 @@ def estimate(cells: Array, weights: Array, blocks: Array, noise: float = 0.0) ->
     both = (inside - inside.mean(0)) * weights * widen
     count = len(cells)
     shared = float((both**2).sum() / (count * max(count - 1, 1)))
-    return Estimate(float(value), seeds, problems, shared, noise**2)
+    return Estimate(float(value), seeds, problems, shared, int((sizes > 1).sum()), noise**2)
 
 
 def _block_means(cells: Array, blocks: Array) -> Array:
@@ -81,13 +83,23 @@ def _block_means(cells: Array, blocks: Array) -> Array:
 def interval(one: Estimate, other: Estimate | None = None) -> tuple[float, float]:
     """95 % interval of an estimate, or of one less the other on the same problems: mean -+ t * standard error.
 
-    The degrees of freedom are Satterthwaite's. With one seed on a side it says nothing of seeds.
+    The degrees of freedom are Satterthwaite's. With one seed on a side it says nothing of seeds. Where all answers are
+    right, or wrong, it is Wilson's over problems; NaN where neither seeds nor problems are known.
     """
     pair = [one] if other is None else [one, other]
     value = one.value - (other.value if other else 0.0)
+    if any(_silent(each) for each in pair):
+        return math.nan, math.nan
     variance, freedom = variance_of(pair)
+    if other is None and variance == 0 and one.known:
+        return wilson_interval(value, one.known)
     half = student(freedom) * math.sqrt(variance)
     return value - half, value + half
+
+
+def _silent(one: Estimate) -> bool:
+    """Whether nothing is known of how it would vary."""
+    return len(one.seeds) == 1 and not one.known and not one.noise
 
 
 def variance_of(pair: Sequence[Estimate]) -> tuple[float, float]:
@@ -256,6 +268,7 @@ def _drawn(one: Configuration, other: Configuration, draw: numpy.random.Generato
         residuals = numpy.stack([part.seeds for part in own], 1) / math.sqrt(count * max(count - 1, 1))
         shift = draw.standard_normal((DRAWS, count)) @ residuals + on_problems @ numpy.stack(move, 1)
         shift += draw.standard_normal((DRAWS, 1)) * each.noise
+        shift += math.nan if _silent(own[-1]) else 0.0
         found.append(numpy.concatenate([values[None], values + tails * shift]))
     return found if one is not other else [found[0], found[0]]
 

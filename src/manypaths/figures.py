@@ -88,7 +88,8 @@ def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
         axes.plot(
             x, value, dashes, color=colour, linewidth=1.6, marker="o" if len(x) < 30 else "", markersize=3, label=name
         )
-        axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+        if None not in low:
+            axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
     if panel.level is not None:
         axes.axhline(panel.level, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
     if panel.share:

@@ -70,6 +70,13 @@ def goal(found: Found) -> str:
     return _share(found["target"]["accuracy"]) + where
 
 
+def lead(found: Found) -> str:
+    """What the tables are to be read by."""
+    return (
+        f"Baseline: {found['baseline']}. Target: {goal(found)}. Intervals hold 95 %; a bound that nobody knows is open."
+    )
+
+
 def sentences(found: Found) -> list[str]:
     """What is told of each configuration beside the baseline, a paragraph each."""
     base = _baseline(found)
@@ -115,7 +122,8 @@ def tables(found: Found) -> Iterator[tuple[str, list[list[str]]]]:
     of = f" ({found['problems']} problems)" if found["problems"] else ""
     minus = f"minus {base}, points"
     head = ["", "seeds", "at the end [95 %]", "step", minus, "at the peak [95 %]", "step", minus]
-    yield f"Accuracy on {', '.join(benchmarks)}{of}", [head, *map(_accuracy, every)]
+    on = "" if benchmarks == ["accuracy"] else f" on {', '.join(benchmarks)}"
+    yield f"Accuracy{on}{of}", [head, *map(_accuracy, every)]
     for when, name in (("last", "at the end"), ("peak", "at the peak step")) if len(benchmarks) > 1 else ():
         rows = [[one["name"], *map(_share, one[when]["benchmarks"].values())] for one in every]
         yield f"Accuracy {name}, by benchmark", [["", *benchmarks], *rows]
@@ -183,7 +191,7 @@ def _published(row: Found) -> list[str]:
 
 def text(found: Found) -> str:
     """The whole comparison as Markdown, which is also what the terminal shows."""
-    parts = [f"Baseline: {found['baseline']}. Target: {goal(found)}. Intervals hold 95 %."]
+    parts = [lead(found)]
     parts += [f"## {title}\n\n{markdown(rows)}" for title, rows in tables(found)]
     return "\n\n".join([*parts, *sentences(found), *(f"Note: {note}" for note in found["notes"])])
 
@@ -240,7 +248,7 @@ def page(found: Found, pictures: list[tuple[str, str]], legend: list[tuple[str, 
     ]
     cells = {
         "title": html.escape(" and ".join(one["name"] for one in found["configurations"])),
-        "lead": f"Baseline: {html.escape(found['baseline'])}. Target: {html.escape(goal(found))}. Intervals hold 95 %.",
+        "lead": html.escape(lead(found)),
         "sentences": "".join(f"<p>{html.escape(each)}</p>" for each in sentences(found)),
         "notes": "".join(f"<li>{html.escape(each)}</li>" for each in found["notes"]),
         "figures": "".join(shown),

@@ -7,6 +7,6 @@ from collections.abc import Sequence
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Rows of as many cells each, the head first -> a Markdown table."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [rows[0], ["-" * max(3, width) for width in widths], *rows[1:]]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in lines)
