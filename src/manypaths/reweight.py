@@ -90,28 +90,29 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     weight = _check_lambda(adaptive_lambda(rewards) if lam is None else lam, rewards)
     reward = rewards.double()
     crowding = similarity.masked_fill(_diagonal(similarity), 0.0).sum(-1)
+    # [B, j, i]: what i loses once j is picked; over j it is reduced with i side by side, which is quick
+    loss = ((1 - weight).unsqueeze(-1) * similarity.mT).masked_fill(_diagonal(similarity), -torch.inf)
+    never = reward.new_tensor(-torch.inf)
 
     adjusted = torch.full_like(reward, torch.nan)
-    waiting = ~rewards.isnan()
-    score, nearest = reward, torch.full_like(reward, -torch.inf)
+    gone = rewards.isnan()
+    score, most = reward.masked_fill(gone, -torch.inf), torch.full_like(reward, -torch.inf)
     for _ in range(rewards.shape[1]):
-        best = score.masked_fill(~waiting, -torch.inf).amax(-1, keepdim=True)
+        best = score.amax(-1, keepdim=True).clamp(min=torch.finfo(score.dtype).min)  # nobody leads when all are gone
         if ties == "diverse":
-            leaders = waiting & (score >= best - TIED)
-            least = crowding.masked_fill(~leaders, torch.inf).amin(-1, keepdim=True)
+            leaders = score >= best - TIED
+            least = torch.where(leaders, crowding, -never).amin(-1, keepdim=True)
             pick = leaders & (crowding <= least + TIED)
         else:
-            leaders = waiting & (score == best)
+            leaders = score == best
             pick = leaders & (leaders.cumsum(-1) == 1)
-        picked = similarity.masked_fill(~pick.unsqueeze(-2), -torch.inf)  # [B, G, G]: columns not picked say nothing
-        twin = picked.masked_fill(_diagonal(picked), -torch.inf).amax(-1)
+        most = torch.maximum(most, torch.where(pick.unsqueeze(-1), loss, never).amax(1))
+        follow = weight * reward - most
         count = pick.sum(-1, keepdim=True)
-        follow = weight * reward - (1 - weight) * torch.maximum(nearest, twin)
         value = torch.where(count > 1, (score + (count - 1) * follow) / count, score)
         adjusted = torch.where(pick, value, adjusted)
-        waiting = waiting & ~pick
-        nearest = torch.maximum(nearest, picked.amax(-1))
-        score = weight * reward - (1 - weight) * nearest
+        gone = gone | pick
+        score = follow.masked_fill(gone, -torch.inf)
     return adjusted.to(rewards.dtype)
 
 
