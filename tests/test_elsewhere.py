@@ -318,6 +318,13 @@ def test_entries_of_a_log_that_are_none_are_counted(tmp_path):
     assert run.results == {2: {"held-out": Score(1.0)}} and "8 entries of log_history" in run.notes[0]
 
 
+def test_a_step_whose_accuracy_is_no_number_is_left_out(tmp_path):
+    values = numbered([0.5, float("nan"), "0.5", None], "eval_accuracy")
+    run = read_trainer_state(state(tmp_path / "mine" / "trainer_state.json", values))
+    assert run.results == {1: {"held-out": Score(0.5)}}
+    assert run.notes == ["mine: eval_accuracy is no number at 2 steps.", "mine: accuracy is eval_accuracy."]
+
+
 def test_of_several_checkpoints_the_last_counts(tmp_path):
     for step in (5, 20, 100):
         state(tmp_path / f"checkpoint-{step}" / "trainer_state.json", [{"step": step, "eval_accuracy": 0.5}])
@@ -410,6 +417,7 @@ def test_usual_names_and_separators(text, name, benchmark, tmp_path):
     (run,) = read_csv(write(tmp_path / "plain.csv", text))
     assert (run.name, run.group, run.seed, run.clock) == (name, name, None, [])
     assert run.results == {3: {benchmark: Score(0.5)}}
+    assert len(run.notes) == ("time" in text)  # a date, not the time since training began
 
 
 def test_of_two_columns_of_a_kind_one_is_taken_and_told(tmp_path):

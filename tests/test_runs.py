@@ -124,6 +124,17 @@ def test_without_metrics_there_are_no_times_and_the_rest_is_as_it_was(trained, c
     assert run.results == whole.results
 
 
+def test_where_no_seconds_were_measured_there_are_no_times(trained, copy):
+    lines = read_lines(copy / "metrics.jsonl")
+    write_lines(
+        copy / "metrics.jsonl",
+        [{key: value for key, value in line.items() if not key.startswith("seconds/")} for line in lines],
+    )
+    run, whole = read_run(copy), read_run(trained)
+    assert (run.clock, run.parts) == ([], {}) and math.isnan(run.seconds_at(0))
+    assert (run.curves, run.results) == (whole.curves, whole.results)
+
+
 def test_a_last_line_that_was_cut_off_is_left_out(trained, copy):
     lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
     (copy / "metrics.jsonl").write_text("".join(lines[:7]) + lines[7][:40])

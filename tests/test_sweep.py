@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from manypaths import sweep
+from manypaths.cli import main
 from manypaths.compare import configurations, read
 from manypaths.evaluate import read_lines
 from manypaths.recipe import read as read_recipe
@@ -42,11 +43,12 @@ def test_a_grid_is_read(tmp_path):
     ("content", "complaint"),
     [
         ("recipes: [", "is not YAML: while parsing"),
-        ("", "A grid file asks for recipes, grid and seeds; .* holds NoneType"),
-        ("[1, 2]", "A grid file asks for recipes, grid and seeds; .* holds list"),
+        ("", "A grid file asks for recipes, grid and seeds; .* has no recipes, grid, seeds"),
+        ("[1, 2]", "A grid file asks for recipes, grid and seeds; .* has no recipes, grid, seeds"),
         ({"seed": [1]}, "Unknown .* 'seed'. Did you mean 'seeds'"),
-        ({"seeds": None}, "has no 'seeds'"),
-        ({"recipes": None}, "has no 'recipes'"),
+        ({"seeds": ...}, "has no seeds"),
+        ({"recipes": ...}, "has no recipes"),
+        ({"grid": ...}, "has no grid"),
         ({"seeds": []}, r"one or more different seeds; given \[\]"),
         ({"seeds": [1, 2, 1]}, r"one or more different seeds; given \[1, 2, 1\]"),
         ({"seeds": ["1"]}, r"seeds asks for list\[int\]; given \['1'\]"),
@@ -57,15 +59,17 @@ def test_a_grid_is_read(tmp_path):
         ({"recipes": ["smollm2-135m", "{method}"]}, r"axis 'size' asks for a place: put \{size\} among recipes"),
         ({"recipes": [*GRID["recipes"], "{sice}"]}, r"\{sice\} in recipes names no axis. Did you mean '\{size\}'"),
         ({"grid": {**GRID["grid"], "size": {}}}, "axis 'size' has no values. Give it some"),
+        ({"grid": {**GRID["grid"], "size": {"a/b": []}}}, "Values of an axis name folders: .* given 'a/b'"),
         ({"baseline": "grpo"}, "Unknown baseline 'grpo'. Did you mean 'grpo-"),
         ({"baseline": "grpo-small-1"}, "Unknown baseline 'grpo-small-1'. Did you mean 'grpo-small'"),
     ],
     ids=str,
 )
 def test_what_is_no_grid_is_refused(content, complaint, tmp_path):
-    path = written(tmp_path, content if isinstance(content, str) else {**GRID, **content})
+    if isinstance(content, dict):
+        content = {key: value for key, value in {**GRID, **content}.items() if value is not ...}
     with pytest.raises(ValueError, match=complaint) as error:
-        read_grid(path)
+        read_grid(written(tmp_path, content))
     assert "\n" not in str(error.value)
 
 
@@ -85,7 +89,7 @@ def test_jobs_are_the_product_all_of_the_first_seed_first(tmp_path):
     ("words", "complaint"),
     [
         (["mrr"], "Unknown recipe 'mrr'. Did you mean 'mmr'"),
-        (["trainer=5"], "trainer asks for dict"),
+        (["rewards=5"], "rewards asks for dict"),
         (["metod.reweight=mmr"], "Unknown recipe key 'metod'"),
     ],
 )
@@ -93,6 +97,19 @@ def test_a_run_that_cannot_be_is_named(words, complaint, tmp_path):
     grid = {**GRID, "grid": {**GRID["grid"], "method": {"grpo": ["grpo"], "bad": words}}}
     with pytest.raises(ValueError, match=f"^The run bad-small-3 cannot be: {complaint}"):
         jobs(read_grid(written(tmp_path, grid)))
+
+
+def test_two_runs_of_one_name_are_refused(tmp_path):
+    values = {"a": {"x": [], "x-y": ["seed=1"]}, "b": {"y-z": [], "z": []}}
+    grid = {"recipes": ["smollm2-135m", "grpo", "arithmetic", "{a}", "{b}"], "grid": values, "seeds": [1]}
+    with pytest.raises(ValueError, match="Two runs of the grid would be named x-y-z-1"):
+        jobs(read_grid(written(tmp_path, grid)))
+
+
+def test_a_target_that_is_none_is_refused_before_any_run(tmp_path, capsys):
+    path = written(tmp_path, {**GRID, "target": "best"})
+    assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "given 'best'" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_lock_is_of_one_and_only_while_it_is_held(tmp_path):
@@ -118,7 +135,7 @@ def test_a_lock_that_nobody_touches_is_taken_over(age, taken, tmp_path):
         assert (path.read_text() == "elsewhere 1\n") == (not taken)
         with lock(path) as another:
             assert not another
-    assert path.exists() == (not taken) and len(list(tmp_path.iterdir())) == (not taken)
+    assert path.exists() == (not taken)
 
 
 def test_a_lock_is_touched_while_it_is_held(tmp_path, monkeypatch):
@@ -161,6 +178,25 @@ def test_of_many_that_race_for_a_lock_of_a_dead_machine_one_gets_it(tmp_path):
     assert sorted(holders) == list(range(rounds))
 
 
+def test_what_others_finish_meanwhile_is_not_run_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "PAUSE", 0.01)
+
+    def finish():
+        while not (tmp_path / "first.log").exists():
+            time.sleep(0.001)
+        (tmp_path / "second").mkdir()
+        (tmp_path / "second" / "summary.json").write_text("{}")
+
+    threading.Thread(target=finish, daemon=True).start()
+    assert sweep.run([Job("first", ["nowhere"]), Job("second", ["nowhere"])], tmp_path) == ["first"]
+    assert not (tmp_path / "second.log").exists()
+
+
+def with_rewards():
+    """An environment in which the reward below is found."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])}
+
+
 def letters(completions, **_):
     """A reward on which a random model has spread."""
     return [sum(character.isalpha() for character in text) / 8 for text in completions]
@@ -170,11 +206,12 @@ SWEEP = """
 import sys
 from pathlib import Path
 from manypaths import sweep
+
 sweep.PAUSE = 0.1
 folder = Path(sys.argv[1])
-broken = sweep.Job("broken-1", [str(folder / "tiny.yaml"), "model.name=nowhere", "seed=1"])
-waiting = [broken, *sweep.jobs(sweep.read_grid(folder / "grid.yaml"))]
-print("failed:", *sweep.run(waiting, folder / "out"))
+broken = sweep.Job("broken-1", [str(folder / "tiny.yaml"), f"model.name={folder}/nowhere", "seed=1"])
+waiting = sweep.jobs(sweep.read_grid(folder / "grid.yaml"))
+print("failed:", *sweep.run([broken, *waiting] if sys.argv[2] == "first" else waiting, folder / "out"))
 """
 NAMES = ["grpo-1", "mmr-1", "grpo-2", "mmr-2"]
 
@@ -207,15 +244,17 @@ def swept(tiny_model, tmp_path_factory):
     values = {"grpo": ["method.reweight=null"], "mmr": ["method.reweight=mmr"]}
     grid = {"recipes": [str(folder / "tiny.yaml"), "{method}"], "grid": {"method": values}, "seeds": [1, 2]}
     written(folder, {**grid, "baseline": "grpo"})
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")]),
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", environment["PYTHONPATH"])
-        both = [subprocess.Popen([sys.executable, "-c", SWEEP, str(folder)], **told) for _ in range(2)]
-        printed = [process.communicate()[0] for process in both]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SWEEP, str(folder), which], env=with_rewards(), stdout=subprocess.PIPE, text=True
+        )
+        for which in ("first", "second")
+    ]
+    try:
+        printed = [process.communicate(timeout=300)[0] for process in both]
+    finally:
+        for process in both:
+            process.kill()
     assert [process.returncode for process in both] == [0, 0]
     return folder, printed
 
@@ -236,12 +275,11 @@ def test_two_processes_run_every_job_once(swept):
 
 
 def test_a_run_that_fails_is_named_and_stops_no_other(swept):
-    for each in swept[1]:
-        (sentence,) = [line for line in each.splitlines() if line.startswith("broken-1: failed")]
-        assert (
-            "failed (2)" in sentence and "'nowhere'" in sentence and str(swept[0] / "out" / "broken-1.log") in sentence
-        )
-        assert each.splitlines()[-1] == "failed: broken-1"
+    folder, (first, second) = swept
+    (sentence,) = [line for line in first.splitlines() if line.startswith("broken-1: failed")]
+    assert "failed (2)" in sentence and f"'{folder}/nowhere' does not exist" in sentence
+    assert str(folder / "out" / "broken-1.log") in sentence
+    assert (first.splitlines()[-1], second.splitlines()[-1]) == ("failed: broken-1", "failed:")
 
 
 def test_the_runs_of_a_sweep_are_read_as_configurations_of_its_seeds(swept):
@@ -258,7 +296,7 @@ def contents(folder):
 def test_what_is_finished_is_left_alone_and_what_is_not_goes_on(swept, monkeypatch):
     folder = swept[0]
     monkeypatch.setattr(sweep, "PAUSE", 0.1)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", with_rewards()["PYTHONPATH"])
     waiting, before = jobs(read_grid(folder / "grid.yaml")), contents(folder / "out")
     assert {state(job, folder / "out") for job in waiting} == {"finished"}
     assert sweep.run(waiting, folder / "out") == [] and contents(folder / "out") == before

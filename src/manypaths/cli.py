@@ -321,9 +321,11 @@ def _need_for_comparing(curves: bool) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     from manypaths import sweep
+    from manypaths.curves import rise_of
 
     _need_for_comparing(curves=True)
     grid = sweep.read_grid(options.grid)
+    rise_of(grid.target)
     out = options.out or Path("runs", options.grid.stem)
     jobs = sweep.jobs(grid)
     for job in jobs if options.dry_run else ():

@@ -25,17 +25,19 @@ def read(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """Run folders, folders of them, and results of other software -> (runs, a sentence for each that is left out)."""
     runs: list[Run] = []
     refused: list[str] = []
-    for given in paths:
-        inside = (
-            [] if (given / "recipe.yaml").is_file() else sorted(each.parent for each in given.glob("*/recipe.yaml"))
-        )
-        for path in inside or [given]:
-            try:
-                runs += _read(path)
-            except BROKEN as error:
-                what = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {error}"
-                refused.append(what if str(path) in what else f"{str(path)!r} cannot be read: {what}.")
+    for path in dict.fromkeys(each for given in paths for each in _inside(given.resolve())):
+        try:
+            runs += _read(path)
+        except BROKEN as error:
+            what = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {error}"
+            refused.append(what if str(path) in what else f"{str(path)!r} cannot be read: {what}.")
     return runs, refused
+
+
+def _inside(path: Path) -> list[Path]:
+    """The run folders in a folder of them; else the path itself."""
+    own = (path / "recipe.yaml").is_file()
+    return [path] if own else [each.parent for each in sorted(path.glob("*/recipe.yaml"))] or [path]
 
 
 def _read(path: Path) -> list[Run]:
@@ -110,7 +112,9 @@ def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
         groups.setdefault(run.group, []).append(run)
     named: dict[str, list[Run]] = {}
     for members in groups.values():
-        stems = [re.sub(rf"[-_. ]?(seed|s)?[-_]?{run.seed}$", "", run.name) or run.name for run in members]
+        stems = [
+            re.sub(rf"[-_. ]?(seed[-_]?)?{re.escape(str(run.seed))}$", "", run.name) or run.name for run in members
+        ]
         same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
         name = "".join(letters[0] for letters in same).rstrip("-_. ") or stems[0]
         named[name if name not in named else f"{name} ({len(named) + 1})"] = members
@@ -260,7 +264,9 @@ def _cautions(found: Sequence[Configuration], base: Configuration) -> list[str]:
             "on other problems of the same kind; another seed may turn them around."
         )
     for one in found:
-        if twice := [str(seed) for seed, count in Counter(run.seed for run in one.runs).items() if seed and count > 1]:
+        if twice := [
+            str(seed) for seed, count in Counter(run.seed for run in one.runs).items() if seed is not None and count > 1
+        ]:
             told.append(f"{one.name} has seed {', '.join(twice)} more than once: those runs are no repetitions.")
     if not all(one.first_half.any() and not one.first_half.all() for one in found):
         told.append("Peaks are chosen and read on the same problems, which flatters them.")

@@ -91,7 +91,7 @@ def interval(one: Estimate, other: Estimate | None = None) -> tuple[float, float
     if any(_silent(each) for each in pair):
         return math.nan, math.nan
     variance, freedom = variance_of(pair)
-    if other is None and variance == 0 and one.known:
+    if other is None and variance < 1e-20 and one.known:
         return wilson_interval(value, one.known)
     half = student(freedom) * math.sqrt(variance)
     return value - half, value + half
@@ -111,7 +111,8 @@ def variance_of(pair: Sequence[Estimate]) -> tuple[float, float]:
     problems = pair[0].problems - (pair[1].problems if len(pair) > 1 else 0.0)
     among = float((problems**2).sum())
     shared = sum(each.shared for each in pair if len(each.seeds) > 1)
-    parts.append((max(0.0, among - shared) + sum(each.noise for each in pair), max(1, len(problems) - 1)))
+    parts.append((max(0.0, among - shared), max(1, len(problems) - 1)))
+    parts.append((sum(each.noise for each in pair), 1000))  # told by others, of many problems
     variance = sum(part for part, _ in parts)
     below = sum(part**2 / freedom for part, freedom in parts)
     return variance, variance**2 / below if below else 1.0
@@ -227,17 +228,26 @@ def race(one: Configuration, baseline: Configuration, target: float | str | None
     if rise := rise_of(target):
         start, top = (drawn[1][:, index] for index in (0, tops[1]))
         goals += (1 - rise) * (start - start[0]) + rise * (top - top[0])
-        goals = numpy.minimum(goals, (1 - rise) * start + rise * drawn[1][:, : tops[1] + 1].max(1))
     found: dict[str, Any] = {}
     steps = [
         arrival(curves, each.steps, goals, top) for curves, each, top in zip(drawn, (one, baseline), tops, strict=True)
     ]
     hours = [_hours(each, own, draw) for each, own in zip((one, baseline), steps, strict=True)]
-    for unit, (own, others) in {"steps": steps, "hours": hours}.items():
+    ends = (baseline.steps[-1], baseline.seconds.mean(0)[-1] / 3600)
+    for unit, (own, others), end in zip(("steps", "hours"), (steps, hours), ends, strict=True):
         found[unit] = _told(own)
-        with numpy.errstate(invalid="ignore", divide="ignore"):
-            found[f"{unit}_saved"] = _told(1 - own / others)
+        found[f"{unit}_saved"] = _saved(own, others, end)
     return found
+
+
+def _saved(own: Array, others: Array, end: float) -> dict[str, float | None]:
+    """1 - own / others; against others that never arrive it is more than 1 - own / end, and how much nobody knows."""
+    with numpy.errstate(invalid="ignore", divide="ignore"):
+        never = numpy.isinf(others)
+        least = 1 - own / numpy.where(never, end, others)
+        most = numpy.where(never & numpy.isfinite(own), 1.0, 1 - own / others)
+    told = _told(least, most)
+    return {**told, "value": None} if never[0] else told
 
 
 def _drawn(one: Configuration, other: Configuration, draw: numpy.random.Generator) -> list[Array]:
@@ -278,15 +288,18 @@ def _hours(one: Configuration, steps: Array, draw: numpy.random.Generator) -> Ar
     count, last = len(one.runs), one.seconds[:, -1]
     pace = numpy.divide(last, last.mean(), out=numpy.ones(count), where=last.mean() > 0) - 1
     scale = 1 + draw.standard_normal((len(steps) - 1, count)) @ pace / math.sqrt(count * max(count - 1, 1))
-    hours: Array = numpy.interp(steps, one.steps, one.seconds.mean(0), right=numpy.inf) / 3600
+    hours: Array = numpy.interp(steps, one.steps, one.seconds.mean(0)) / 3600
     hours *= numpy.concatenate([[1.0], numpy.maximum(scale, 0.1)])
-    return hours
+    return numpy.where(numpy.isfinite(steps), hours, numpy.inf)
 
 
-def _told(values: Array) -> dict[str, float | None]:
+def _told(least: Array, most: Array | None = None) -> dict[str, float | None]:
     """The first value, and the range of the middle 95 % of the others; None for what is not finite."""
-    rest = values[1:]
-    low = numpy.sort(numpy.where(numpy.isnan(rest), -numpy.inf, rest))[int(0.025 * len(rest))]
-    high = numpy.sort(numpy.where(numpy.isnan(rest), numpy.inf, rest))[-1 - int(0.025 * len(rest))]
-    named = {"value": values[0], "low": low, "high": high}
+    low, high = least[1:], (least if most is None else most)[1:]
+    aside = int(0.025 * len(low))
+    named = {
+        "value": least[0],
+        "low": numpy.sort(numpy.where(numpy.isnan(low), -numpy.inf, low))[aside],
+        "high": numpy.sort(numpy.where(numpy.isnan(high), numpy.inf, high))[-1 - aside],
+    }
     return {key: float(value) if math.isfinite(value) else None for key, value in named.items()}

@@ -57,9 +57,16 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """A run folder of ours, also one that is not finished or of an earlier version."""
-    recipe = yaml.load((folder / "recipe.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        recipe = yaml.safe_load((folder / "recipe.yaml").read_bytes())
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"{str(folder)!r} has a recipe.yaml that is not YAML: {' '.join(str(error).split())}."
+        ) from error
     if not isinstance(recipe, dict):
-        raise ValueError(f"{str(folder)!r} has an empty recipe.yaml: it was cut off. Train again, or leave it out.")
+        raise ValueError(
+            f"{str(folder)!r} has a recipe.yaml without keys. Was it cut off? Train again, or leave it out."
+        )
     seed = recipe.pop("seed", None)
     settings = dict(flat(recipe))
     run = Run(folder.resolve().name, json.dumps(settings, sort_keys=True, default=str), seed, settings)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -58,14 +60,18 @@ def read_grid(path: Path) -> Grid:
         content = yaml.load(path.read_bytes(), recipe.Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"A grid file asks for recipes, grid and seeds; {str(path)!r} holds {type(content).__name__}.")
+    lacking = [key for key in ("recipes", "grid", "seeds") if not isinstance(content, dict) or key not in content]
+    if lacking:
+        raise ValueError(f"A grid file asks for recipes, grid and seeds; {str(path)!r} has no {', '.join(lacking)}.")
     grid: Grid = recipe.build(Grid, content)
     for axis, values in grid.grid.items():
         if f"{{{axis}}}" not in grid.recipes:
             raise ValueError(f"The axis {axis!r} asks for a place: put {{{axis}}} among recipes, here {grid.recipes}.")
         if not values:
             raise ValueError(f"The axis {axis!r} has no values. Give it some, such as grpo: [grpo, none].")
+        for value in values:
+            if not re.fullmatch(r"[\w.+]+(-[\w.+]+)*", value):
+                raise ValueError(f"Values of an axis name folders: letters, digits, _ . + and -; given {value!r}.")
     known = {f"{{{axis}}}" for axis in grid.grid}
     for word in grid.recipes:
         if word.startswith("{") and word not in known:
@@ -83,11 +89,13 @@ def jobs(grid: Grid) -> list[Job]:
 
     Each is checked as a recipe: ValueError names the run that cannot be.
     """
-    found = []
+    found: list[Job] = []
     for seed, values in itertools.product(grid.seeds, itertools.product(*grid.grid.values())):
         own = {f"{{{axis}}}": grid.grid[axis][value] for axis, value in zip(grid.grid, values, strict=True)}
         line = [one for word in grid.recipes for one in own.get(word, [word])]
         job = Job("-".join([*values, str(seed)]), [*line, f"seed={seed}"])
+        if job.name in [each.name for each in found]:
+            raise ValueError(f"Two runs of the grid would be named {job.name}. Give the values other names.")
         try:
             recipe.read([word for word in line if "=" not in word], [word for word in line if "=" in word])
         except ValueError as error:
@@ -138,22 +146,29 @@ def _last_line(log: Path) -> str:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Whether the lock is ours, for as long as the block lasts; one that nobody touches any more is taken over."""
-    with contextlib.suppress(FileNotFoundError):
-        if time.time() - path.stat().st_mtime > DEAD:
-            path.rename(path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}"))  # one taker succeeds
-            path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}").unlink()
+    """Whether the lock is ours, for as long as the block lasts; one that nobody touches any more is taken over.
+
+    Who sees a lock of a time long ago makes a file named after that time. One succeeds, and removes the lock; the file
+    stays until that one is done, so that nobody who is late removes the new lock for the old.
+    """
+    grave = _bury(path)
+    name = f"{socket.gethostname()} {os.getpid()} {time.time_ns()}\n"
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(f"{socket.gethostname()} {os.getpid()}\n")
+            file.write(name)
     except FileExistsError:
         yield False
         return
     done = threading.Event()
 
+    def ours() -> bool:
+        return path.exists() and path.read_text("utf-8") == name
+
     def beat() -> None:
         while not done.wait(BEAT):
-            path.touch()
+            with contextlib.suppress(OSError):
+                if ours():
+                    os.utime(path)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -162,4 +177,19 @@ def lock(path: Path) -> Iterator[bool]:
     finally:
         done.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        for left in ([path] if ours() else []) + ([grave] if grave else []):
+            left.unlink(missing_ok=True)
+
+
+def _bury(path: Path) -> Path | None:
+    """Remove a lock that nobody has touched for long -> the file that stands for having done so."""
+    with contextlib.suppress(FileNotFoundError), tempfile.NamedTemporaryFile(dir=path.parent) as probe:
+        touched = path.stat().st_mtime_ns
+        if os.stat(probe.name).st_mtime_ns - touched < DEAD * 1e9:  # both by the clock of the shared folder
+            return None
+        grave = path.with_name(f"{path.name}.{touched}")
+        with contextlib.suppress(FileExistsError):
+            grave.open("x").close()
+            path.unlink()
+            return grave
+    return None

@@ -1,0 +1,253 @@
+"""The report of made-up runs in a real browser: wide and narrow, light and dark."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+from conftest import WIDTHS, Browser
+
+from manypaths import report
+from manypaths.compare import compare
+from manypaths.runs import CURVES, PARTS, Run, Score
+
+NAMES = (
+    "grpo",
+    "mmr-of-all-completions-and-their-embeddings-with-lambda-0.61-and-cosine-similarity-of-the-last-layer",
+    "dra: " + "unbroken" * 12,
+)
+SETTINGS: dict[str, Any] = {"model.name": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "trainer.max_steps": 100}
+HOSTILE = (
+    "</title><script>window.pwned = 1</script>",
+    "\"'><img src=https://example.org/x.png onerror='window.pwned = 2'>",
+    "{{tables}}\u2028\u2029 <svg onload='window.pwned = 3'>",
+    "h" * 300,
+)
+
+
+def runs(names: tuple[str, ...], seeds: int = 3, clock: bool = True) -> list[Run]:
+    """Configurations that learn, each at its own pace; the first does not reweight."""
+    made = []
+    for (place, name), seed in product(enumerate(names), range(1, seeds + 1)):
+        own = SETTINGS | {"method.reweight": None if place == 0 else "mmr", "note": "n" * 20 + str(place)}
+        steps = range(0, 101, 10)
+        results = {}
+        for step in steps:
+            chance = 0.2 + 0.6 * (1 - math.exp(-step * (place + 1) / 60)) + 0.02 * seed
+            shares = {f"{n}": ((n * 37 + step * 11 + seed * 5) % 64 < 64 * chance) * 1.0 for n in range(64)}
+            results[step] = {
+                "math500": Score(fmean(shares.values()), shares),
+                "amc23": Score(0.5, {"1": 0.5, "2": 0.5}),
+            }
+        waves = {
+            key: [(step, 1 + place / 4 + math.sin(step / 9 + seed + number) / 5) for step in range(1, 101)]
+            for number, key in enumerate(CURVES)
+        }
+        times = [(step, step * (40.0 + place + seed)) for step in steps if step] if clock else []
+        parts = {part: 8.0 + place + number / 7 for number, part in enumerate(PARTS)} if clock else {}
+        run = Run(f"{name}-seed{seed}", name, seed, own, f"{place + 1} x H100", times, parts, waves, results)
+        made.append(run)
+    return made
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    given = {
+        "usual": compare(runs(NAMES)),
+        "hostile": compare(runs(HOSTILE)),
+        "one": compare(runs(NAMES[:1], seeds=1, clock=False)),
+        "never": compare(runs(tuple(f"method{n}" for n in range(10)), seeds=1), target=1.0),
+    }
+    return {name: report.write(found, folder / name) for name, found in given.items()}
+
+
+# Elements that stick out of the viewport.
+OUTSIDE = """
+    return [...document.body.querySelectorAll('*')].filter(one => {
+        const box = one.getBoundingClientRect(), head = one.closest('thead');
+        const hidden = !box.width || !box.height || head && getComputedStyle(head).position === 'absolute';
+        return !hidden && (box.left < -0.5 || box.right > document.documentElement.clientWidth + 0.5);
+    }).map(one => `${one.tagName} ${one.textContent.slice(0, 40)}`);
+"""
+# The text of figures: [what it says, its height in CSS pixels].
+HEIGHTS = """
+    return [...document.querySelectorAll('figure svg text')].map(text => {
+        const scale = text.getScreenCTM();
+        return [text.textContent, parseFloat(getComputedStyle(text).fontSize) * Math.hypot(scale.a, scale.b)];
+    });
+"""
+# Text of figures that is cut off by its figure, or that lies on other text.
+CROWDED = """
+    const found = [];
+    for (const svg of document.querySelectorAll('figure svg')) {
+        const whole = svg.getBoundingClientRect();
+        const boxes = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+        boxes.forEach(([text, a], at) => {
+            if (a.left < whole.left - 1 || a.right > whole.right + 1) found.push(`${text} is cut off`);
+            if (a.top < whole.top - 1 || a.bottom > whole.bottom + 1) found.push(`${text} is cut off`);
+            for (const [other, b] of boxes.slice(at + 1))
+                if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3)
+                    found.push(`${text} on ${other}`);
+        });
+    }
+    return found;
+"""
+# [what, ratio of contrast] of all text against what is behind it, as in WCAG.
+CONTRAST = """
+    const light = colour => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+            .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = one => {
+        for (; one; one = one.parentElement) {
+            const colour = getComputedStyle(one).backgroundColor;
+            if (colour !== 'rgba(0, 0, 0, 0)') return colour;
+        }
+        return 'rgb(255, 255, 255)';
+    };
+    return [...document.body.querySelectorAll('p, li, h1, h2, th, td, summary, svg text')].map(one => {
+        const style = getComputedStyle(one), ink = one.closest('svg') ? style.fill : style.color;
+        const pair = [light(ink), light(behind(one))].sort((a, b) => b - a);
+        return [one.textContent, (pair[0] + 0.05) / (pair[1] + 0.05)];
+    });
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["usual", "hostile", "one", "never"])
+def test_report_fits_and_speaks(browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:
+    browser.open(reports[name], width, scheme=scheme)
+    browser.run("document.querySelector('details').open = true")
+    assert browser.run("return innerWidth") == width
+    assert browser.run(f"return matchMedia('(prefers-color-scheme: {scheme})').matches")
+    assert browser.run("const page = document.documentElement; return page.scrollWidth <= page.clientWidth")
+    assert browser.run(OUTSIDE) == []
+    found = json.loads((reports[name].parent / "comparison.json").read_text())
+    told = browser.run("return [...document.querySelectorAll('figure svg')].map(one => [one.role, one.ariaLabel])")
+    assert len(told) == browser.run("return document.querySelectorAll('figure').length") >= 5
+    for role, label in told:
+        assert role in ("img", "image") and all(f"{one['name']}: " in label for one in found["configurations"])
+    assert browser.run("return window.pwned") is None
+    assert browser.run("return document.querySelector('h1').textContent") == " and ".join(
+        one["name"] for one in found["configurations"]
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["usual", "one", "never"])
+def test_text_in_figures_can_be_read(browser: Browser, reports: dict[str, Path], name: str, width: int) -> None:
+    browser.open(reports[name], width)
+    heights = browser.run(HEIGHTS)
+    assert len(heights) > 20 and {"Accuracy", "steps"} <= {text for text, _ in heights}
+    assert [each for each in heights if each[1] < 7] == []
+    assert browser.run(CROWDED) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(browser: Browser, reports: dict[str, Path], scheme: str) -> None:
+    browser.open(reports["usual"], scheme=scheme)
+    found = browser.run(CONTRAST)
+    assert len(found) > 100 and [each for each in found if each[1] < 4.5] == []
+    paper = browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == "dark")
+
+
+def test_a_cell_on_a_narrow_page_shows_the_name_of_its_column(browser: Browser, reports: dict[str, Path]) -> None:
+    shown = """
+        const style = (cell, part) => getComputedStyle(cell, part);
+        return [...document.querySelectorAll('table')].map(table => [
+            [...table.querySelectorAll('thead th')].slice(1).map(one => one.textContent),
+            [...table.querySelectorAll('tbody tr')].map(row => [...row.querySelectorAll('td')].map(
+                cell => [style(cell).display, style(cell, '::before').content, cell.textContent])),
+            getComputedStyle(table.querySelector('thead')).position,
+        ])
+    """
+    browser.open(reports["usual"], 390)
+    narrow = browser.run(shown)
+    assert len(narrow) >= 6
+    for head, rows, place in narrow:
+        assert place == "absolute" and rows
+        for row in rows:
+            assert len(row) == len(head)
+            for column, (display, before, text) in zip(head, row, strict=True):
+                if text:
+                    assert (display, before) == ("block", f'"{column}: "')
+                else:
+                    assert display == "none"
+    browser.open(reports["usual"], 1280)
+    for _, rows, place in browser.run(shown):
+        assert place == "static" and {(display, before) for row in rows for display, before, _ in row} == {
+            ("table-cell", "none")
+        }
+
+
+def test_the_legend_has_the_colours_of_the_curves(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["usual"])
+    legend = browser.run(
+        "return [...document.querySelectorAll('#legend li')].map(one => "
+        "[one.textContent, getComputedStyle(one.querySelector('i')).backgroundColor])"
+    )
+    assert [name for name, _ in legend] == list(NAMES) and len({colour for _, colour in legend}) == 3
+    for at in range(browser.run("return document.querySelectorAll('figure').length")):
+        strokes = browser.run(
+            "return [...document.querySelectorAll('figure')[arguments[0]].querySelectorAll('path')]"
+            ".map(one => getComputedStyle(one).stroke)",
+            at,
+        )
+        assert {colour for _, colour in legend} <= set(strokes)
+
+
+@pytest.mark.xfail(strict=True, reason="beside a long name: see|ds, 10|0, sampli|ng")
+def test_no_word_of_a_table_is_broken_on_a_wide_page(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["usual"])
+    broken = """
+        const found = [];
+        for (const cell of document.querySelectorAll('thead th, td')) {
+            const text = cell.firstChild;
+            for (const word of text ? text.data.matchAll(/[^\\s-]{1,12}/g) : []) {
+                const range = document.createRange();
+                range.setStart(text, word.index), range.setEnd(text, word.index + word[0].length);
+                if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) found.push(word[0]);
+            }
+        }
+        return found;
+    """
+    assert browser.run(broken) == []
+
+
+@pytest.mark.xfail(strict=True, reason="the third of three long names is cut off")
+def test_the_legend_of_the_pictures_is_whole(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["usual"].parent / "curves.svg")
+    ends = browser.run(
+        "return [...document.querySelectorAll('text')]"
+        ".map(text => [text.textContent, text.getBoundingClientRect().right])"
+    )
+    width = browser.run("return document.documentElement.getBoundingClientRect().right")
+    assert [text for text, end in ends if end > width] == []
+
+
+@pytest.mark.xfail(strict=True, reason="in the dark the figures are made lighter, the legend is not: 2.1 to 1")
+def test_the_colours_stand_out_in_the_dark(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["usual"], scheme="dark")
+    pairs = browser.run(
+        "return [...document.querySelectorAll('#legend i')].map(one => [getComputedStyle(one).filter, "
+        "getComputedStyle(one).backgroundColor, getComputedStyle(document.body).backgroundColor])"
+    )
+
+    def light(colour: str) -> float:
+        channels = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
+        red, green, blue = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    figure = browser.run("return getComputedStyle(document.querySelector('figure svg')).filter")
+    assert {own for own, _, _ in pairs} == {figure}
+    assert min((light(ink) + 0.05) / (light(paper) + 0.05) for _, ink, paper in pairs) >= 3
