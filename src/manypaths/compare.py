@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy
@@ -66,6 +68,9 @@ def configurations(runs: Sequence[Run]) -> tuple[list[Configuration], list[str]]
     scored = [run for run in scored if usable[id(run)]]
     problems: dict[str, list[str] | None] = {name: _problems(scored, usable, name, notes) for name in names}
     found = []
+    for run in runs:
+        if run.results and not usable[id(run)]:
+            notes.append(f"{run.name} has no step at which all of {', '.join(names)} were evaluated; it is left out.")
     for name, members in _grouped(scored).items():
         steps = sorted(set.intersection(*(set(usable[id(run)]) for run in members)))
         if not steps:
@@ -113,17 +118,20 @@ def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
     named: dict[str, list[Run]] = {}
     for members in groups.values():
         stems = [
-            re.sub(rf"[-_. ]?(seed[-_]?)?{re.escape(str(run.seed))}$", "", run.name) or run.name for run in members
+            re.sub(rf"([-_ ]|[-_. ]?seed[-_ ]?){re.escape(str(run.seed))}$", "", run.name) or run.name
+            for run in members
         ]
         same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
         name = "".join(letters[0] for letters in same).rstrip("-_. ") or stems[0]
-        named[name if name not in named else f"{name} ({len(named) + 1})"] = members
+        others = (f"{name} ({number})" for number in itertools.count(2))
+        named[next(other for other in (name, *itertools.islice(others, len(groups))) if other not in named)] = members
     return named
 
 
 def _configuration(
     name: str, runs: list[Run], steps: list[int], problems: dict[str, list[str] | None]
 ) -> Configuration:
+    runs = sorted(runs, key=lambda run: (str(run.seed), run.name))
     variance = numpy.zeros(len(steps))
     shares: list[list[list[float]]] = [[[] for _ in steps] for _ in runs]
     for (seed, run), (index, step) in itertools.product(enumerate(runs), enumerate(steps)):
@@ -140,6 +148,7 @@ def _configuration(
         half += [True] if ids is None else [one in first for one in ids]
     return Configuration(
         name=name,
+        benchmarks=list(problems),
         runs=runs,
         steps=numpy.array(steps, dtype=float),
         seconds=numpy.array([[run.seconds_at(step) for step in steps] for run in runs]),
@@ -167,37 +176,36 @@ def compare(runs: Sequence[Run], baseline: str | None = None, target: float | st
         raise ValueError(f"No configuration is named {baseline!r}. There are: {', '.join(names)}.")
     base = found.pop(names.index(baseline))
     found.insert(0, base)
-    benchmarks = benchmarks_of([run for one in found for run in one.runs])[0]
     return {
         "baseline": baseline,
         "target": {"accuracy": level_of(base, target), "rise": rise_of(target)},
-        "benchmarks": benchmarks,
-        "problems": None if base.first_half.all() else len(base.blocks),
-        "configurations": [_told(one, base, target, benchmarks) for one in found],
+        "benchmarks": base.benchmarks,
+        "problems": at(base, 0).known or None,
+        "configurations": [_told(one, base, target) for one in found],
         "notes": [*notes, *_cautions(found, base)],
     }
 
 
-def _told(one: Configuration, base: Configuration, target: float | str | None, benchmarks: list[str]) -> Found:
+def _told(one: Configuration, base: Configuration, target: float | str | None) -> Found:
     best, index = peak(one)
     curve = [at(one, step) for step in range(len(one.steps))]
     told: Found = {
         "name": one.name,
         "runs": [run.name for run in one.runs],
         "seeds": [run.seed for run in one.runs],
-        "model": one.runs[0].settings.get("model.name"),
+        "model": _plain(one.runs[0].settings.get("model.name")),
         "differs": _differs(one, base),
         "curve": [
             {"step": step, "hours": _number(hours), **_bounds(each)}
             for step, hours, each in zip(one.steps.tolist(), one.seconds.mean(0) / 3600, curve, strict=True)
         ],
-        "last": {"step": one.steps[-1], **_bounds(curve[-1]), "benchmarks": _each(one, len(one.steps) - 1, benchmarks)},
+        "last": {"step": one.steps[-1], **_bounds(curve[-1]), "benchmarks": _each(one, -1)},
         "peak": {"step": one.steps[index], "hours": _number(one.seconds.mean(0)[index] / 3600), **_bounds(best)},
         "to_target": race(one, base, target),
         "seconds": _seconds(one),
         "metrics": _metrics(one),
     }
-    told["peak"]["benchmarks"] = _each(one, index, benchmarks)
+    told["peak"]["benchmarks"] = _each(one, index)
     if one is not base:
         theirs, other = peak(base)
         told["against"] = {
@@ -211,17 +219,20 @@ def _told(one: Configuration, base: Configuration, target: float | str | None, b
 
 def _bounds(one: Estimate, other: Estimate | None = None) -> Found:
     low, high = interval(one, other)
+    if other is None:
+        low, high = max(low, 0.0), min(high, 1.0)
     return {"accuracy": one.value - (other.value if other else 0.0), "low": _number(low), "high": _number(high)}
 
 
-def _each(one: Configuration, index: int, benchmarks: list[str]) -> Found:
+def _each(one: Configuration, index: int) -> Found:
     """Accuracy at a step, by benchmark."""
     mean = one.shares[:, index].mean(0)
-    return {name: float(mean[one.blocks == number].mean()) for number, name in enumerate(benchmarks)}
+    return {name: float(mean[one.blocks == number].mean()) for number, name in enumerate(one.benchmarks)}
 
 
 def _saved(own: float, others: float) -> float | None:
-    return _number(1 - own / others) if others else None
+    """Of a peak; None where one of them is before training."""
+    return _number(1 - own / others) if own and others else None
 
 
 def _number(value: float) -> float | None:
@@ -231,9 +242,10 @@ def _number(value: float) -> float | None:
 def _seconds(one: Configuration) -> Found:
     """Mean seconds of a step, by part and in all; empty where nobody measured."""
     known = [run.parts for run in one.runs if run.parts]
-    parts = {part: float(numpy.mean([each.get(part, 0.0) for each in known])) for part in PARTS if known}
-    whole = [run.clock[-1][1] / run.clock[-1][0] for run in one.runs if run.clock]
-    return {**parts, **({"whole": float(numpy.mean(whole))} if whole else {})}
+    found = {part: _number(fmean(each.get(part, 0.0) for each in known)) for part in PARTS if known}
+    whole = [run.clock[-1][1] / run.clock[-1][0] for run in one.runs if run.clock and run.clock[-1][0]]
+    found["whole"] = _number(fmean(whole)) if whole else None
+    return {part: value for part, value in found.items() if value is not None}
 
 
 def _metrics(one: Configuration) -> dict[str, list[tuple[int, float, float, float]]]:
@@ -250,9 +262,18 @@ def _metrics(one: Configuration) -> dict[str, list[tuple[int, float, float, floa
 
 def _differs(one: Configuration, base: Configuration) -> dict[str, list[Any]]:
     """The settings that are not the baseline's: [own, the baseline's]."""
-    own, others = one.runs[0].settings, base.runs[0].settings
+    own, others = ({key: _plain(value) for key, value in each.runs[0].settings.items()} for each in (one, base))
     keys = [key for key in {**others, **own} if own.get(key) != others.get(key)]
     return {key: [own.get(key), others.get(key)] for key in keys if own and others}
+
+
+def _plain(value: Any) -> Any:
+    """The value, or as a text what JSON has no word for: dates, infinity."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return str(value)
+    return value
 
 
 def _cautions(found: Sequence[Configuration], base: Configuration) -> list[str]:

@@ -29,6 +29,7 @@ class Configuration:
     """Runs that differ by their seed alone, as arrays: S seeds, T steps, P problems."""
 
     name: str
+    benchmarks: list[str]
     runs: list[Run]
     steps: Array  # [T] at which all of them were evaluated
     seconds: Array  # [S, T] of training until then; NaN where nobody measured

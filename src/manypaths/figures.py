@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from matplotlib.ticker import MaxNLocator
 
 Found = dict[str, Any]
 INK, PALE = "#3c3947", "#d9d6e0"
-COLOURS = ("#6b6779", "#4f3fa0", "#0a7f6f", "#c2126b", "#c76a00", "#2477b3", "#7a5c00", "#a63a08")  # the baseline first
+COLOURS = ("#77738a", "#7a62d9", "#0d8a78", "#d0337f", "#b86e0c", "#2f7fc0", "#857414", "#c2562a")  # the baseline first
 STYLE: dict[str, Any] = {
     "font.size": 9,
+    "text.parse_math": False,  # names are names
     "axes.edgecolor": PALE,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -48,14 +51,18 @@ class Panel:
     @property
     def words(self) -> str:
         """What a reader who does not see the picture is told."""
-        form = "{:.1%}" if self.share else "{:.2f}"
+        form, at = ("{:.1%}" if self.share else "{:.2f}"), (",.0f" if self.across == "steps" else ".3g")
         told = [
-            f"{name}: {form.format(first)} at {start:.3g}, {form.format(last)} at {end:.3g}, highest "
+            f"{name}: {form.format(first)} at {start:{at}}, {form.format(last)} at {end:{at}}, highest "
             + form.format(max(point[1] for point in curve))
             for name, curve in self.curves.items()
             for (start, first, *_), (end, last, *_) in [(curve[0], curve[-1])]
         ]
-        return f"{self.title} over {self.across}. {'; '.join(told)}."
+        return f"{self.heading}. {'; '.join(told)}."
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title} over {self.across}"
 
 
 def panels(found: Found) -> list[Panel]:
@@ -83,44 +90,51 @@ def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
     """A panel into matplotlib's axes; a name has the same colour in every panel."""
     for name, curve in panel.curves.items():
         x, value, low, high = map(list, zip(*curve, strict=True))
-        colour = colour_of(name, names)
-        dashes = "-" if names.index(name) < len(COLOURS) else "--"
+        colour, dashes = look(name, names)
+        label = f" {name}" if name.startswith("_") else name  # matplotlib leaves those with _ out of a legend
         axes.plot(
-            x, value, dashes, color=colour, linewidth=1.6, marker="o" if len(x) < 30 else "", markersize=3, label=name
+            x, value, color=colour, linestyle=dashes, linewidth=1.6, marker="o" if len(x) < 30 else "", markersize=3
         )
-        if None not in low:
+        axes.lines[-1].set_label(label)
+        if None not in low + high:
             axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
     if panel.level is not None:
         axes.axhline(panel.level, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
     if panel.share:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axes.set_title(panel.title)
+    axes.set_title(panel.heading if panel.share else panel.title)
     axes.set_xlabel(panel.across)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=panel.across == "steps"))
     axes.grid(axis="y", color=PALE, linewidth=0.5)
     axes.margins(x=0.01)
 
 
-def colour_of(name: str, names: list[str]) -> str:
-    return COLOURS[names.index(name) % len(COLOURS)]
+def look(name: str, names: list[str]) -> tuple[str, str]:
+    """The colour of a name among others, and solid or dashed."""
+    place = names.index(name)
+    return COLOURS[place % len(COLOURS)], ("solid" if place < len(COLOURS) else "dashed")
 
 
 def save(drawn: list[Panel], out: Path) -> None:
     """All panels as curves.png and curves.svg, on white."""
     rows = (len(drawn) + 1) // 2
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 3.3 * rows), facecolor="white")
-        tall = 3.3 * rows  # inches; a layout found by matplotlib itself would take longer than the rest
-        figure.subplots_adjust(0.06, 0.5 / tall, 0.98, 1 - 0.65 / tall, wspace=0.16, hspace=0.42)
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         names = list(drawn[0].curves)
+        short = [name if len(name) <= 50 else f"{name[:47]}..." for name in names]
+        columns = max(1, min(len(names), int(115 / (max(map(len, short)) + 8))))
+        above = 0.45 + 0.2 * math.ceil(len(names) / columns)
+        tall = 2.65 * rows + above  # inches; a layout found by matplotlib itself would take longer than the rest
+        figure = Figure(figsize=(10, tall), facecolor="white")
+        figure.subplots_adjust(0.06, 0.5 / tall, 0.98, 1 - above / tall, wspace=0.16, hspace=0.42)
         axes = figure.subplots(rows, 2, squeeze=False).flat
         for place, one in zip(axes, [*drawn, *[None] * (2 * rows - len(drawn))], strict=True):
             if one is None:
                 place.axis("off")
             else:
                 draw(one, place, names)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.05, 1), ncols=min(5, len(labels)))
+        handles, _ = axes[0].get_legend_handles_labels()
+        figure.legend(handles, short, loc="upper left", bbox_to_anchor=(0.05, 1), ncols=columns)
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in letters that the font has not
         figure.savefig(out / "curves.png", dpi=160)
         figure.savefig(out / "curves.svg", metadata={"Date": None})
 

@@ -43,7 +43,7 @@ def _percent(value: float) -> str:
 
 
 def _steps(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _hours(value: float) -> str:
@@ -94,9 +94,11 @@ def sentences(found: Found) -> list[str]:
 def _raced(one: Found, base: Found, unit: str, alone: bool) -> str:
     pair = [each["to_target"][unit]["value"] for each in (one, base)]
     amounts = " against ".join("never" if each is None else FORMS[unit](each) for each in pair)
-    if None in pair:
-        return f"{amounts} {unit}"
     saved = one["to_target"][f"{unit}_saved"]
+    if pair == [None, None]:
+        return f"neither arrives, in {unit}"
+    if None in pair or saved["value"] is None:
+        return f"{amounts} {unit}"
     return f"{amounts} {unit}, saved {_bounded(saved, _percent)}: {_verdict(saved, alone, 'faster', 'slower')}"
 
 
@@ -121,7 +123,7 @@ def tables(found: Found) -> Iterator[tuple[str, list[list[str]]]]:
     every, base, benchmarks = found["configurations"], found["baseline"], found["benchmarks"]
     of = f" ({found['problems']} problems)" if found["problems"] else ""
     minus = f"minus {base}, points"
-    head = ["", "seeds", "at the end [95 %]", "step", minus, "at the peak [95 %]", "step", minus]
+    head = ["", "seeds", "at the end [95 %]", "step", minus, "peak, held out [95 %]", "step", minus]
     on = "" if benchmarks == ["accuracy"] else f" on {', '.join(benchmarks)}"
     yield f"Accuracy{on}{of}", [head, *map(_accuracy, every)]
     for when, name in (("last", "at the end"), ("peak", "at the peak step")) if len(benchmarks) > 1 else ():
@@ -147,7 +149,7 @@ def tables(found: Found) -> Iterator[tuple[str, list[list[str]]]]:
     if keys := [key for key in MEASURES if any(key in one["metrics"] for one in every)]:
         rows = [[one["name"], *(_mean(one["metrics"].get(key)) for key in keys)] for one in every]
         yield "Means over the training", [["", *(MEASURES[key] for key in keys)], *rows]
-    if rows := [[one["name"], key, *map(json.dumps, pair)] for one in every for key, pair in one["differs"].items()]:
+    if rows := [[one["name"], key, *map(_setting, pair)] for one in every for key, pair in one["differs"].items()]:
         yield f"What differs from {base}", [["", "setting", "here", f"in {base}"], *rows]
     for model in dict.fromkeys(one["model"] for one in every if one["model"]):
         if rows := [_published(row) for row in published.near(model)]:
@@ -161,7 +163,7 @@ def _accuracy(one: Found) -> list[str]:
     last, peak, against = one["last"], one["peak"], one.get("against")
     apart = [_bounded(against[when], _points, "accuracy") if against else "" for when in ("last", "peak")]
     shares = [_bounded(each, _share, "accuracy") for each in (last, peak)]
-    steps = [f"{each['step']:g}" for each in (last, peak)]
+    steps = [_steps(each["step"]) for each in (last, peak)]
     return [one["name"], str(len(one["runs"])), shares[0], steps[0], apart[0], shares[1], steps[1], apart[1]]
 
 
@@ -175,6 +177,11 @@ def _race(one: Found) -> list[str]:
     saves = [against[f"peak_{unit}_saved"] if against else None for unit in FORMS]
     apart = f" at {_points(against['peak']['accuracy'])} points" if against else ""
     return [*cells, *("" if value is None else _percent(value) + apart for value in saves)]
+
+
+def _setting(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _mean(curve: list[list[float]] | None) -> str:
@@ -232,33 +239,44 @@ def write(found: Found, out: Path) -> Path:
     panels = figures.panels(found)
     figures.save(panels, out)
     names = [one["name"] for one in found["configurations"]]
-    legend = [(name, figures.colour_of(name, names)) for name in names]
+    legend = [(name, *figures.look(name, names)) for name in names]
     write_whole(out / "report.html", page(found, figures.inline(panels), legend))
     return out / "report.html"
 
 
-def page(found: Found, pictures: list[tuple[str, str]], legend: list[tuple[str, str]]) -> str:
+def page(found: Found, pictures: list[tuple[str, str]], legend: list[tuple[str, str, str]]) -> str:
     """The report as HTML that asks the network for nothing.
 
-    `pictures` are (what it shows in words, SVG), `legend` (configuration, its colour in them).
+    `pictures` are (what it shows in words, SVG), `legend` (configuration, its colour in them, solid or dashed).
     """
     shown = [
         f"<figure>{svg.replace('<svg ', f'<svg role=img aria-label={_quoted(words)} ', 1)}</figure>"
         for words, svg in pictures
     ]
     cells = {
-        "title": html.escape(" and ".join(one["name"] for one in found["configurations"])),
+        "title": html.escape(title(found)),
         "lead": html.escape(lead(found)),
         "sentences": "".join(f"<p>{html.escape(each)}</p>" for each in sentences(found)),
         "notes": "".join(f"<li>{html.escape(each)}</li>" for each in found["notes"]),
         "figures": "".join(shown),
         "legend": "".join(
-            f'<li><i style="background: {colour}"></i>{html.escape(name)}</li>' for name, colour in legend
+            f'<li><i style="border-top: 0.2rem {dashes} {colour}"></i>{html.escape(name)}</li>'
+            for name, colour, dashes in legend
         ),
         "tables": "".join(f"<h2>{html.escape(title)}</h2>{_table(rows)}" for title, rows in tables(found)),
     }
     template = files("manypaths").joinpath("report.html").read_text("utf-8")
     return re.sub(r"{{(\w+)}}", lambda match: cells[match[1]], template)
+
+
+def title(found: Found) -> str:
+    """The configurations in a line."""
+    base, *others = (one["name"] for one in found["configurations"])
+    return (
+        f"{', '.join(others) if len(others) < 4 else f'{len(others)} configurations'} against {base}"
+        if others
+        else base
+    )
 
 
 def _quoted(words: str) -> str:

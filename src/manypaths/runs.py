@@ -18,7 +18,15 @@ from manypaths.evaluate import read_lines
 from manypaths.metrics import share_correct
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
-CURVES = ("diversity/similarity", "diversity/effective_number", "entropy", "reward", "groups/without_spread")
+CURVES: tuple[str, ...] = (
+    "diversity/similarity",
+    "diversity/effective_number",
+    "diversity/lam",
+    "diversity/share",
+    "entropy",
+    "reward",
+)
+CURVES += ("groups/without_spread",)
 
 
 @dataclass
@@ -69,7 +77,7 @@ def read_run(folder: Path) -> Run:
         )
     seed = recipe.pop("seed", None)
     settings = dict(flat(recipe))
-    run = Run(folder.resolve().name, json.dumps(settings, sort_keys=True, default=str), seed, settings)
+    run = Run(_name(folder), json.dumps(settings, sort_keys=True, default=str), seed, settings)
     lines = {line["step"]: line for line in read_lines(folder / "metrics.jsonl")}
     run.machine = _machine(folder / "environment.json")
     _time(run, lines)
@@ -122,7 +130,7 @@ def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[
 
 def read_evaluation(folder: Path) -> Run:
     """What `manypaths evaluate` wrote: a run of one step, 0."""
-    run = Run(folder.resolve().name, str(folder.resolve()), results={0: _benchmarks(folder)})
+    run = Run(_name(folder), str(folder.resolve()), results={0: _benchmarks(folder)})
     if not run.results[0]:
         raise ValueError(f"{str(folder)!r} has no finished benchmark yet. Let `manypaths evaluate` go on.")
     return run
@@ -139,6 +147,10 @@ def _scores(shares: dict[str, dict[str, float]]) -> dict[str, Score]:
 
 def _shares(path: Path) -> dict[str, float]:
     return {line["id"]: share_correct(line) for line in read_lines(path)}
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name.encode("utf-8", "replace").decode()
 
 
 def _known(folder: Path, name: str) -> dict[str, Any]:
