@@ -5,8 +5,9 @@
 A world has two configurations of a few seeds, 128 problems, 4 samples each, 11 evaluations. The chance of a right
 sample is a logistic function of skill, which rises with the steps towards a plateau, plus luck of the seed, ease of the
 problem, and a liking of the configuration for the problem, all normal. The second configuration learns alike, or 30 %
-faster at 30 % fewer seconds a step. An interval of 95 % should hold the truth in 95 % of the worlds, and
-"no difference shown" should be the answer in 95 % of those without a difference.
+faster at 30 % fewer seconds a step. An interval of 95 % should hold the truth in 95 % of the worlds, and "no difference
+shown" should be the answer in 95 % of those without a difference. Of one seed the intervals hold problems alone;
+`manypaths compare` says so and shows nothing by them.
 """
 
 import argparse

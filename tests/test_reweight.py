@@ -9,6 +9,7 @@ import reference
 import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from manypaths.reweight import TIES, adaptive_lambda, cosine_similarity, dra, mmr
 
@@ -354,11 +355,18 @@ def test_inputs_are_not_modified(ties):
 
 
 class Operations(TorchDispatchMode):
-    count = 0
+    """Counts operations, and the elements of the largest tensor that one of them made."""
+
+    count = largest = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         self.count += 1
-        return function(*args, **(kwargs or {}))
+        made = function(*args, **(kwargs or {}))
+        sizes = [
+            each.untyped_storage().nbytes() // each.itemsize for each in tree_leaves(made) if torch.is_tensor(each)
+        ]
+        self.largest = max([self.largest, *sizes])
+        return made
 
 
 @pytest.mark.parametrize("ties", TIES)
@@ -371,6 +379,18 @@ def test_the_number_of_operations_does_not_grow_with_the_number_of_groups(ties):
             mmr(rewards, similarity, ties=ties), dra(rewards, similarity), adaptive_lambda(rewards)
         counts.append(operations.count)
     assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize(("B", "G"), [(1, 4), (64, 8), (64, 16), (8, 64)])
+def test_no_tensor_is_larger_than_the_similarities(B, G):
+    """Memory grows with B x G x G, or with the embeddings, B x G x D; never with (B x G) squared."""
+    rewards, embeddings = make_groups(5, B, G, ties=True)
+    with Operations() as operations:
+        similarity = cosine_similarity(embeddings)
+        for ties in TIES:
+            mmr(rewards, similarity, ties=ties)
+        dra(rewards, similarity)
+    assert operations.largest == B * G * max(G, embeddings.shape[-1])
 
 
 def test_no_groups_and_empty_groups():
