@@ -284,7 +284,7 @@ def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, t
     assert main(["evaluate", str(tiny_model), *words, "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert has(
-        printed.out, "Backend: transformers", "| mean@n | 0.0%", "0.0% to 56.1%", "| arithmetic | 3        | 2 |"
+        printed.out, "Backend: transformers", "| mean@n | 0.0%", "0.0% to 56.1%", "| arithmetic | 3        | 2   |"
     )
     assert has(printed.err, "arithmetic: 3/3 problems, 0.0% so far, 0 s left")
     lines = [json.loads(line) for line in (out / "arithmetic.jsonl").read_text().splitlines()]

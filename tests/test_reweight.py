@@ -381,6 +381,14 @@ def test_the_number_of_operations_does_not_grow_with_the_number_of_groups(ties):
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.parametrize("ties", TIES)
+def test_a_similarity_of_two_directions_is_read_from_the_one_that_pays(ties):
+    """s_ij need not be s_ji: what completion i loses by the picked j is s_ij."""
+    similarity = torch.rand(5, 6, 6, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    rewards, _ = make_groups(3, 5, 6)
+    assert_close(mmr(rewards, similarity, ties=ties), naive(reference.mmr, rewards, similarity, ties=ties))
+
+
 @pytest.mark.parametrize(("B", "G"), [(1, 4), (64, 8), (64, 16), (8, 64)])
 def test_no_tensor_is_larger_than_the_similarities(B, G):
     """Memory grows with B x G x G, or with the embeddings, B x G x D; never with (B x G) squared."""

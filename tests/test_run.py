@@ -101,6 +101,10 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     assert "seed: 1 there, seed: 2 here" in capsys.readouterr().err
     assert main(["evaluate", str(run), "--max-new-tokens", "4", "--out", str(tmp_path / "again")]) == 0
     assert "| arithmetic | 8 " in capsys.readouterr().out
+    briefly = ["--benchmarks", "svamp", "--limit", "2", "--samples", "1", "--temperature", "0", "--max-new-tokens", "2"]
+    for model, step in ((run, STEPS), (run / "checkpoints" / "checkpoint-2", 2)):  # into the run, for `compare`
+        assert main(["evaluate", str(model), *briefly]) == 0
+        assert len(read_lines(run / "evaluation" / f"step-{step}" / "svamp.jsonl")) == 2
 
 
 def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):

@@ -220,9 +220,7 @@ class Evaluations(TrainerCallback):
         spec = self.plan.recipe.evaluation
         due = spec is not None and spec.every is not None and state.global_step % spec.every == 0
         if due and 0 < state.global_step < state.max_steps and state.is_world_process_zero:
-            training = model.training
             _measure(self.plan, f"step-{state.global_step}", state.global_step, model, self.tokenizer)
-            model.train(training)
 
 
 def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
