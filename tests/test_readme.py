@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from manypaths.sweep import jobs, read_grid
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -15,6 +17,13 @@ def test_the_script_trains(tiny_model, tmp_path, monkeypatch, capsys):
     history = scope["trainer"].state.log_history
     assert scope["trainer"].state.global_step == 2
     assert any("rewards/diversity/mean" in entry for entry in history)
+
+
+def test_grids_that_are_shown_can_be_swept(tmp_path):
+    (shown,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "grid.yaml").write_text(shown)
+    assert [job.name for job in jobs(read_grid(tmp_path / "grid.yaml"))][:2] == ["grpo-1", "mmr-grpo-1"]
+    assert len(jobs(read_grid(README.parent / "bench" / "sweep.yaml"))) == 12
 
 
 def test_the_tree_names_every_module():
