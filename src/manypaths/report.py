@@ -152,11 +152,10 @@ def tables(found: Found) -> Iterator[tuple[str, list[list[str]]]]:
     if rows := [[one["name"], key, *map(_setting, pair)] for one in every for key, pair in one["differs"].items()]:
         yield f"What differs from {base}", [["", "setting", "here", f"in {base}"], *rows]
     for model in dict.fromkeys(one["model"] for one in every if one["model"]):
-        if rows := [_published(row) for row in published.near(model)]:
-            yield (
-                f"Published for {model.rpartition('/')[2]}",
-                [["", "source", "mean", "peak step", "hours", "s a step"], *rows],
-            )
+        if known := published.near(model):
+            own = [name for name in benchmarks if any(name in row["benchmarks"] for row in known)]
+            head = ["", "reported by", *own, "mean", "of", "peak step", "hours", "s a step", "evaluated by"]
+            yield f"Published for {model.rpartition('/')[2]}", [head, *(_published(row, own) for row in known)]
 
 
 def _accuracy(one: Found) -> list[str]:
@@ -188,9 +187,19 @@ def _mean(curve: list[list[float]] | None) -> str:
     return f"{sum(point[1] for point in curve) / len(curve):.2f}" if curve else ""
 
 
-def _published(row: Found) -> list[str]:
-    cells = [f"{row[key]:g}" if row[key] is not None else "" for key in ("peak_step", "hours", "seconds_per_step")]
-    return [row["method"], row["paper"], "" if row["mean"] is None else _share(row["mean"]), *cells]
+def _published(row: Found, benchmarks: list[str]) -> list[str]:
+    shares = [row["benchmarks"].get(name) for name in benchmarks] + [row["mean"]]
+    costs = [row[key] for key in ("peak_step", "hours", "seconds_per_step")]
+    source = row["paper"] if row["reported_by"] == "paper" else f"{row['paper']}: {row['reported_by']}"
+    shown = ["" if share is None else _share(share) for share in shares]
+    return [
+        row["method"],
+        source,
+        *shown,
+        row["mean_of"],
+        *("" if cost is None else f"{cost:g}" for cost in costs),
+        row["evaluated"],
+    ]
 
 
 # Files
