@@ -670,6 +670,6 @@ PUMPED += ["5 " + "kilogram" * 200, "5 \\text{" + "kilogram" * 200 + "}", "5 " +
 @pytest.mark.parametrize("answer", PUMPED, ids=range(len(PUMPED)))
 def test_what_is_settled_here_takes_linear_or_at_worst_quadratic_time(answer: str) -> None:
     """These once took time exponential in their length, or to the eighth power of it, outside any worker."""
-    began = time.perf_counter()
+    began = time.process_time()
     assert not shared_grader().is_correct(f"\\boxed{{{answer}}}", "5 kilograms north")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

@@ -142,7 +142,7 @@ def tables(found: Found) -> Iterator[tuple[str, list[list[str]]]]:
     if timed := [one for one in every if one["seconds"]]:
         parts = list(dict.fromkeys(part for one in timed for part in one["seconds"]))
         rows = [
-            [one["name"], *(f"{one['seconds'][part]:.3g}" if part in one["seconds"] else "" for part in parts)]
+            [one["name"], *(f"{one['seconds'][part]:.3f}" if part in one["seconds"] else "" for part in parts)]
             for one in timed
         ]
         yield "Seconds a step", [["", *parts], *rows]
