@@ -23,7 +23,7 @@ MEASURES = {
     "diversity/share": "advantage from diversity",
     "groups/without_spread": "groups without spread",
     "entropy": "entropy",
-    "reward": "reward",
+    "reward": "reward, as adjusted",
 }
 
 
