@@ -14,8 +14,9 @@ A pass of the policy's own reads the prompt too, and stops at the layer asked fo
 Agreement: the real ones alone, their first 100 tokens and whole, groups of siblings. "Crowded" is the rank correlation
 (Spearman) of DRA's counts, the row sums of the similarity, with the reference's within a group; "order" that of MMR's
 adjusted rewards where all raw rewards are equal, which is the order of its picks; both are means over groups, +- their
-standard error. "Second" is the share of groups in which MMR's second pick is the reference's. The similarity is that of
-two siblings, its mean and its standard deviation within a group. "Centred": less the mean row of all completions.
+standard error. "Second" is the share of groups in which MMR's second pick is the reference's (by chance, one in eight).
+The similarity is that of two siblings, its mean and its standard deviation within a group. "Centred": less the mean row
+of all completions. The policy's rows are of a completion after its prompt; all others read the completion alone.
 """
 
 import argparse
@@ -57,8 +58,8 @@ def static(model, texts):
 
 
 def pool(states, spans):
-    """The mean of each row's states over its span."""
-    spanned = (row[begin:end] for row, (begin, end) in zip(states, spans, strict=True))
+    """The mean of each row's states over its span; of an empty one, the state before it."""
+    spanned = (row[min(begin, end - 1) : end] for row, (begin, end) in zip(states, spans, strict=True))
     return torch.stack([row.mean(0, dtype=torch.float32) for row in spanned])
 
 
@@ -100,7 +101,7 @@ def cost(embedders, bodies, tokenizer, prompts, ids):
         states = torch.randn(8, len(prompts[0]) + length, width, dtype=torch.bfloat16)
         call = partial(pool, states, [(len(prompts[0]), states.shape[1])] * 8)
         held = peak(call, CPU) - states.nbytes  # a view of an argument counts there
-        cells += [f"{1000 / 8 * seconds(call, CPU, 0.5):.3f}", f"{held / 1e6:.1f}"]
+        cells += [f"{1000 / 8 * seconds(call, CPU, 0.5):.3f}", f"{held / 1e6:.2f}"]
     print(f"| policy, any layer: pooling alone | {width} | {' | '.join(cells)} |", flush=True)
     for name, body in bodies.items():
         cells = []
@@ -159,16 +160,16 @@ def main(options):
     )
     print(f"in the median, {lengths[0]} to {lengths[-1]}; prompts of {sum(map(len, prompts)) / len(prompts):.0f}\n")
 
-    rows = {}
-    for body in bodies.values():
-        states = [hidden(body, p, ids[at * size : (at + 1) * size]) for at, p in enumerate(prompts)]
-        first = [(s, [(begin, min(end, begin + 100)) for begin, end in spans]) for s, spans in states]
-        rows[body] = [torch.cat([pool(*each) for each in kind]) for kind in (first, states)]
     halves = [tokenizer.batch_decode([each[:100] for each in ids]), texts]
     tables = {name: [embed(half) for half in halves] for name, embed in embedders.items()}
     tables["static, centred"] = [*map(centred, tables["static: MiniLM's words"])]
     for name, body in bodies.items():
-        tables |= {name: rows[body], f"{name}, centred": [*map(centred, rows[body])]}
+        both = []
+        for at, prompt in enumerate(prompts):
+            states, spans = hidden(body, prompt, ids[at * size : (at + 1) * size])
+            both.append((pool(states, [(begin, min(end, begin + 100)) for begin, end in spans]), pool(states, spans)))
+        tables[name] = [torch.cat(kind) for kind in zip(*both, strict=True)]
+        tables[f"{name}, centred"] = [*map(centred, tables[name])]
     heads = ["crowded", "order", "second", "similarity"]
     print(f"| embedder | {' | '.join(f'{which}: {h}' for which in ('100 tokens', 'whole') for h in heads)} |")
     print("|---" * (1 + 2 * len(heads)) + "|")

@@ -179,6 +179,6 @@ if __name__ == "__main__":
         run = options.run or Path(folder, "run")
         if options.run is None:
             words = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart", "trainer.max_steps=3"]
-            if main(["train", *words, "evaluation=null", "trainer.save_strategy=no", "--out", str(run)]):
+            if main(["train", *words, "evaluation=null", 'trainer.save_strategy="no"', "--out", str(run)]):
                 raise SystemExit(2)
         share(run)

@@ -52,7 +52,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder, "run")
         words = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart", "evaluation=null"]
-        words += [f"trainer.max_steps={3 * options.rounds + 3}", "trainer.save_strategy=no", *options.overrides]
+        words += [f"trainer.max_steps={3 * options.rounds + 3}", 'trainer.save_strategy="no"', *options.overrides]
         if main(["train", *words, "--out", str(out)]):
             raise SystemExit(2)
         steps = read_lines(out / "metrics.jsonl")[3:]  # the first round warms up

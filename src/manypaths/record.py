@@ -46,7 +46,7 @@ class Recorder(TrainerCallback):
     def _write_groups(self, step: int) -> None:
         assert self.trainer is not None
         groups, self.trainer.groups = self.trainer.groups, None
-        if groups is None or not self.trainer.accelerator.is_main_process:
+        if groups is None or groups.similarity is None or not self.trainer.accelerator.is_main_process:
             return
         with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
             for line in group_lines(self.trainer, groups):
