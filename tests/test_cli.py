@@ -430,7 +430,7 @@ def test_a_dry_run_of_a_run_folder_reads_its_recipe(capsys, tmp_path):
         (["--dry-run", "--processes", "0"], ["--processes", "0"]),
         (["--dry-run", "problems.name=gone.json"], ["'gone.json'", "does not exist"]),
         (["--gpu", "h100"], ["--gpu", "--dry-run"]),
-        (["--processes", "2"], ["--processes", "--dry-run"]),
+        (["--dry-run", "--launch", "zero2"], ["--launch", "without shards"]),
     ],
 )
 def test_a_mistake_in_a_dry_run_is_one_line(words, expected, said, tmp_path):

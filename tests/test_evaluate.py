@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -141,6 +143,45 @@ def test_what_was_sampled_is_never_sampled_again_and_the_file_is_the_same(tmp_pa
     again = evaluate(problems, Counting(0), out=out, **named)
     for one in (found, again):
         assert {**one, "seconds": 0} == {**expected, "seconds": 0}
+
+
+def in_threads(count, problems, out, deaths, **named):
+    """An evaluation by so many processes, here threads that gather over a barrier -> (what each asked, found)."""
+    barrier, told = threading.Barrier(count), {}
+    generates = [Counting(death) for death in deaths]
+
+    def work(which):
+        def gather(own):
+            told[which] = own
+            barrier.wait()
+            return [line for place in range(count) for line in told[place]]
+
+        try:
+            return evaluate(problems, generates[which], out=out, processes=(which, count), gather=gather, **named)
+        except KeyboardInterrupt:
+            return barrier.abort()
+        except threading.BrokenBarrierError:
+            return None
+
+    with ThreadPoolExecutor(count) as pool:
+        found = list(pool.map(work, range(count)))
+    return [one for generate in generates for one in generate.asked], found
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_processes_share_the_batches_and_the_file_is_the_same(tmp_path, at_once):
+    """Also where they were cut off and are more or fewer afterwards."""
+    named = {"prompt": "{question}", "samples": 2, "at_once": at_once}
+    problems = [Problem(f"p{number}", f"{'long ' * (number % 4)}{number}", str(number)) for number in range(11)]
+    whole, out = Counting(), tmp_path / "shared.jsonl"
+    expected = evaluate(problems, whole, out=tmp_path / "whole.jsonl", **named)
+    first, nothing = in_threads(2, problems, out, [1, None], **named)
+    assert nothing == [None, None] and not out.exists() and len(first) >= 2
+    second, found = in_threads(3, problems, out, [None] * 3, **named)
+    assert sorted(first + second) == sorted(whole.asked)
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
+    assert [{**one, "seconds": 0} for one in found] == [{**expected, "seconds": 0}] * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shared.jsonl", "whole.jsonl"]
 
 
 def test_a_batch_that_was_half_written_is_sampled_again_whole(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: manypaths train | evaluate | grade | compare | sweep | inspect | recipes. Wiring only."""
+"""The command line: manypaths train | evaluate | grade | compare | sweep | inspect | recipes | doctor. Wiring only."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from manypaths import __version__, recipe
+from manypaths import __version__
+
+try:
+    from manypaths import recipe
+except ModuleNotFoundError as missing:  # PyYAML; `doctor` works all the same, and says so
+    if missing.name != "yaml":
+        raise
+    recipe = None  # type: ignore[assignment]
 
 PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate
+PATIENCE = 5.0  # seconds
 PLAIN = {"samples": 1, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 256}
 
 
@@ -27,12 +35,17 @@ def main(arguments: list[str] | None = None) -> int:
     options.recipes = getattr(options, "recipes", []) + more
     warnings.simplefilter("ignore", FutureWarning)  # of the libraries about each other
     try:
+        if recipe is None and options.command is not _doctor:
+            raise ValueError("This asks for PyYAML, which is not installed: pip install pyyaml. See: manypaths doctor")
         return int(options.command(options))
     except BrokenPipeError:  # who reads, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError) as error:
-        print(f"manypaths {options.name}: {' '.join(str(error).split())}", file=sys.stderr)
+        if rank := int(os.environ.get("RANK", "0")):  # the first process says the same, and then a launcher ends this
+            time.sleep(PATIENCE)
+        process = f", process {rank}" if rank else ""
+        print(f"manypaths {options.name}{process}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
@@ -51,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="run folder; one that exists is continued [runs/NAMES]")
     train.add_argument("--dry-run", action="store_true", help="only print what the run would do and take")
     train.add_argument("--gpu", help="of the dry run: such as h100, a100-40gb, 24gb [h100]")
-    train.add_argument("--processes", type=int, help="of the dry run: how many GPUs train [1]")
+    train.add_argument("--processes", type=int, help="how many train, each on a GPU of its own where there are any [1]")
+    train.add_argument("--launch", help="shard the training: zero2, zero3, fsdp2, or an accelerate configuration [DDP]")
     train.set_defaults(command=_train)
 
     evaluate = commands.add_parser("evaluate", help="how good a model or a run is at problems, with intervals")
@@ -112,6 +126,11 @@ def parser() -> argparse.ArgumentParser:
     recipes = commands.add_parser("recipes", help="list the shipped recipes, or print some of them merged")
     recipes.add_argument("recipes", nargs="*")
     recipes.set_defaults(command=_recipes)
+
+    doctor = commands.add_parser("doctor", help="what this machine can run, and what is missing for the rest")
+    doctor.add_argument("--offline", action="store_true", help="do not ask whether the Hugging Face hub answers")
+    doctor.add_argument("--json", action="store_true", help="the same as JSON, for a report of a bug")
+    doctor.set_defaults(command=_doctor)
     return top
 
 
@@ -127,13 +146,21 @@ def _train(options: argparse.Namespace) -> int:
         raise ValueError("Name recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
     words = options.recipes if names else [str(out / "recipe.yaml"), *options.recipes]
     spec = _read(words)
+    if options.dry_run and options.launch:
+        raise ValueError("The dry run estimates GPUs without shards: leave --launch out of it.")
     if options.dry_run:
         return _dry_run(spec, [word for word in words if "=" not in word], options)
-    if options.gpu or options.processes is not None:
-        raise ValueError("--gpu and --processes belong to --dry-run. Add it, or leave them out.")
+    if options.gpu:
+        raise ValueError("--gpu belongs to --dry-run. Add it, or leave it out.")
+    if options.launch or options.processes is not None:
+        from manypaths.launch import launch
+
+        return launch(["train", *options.recipes, "--out", str(out)], options.processes, options.launch)
     from manypaths import run
 
     summary = run.train(run.prepare(spec, out))
+    if summary is None:  # the first process tells
+        return 0
     if found := summary["evaluation"]:
         parts = ", ".join(f"{when} {_share(found[when])}" for when in ("before", "after"))
         print(f"Accuracy on {found['after']['problems']} held-out problems [95 % interval]: {parts}")
@@ -358,6 +385,15 @@ def _recipes(options: argparse.Namespace) -> int:
     for name, path in recipe.shipped().items():
         print(f"{name:<28} {path.read_text('utf-8').splitlines()[0].removeprefix('# ')}")
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from manypaths import doctor
+
+    facts = doctor.facts(options.offline)
+    findings = doctor.find(facts)
+    print(doctor.as_json(facts, findings) if options.json else doctor.page(findings))
+    return 0 if doctor.can_start(findings) else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from manypaths.problems import BENCHMARKS, Problem, find_column, parse, render
 from manypaths.tables import markdown
 
 Embedder = Callable[[list[str]], Any]
+Gather = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 EVERY = 5.0  # seconds between two lines of progress
 
 
@@ -29,6 +31,8 @@ def evaluate(
     at_once: int | None = None,
     embedder: Embedder | None = None,
     progress: str | None = None,
+    processes: tuple[int, int] = (0, 1),
+    gather: Gather = list,
 ) -> dict[str, Any]:
     """Sample answers, grade them -> what `manypaths.metrics.measure` tells, and the `seconds` it took.
 
@@ -37,22 +41,28 @@ def evaluate(
     there it is OUT.part; an evaluation that was cut off goes on from that, and samples nothing twice. With an
     `embedder`, `(texts) -> [N, D]` of unit rows, the mean similarity of a problem's samples is measured too. `progress`
     is a name under which the running score and the time left are printed to stderr.
+
+    Of `processes` = (which one this is, how many there are) each samples its share of the batches, the same answers as
+    a single one would; `gather`, such as `accelerate.utils.gather_object`, brings the lines of all to all, and the
+    first process writes `out`.
     """
     if not problems or samples < 1:
         raise ValueError(f"An evaluation asks for 1 or more problems and samples; given {len(problems)} and {samples}.")
     began, at_once = time.perf_counter(), at_once or len(problems)
+    which, count = processes
     order = sorted(problems, key=lambda problem: len(problem.question))  # like lengths together: less padding
     chunks = [order[start : start + at_once] for start in range(0, len(order), at_once)]
-    part = None if out is None else out.with_name(f"{out.name}.part")
-    done = [line for path in (out, part) if path is not None for line in read_lines(path)]
+    part = None if out is None else out.with_name(f"{out.name}.part{which or ''}")
+    done = [line for path in ([] if out is None else [out, *_parts(out)]) for line in read_lines(path)]
     asked = {problem.id: [problem.question, problem.answer] for problem in problems}
     lines = {line["id"]: line for line in done if asked.get(line["id"]) == [line["question"], line["answer"]]}
     if part is not None and len(lines) < len(problems):
         whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
         lines = {name: lines[name] for name in whole}
         write_whole(part, "".join(json.dumps(line) + "\n" for line in lines.values()))
-    shown, known = time.monotonic(), len(lines)
-    for chunk in chunks:
+    own = {problem.id for chunk in chunks[which::count] for problem in chunk}
+    shown, known = time.monotonic(), len(own & lines.keys())
+    for chunk in chunks[which::count]:
         if all(problem.id in lines for problem in chunk):
             continue
         answers = generate([render(prompt, problem.question) for problem in chunk], samples)
@@ -61,14 +71,22 @@ def evaluate(
             with part.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in new))
         lines.update((line["id"], line) for line in new)
-        if progress and (time.monotonic() - shown > EVERY or len(lines) == len(problems)):
+        there = [line for name, line in lines.items() if name in own]
+        if progress and (time.monotonic() - shown > EVERY or len(there) == len(own)):
             shown = time.monotonic()
-            print(_progress(progress, list(lines.values()), known, len(problems), began), file=sys.stderr, flush=True)
+            print(_progress(progress, there, known, len(own), began), file=sys.stderr, flush=True)
+    lines = {line["id"]: line for line in gather(list(lines.values()))}
     found = [lines[problem.id] for problem in problems]
-    if out is not None and part is not None:
+    if out is not None and which == 0:
         write_whole(out, "".join(json.dumps(line) + "\n" for line in found))
-        part.unlink(missing_ok=True)
+        for path in _parts(out):
+            path.unlink()
     return {**measure(found), "seconds": time.perf_counter() - began}
+
+
+def _parts(out: Path) -> list[Path]:
+    """Where the processes keep what there is before all are done."""
+    return sorted(out.parent.glob(f"{glob.escape(out.name)}.part*"))
 
 
 def _graded(

@@ -125,7 +125,8 @@ class Recipe:
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with the package: "methods/mmr" -> its file."""
-    return {str(path.relative_to(SHIPPED).with_suffix("")): path for path in sorted(SHIPPED.rglob("*.yaml"))}
+    found = [path for path in sorted(SHIPPED.rglob("*.yaml")) if path.parent.name != "launch"]
+    return {str(path.relative_to(SHIPPED).with_suffix("")): path for path in found}
 
 
 def find(name: str) -> Path:

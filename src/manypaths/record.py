@@ -27,6 +27,7 @@ from manypaths.rewards import text_of
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
+LAUNCH = ("WORLD_SIZE", "ACCELERATE_", "FSDP_")  # variables that say how many processes there are, and what shards them
 ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
 
@@ -173,5 +174,6 @@ def environment() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "launch": {key: os.environ[key] for key in sorted(os.environ) if key.startswith(LAUNCH)},
         "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or None,
     }

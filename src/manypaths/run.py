@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import inspect
 import json
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -14,13 +15,15 @@ from typing import Any
 
 import torch
 import transformers
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, recipe, rewards
 from manypaths.advantage import ADVANTAGES
-from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder
+from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluate import evaluate, read_lines, write_whole
 from manypaths.generate import transformers_generate
 from manypaths.metrics import share_correct
@@ -54,21 +57,33 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
         raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")
     config = _config(spec, out)
+    with PartialState().main_process_first():  # one of several processes says what is wrong, and makes the folder
+        return _checked(spec, out, config)
+
+
+def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
     if config.use_vllm and importlib.util.find_spec("vllm") is None:
         raise ValueError("trainer.use_vllm asks for vllm, which is not installed. Install it or set it to false.")
     method = method_arguments(spec, config)
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
     checkpoint.find_checkpoint(spec.model.name)
-    if spec.evaluation is not None and spec.evaluation.every is not None:
+    if spec.evaluation is not None:
         every, logged = spec.evaluation.every, config.logging_steps
-        if every < 1 or every % logged:
+        if every is not None and (every < 1 or every % logged):
             raise ValueError(
                 f"evaluation.every asks for a multiple of trainer.logging_steps, {logged:g}; given {every}."
+            )
+        if _in_shards(config):
+            raise ValueError(
+                "evaluation asks for whole weights in every process; ZeRO-3 and FSDP have shards of them. Set "
+                "evaluation=null, and use manypaths evaluate RUN afterwards."
             )
     if spec.embedder.name.startswith("package:"):
         checkpoint.installed_folder(spec.embedder.name)
     _check_options(NgramEmbedder if spec.embedder.name == "ngram" else SentenceEmbedder, spec.embedder.options)
+    if spec.embedder.name != "ngram":
+        place(spec.embedder.options.get("device"), spec.embedder.options.get("dtype"))
     plan = Plan(
         recipe=spec,
         out=out,
@@ -80,6 +95,11 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     )
     claim(out, spec)
     return plan
+
+
+def _in_shards(config: GRPOConfig) -> bool:
+    fsdp = config.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+    return bool(fsdp) or (config.deepspeed_plugin is not None and config.deepspeed_plugin.zero_stage == 3)
 
 
 def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
@@ -117,6 +137,8 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
         raise ValueError(f"Groups of {size} have nobody to compare with. Set trainer.num_generations to 2 or more.")
     ours = {"output_dir": str(out / "checkpoints"), "seed": spec.seed, "reward_weights": list(spec.rewards.values())}
     ours |= {"logging_steps": 1, "report_to": "none", "use_cpu": not torch.accelerator.is_available()}
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (ours | spec.trainer)["use_cpu"]:
+        ours["ddp_backend"] = "gloo"
     try:
         config = GRPOConfig(**ours | spec.trainer)
     except ValueError as error:
@@ -160,21 +182,30 @@ def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> Non
         raise ValueError(f"The options of {function.__name__} do not fit: {error}. It takes {signature}.") from error
 
 
-def train(plan: Plan) -> dict[str, Any]:
-    """Run a plan to its end, from its last whole checkpoint if it was cut off -> the summary of `summarise`."""
-    if not (plan.out / "environment.json").exists():
+def train(plan: Plan) -> dict[str, Any] | None:
+    """Run a plan to its end, from its last whole checkpoint if it was cut off -> the summary of `summarise`.
+
+    Under a launcher every process calls this, on one folder that all of them see; all but the first one get None.
+    """
+    state = PartialState()
+    if state.is_main_process and not (plan.out / "environment.json").exists():
         write_whole(plan.out / "environment.json", json.dumps(environment(), indent=2))
     if not (plan.out / "model").exists():
-        embed = embedder(plan.recipe.embedder.name, **plan.recipe.embedder.options)
-        model, tokenizer = _load(plan, plan.recipe.model.name)
-        _measure(plan, "before", 0, model, tokenizer)
-        _update(plan, model, tokenizer, embed)
+        _begin(plan)
     if plan.held_out:
-        _measure(
-            plan, "after", read_lines(plan.out / "metrics.jsonl")[-1]["step"], *_load(plan, str(plan.out / "model"))
-        )
+        step = read_lines(plan.out / "metrics.jsonl")[-1]["step"]
+        _measure(plan, "after", step, *_load(plan, str(plan.out / "model")))
+    if not state.is_main_process:
+        return None
     write_page(plan.out)
     return summarise(plan.out)
+
+
+def _begin(plan: Plan) -> None:
+    embed = embedder(plan.recipe.embedder.name, **plan.recipe.embedder.options)
+    model, tokenizer = _load(plan, plan.recipe.model.name)
+    _measure(plan, "before", 0, model, tokenizer)
+    _update(plan, model, tokenizer, embed)
 
 
 def _load(plan: Plan, source: str) -> tuple[Any, Any]:
@@ -183,23 +214,34 @@ def _load(plan: Plan, source: str) -> tuple[Any, Any]:
     model.generation_config.eos_token_id = ends
     if plan.config.use_cpu:
         cpu.keep_head_input_contiguous(model)
-    else:
-        model.to(plan.config.device)
     return model, tokenizer
 
 
 def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> None:
     """Evaluate on the held-out problems, unless that was done; the figures go into evaluation/, under `when`."""
-    folder, spec = plan.out / "evaluation", plan.recipe.evaluation
+    folder, spec, state = plan.out / "evaluation", plan.recipe.evaluation, PartialState()
     summary, shares = (_known(folder / name) for name in ("summary.json", "shares.json"))
     if spec is None or when in summary:
         return
-    print(f"Evaluating on {len(plan.held_out)} held-out problems, {when.replace('-', ' ')}", flush=True)
+    state.print(f"Evaluating on {len(plan.held_out)} held-out problems, {when.replace('-', ' ')}", flush=True)
+    model.to(plan.config.device)
     named = {key: getattr(spec, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size")}
     generate = transformers_generate(model, tokenizer, seed=plan.recipe.seed, **named)
     out, at_once = folder / f"{when}.jsonl", max(1, spec.batch_size // spec.samples)
     prompt, samples = plan.recipe.prompt, spec.samples
-    found = evaluate(plan.held_out, generate, prompt=prompt, samples=samples, out=out, at_once=at_once, progress=when)
+    found = evaluate(
+        plan.held_out,
+        generate,
+        prompt=prompt,
+        samples=samples,
+        out=out,
+        at_once=at_once,
+        progress=when if state.is_main_process else None,
+        processes=(state.process_index, state.num_processes),
+        gather=gather_object,
+    )
+    if not state.is_main_process:
+        return
     by_problem = {line["id"]: share_correct(line) for line in read_lines(out)}
     benchmark = Path(spec.problems.name).stem
     write_whole(folder / "shares.json", json.dumps({**shares, when: {benchmark: by_problem}}))
@@ -219,7 +261,7 @@ class Evaluations(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         spec = self.plan.recipe.evaluation
         due = spec is not None and spec.every is not None and state.global_step % spec.every == 0
-        if due and 0 < state.global_step < state.max_steps and state.is_world_process_zero:
+        if due and 0 < state.global_step < state.max_steps:
             _measure(self.plan, f"step-{state.global_step}", state.global_step, model, self.tokenizer)
 
 
@@ -229,8 +271,9 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     prompts = [render(spec.prompt, each.question) for each in plan.problems]
     rows = [{"prompt": prompt, "answer": each.answer} for prompt, each in zip(prompts, plan.problems, strict=True)]
     golds = {prompt_text(row["prompt"]): each.answer for row, each in zip(rows, plan.problems, strict=True)}
-    last = last_checkpoint(plan.out)
-    forget_after(plan.out, last)
+    last, state = last_checkpoint(plan.out), PartialState()
+    if state.is_main_process:
+        forget_after(plan.out, last)
     recorder = Recorder(plan.out, spec.method.reweight, golds)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
         import datasets
@@ -249,8 +292,9 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     trainer.save_model(str(plan.out / ".model.partial"))
-    if trainer.accelerator.is_main_process:
+    if state.is_main_process:
         (plan.out / ".model.partial").rename(plan.out / "model")
+    state.wait_for_everyone()
 
 
 def summarise(run: Path) -> dict[str, Any]:

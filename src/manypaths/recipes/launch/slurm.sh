@@ -1,0 +1,24 @@
+#!/bin/bash
+# A run over several machines under SLURM: one launcher a machine, which starts a process for each of its GPUs.
+#   sbatch --nodes=2 slurm.sh r1-distill-qwen-7b grpo mmr mmr-grpo evaluation=null trainer.vllm_mode=colocate
+# The folder of the run lies where every machine sees it. Sent again, the same line goes on from the last checkpoint.
+#SBATCH --job-name=manypaths
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+set -euo pipefail
+
+CONFIG=${CONFIG:-multi-node}   # or zero2, zero3, fsdp2, or a file
+OUT=${OUT:-runs/$SLURM_JOB_NAME}
+FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+FILE=$(python -c "import sys; from manypaths.launch import find_config; print(find_config(sys.argv[1]))" "$CONFIG")
+[ -e "$OUT/recipe.yaml" ] && set --   # the run is there: its own recipe goes on
+
+# srun ends all tasks when one of them fails; without that the others wait for it until NCCL gives up.
+export FIRST FILE OUT
+srun --kill-on-bad-exit=1 bash -c 'exec accelerate launch --config_file "$FILE" \
+  --num_machines "$SLURM_NNODES" --num_processes $((SLURM_NNODES * SLURM_GPUS_ON_NODE)) \
+  --machine_rank "$SLURM_PROCID" --main_process_ip "$FIRST" --main_process_port 29500 \
+  -m manypaths.cli train "$@" --out "$OUT"' manypaths "$@"

@@ -1,0 +1,74 @@
+"""Runs of three steps whose samples do not depend on how the processes share them; test_processes.py launches this."""
+
+import os
+import sys
+from functools import partial
+
+import torch
+from test_trl import length, trainer_of, vowels
+
+from manypaths import dra, mmr
+from manypaths.embed import NgramEmbedder
+from manypaths.trl import DiverseGRPOTrainer
+
+METHODS = {
+    "none": {},
+    "mmr": {"reweight": mmr, "embedder": NgramEmbedder()},
+    "dra": {"reweight": dra, "embedder": NgramEmbedder()},
+    "dynamic": {"reweight": partial(mmr, lam=0.7), "embedder": NgramEmbedder(), "dynamic_sampling": "seldom"},
+}
+# name: (completions on one process, gradient accumulation, the method) for groups of 4
+CASES = {
+    **{f"{method} 12": (12, 1, method) for method in METHODS},
+    **{f"{method} 4": (4, 1, method) for method in ("none", "mmr", "dra")},
+    "mmr 4 x 3": (4, 3, "mmr"),
+}
+
+
+def seldom(completions, **_):
+    """A reward on which some groups have no spread."""
+    return [float(sum(map(ord, text)) % 4 == 0) for text in completions]
+
+
+class EachByItself(DiverseGRPOTrainer):
+    """Samples every completion alone, with a seed made of its place among those of all processes."""
+
+    calls = 0
+
+    def _generate_single_turn(self, prompt_ids, *more):
+        first = 1000 * self.calls + self.accelerator.process_index * len(prompt_ids)
+        self.calls += 1
+        found = []
+        for row, ids in enumerate(prompt_ids):
+            torch.manual_seed(first + row)
+            found.append(super()._generate_single_turn([ids], *more)[0][0])
+        return found, None
+
+
+def run(name, tiny_model, out, processes):
+    """(parameters after three steps, the completions and advantages of the last one)."""
+    size, accumulation, method = CASES[name]
+    trainer = trainer_of(
+        tiny_model,
+        out,
+        EachByItself,
+        [vowels, length, seldom],
+        per_device_train_batch_size=size // processes,
+        gradient_accumulation_steps=accumulation,
+        optim="sgd",  # Adam would make much of the rounding of a gradient near 0
+        learning_rate=0.3,
+        ddp_backend="gloo" if processes > 1 else None,
+        **METHODS[method],
+    )
+    trainer.train()
+    logs = [list(trainer._logs[key]) for key in ("completion", "advantages")]
+    return trainer.accelerator.get_state_dict(trainer.model_wrapped), logs
+
+
+if __name__ == "__main__":
+    model, out, names = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
+    found = {name: run(name, model, out, int(os.environ["WORLD_SIZE"])) for name in names}
+    if os.environ["RANK"] == "0":
+        torch.save(found, f"{out}/found.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
