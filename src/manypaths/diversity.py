@@ -7,7 +7,22 @@ import inspect
 import torch
 from torch import Tensor
 
-from manypaths.reweight import Reweighter, adaptive_lambda
+from manypaths.reweight import Reweighter, adaptive_lambda, has_spread
+
+
+def measures(
+    raw: Tensor, adjusted: Tensor, similarity: Tensor | None, reweight: Reweighter | None
+) -> dict[str, Tensor]:
+    """What is logged of groups, [B] each, of raw and adjusted [B, G] and similarity [B, G, G]; NaN where undefined."""
+    found = {"groups/without_spread": 1 - has_spread(raw).float()}
+    if similarity is not None:
+        found["diversity/similarity"] = pair_similarity(raw, similarity)
+        found["diversity/effective_number"] = effective_number(raw, similarity)
+    if reweight is not None:
+        found["diversity/share"] = share_of_advantage(raw, adjusted)
+        lam = weight_on_reward(reweight, raw)
+        found |= {} if lam is None else {"diversity/lam": lam}
+    return found
 
 
 def pair_similarity(rewards: Tensor, similarity: Tensor) -> Tensor:

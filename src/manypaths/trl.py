@@ -14,11 +14,11 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths.advantage import Advantage
-from manypaths.diversity import effective_number, pair_similarity, share_of_advantage, weight_on_reward
+from manypaths.diversity import measures, weight_on_reward
 from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import Embedder
 from manypaths.rewards import text_of
-from manypaths.reweight import Reweighter, cosine_similarity, has_spread
+from manypaths.reweight import Reweighter, cosine_similarity
 
 WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo"),  # the others bring a ratio or a weight of their own
@@ -129,15 +129,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
 
     def _measure(self, groups: Groups) -> None:
         """Log what is told of groups."""
-        found = {"groups/without_spread": 1 - has_spread(groups.raw).float()}
-        if groups.similarity is not None:
-            found["diversity/similarity"] = pair_similarity(groups.raw, groups.similarity)
-            found["diversity/effective_number"] = effective_number(groups.raw, groups.similarity)
-        if groups.lam is not None:
-            found["diversity/lam"] = groups.lam
-        if self.reweight is not None:
-            found["diversity/share"] = share_of_advantage(groups.raw, groups.adjusted)
-        for name, values in found.items():
+        for name, values in measures(groups.raw, groups.adjusted, groups.similarity, self.reweight).items():
             self._log_metric(name, values.nanmean().item())
 
     def _spend(self, part: str, since: float) -> float:

@@ -1,0 +1,186 @@
+"""Diversity where the trainer is not ours to subclass: one reward function around the user's own, in TRL's form."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manypaths.diversity import measures
+from manypaths.embed import Embedder
+from manypaths.rewards import Completion, text_of
+from manypaths.reweight import Reweighter, cosine_similarity
+
+RewardFunction = Callable[..., Any]  # (prompts, completions, **columns) -> list[float | None], or a coroutine of it
+
+
+class DiverseReward:
+    """A reward function that gives the adjusted rewards: the weighted sum of others, reweighted inside each group.
+
+    For trainers that take reward functions in TRL's form where `DiverseGRPOTrainer` cannot stand: RLOO, AsyncGRPO,
+    Axolotl, Unsloth, `trl grpo --reward_funcs my_module.my_object`. A reward function is not told whether it is in
+    training or in evaluation, so, unlike there, evaluation is reweighted too.
+
+    Args:
+        reward_funcs: a function `(prompts, completions, **columns) -> list[float | None]`, or several; coroutine
+            functions as well, each call in an event loop of its own. None is an unscored completion.
+        reweight: `(rewards [B, G], similarity [B, G, G]) -> adjusted [B, G]`.
+        embedder: `(list[str]) -> [N, D]`; it is given the completions without their prompts.
+        num_generations: G, the trainer's own; completions of one prompt must follow each other.
+        reward_weights: one for each function; 1 if left out.
+        num_generations_eval: the trainer's own, where it is another.
+
+    Called with `prompts`, `completions` and columns, it returns one adjusted reward per completion, None where every
+    function gave None. A group may straddle processes: rewards and embeddings are gathered over all of them, and each
+    process gets its own rows back. What the trainer calls it by, and logs, is `adjusted`; the raw means and the
+    measures of diversity are logged beside it where the trainer passes `log_metric`, and raw rewards go into the table
+    of completions where it passes `log_extra`.
+
+    Raises ValueError for what is no function, weights that do not match, fewer than one generation; when called, for a
+    function that returns another number of rewards, and for a batch that is not made of whole groups.
+    """
+
+    def __init__(
+        self,
+        reward_funcs: RewardFunction | Sequence[RewardFunction],
+        *,
+        reweight: Reweighter,
+        embedder: Embedder,
+        num_generations: int,
+        reward_weights: Sequence[float] | None = None,
+        num_generations_eval: int | None = None,
+    ) -> None:
+        functions: list[Any] = [reward_funcs] if callable(reward_funcs) else list(reward_funcs)
+        weights = [1.0] * len(functions) if reward_weights is None else list(reward_weights)
+        sizes = [num_generations] if num_generations_eval is None else [num_generations, num_generations_eval]
+        for function in functions:
+            if isinstance(function, torch.nn.Module) or not callable(function):
+                kind = f"{type(function).__name__}, a model or its name"
+                raise ValueError(
+                    f"DiverseReward asks for functions; given {kind}: list it in the trainer, beside this."
+                )
+        if not functions or len(weights) != len(functions):
+            raise ValueError(
+                f"DiverseReward asks for one weight a function; given {len(weights)} for {len(functions)}."
+            )
+        if not all(isinstance(size, int) and size >= 1 for size in sizes):
+            raise ValueError(f"DiverseReward asks for num_generations, a whole number of 1 or more; given {sizes}.")
+        if not callable(embedder) or not callable(reweight):
+            raise ValueError(f"DiverseReward asks for an embedder and a reweighter; given {embedder!r}, {reweight!r}.")
+        self.reward_funcs, self.reward_weights, self.sizes = functions, torch.tensor(weights).float(), sizes
+        self.embedder, self.reweight = embedder, reweight
+        self.__name__ = "adjusted"  # what trainers log it as
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+        own = self._score(prompts=prompts, completions=completions, **columns)
+        embeddings = self.embedder([text_of(each) for each in completions]).detach().cpu()
+        parts, rank = gather_parts(([_text_of_prompt(each) for each in prompts], own, embeddings))
+        keys = [key for part in parts for key in part[0]]
+        rewards = torch.cat([part[1] for part in parts])
+        size = group_size(keys, self.sizes)
+        raw = (rewards * self.reward_weights).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan).view(-1, size)
+        adjusted, similarity = adjust(raw, torch.cat([part[2] for part in parts]), self.reweight)
+
+        if "log_metric" in columns:
+            for name, values in self._metrics(rewards, raw, adjusted, similarity).items():
+                columns["log_metric"](name, values.nanmean().item())
+        before = sum(len(part[0]) for part in parts[:rank])
+        mine = slice(before, before + len(completions))
+        if "log_extra" in columns:
+            columns["log_extra"]("raw", _with_none(raw.flatten()[mine]))
+        return _with_none(adjusted.flatten()[mine])
+
+    def _score(self, **named: Any) -> Tensor:
+        """Rewards of this process's completions, [n, K]; NaN for None."""
+        count = len(named["completions"])
+        columns = []
+        for function in self.reward_funcs:
+            found = function(**named)
+            if inspect.isawaitable(found):
+                found = _wait_for(found)
+            scores = [torch.nan if score is None else float(score) for score in found]
+            if len(scores) != count:
+                asked = f"Reward function {_name(function)!r} is asked for one reward per completion, {count}"
+                raise ValueError(f"{asked}; given {len(scores)}.")
+            columns.append(torch.tensor(scores, dtype=torch.float32))
+        return torch.stack(columns, dim=1)
+
+    def _metrics(self, rewards: Tensor, raw: Tensor, adjusted: Tensor, similarity: Tensor) -> dict[str, Tensor]:
+        means = {f"rewards/{_name(one)}/mean": rewards[:, k] for k, one in enumerate(self.reward_funcs)}
+        return {**means, "rewards/raw/mean": raw, **measures(raw, adjusted, similarity, self.reweight)}
+
+
+def adjust(raw: Tensor, embeddings: Tensor, reweight: Reweighter) -> tuple[Tensor, Tensor]:
+    """Raw rewards [B, G] and embeddings [N, D], group after group -> adjusted [B, G], similarity [B, G, G]."""
+    similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
+    return reweight(raw, similarity), similarity
+
+
+def group_size(keys: Sequence[Any], sizes: Sequence[int]) -> int:
+    """The largest of the sizes for which the completions come group after group, each of one key (its prompt).
+
+    Raises ValueError where there is none: a group that is not whole, or not in one piece, cannot be reweighted. Warns
+    where every prompt comes in twice as many completions or more.
+    """
+    runs = [sum(1 for _ in run) for _, run in groupby(keys)]
+    fitting = [size for size in sizes if all(run % size == 0 for run in runs)]
+    if not fitting:
+        raise ValueError(
+            f"Diversity asks for whole groups, runs of {' or '.join(map(str, sizes))} completions of one prompt, over "
+            f"all processes; given {len(keys)} completions in runs of {', '.join(map(str, runs[:8]))}"
+            f"{' ...' * (len(runs) > 8)}. Pass the trainer's own num_generations (and num_generations_eval), and let "
+            "its batches hold whole groups in order."
+        )
+    if runs and min(runs) >= 2 * max(fitting):
+        warnings.warn(
+            f"Groups of {max(fitting)} were asked for, and no prompt comes in fewer than {min(runs)} completions: is "
+            "num_generations that of the trainer?",
+            stacklevel=2,
+        )
+    return max(fitting)
+
+
+def gather_parts(own: Any) -> tuple[list[Any], int]:
+    """(what every process has, in their order; which of them is this one); without a process group, its own alone."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own], 0
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    return list(gather_object([own])), int(PartialState().process_index)
+
+
+def _wait_for(awaitable: Any) -> Any:
+    """The result of a coroutine, in a thread of its own: this one may be running an event loop already."""
+
+    async def result() -> Any:
+        return await awaitable
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(lambda: asyncio.run(result())).result()
+
+
+def _text_of_prompt(prompt: Any) -> str:
+    """A prompt as a text to compare by; of messages, roles and texts (not images, which are new objects each time)."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"{each.get('role')}: {text_of([{**each, 'role': 'assistant'}])}" for each in prompt)
+
+
+def _name(function: Any) -> str:
+    """As TRL names it: a `functools.partial` by what it wraps, an object by its class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _with_none(rewards: Tensor) -> list[float | None]:
+    return [None if reward != reward else reward for reward in rewards.tolist()]

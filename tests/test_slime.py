@@ -1,0 +1,102 @@
+"""The function for slime, on objects with the attributes that slime's own have; slime itself needs GPUs."""
+
+import re
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import reference
+import torch
+
+from manypaths import dra, mmr
+from manypaths.embed import NgramEmbedder
+from manypaths.slime import post_process_rewards
+
+PAGE = Path(__file__).parent.parent / "docs" / "trainers.md"
+WORDS = ["one two three", "one two", "nothing alike", "one two three", "", "zz", "zzz", "one"]
+SCORES = [1.0, 0.0, 1.0, 1.0, 0.5, 2.0, 0.0, 0.0]
+
+
+def arguments(**changed):
+    known = {"advantage_estimator": "grpo", "rewards_normalization": True, "grpo_std_normalization": True}
+    return SimpleNamespace(**{"n_samples_per_prompt": 4, "reward_key": None, **known, **changed})
+
+
+def rollout(scores=SCORES):
+    """As slime's Sample: group_index is the same for the samples of one prompt."""
+
+    def sample(at):
+        return SimpleNamespace(
+            group_index=7 + at // 4, response=WORDS[at], reward=scores[at], get_reward_value=lambda _: scores[at]
+        )
+
+    return [sample(at) for at in range(8)]
+
+
+def processed(args, scores=SCORES, reweight=mmr):
+    return post_process_rewards(args, rollout(scores), reweight=reweight, embedder=NgramEmbedder())
+
+
+def adjusted(group, scores, oracle):
+    rows = NgramEmbedder()(WORDS[group]).double()
+    scores = [float("nan") if score is None else score for score in scores[group]]
+    return torch.tensor(oracle(scores, (rows @ rows.T).tolist()), dtype=torch.float64)
+
+
+def normalised(rewards, estimator, by_deviation):
+    """slime's own `_post_process_rewards`, as a loop over one group; what nobody scored is 0."""
+    scored = rewards[~rewards.isnan()]
+    if estimator == "ppo":
+        return rewards.nan_to_num(0.0)
+    centred = rewards - scored.mean()
+    if estimator in ("grpo", "gspo", "cispo") and by_deviation:
+        centred = centred / (scored.std() + 1e-6)
+    if estimator == "rloo":
+        centred = centred * len(scored) / (len(scored) - 1)
+    return centred.nan_to_num(0.0)
+
+
+@pytest.mark.parametrize(
+    ("reweight", "oracle"), [(mmr, partial(reference.mmr, ties="diverse")), (dra, reference.dra)], ids=["mmr", "dra"]
+)
+@pytest.mark.parametrize("scores", [SCORES, [None, *SCORES[1:]]], ids=["scored", "one unscored"])
+@pytest.mark.parametrize("by_deviation", [True, False])
+@pytest.mark.parametrize("estimator", ["grpo", "gspo", "cispo", "reinforce_plus_plus_baseline", "rloo", "ppo"])
+def test_it_is_the_closed_form(reweight, oracle, scores, by_deviation, estimator):
+    args = arguments(advantage_estimator=estimator, grpo_std_normalization=by_deviation)
+    raw, found = processed(args, scores, reweight)
+    groups = [adjusted(group, scores, oracle) for group in (slice(0, 4), slice(4, 8))]
+    wanted = torch.cat([normalised(group, estimator, by_deviation) for group in groups])
+    assert raw == scores
+    torch.testing.assert_close(torch.tensor(found), wanted.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_without_normalisation_it_is_the_adjusted_reward():
+    _, found = processed(arguments(rewards_normalization=False))
+    wanted = torch.cat(
+        [adjusted(group, SCORES, partial(reference.mmr, ties="diverse")) for group in (slice(4), slice(4, 8))]
+    )
+    torch.testing.assert_close(torch.tensor(found), wanted.float())
+
+
+def test_an_estimator_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match=r"knows the advantage estimators grpo, gspo, .*; given 'on_policy'"):
+        processed(arguments(advantage_estimator="on_policy"))
+
+
+def test_the_module_that_the_page_shows():
+    shown = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (module,) = [each for each in shown if "manypaths.slime" in each]
+    scope = {}
+    exec(compile(module, str(PAGE), "exec"), scope)
+    assert scope["post_process"](arguments(), rollout()) == processed(arguments())
+
+
+def test_a_rollout_without_whole_groups_is_refused():
+    with pytest.raises(ValueError, match="runs of 3 completions of one prompt, over all processes; given 8"):
+        processed(arguments(n_samples_per_prompt=3))
+    samples = rollout()
+    samples[3], samples[4] = samples[4], samples[3]
+    with pytest.raises(ValueError, match="in runs of 3, 1, 1, 3"):
+        post_process_rewards(arguments(), samples, reweight=mmr, embedder=NgramEmbedder())
