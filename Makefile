@@ -4,10 +4,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+VERL_PIP := .venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-verl.txt
 RUN ?= runs/quickstart
 SEED ?= 1
 
-.PHONY: quickstart test test-browser lint format clean
+.PHONY: quickstart test test-browser test-verl lint format clean
 
 quickstart: .venv/train
 	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
@@ -17,6 +18,9 @@ test: .venv/dev lint
 
 test-browser: .venv/dev
 	$(BIN)/python -m pytest tests/browser
+
+test-verl: .venv-verl/ready
+	.venv-verl/bin/python -m pytest -W ignore::UserWarning tests/verl
 
 lint: .venv/dev
 	$(BIN)/ruff check
@@ -28,7 +32,7 @@ format: .venv/dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-verl runs .mypy_cache .pytest_cache .ruff_cache
 
 .venv/train: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -39,4 +43,11 @@ clean:
 
 .venv/dev: .venv/train
 	$(PIP) --editable '.[compare,dev]'
+	touch $@
+
+# Apart from .venv, for verl and TRL ask for different versions of transformers.
+.venv-verl/ready: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv .venv-verl
+	$(VERL_PIP) torch
+	$(VERL_PIP) --editable '.[verl]' pytest
 	touch $@

@@ -16,7 +16,7 @@ MODULES = {
     "advantage": ("", "torch", ""),
     "diversity": ("reweight", "torch", ""),
     "checkpoint": ("", "", "torch transformers peft"),
-    "embed": ("checkpoint", "torch", "sentence_transformers"),
+    "embed": ("checkpoint", "torch", "sentence_transformers transformers"),
     "grading": ("", "", "math_verify"),
     "problems": ("grading", "", "datasets"),
     "metrics": ("grading", "", ""),
@@ -40,16 +40,24 @@ MODULES = {
     "cpu": ("", "torch trl", ""),
     "dynamic_sampling": ("reweight", "torch accelerate datasets trl", ""),
     "trl": ("advantage diversity dynamic_sampling reweight rewards embed", "torch accelerate transformers trl", ""),
+    "wrapper": ("diversity embed rewards reweight", "torch", "accelerate"),
+    "verl": ("diversity embed recipe reweight", "torch omegaconf tensordict transfer_queue verl", ""),
+    "verl_plugin": ("", "", ""),
+    "slime": ("embed reweight wrapper", "torch", ""),
     "record": ("evaluate generate recipe rewards trl", "torch transformers", ""),
     "run": (
         "advantage reweight checkpoint embed generate grading metrics problems page recipe rewards evaluate cpu trl "
         "record",
-        "torch transformers peft trl",
-        "datasets accelerate",
+        "accelerate torch transformers peft trl",
+        "datasets",
     ),
+    "launch": ("", "", "accelerate torch"),
+    "machine": ("__init__", "", "torch"),
+    "readiness": ("machine memory problems recipe workload", "", "packaging"),
+    "doctor": ("machine readiness", "", ""),
     "cli": (
-        "__init__ checkpoint compare cpu curves dry_run embed evaluate generate grading page problems published recipe "
-        "report run sweep",
+        "__init__ checkpoint compare cpu curves doctor dry_run embed evaluate generate grading launch page problems "
+        "published recipe report run sweep",
         "",
         "torch transformers",
     ),

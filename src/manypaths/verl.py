@@ -1,0 +1,235 @@
+"""verl's synchronous trainer, made diversity-aware: one override, before verl computes the advantages."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+import transfer_queue as tq
+from omegaconf import DictConfig, OmegaConf
+from tensordict import TensorDict
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from manypaths.diversity import measures
+from manypaths.embed import Embedder, NgramEmbedder, SentenceEmbedder, embedder
+from manypaths.recipe import check_arguments, nearest
+from manypaths.reweight import REWEIGHTERS, Reweighter, cosine_similarity, keep_equal_rewards
+
+# the advantage estimators of verl that compare the summed reward of an answer with those of its siblings
+GROUPED = ("grpo", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus_plus_baseline", "opo", "gpg")
+
+
+@dataclass
+class Diversity:
+    """The key `diversity` of verl's configuration; what is left out is verl's own.
+
+    `method` names a function of `manypaths.reweight.REWEIGHTERS`, `options` are its named arguments, and with
+    `keep_equal_rewards` groups whose raw scores are all equal keep them. `embedder` is ngram, or a
+    sentence-transformers model (hub id, folder, package:NAME), `embedder_options` go to it; left out it is ngram where
+    there is a method. Without a method it only measures.
+    """
+
+    method: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    keep_equal_rewards: bool = False
+    embedder: str | None = None
+    embedder_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Groups:
+    """What one step compares: the answers to each prompt, padded to the largest group."""
+
+    rows: Tensor  # [B, G] where an answer stands in the batch; -1 pads
+    raw: Tensor  # [B, G] NaN where it pads, or where verl's reward is NaN
+    adjusted: Tensor  # [B, G]
+    similarity: Tensor  # [B, G, G]
+
+
+@register_trainer("manypaths")
+class DiversePPOTrainer(PPOTrainerSync):
+    """verl's `PPOTrainerSync` with scores reweighted for diversity between reward and advantage.
+
+    Selected by `trainer.v1.trainer_mode=manypaths`, configured by the top-level key `diversity` (see `Diversity`).
+    Without that key this is PPOTrainerSync to the last bit. Raises ValueError as `check` does, before a model loads.
+
+    Siblings are the answers of one uid. Of a session with several outputs the last one counts, as in verl's GRPO, and
+    what it gains or loses goes to all of them. Rows that verl adds to fill up a batch are no answers.
+
+    Beside verl's metrics:
+        diversity/raw_reward, diversity/adjusted_reward: means over all answers.
+        diversity/similarity, effective_number, lam, share; groups/without_spread: as `manypaths.trl` logs them.
+        timing_s/diversity: seconds, part of verl's timing_s/adv.
+    verl's own critic/score/* and its dumped rollouts stay raw.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        spec = check(config)
+        self.reweight = _reweighter(spec)
+        super().__init__(config)
+        self.embedder = _embedder(spec)
+
+    def _build_replay_buffer(self) -> Any:
+        """verl's own for "sync": what it does depends on the mode's name."""
+        self.trainer_mode = "sync"
+        return super()._build_replay_buffer()
+
+    def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        """verl's own advantages, of the adjusted scores; afterwards the raw scores are back in the TransferQueue."""
+        if self.embedder is None:
+            return super()._compute_advantage(batch, metrics)
+        began = time.perf_counter()
+        names = ["uid", "responses", "response_mask", "rm_scores"]
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
+        uids = data.pop("uid").tolist()
+        ids, wrote, scores = (data[name].unbind() for name in names[1:])
+        last = last_outputs(batch.keys, batch.tags)
+        answers = sorted(set(last) - {-1})
+        raw = torch.stack([scores[row].sum() for row in answers])
+        texts = [self.tokenizer.decode(ids[row][wrote[row].bool()], skip_special_tokens=True) for row in answers]
+        embeddings = self.embedder(texts).to(raw.device)
+        adjusted, groups = adjust([uids[row] for row in answers], raw, embeddings, self.reweight)
+        metrics.update(logged(groups, self.reweight))
+        change = dict(zip(answers, (adjusted - raw).nan_to_num(0.0), strict=True))
+        changed = [row for row, answer in enumerate(last) if answer in change and change[answer] != 0]
+        metrics["timing_s/diversity"] = time.perf_counter() - began
+        _put(batch, changed, [_add_at_end(scores[row], change[last[row]]) for row in changed])
+        result = super()._compute_advantage(batch, metrics)
+        _put(batch, changed, [scores[row] for row in changed])
+        return result
+
+
+def adjust(
+    uids: Sequence[Hashable], raw: Tensor, embeddings: Tensor, reweight: Reweighter | None
+) -> tuple[Tensor, Groups]:
+    """Reweight answers among those of the same uid, in whatever order: N uids, raw [N], [N, D] -> adjusted [N], groups.
+
+    NaN is an answer without a score, and stays NaN. Without a reweighter adjusted is raw.
+    """
+    places: dict[Hashable, list[int]] = {}
+    for row, uid in enumerate(uids):
+        places.setdefault(uid, []).append(row)
+    rows = pad_sequence([torch.tensor(group) for group in places.values()], batch_first=True, padding_value=-1)
+    real = rows >= 0
+    grouped = raw[rows].masked_fill(~real, torch.nan)
+    similarity = cosine_similarity(embeddings[rows])
+    reweighted = grouped if reweight is None else reweight(grouped, similarity)
+    adjusted = raw.index_put((rows[real],), reweighted[real])
+    return adjusted, Groups(rows, grouped, reweighted, similarity)
+
+
+def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[int]:
+    """For each row, keyed UID_SESSION_INDEX, the row of its session's last output; -1 where verl fills up a batch."""
+    found: dict[str, tuple[int, int]] = {}
+    sessions = [key.rpartition("_") for key in keys]
+    for row, (session, _, index) in enumerate(sessions):
+        found[session] = max(found.get(session, (-1, -1)), (int(index), row))
+    padding = [tag.get("is_padding", False) for tag in tags]
+    return [-1 if pads else found[session][1] for (session, _, _), pads in zip(sessions, padding, strict=True)]
+
+
+def logged(groups: Groups, reweight: Reweighter | None) -> dict[str, float]:
+    """What `DiversePPOTrainer` logs of groups: means over answers, or over the groups that have the measure."""
+    found = measures(groups.raw, groups.adjusted, groups.similarity, reweight)
+    found |= {"diversity/raw_reward": groups.raw, "diversity/adjusted_reward": groups.adjusted}
+    return {name: values.nanmean().item() for name, values in found.items()}
+
+
+def check(config: DictConfig) -> Diversity:
+    """The settings under `diversity`; ValueError for what is unknown, of a wrong type, or means nothing in verl."""
+    given = config.get("diversity")
+    content = OmegaConf.to_container(given, resolve=True) if OmegaConf.is_config(given) else given or {}
+    if not isinstance(content, dict):
+        raise ValueError(f"diversity asks for keys such as diversity.method=mmr; given {content!r}.")
+    known = [one.name for one in fields(Diversity)]
+    for key in content:
+        if key not in known:
+            raise ValueError(f"Unknown key diversity.{key}. {nearest(str(key), known)}")
+    spec = Diversity(**check_arguments(Diversity, content, "diversity."))
+    _check_embedder(spec)
+    if spec.method is None:
+        if spec.options or spec.keep_equal_rewards:
+            methods = ", ".join(REWEIGHTERS)
+            raise ValueError(f"diversity.options and .keep_equal_rewards ask for a diversity.method: {methods}.")
+        return spec
+    _reweighter(spec)
+    estimator = getattr(config.algorithm.adv_estimator, "value", config.algorithm.adv_estimator)
+    if estimator not in GROUPED:
+        raise ValueError(
+            f"diversity.method={spec.method} asks for an algorithm.adv_estimator that compares siblings, one of "
+            f"{', '.join(GROUPED)}; given {estimator!r}."
+        )
+    if config.actor_rollout_ref.rollout.n < 2:
+        raise ValueError(
+            f"diversity.method={spec.method} asks for several answers to a prompt; given "
+            f"actor_rollout_ref.rollout.n={config.actor_rollout_ref.rollout.n}. Set it to 2 or more."
+        )
+    return spec
+
+
+def _reweighter(spec: Diversity) -> Reweighter | None:
+    """The function that a method names, with its options bound and tried on a group of two."""
+    if spec.method is None:
+        return None
+    if spec.method not in REWEIGHTERS:
+        raise ValueError(f"Unknown diversity.method {spec.method!r}. {nearest(spec.method, REWEIGHTERS)}")
+    function = REWEIGHTERS[spec.method]
+    _check_options("diversity.options", spec.options, function, None, None)
+    reweight = functools.partial(function, **spec.options)
+    try:
+        reweight(torch.tensor([[0.0, 1.0]]), torch.eye(2).unsqueeze(0))
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"diversity.options {spec.options} have a wrong type for {spec.method}: {error}.") from error
+    return keep_equal_rewards(reweight) if spec.keep_equal_rewards else reweight
+
+
+def _embedder(spec: Diversity) -> Embedder | None:
+    """A model goes onto the CPU if nothing else is asked for: the GPUs are those of verl's workers."""
+    if spec.embedder in (None, "ngram"):
+        return embedder("ngram", **spec.embedder_options) if spec.embedder or spec.method else None
+    return embedder(spec.embedder, **{"device": "cpu"} | spec.embedder_options)
+
+
+def _check_embedder(spec: Diversity) -> None:
+    if spec.embedder in (None, "ngram"):
+        _check_options("diversity.embedder_options", spec.embedder_options, NgramEmbedder)
+        return
+    _check_options("diversity.embedder_options", spec.embedder_options, SentenceEmbedder, spec.embedder)
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise ValueError(
+            f"diversity.embedder={spec.embedder} asks for sentence-transformers, which is not installed: "
+            "pip install sentence-transformers, or take diversity.embedder=ngram."
+        )
+
+
+def _check_options(where: str, options: dict[str, Any], function: Callable[..., Any], *given: object) -> None:
+    signature = inspect.signature(function)
+    try:
+        signature.bind_partial(*given, **options)
+    except TypeError as error:
+        raise ValueError(f"{where} do not fit {function.__name__}: {error}. It takes {signature}.") from error
+
+
+def _add_at_end(row: Tensor, change: Tensor) -> Tensor:
+    row = row.clone()
+    row[-1] += change
+    return row
+
+
+def _put(batch: KVBatchMeta, rows: Sequence[int], scores: Sequence[Tensor]) -> None:
+    """Write rm_scores for some rows of a batch; no rows is nothing to write."""
+    if rows:
+        nested = torch.nested.as_nested_tensor(list(scores), layout=torch.jagged)
+        keys = [batch.keys[row] for row in rows]
+        fields = TensorDict({"rm_scores": nested}, batch_size=len(rows))
+        tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)

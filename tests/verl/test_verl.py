@@ -1,0 +1,274 @@
+"""manypaths.verl in verl itself: its trainer, its advantages, Ray and TransferQueue, on the CPU."""
+
+import functools
+import itertools
+import math
+
+import pytest
+import reference
+import torch
+from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
+from verl.trainer.ppo.v1.trainer_base import KVBatchMeta, get_trainer_cls
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils.tensordict_utils import list_of_dict_to_tensordict
+
+from manypaths.embed import NgramEmbedder
+from manypaths.reweight import dra, mmr
+from manypaths.verl import GROUPED, DiversePPOTrainer, adjust, check, last_outputs, logged
+
+# (uid, session, output): text, score; groups of 4, 2, 1 and 3, in no order
+ANSWERS = {
+    ("a", 0, 0): ("two plus two is 4", 1.0),
+    ("b", 0, 0): ("no idea", 0.0),
+    ("a", 1, 0): ("two plus two is 4!", 1.0),
+    ("c", 0, 0): ("alone", 0.5),
+    ("d", 0, 0): ("x = 3", 0.25),
+    ("a", 2, 0): ("count: 1 2 3 4, so 4", 1.0),
+    ("d", 1, 0): ("x = 3", 0.75),
+    ("b", 1, 0): ("the answer is 7", 1.0),
+    ("a", 3, 0): ("it is 5", 0.0),
+    ("d", 2, 0): ("draw a line and read it off", 0.75),
+}
+numbers = itertools.count()
+
+
+@pytest.fixture
+def trainer(configure, queue, tokenizer):
+    """`trainer("+diversity.method=mmr")`: the trainer that verl's command would make, without its models."""
+
+    def make(*overrides, kind=None):
+        config = configure(*overrides)
+        made = (kind or get_trainer_cls(config.trainer.v1.trainer_mode))(config)
+        made.tokenizer = tokenizer
+        return made
+
+    return make
+
+
+def put(queue, tokenizer, answers):
+    """Answers into the TransferQueue, with the fields that verl's agent loop writes -> the batch."""
+    run = next(numbers)
+    keys, fields, tags = [], [], []
+    for (uid, session, output), (text, score) in answers.items():
+        ids = torch.tensor(tokenizer(text)["input_ids"] + [tokenizer.eos_token_id])
+        rm_scores = torch.zeros(len(ids))
+        rm_scores[-1] = score
+        prompt = torch.tensor([1, 2, 3])
+        keys.append(f"{uid}{run}_{session}_{output}")
+        fields.append(
+            {
+                "uid": f"{uid}{run}",
+                "prompts": prompt,
+                "responses": ids,
+                "input_ids": torch.cat([prompt, ids]),
+                "response_mask": torch.ones_like(ids),
+                "rm_scores": rm_scores,
+                "old_log_probs": torch.full((len(ids),), -1.0),
+            }
+        )
+        tags.append({"status": "success", "seq_len": len(ids) + 3})
+    queue.kv_batch_put(keys=keys, partition_id="train", fields=list_of_dict_to_tensordict(fields), tags=tags)
+    return KVBatchMeta(partition_id="train", keys=keys, tags=tags)
+
+
+def advantages(queue, trainer, batch):
+    """What the trainer writes for each row: its advantage (the same at all tokens), then the metrics."""
+    metrics = {}
+    trainer._compute_advantage(batch, metrics)
+    found = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=["advantages", "rm_scores"])
+    rows = found["advantages"].unbind()
+    assert all((row == row[0]).all() for row in rows)
+    return torch.stack([row[0] for row in rows]), metrics, [row.sum().item() for row in found["rm_scores"].unbind()]
+
+
+def similarities(texts):
+    rows = [[x.item() for x in row] for row in NgramEmbedder()(texts)]
+    return [[sum(x * y for x, y in zip(a, b, strict=True)) for b in rows] for a in rows]
+
+
+def expected(method, answers, std=True):
+    """Adjusted scores and verl's GRPO advantages, by the naive loops."""
+    adjusted, advantage = {}, {}
+    for uid in {key[0] for key in answers}:
+        group = {key: each for key, each in answers.items() if key[0] == uid}
+        texts, scores = zip(*group.values(), strict=True)
+        found = method(list(scores), similarities(list(texts)))
+        mean = sum(found) / len(found) if len(found) > 1 else 0.0
+        spread = math.sqrt(sum((x - mean) ** 2 for x in found) / (len(found) - 1)) if len(found) > 1 else 1.0
+        for key, value in zip(group, found, strict=True):
+            adjusted[key], advantage[key] = value, (value - mean) / ((spread + 1e-6) if std else 1.0)
+    order = list(answers)
+    return [torch.tensor([each[key] for key in order]) for each in (adjusted, advantage)]
+
+
+@pytest.mark.parametrize("std", [True, False], ids=["grpo", "dr-grpo"])
+@pytest.mark.parametrize(
+    ("method", "options", "naive"),
+    [
+        ("mmr", [], reference.mmr),
+        ("mmr", ["+diversity.options.lam=0.7"], functools.partial(reference.mmr, lam=0.7)),
+        ("dra", [], reference.dra),
+    ],
+    ids=["mmr", "mmr-0.7", "dra"],
+)
+def test_advantages_are_the_closed_form_on_ragged_groups(queue, trainer, tokenizer, method, options, naive, std):
+    made = trainer(f"+diversity.method={method}", f"algorithm.norm_adv_by_std_in_grpo={std}", *options)
+    found, metrics, scores = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    adjusted, advantage = expected(naive, ANSWERS, std)
+    torch.testing.assert_close(found, advantage, rtol=1e-5, atol=1e-5)
+    raw = torch.tensor([score for _, score in ANSWERS.values()])
+    assert scores == raw.tolist(), "the scores that verl logs and dumps are to stay raw"
+    assert metrics["diversity/raw_reward"] == pytest.approx(raw.mean().item())
+    assert metrics["diversity/adjusted_reward"] == pytest.approx(adjusted.mean().item(), rel=1e-5)
+    assert 0 < metrics["diversity/share"] < 1 and metrics["timing_s/diversity"] > 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["+diversity.method=null"],
+        ["+diversity.embedder=ngram"],
+        ["+diversity.method=mmr", "+diversity.options.lam=1"],
+    ],
+    ids=["no key", "no method", "measured", "identity"],
+)
+@pytest.mark.parametrize("std", [True, False], ids=["grpo", "dr-grpo"])
+def test_without_reweighting_it_is_verl_to_the_last_bit(queue, trainer, tokenizer, settings, std):
+    norm = f"algorithm.norm_adv_by_std_in_grpo={std}"
+    batch = put(queue, tokenizer, ANSWERS)
+    own, nothing, _ = advantages(queue, trainer("trainer.v1.trainer_mode=sync", norm, kind=PPOTrainerSync), batch)
+    found, metrics, _ = advantages(queue, trainer(*settings, norm), batch)
+    assert torch.equal(found, own)
+    assert nothing == {} and ("diversity/similarity" in metrics) == ("ngram" in str(settings) or "mmr" in str(settings))
+
+
+@pytest.mark.parametrize("method", ["mmr", "dra"])
+def test_rows_may_come_in_any_order(queue, trainer, tokenizer, method):
+    made = trainer(f"+diversity.method={method}")
+    found, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    order = torch.randperm(len(ANSWERS), generator=torch.Generator().manual_seed(3)).tolist()
+    shuffled = {list(ANSWERS)[row]: list(ANSWERS.values())[row] for row in order}
+    other, same, _ = advantages(queue, made, put(queue, tokenizer, shuffled))
+    torch.testing.assert_close(other, found[order])
+    assert {k: v for k, v in same.items() if "timing" not in k} == pytest.approx(
+        {k: v for k, v in metrics.items() if "timing" not in k}, rel=1e-5
+    )
+
+
+def test_rows_that_fill_up_a_batch_are_nobodys_siblings(queue, trainer, tokenizer):
+    made, batch = trainer("+diversity.method=mmr"), put(queue, tokenizer, ANSWERS)
+    found, metrics, _ = advantages(queue, made, batch)
+    filled = upsample_batch_to_divisible_size(batch, 8, tokenizer.eos_token_id)
+    assert len(filled) == 16
+    padded, same, _ = advantages(queue, made, filled)
+    assert torch.equal(padded, torch.cat([found, torch.zeros(6)]))
+    assert same["diversity/effective_number"] == metrics["diversity/effective_number"]
+    assert same["diversity/raw_reward"] == metrics["diversity/raw_reward"]
+
+
+@pytest.mark.parametrize("estimator", GROUPED)
+def test_every_estimator_gets_the_adjusted_scores(queue, trainer, tokenizer, estimator):
+    """The same advantages as verl's own trainer computes from scores that were adjusted beforehand."""
+    own = [f"algorithm.adv_estimator={estimator}", "trainer.v1.trainer_mode=sync"]
+    found, _, _ = advantages(queue, trainer(own[0], "+diversity.method=dra"), put(queue, tokenizer, ANSWERS))
+    adjusted, _ = expected(reference.dra, ANSWERS)
+    before = {key: (text, score) for (key, (text, _)), score in zip(ANSWERS.items(), adjusted.tolist(), strict=True)}
+    wanted, _, _ = advantages(queue, trainer(*own, kind=PPOTrainerSync), put(queue, tokenizer, before))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "rloo"])
+def test_the_last_output_of_a_session_stands_for_it(queue, trainer, tokenizer, estimator):
+    """Earlier outputs get what it gets, and are compared with nothing."""
+    several = {("a", 3, 1): ("it is 4", 1.0), **ANSWERS, ("a", 3, 0): ("let me use a tool", 1.0)}
+    made = trainer("+diversity.method=dra", f"algorithm.adv_estimator={estimator}")
+    _, metrics, _ = advantages(queue, made, put(queue, tokenizer, several))
+    found, _, _ = advantages(queue, made, batch := put(queue, tokenizer, several))
+    last = {key: each for key, each in several.items() if key != ("a", 3, 0)}
+    adjusted, advantage = expected(reference.dra, last)
+    assert metrics["diversity/adjusted_reward"] == pytest.approx(adjusted.mean().item(), rel=1e-5)
+    first = batch.keys.index(next(key for key in batch.keys if key.startswith("a") and key.endswith("_3_0")))
+    torch.testing.assert_close(found[first], found[0])
+    if estimator == "grpo":
+        kept = [row for row in range(len(several)) if row != first]
+        torch.testing.assert_close(found[kept], advantage, rtol=1e-5, atol=1e-5)
+
+
+def test_only_what_the_model_wrote_is_compared(queue, trainer, tokenizer):
+    """Tokens of tools (response_mask 0) and special tokens are not part of the text."""
+    made, batch = trainer("+diversity.method=dra"), put(queue, tokenizer, ANSWERS)
+    found, _, _ = advantages(queue, made, batch)
+    names = ["responses", "response_mask"]
+    data = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=names)
+    tool = torch.tensor(tokenizer("<|user|>a long result of a tool")["input_ids"])
+    fields = [
+        {
+            "responses": torch.cat([tool, ids]),
+            "response_mask": torch.cat([torch.zeros_like(tool), mask]),
+            "rm_scores": torch.cat([torch.zeros(len(tool)), torch.zeros(len(ids) - 1), torch.tensor([score])]),
+            "old_log_probs": torch.zeros(len(tool) + len(ids)),
+        }
+        for ids, mask, (_, score) in zip(*(data[name].unbind() for name in names), ANSWERS.values(), strict=True)
+    ]
+    queue.kv_batch_put(keys=batch.keys, partition_id="train", fields=list_of_dict_to_tensordict(fields))
+    made._compute_advantage(batch, {})
+    rows = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=["advantages"])["advantages"]
+    assert torch.equal(torch.stack([row[-1] for row in rows.unbind()]), found)
+    assert all((row[: len(tool)] == 0).all() for row in rows.unbind())
+
+
+def test_groups_without_scores_and_without_siblings():
+    """NaN stays NaN and touches nobody; an answer alone keeps its score under MMR, and under DRA to 1e-6."""
+    embeddings = torch.nn.functional.normalize(torch.randn(6, 5, generator=torch.Generator().manual_seed(1)), dim=1)
+    raw = torch.tensor([torch.nan, 1.0, torch.nan, 0.5, 0.0, torch.nan])
+    uids = ["x", "y", "x", "y", "z", "y"]
+    for method, naive in ((mmr, reference.mmr), (dra, reference.dra)):
+        adjusted, groups = adjust(uids, raw, embeddings, method)
+        similarity = (embeddings[[1, 3]] @ embeddings[[1, 3]].T).tolist()
+        wanted = torch.tensor([torch.nan, 0, torch.nan, 0, 0.0, torch.nan])
+        wanted[[1, 3]] = torch.tensor(naive([1.0, 0.5], similarity))
+        torch.testing.assert_close(adjusted, wanted, equal_nan=True)
+        assert groups.rows.tolist() == [[0, 2, -1], [1, 3, 5], [4, -1, -1]]
+        assert not math.isnan(logged(groups, method)["diversity/share"])
+    everything, groups = adjust(uids, torch.full((6,), torch.nan), embeddings, mmr)
+    assert everything.isnan().all() and math.isnan(logged(groups, mmr)["diversity/raw_reward"])
+
+
+def test_rows_find_their_sessions():
+    keys = ["a_b_0_0", "a_b_0_2", "a_b_10_0", "a_b_0_1", "pad1_0_0"]
+    assert last_outputs(keys, [{}, {}, {}, {}, {"is_padding": True}]) == [1, 1, 2, 1, -1]
+
+
+REFUSED = {
+    "key": (["+diversity.metod=mmr"], "Unknown key diversity.metod. Did you mean 'method'?"),
+    "method": (["+diversity.method=mmmr"], "Unknown diversity.method 'mmmr'. Did you mean 'mmr'?"),
+    "not keys": (["+diversity=mmr"], "diversity asks for keys such as diversity.method=mmr; given 'mmr'."),
+    "kind": (["+diversity.method=[mmr]"], "diversity.method asks for str | None; given ['mmr']."),
+    "option": (["+diversity.method=mmr", "+diversity.options.lambda=1"], "diversity.options do not fit mmr: got an"),
+    "no option": (["+diversity.method=dra", "+diversity.options.rewards=1"], "diversity.options do not fit dra:"),
+    "value": (["+diversity.method=mmr", "+diversity.options.lam=2"], "mmr asks for lam in [0, 1]; given 2."),
+    "type": (["+diversity.method=mmr", "+diversity.options.lam=x"], "diversity.options {'lam': 'x'} have a wrong"),
+    "options alone": (["+diversity.options.lam=1"], "diversity.options and .keep_equal_rewards ask for a diversity."),
+    "kept alone": (["+diversity.keep_equal_rewards=true"], "ask for a diversity.method: mmr, dra."),
+    "ngram": (["+diversity.embedder_options.widht=9"], "diversity.embedder_options do not fit NgramEmbedder: got an"),
+    "model": (["+diversity.embedder=a/b", "+diversity.embedder_options.n=9"], "do not fit SentenceEmbedder: got an"),
+    "gae": (["+diversity.method=mmr", "algorithm.adv_estimator=gae"], "that compares siblings, one of grpo, grpo_vec"),
+    "passk": (["+diversity.method=dra", "algorithm.adv_estimator=grpo_passk"], "given 'grpo_passk'."),
+    "one": (["+diversity.method=dra", "actor_rollout_ref.rollout.n=1"], "Set it to 2 or more."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_settings_that_mean_nothing_are_refused(configure, case):
+    overrides, sentence = REFUSED[case]
+    with pytest.raises(ValueError) as raised:
+        DiversePPOTrainer(configure(*overrides))
+    assert sentence in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_settings_that_are_left_out_refuse_nothing(configure):
+    assert check(configure("algorithm.adv_estimator=gae", "actor_rollout_ref.rollout.n=1")).method is None
+    assert check(configure("+diversity.embedder=ngram", "algorithm.adv_estimator=gae")).embedder == "ngram"
+    spec = check(configure("+diversity.method=mmr", "+diversity.options.lam=0.7", "+diversity.keep_equal_rewards=true"))
+    assert (spec.method, spec.options, spec.keep_equal_rewards) == ("mmr", {"lam": 0.7}, True)
