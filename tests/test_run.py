@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.evaluate import write_whole
+from manypaths.evaluate import read_lines, write_whole
 from manypaths.metrics import share_correct
-from manypaths.record import forget_after, read_lines
+from manypaths.record import forget_after
 
 STEPS = 6
 
@@ -105,6 +105,15 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     for model, step in ((run, STEPS), (run / "checkpoints" / "checkpoint-2", 2)):  # into the run, for `compare`
         assert main(["evaluate", str(model), *briefly]) == 0
         assert len(read_lines(run / "evaluation" / f"step-{step}" / "svamp.jsonl")) == 2
+
+
+def test_fewer_groups_can_be_recorded(recipe, tmp_path, capsys):
+    fewer = ["evaluation=null", "record.every=3", "record.groups=1"]
+    assert main(["train", str(recipe), *fewer, "--out", str(tmp_path / "run")]) == 0
+    groups = read_lines(tmp_path / "run" / "groups.jsonl")
+    assert [(line["step"], line["group"]) for line in groups] == [(1, 0), (3, 0), (6, 0)]
+    assert main(["train", str(recipe), "record.groups=0", "--out", str(tmp_path / "other")]) == 2
+    assert "ask for 1 or more; given 1 and 0" in capsys.readouterr().err
 
 
 def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):

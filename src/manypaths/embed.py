@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,7 @@ class SentenceEmbedder:
 
     `device` and `dtype` are of the model, as `place` reads them; the rows are float32 and come back on the CPU, for
     they are few. On MiniLM and real completions bfloat16 moves a similarity by 0.001, at most 0.003, and a row sum by a
-    fortieth of how far the row sums of a group lie apart; no pick of MMR changed. But two copies of a text that two
-    processes embed are then alike to 3e-5, not to 3e-7, which MMR does not take for equal: where groups straddle
-    processes and copies are to be treated alike, ask for float32.
+    fortieth of how far the row sums of a group lie apart; no pick of MMR changed.
 
     Raises ValueError for a model that is not there and as `place` does, before anything is loaded.
     """
@@ -207,6 +206,19 @@ def _each_once(texts: list[str], embed: Embedder) -> Tensor:
         raise ValueError(f"An embedder asks for a list of texts; given one text, {texts[:40]!r}: put it into a list.")
     place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
     return embed(list(place))[torch.tensor([place[text] for text in texts], dtype=torch.long)]
+
+
+def keys_of(texts: Sequence[str]) -> Tensor:
+    """A number for each text, [N] int64, the same for equal texts in every process."""
+    digests = (blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests], dtype=torch.int64)
+
+
+def same_for_copies(rows: Tensor, keys: Tensor) -> Tensor:
+    """Rows [N, D], of texts with the same key [N] the first one's: what two processes made of a text may differ."""
+    first: dict[int, int] = {}
+    places = [first.setdefault(key, place) for place, key in enumerate(keys.tolist())]
+    return rows[torch.tensor(places, device=rows.device)]
 
 
 def _find_model(name: str) -> str:

@@ -97,6 +97,14 @@ class Embedder:
 
 
 @dataclass
+class Record:
+    """What is written of the groups, for a look at them: in step 1 and `every` so many, the first `groups` (all)."""
+
+    every: int = 1
+    groups: int | None = None
+
+
+@dataclass
 class Recipe:
     """Everything a run depends on.
 
@@ -116,6 +124,7 @@ class Recipe:
     embedder: Embedder = field(default_factory=Embedder)
     lora: dict[str, Any] | None = None
     evaluation: Evaluation | None = None
+    record: Record = field(default_factory=Record)
     seed: int = 1
     departs: list[str] = field(default_factory=list)
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from manypaths.evaluate import read_lines, write_whole
+from manypaths.evaluate import write_whole
 from manypaths.generate import Prompt
 from manypaths.recipe import Recipe, dump, read
 from manypaths.rewards import text_of
@@ -34,8 +34,8 @@ ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before 
 class Recorder(TrainerCallback):
     """Writes metrics.jsonl and groups.jsonl of a run while its trainer works; `golds` has a prompt's gold answer."""
 
-    def __init__(self, run: Path, method: str | None, golds: dict[str, str]) -> None:
-        self.run, self.method, self.golds = run, method, golds
+    def __init__(self, run: Path, spec: Recipe, golds: dict[str, str]) -> None:
+        self.run, self.method, self.record, self.golds = run, spec.method.reweight, spec.record, golds
         self.trainer: DiverseGRPOTrainer | None = None  # set once it is made
 
     def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
@@ -49,6 +49,11 @@ class Recorder(TrainerCallback):
         groups, self.trainer.groups = self.trainer.groups, None
         if groups is None or groups.similarity is None or not self.trainer.accelerator.is_main_process:
             return
+        if step > 1 and step % self.record.every:
+            return
+        first = slice(self.record.groups)
+        lam = None if groups.lam is None else groups.lam[first].cpu()
+        groups = Groups(groups.raw[first].cpu(), groups.adjusted[first].cpu(), groups.similarity[first].cpu(), lam)
         with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
             for line in group_lines(self.trainer, groups):
                 known = {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"])}
@@ -150,10 +155,13 @@ def _step(checkpoint: Path) -> int:
 def forget_after(run: Path, last: Path | None) -> None:
     """Drop what was recorded after a checkpoint (None: everything), for those steps will run again."""
     step = 0 if last is None else _step(last)
-    for name in ("metrics.jsonl", "groups.jsonl"):
-        if (run / name).exists():
-            kept = [line for line in read_lines(run / name) if line["step"] <= step]
-            write_whole(run / name, "".join(json.dumps(line) + "\n" for line in kept))
+    for path in (run / "metrics.jsonl", run / "groups.jsonl"):
+        if path.exists():
+            partial = path.with_name(f".{path.name}.partial")
+            with path.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
+                whole = (line for line in old if line.endswith("\n"))  # the file may be larger than the memory
+                new.writelines(line for line in whole if json.loads(line)["step"] <= step)
+            partial.replace(path)
     late = [path for path in (run / "evaluation").glob("step-*.jsonl*") if int(path.name.split(".")[0][5:]) > step]
     for name in ("summary.json", "shares.json") if late else ():
         known = json.loads((run / "evaluation" / name).read_text("utf-8"))

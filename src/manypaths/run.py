@@ -68,6 +68,10 @@ def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
     checkpoint.find_checkpoint(spec.model.name)
+    if min(spec.record.every, 1 if spec.record.groups is None else spec.record.groups) < 1:
+        raise ValueError(
+            f"record.every and record.groups ask for 1 or more; given {spec.record.every} and {spec.record.groups}."
+        )
     if spec.evaluation is not None:
         every, logged = spec.evaluation.every, config.logging_steps
         if every is not None and (every < 1 or every % logged):
@@ -274,7 +278,7 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     last, state = last_checkpoint(plan.out), PartialState()
     if state.is_main_process:
         forget_after(plan.out, last)
-    recorder = Recorder(plan.out, spec.method.reweight, golds)
+    recorder = Recorder(plan.out, spec, golds)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
         import datasets
 

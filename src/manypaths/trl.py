@@ -16,7 +16,7 @@ from trl import GRPOConfig
 from manypaths.advantage import Advantage
 from manypaths.diversity import measures, weight_on_reward
 from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
-from manypaths.embed import Embedder
+from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.rewards import text_of
 from manypaths.reweight import Reweighter, cosine_similarity
 
@@ -113,7 +113,10 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         raw = raw.masked_fill(rewards.isnan().all(1), torch.nan).view(-1, self.num_generations)
         similarity = None
         if self.embedder is not None:
-            embeddings = gather(self.embedder([text_of(each) for each in completions]).to(rewards.device))
+            texts = [text_of(each) for each in completions]
+            embeddings, keys = gather((self.embedder(texts).to(rewards.device), keys_of(texts).to(rewards.device)))
+            if self.accelerator.num_processes > 1:
+                embeddings = same_for_copies(embeddings, keys)
             similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
         embedded = self._spend("embedding", scored)
         adjusted, lam = raw, None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from manypaths.diversity import measures
-from manypaths.embed import Embedder
+from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.rewards import Completion, text_of
 from manypaths.reweight import Reweighter, cosine_similarity
 
@@ -81,13 +81,15 @@ class DiverseReward:
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
         own = self._score(prompts=prompts, completions=completions, **columns)
-        embeddings = self.embedder([text_of(each) for each in completions]).detach().cpu()
-        parts, rank = gather_parts(([_text_of_prompt(each) for each in prompts], own, embeddings))
+        texts = [text_of(each) for each in completions]
+        embeddings = self.embedder(texts).detach().cpu()
+        parts, rank = gather_parts(([_text_of_prompt(each) for each in prompts], own, embeddings, keys_of(texts)))
         keys = [key for part in parts for key in part[0]]
         rewards = torch.cat([part[1] for part in parts])
         size = group_size(keys, self.sizes)
         raw = (rewards * self.reward_weights).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan).view(-1, size)
-        adjusted, similarity = adjust(raw, torch.cat([part[2] for part in parts]), self.reweight)
+        embeddings = same_for_copies(*(torch.cat([part[k] for part in parts]) for k in (2, 3)))
+        adjusted, similarity = adjust(raw, embeddings, self.reweight)
 
         if "log_metric" in columns:
             for name, values in self._metrics(rewards, raw, adjusted, similarity).items():
