@@ -1,5 +1,6 @@
 # Two commands from a clone: `make quickstart` trains a small model, `make test` runs every check.
-# Both make .venv and install into it what they need from PyPI. PYTHON=python3.12 make ... for another Python.
+# Both make .venv and install into it what they need from PyPI. PYTHON=python3.12 make ... for another Python,
+# WORKERS=8 make test for a machine of more cores.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,6 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 VERL_PIP := .venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-verl.txt
 RUN ?= runs/quickstart
 SEED ?= 1
+WORKERS ?= 2
 
 .PHONY: quickstart test test-browser test-verl lint format clean
 
@@ -14,7 +16,7 @@ quickstart: .venv/train
 	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
 
 test: .venv/dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-browser: .venv/dev
 	$(BIN)/python -m pytest tests/browser
@@ -43,6 +45,7 @@ clean:
 
 .venv/dev: .venv/train
 	$(PIP) --editable '.[compare,dev]'
+	$(PIP) --no-build-isolation deepspeed  # its build asks for the torch that is here
 	touch $@
 
 # Apart from .venv, for verl and TRL ask for different versions of transformers.

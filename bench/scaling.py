@@ -26,13 +26,13 @@ UPDATE_USE, DECODE_USE = 0.4, 0.6
 ENCODE_USE = 0.1  # of FLOPS by a small encoder
 LAUNCH = 10e-6  # seconds from one operation of eager PyTorch to the next, where the GPU is not the slower one
 HOP = 10e-6  # seconds that a ring spends for each process
-SYNC = 20e-6  # seconds to read one number from a GPU
+SYNC = 20e-6  # seconds to read a small tensor from a GPU
+EVERY, FEW = 10, 4  # record.every, record.groups
 
 # Measured by --measure, of one core of the machine of docs/results.md; the bandwidth is that of bench/reweight.py, and
 # an operation's seconds are those of `mmr` on 64 groups of 4.
 CPU_FLOPS, CPU_FLOPS_BF16, CPU_BANDWIDTH, CPU_LAUNCH = 88e9, 200e9, 33e9, 2.5e-6
 TOKENISED, DUMPED, UNPICKLED = 0.7e6, 330e6, 1e9  # tokens, bytes, bytes
-RESUMED = 4  # times the size of groups.jsonl is what a run that goes on holds at first
 
 CHARACTERS = 4  # bytes of text in a token of the policy, which the embedder is taken to read as one token too
 PROMPT, MOST, WINDOW = 256, 8192, 256
@@ -167,8 +167,8 @@ def page_bytes(it):
 
 
 def recording(it):
-    """Seconds of the main process: five numbers read from the GPU for each completion, and JSON made of it all."""
-    return 5 * it.completions * SYNC + line_bytes(it) / DUMPED
+    """Seconds of the main process: four tensors read from the GPU, and JSON made of it all."""
+    return 4 * SYNC + line_bytes(it) / DUMPED
 
 
 def added(it):
@@ -264,12 +264,13 @@ def around():
     """What TRL and the run folder do beside the method."""
     rows = []
     for it in SETTINGS:
-        config, whole = architecture(MODELS["8B"]), 500 * line_bytes(it)
+        config, few = architecture(MODELS["8B"]), 500 / EVERY * FEW * it.group / it.completions
         rest = sampling(config, it.own, it.tokens) + update(config, it.own, it.tokens)
         cells = [size(text_bytes(it)), seconds(texts(it)), seconds(recording(it)), percent(recording(it) / rest)]
-        rows.append([str(it), *cells, *map(size, (whole, RESUMED * whole, 500 * page_bytes(it)))])
-    heads = ["setting", "texts", "gathered in", "recorded in", "of a step of 8B", "groups.jsonl", "memory to go on"]
-    return [*heads, "inspect.html"], rows
+        kept = [times * each(it) for times in (500, few) for each in (line_bytes, page_bytes)]
+        rows.append([str(it), *cells, *map(size, kept)])
+    heads = ["setting", "texts", "gathered in", "recorded in", "of a step of 8B", "groups.jsonl", "inspect.html"]
+    return [*heads, "fewer: .jsonl", ".html"], rows
 
 
 # docs/results.md: "Which embedder?", seconds for 1,000 completions of so many tokens on one core; "What reweighting
@@ -298,9 +299,7 @@ def measured():
 def measure():
     """This machine's constants, CPU time of one core, each the least of two seconds or so."""
     import pickle
-    import tempfile
     import time
-    import tracemalloc
 
     import torch
 
@@ -308,7 +307,6 @@ def measure():
     from manypaths.diversity import effective_number
     from manypaths.embed import SentenceEmbedder
     from manypaths.problems import load
-    from manypaths.record import forget_after
 
     def least(call, at_most=2.0):
         taken, end = [], time.perf_counter() + at_most
@@ -333,13 +331,6 @@ def measure():
     print(f"unpickling: {whole / least(lambda: pickle.loads(packed)) / 1e6:.0f} MB/s")
     rewards, alike = torch.rand(128, 64), cosine_similarity(torch.randn(128, 64, 384))
     print(f"effective_number of 128 groups of 64: {1e3 * least(lambda: effective_number(rewards, alike)):.0f} ms")
-    with tempfile.TemporaryDirectory() as folder:
-        line = json.dumps({"step": 0, "completions": [{"text": text[:14000]} for _ in range(16)]}) + "\n"
-        Path(folder, "groups.jsonl").write_text(500 * line)
-        tracemalloc.start()
-        forget_after(Path(folder), None)
-        held = tracemalloc.get_traced_memory()[1]
-        print(f"going on with {500 * len(line) / 1e6:.0f} MB of groups.jsonl: {held / 500 / len(line):.1f} times that")
 
 
 def halved(groups):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from manypaths.evaluate import read_lines
 from manypaths.launch import find_config, shipped
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where DeepSpeed finds ninja
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE), "PATH": PATH}
 STEPS = 8
 
 
@@ -43,7 +45,12 @@ def test_a_layout_changes_nothing(tiny_model, tmp_path, processes, cases):
     compare_with_one_process(torchrun, tiny_model, tmp_path, cases)
 
 
-@pytest.mark.parametrize("config", ["fsdp2", "zero2", "zero3"])
+COMPILES = pytest.mark.skipif(shutil.which("g++") is None, reason="DeepSpeed compiles a part of itself with g++")
+
+
+@pytest.mark.parametrize(
+    "config", ["fsdp2", pytest.param("zero2", marks=COMPILES), pytest.param("zero3", marks=COMPILES)]
+)
 def test_shards_change_nothing(tiny_model, tmp_path, config):
     accelerate = ["accelerate.commands.launch", "--config_file", str(find_config(config)), "--mixed_precision", "no"]
     launcher = [*accelerate, "--num_processes", "2", "--main_process_port", "0"]
@@ -137,6 +144,26 @@ def test_a_mistake_is_said_once(recipe, tmp_path):
     _, complaints = (process := start(recipe, "problems.name=nowhere.json", "--out", tmp_path / "run")).communicate()
     assert process.returncode == 2
     assert complaints.count("nowhere.json") == 1
+
+
+def test_the_example_for_slurm_trains_on_two_machines(recipe, tmp_path):
+    """Here both are this one: what SLURM brings, srun and scontrol, is played by two scripts."""
+    play = {
+        "scontrol": "echo localhost; echo localhost",
+        "srun": 'shift; for SLURM_PROCID in 0 1; do SLURM_PROCID=$SLURM_PROCID "$@" & jobs="$jobs $!"; done; '
+        "for job in $jobs; do wait $job || exit 1; done",
+    }
+    for name, text in play.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    run = tmp_path / "run"
+    slurm = {"SLURM_NNODES": "2", "SLURM_GPUS_ON_NODE": "1", "SLURM_JOB_NODELIST": "any", "OUT": str(run)}
+    environment = {**ENVIRONMENT, "PATH": f"{tmp_path}:{PATH}", **slurm}
+    script = ["bash", str(find_config("ddp").with_name("slurm.sh"))]
+    for words in ([str(recipe), "evaluation=null", "trainer.max_steps=2"], ["evaluation=null"]):
+        subprocess.run([*script, *words], env={**environment, "SLURM_JOB_NAME": "x"}, check=True, capture_output=True)
+        assert [line["step"] for line in read_lines(run / "metrics.jsonl")] == [1, 2]
+    assert json.loads((run / "environment.json").read_text())["launch"]["WORLD_SIZE"] == "2"
 
 
 def test_refusals(recipe, tmp_path, monkeypatch, capsys):

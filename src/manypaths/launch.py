@@ -27,6 +27,7 @@ def launch(words: Sequence[str], processes: int | None, config: str | None) -> i
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     count = processes or max(1, torch.accelerator.device_count())
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # has ninja
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
     command = ["-m", "manypaths.cli", *words]
     start: Any
