@@ -101,6 +101,12 @@ def start(*words):
     return subprocess.Popen(command, env=ENVIRONMENT, text=True, **pipes)
 
 
+def wait_for(process, path):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.05)
+
+
 def what_no_clock_decides(run):
     names = ("seconds", "time")
     lines = read_lines(run / "metrics.jsonl")
@@ -120,9 +126,7 @@ def test_a_process_that_dies_ends_the_others_and_the_run_goes_on(recipe, tmp_pat
     assert len(read_lines(whole / "groups.jsonl")) == 3 * STEPS  # 12 completions a step
 
     second = start(recipe, "--out", cut)
-    while not (cut / "checkpoints" / "checkpoint-2" / "trainer_state.json").exists():
-        assert second.poll() is None, second.communicate()[1][-3000:]
-        time.sleep(0.05)
+    wait_for(second, cut / "checkpoints" / "checkpoint-2" / "trainer_state.json")
     workers = [one for one in psutil.Process(second.pid).children(recursive=True) if one.environ().get("RANK") == "1"]
     began = time.monotonic()
     workers[0].send_signal(signal.SIGKILL)
@@ -132,7 +136,12 @@ def test_a_process_that_dies_ends_the_others_and_the_run_goes_on(recipe, tmp_pat
     assert "goes on from the last checkpoint" in complaints
     assert not any(one.is_running() and one.status() != "zombie" for one in workers)
     third = start("--out", cut)
-    assert third.wait(timeout=300) == 0, third.communicate()[1][-3000:]
+    wait_for(third, cut / "checkpoints" / "checkpoint-4" / "trainer_state.json")
+    third.send_signal(signal.SIGINT)
+    assert "Stopped. The same command goes on" in third.communicate(timeout=60)[1]
+    assert third.returncode == 130
+    fourth = start("--out", cut)
+    assert fourth.wait(timeout=300) == 0, fourth.communicate()[1][-3000:]
     assert what_no_clock_decides(cut) == what_no_clock_decides(whole)
 
     together = "trainer.per_device_train_batch_size=12"

@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"manypaths {options.name}{process}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
 
 

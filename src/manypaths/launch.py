@@ -24,6 +24,7 @@ def launch(words: Sequence[str], processes: int | None, config: str | None) -> i
     import torch
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     count = processes or max(1, torch.accelerator.device_count())
@@ -51,6 +52,9 @@ def launch(words: Sequence[str], processes: int | None, config: str | None) -> i
             file=sys.stderr,
         )
         return 1
+    except SignalException as stopped:  # the agent has passed it on
+        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 128 + stopped.sigval
     return 0
 
 
