@@ -108,10 +108,11 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
 
 
 def test_fewer_groups_can_be_recorded(recipe, tmp_path, capsys):
-    fewer = ["evaluation=null", "record.every=3", "record.groups=1"]
+    fewer = ["evaluation=null", "record.every=3", "record.groups=1", "trainer.save_strategy=no"]  # to YAML a false
     assert main(["train", str(recipe), *fewer, "--out", str(tmp_path / "run")]) == 0
     groups = read_lines(tmp_path / "run" / "groups.jsonl")
     assert [(line["step"], line["group"]) for line in groups] == [(1, 0), (3, 0), (6, 0)]
+    assert not any((tmp_path / "run" / "checkpoints").iterdir())
     assert main(["train", str(recipe), "record.groups=0", "--out", str(tmp_path / "other")]) == 2
     assert "ask for 1 or more; given 1 and 0" in capsys.readouterr().err
 

@@ -143,8 +143,11 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     ours |= {"logging_steps": 1, "report_to": "none", "use_cpu": not torch.accelerator.is_available()}
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (ours | spec.trainer)["use_cpu"]:
         ours["ddp_backend"] = "gloo"
+    asked = {
+        key: "no" if key.endswith("_strategy") and value is False else value for key, value in spec.trainer.items()
+    }
     try:
-        config = GRPOConfig(**ours | spec.trainer)
+        config = GRPOConfig(**ours | asked)  # YAML takes no for false
     except ValueError as error:
         raise ValueError(
             f"TRL refuses the trainer settings: {error} A batch must hold whole groups: per_device_train_batch_size x "
