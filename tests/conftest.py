@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +61,31 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def tiny_recipe(tiny_model: Path) -> dict[str, Any]:
+    """A recipe for the tiny model; sampling, data order and initial weights all hang on its seed."""
+    return {
+        "model": {"name": str(tiny_model), "dtype": "float32"},
+        "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1},
+        "problems": {"name": "arithmetic", "options": {"count": 40, "seed": 1}},
+        "prompt": "{question} ",
+        "rewards": {"accuracy": 1.0, "test_run.letters": 0.5},
+        "method": {"reweight": "mmr"},
+        "trainer": {
+            "num_generations": 4,
+            "per_device_train_batch_size": 8,
+            "max_completion_length": 8,
+            "max_steps": 6,
+            "save_steps": 2,
+            "learning_rate": 1e-2,
+            "bf16": False,
+            "disable_tqdm": True,
+        },
+        "evaluation": {
+            "problems": {"name": "arithmetic", "options": {"count": 8, "seed": 2, "held_out": True}},
+            "max_new_tokens": 4,
+            "every": 3,
+        },
+    }

@@ -19,7 +19,7 @@ def loaded():
 
 
 def minilm(texts):
-    """An embedder that is loaded in mid-training, when ZeRO-3 and FSDP have long said what they do to models."""
+    """An embedder that is loaded in mid-training, when ZeRO-3 has long told transformers to shard all models."""
     return loaded()(texts)
 
 
@@ -30,12 +30,14 @@ METHODS = {
     "minilm": {"reweight": mmr, "embedder": minilm},
     "dynamic": {"reweight": partial(mmr, lam=0.7), "embedder": NgramEmbedder(), "dynamic_sampling": "seldom"},
 }
-# name: (completions on one process, gradient accumulation, the method) for groups of 4
+# name: (completions of a batch over all processes, gradient accumulation, the method, settings), for groups of 4
 CASES = {
     **{f"{method} 12": (12, 1, method) for method in ("none", "mmr", "dra", "dynamic")},
     **{f"{method} 4": (4, 1, method) for method in ("none", "mmr", "dra")},
     "mmr 4 x 3": (4, 3, "mmr"),
     "minilm 12": (12, 1, "minilm"),
+    "mmr 12 used twice": (12, 1, "mmr", {"num_iterations": 2}),
+    "mmr 12 one step in two": (12, 1, "mmr", {"steps_per_generation": 2, "max_steps": 1}),  # which half is drawn
 }
 
 
@@ -61,7 +63,7 @@ class EachByItself(DiverseGRPOTrainer):
 
 def run(name, tiny_model, out, processes):
     """(parameters after three steps, the completions and advantages of the last one)."""
-    size, accumulation, method = CASES[name]
+    size, accumulation, method, *more = CASES[name]
     trainer = trainer_of(
         tiny_model,
         out,
@@ -73,6 +75,7 @@ def run(name, tiny_model, out, processes):
         learning_rate=0.3,
         ddp_backend="gloo" if processes > 1 else None,
         **METHODS[method],
+        **(more[0] if more else {}),
     )
     trainer.train()
     logs = [list(trainer._logs[key]) for key in ("completion", "advantages")]
@@ -85,4 +88,4 @@ if __name__ == "__main__":
     if os.environ["RANK"] == "0":
         torch.save(found, f"{out}/found.pt")
     torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo

@@ -51,7 +51,7 @@ MODULES = {
         "accelerate torch transformers peft trl",
         "datasets",
     ),
-    "launch": ("", "", "accelerate torch"),
+    "launch": ("machine", "", "accelerate torch"),
     "machine": ("__init__", "", "torch"),
     "readiness": ("machine memory problems recipe workload", "", "packaging"),
     "doctor": ("machine readiness", "", ""),

@@ -19,33 +19,9 @@ STEPS = 6
 
 
 @pytest.fixture
-def recipe(tiny_model, tmp_path):
-    """A recipe for the tiny model, as a file; sampling, data order and initial weights all hang on its seed."""
+def recipe(tiny_recipe, tmp_path):
     path = tmp_path / "tiny.yaml"
-    content = {
-        "model": {"name": str(tiny_model), "dtype": "float32"},
-        "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1},
-        "problems": {"name": "arithmetic", "options": {"count": 40, "seed": 1}},
-        "prompt": "{question} ",
-        "rewards": {"accuracy": 1.0, "test_run.letters": 0.5},
-        "method": {"reweight": "mmr"},
-        "trainer": {
-            "num_generations": 4,
-            "per_device_train_batch_size": 8,
-            "max_completion_length": 8,
-            "max_steps": STEPS,
-            "save_steps": 2,
-            "learning_rate": 1e-2,
-            "bf16": False,
-            "disable_tqdm": True,
-        },
-        "evaluation": {
-            "problems": {"name": "arithmetic", "options": {"count": 8, "seed": 2, "held_out": True}},
-            "max_new_tokens": 4,
-            "every": 3,
-        },
-    }
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(tiny_recipe))
     return path
 
 

@@ -383,7 +383,10 @@ def _recipes(options: argparse.Namespace) -> int:
     if options.recipes:
         print(recipe.dump(_read(options.recipes)), end="")
         return 0
-    for name, path in recipe.shipped().items():
+    from manypaths import launch
+
+    launches = {f"--launch {name}": path for name, path in launch.shipped().items()}
+    for name, path in {**recipe.shipped(), **launches}.items():
         print(f"{name:<28} {path.read_text('utf-8').splitlines()[0].removeprefix('# ')}")
     return 0
 
@@ -398,4 +401,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if "LOCAL_RANK" in os.environ:  # at the interpreter's own end threads of gloo may abort a process that has done all
+        from manypaths.launch import leave
+
+        leave(code)
+    sys.exit(code)

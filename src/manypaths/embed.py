@@ -61,7 +61,7 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
 
         self.batch_size, self.max_tokens = batch_size, max_tokens
-        with torch.random.fork_rng(devices=[]), _unsharded():  # loading may draw weights before it reads them
+        with torch.random.fork_rng(devices=[]), _whole():  # loading may draw weights before it reads them
             self.model = SentenceTransformer(source, trust_remote_code=trust_remote_code, device=str(where))
         self.model.to(kind).requires_grad_(False).eval()
         self.width = len(self.model.encode("", show_progress_bar=False))
@@ -146,23 +146,16 @@ def own_device() -> torch.device:
 
 
 @contextmanager
-def _unsharded() -> Iterator[None]:
-    """A model that is loaded here is whole in every process, though ZeRO-3 or FSDP shards the one that is trained.
-
-    Both tell transformers, once and for all models: ZeRO-3 by a configuration that it remembers, FSDP by a variable
-    under which only the first process reads the weights.
-    """
+def _whole() -> Iterator[None]:
+    """A model loaded here is whole in every process; ZeRO-3 has told transformers to shard all models."""
     from transformers.integrations import deepspeed
 
-    remembered, variable = deepspeed._hf_deepspeed_config_weak_ref, "FSDP_CPU_RAM_EFFICIENT_LOADING"
-    said = os.environ.pop(variable, None)
+    told = deepspeed._hf_deepspeed_config_weak_ref
     deepspeed.unset_hf_deepspeed_config()
     try:
         yield
     finally:
-        deepspeed._hf_deepspeed_config_weak_ref = remembered
-        if said is not None:
-            os.environ[variable] = said
+        deepspeed._hf_deepspeed_config_weak_ref = told
 
 
 def _accelerators() -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from manypaths.machine import usable_cores
 
 
 def launch(words: Sequence[str], processes: int | None, config: str | None) -> int:
@@ -29,7 +32,7 @@ def launch(words: Sequence[str], processes: int | None, config: str | None) -> i
 
     count = processes or max(1, torch.accelerator.device_count())
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # has ninja
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
     command = ["-m", "manypaths.cli", *words]
     start: Any
     if config is None:
@@ -56,6 +59,14 @@ def launch(words: Sequence[str], processes: int | None, config: str | None) -> i
         print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 128 + stopped.sigval
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End one of several processes, once what others do at the end of Python, such as wandb, is done."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def shipped() -> dict[str, Path]:
