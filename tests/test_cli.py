@@ -208,7 +208,7 @@ def test_train_without_recipes_asks_for_some(said, tmp_path):
 def test_recipes_lists_every_shipped_recipe_with_its_first_comment(capsys):
     assert main(["recipes"]) == 0
     listed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert sorted(set(listed) - {"--launch"}) == sorted(recipe.shipped()) and listed.count("--launch") == 5
+    assert set(listed) - {"--launch"} == set(recipe.shipped()) and "--launch" in listed
     assert all(comment and not comment.startswith("#") for comment in listed.values())
 
 
