@@ -37,7 +37,7 @@ MODULES = {
     "dry_run": ("memory recipe workload", "", "trl peft"),
     "rewards": ("grading", "", "trl"),
     "evaluate": ("generate grading metrics problems tables", "", "pyarrow"),
-    "cpu": ("", "torch trl", ""),
+    "cpu": ("", "torch transformers trl", ""),
     "dynamic_sampling": ("reweight", "torch accelerate datasets trl", ""),
     "trl": ("advantage diversity dynamic_sampling reweight rewards embed", "torch accelerate transformers trl", ""),
     "wrapper": ("diversity embed rewards reweight", "torch", "accelerate"),

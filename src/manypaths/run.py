@@ -221,6 +221,7 @@ def _load(plan: Plan, source: str) -> tuple[Any, Any]:
     model.generation_config.eos_token_id = ends
     if plan.config.use_cpu:
         cpu.keep_head_input_contiguous(model)
+        cpu.run_prompts_once(model)
     return model, tokenizer
 
 
