@@ -7,6 +7,7 @@ a machine that is elsewhere. Importing this takes the standard library alone.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
 from collections.abc import Callable, Iterable
 from functools import cache, partial
@@ -72,11 +73,7 @@ Verdict = tuple[str, str, str]  # state (ready, tight, slow or no), words, what 
 
 
 def can_compare_versions() -> bool:
-    try:
-        import packaging  # noqa: F401
-    except ModuleNotFoundError:
-        return False
-    return True
+    return importlib.util.find_spec("packaging") is not None
 
 
 def _asked(facts: Facts, name: str) -> dict[str, Any]:
