@@ -16,7 +16,8 @@ from trl.rewards import get_cosine_scaled_reward, get_repetition_penalty_reward,
 from trl.rewards import think_format_reward as trl_think
 from trl.trainer.utils import get_callable_name
 
-from manypaths.rewards import REWARDS, accuracy, boxed, cosine, reward, text_of
+from manypaths.messages import text_of
+from manypaths.rewards import REWARDS, accuracy, boxed, cosine, reward
 
 LIMIT = 100  # tokens
 LENGTHS = [0, 1, 37, 50, 79, 80, 81, 90, 99, 100, 101, 250, 1000]

@@ -22,8 +22,8 @@ from transformers import TrainerCallback
 
 from manypaths.evaluate import write_whole
 from manypaths.generate import Prompt
+from manypaths.messages import text_of
 from manypaths.recipe import Recipe, dump, read
-from manypaths.rewards import text_of
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from manypaths.grading import extract, shared_grader
+from manypaths.messages import Completion, text_of
 
-Completion = str | Sequence[dict[str, Any]]
 Reward = Callable[..., list[float | None]]
 LogMetric = Callable[[str, float], None]
 
@@ -29,23 +29,6 @@ GIVEN |= {"trainer_state", "log_extra", "log_metric", "environments"}
 LARGEST = 1e9  # a reward pays no more
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 _TAG = re.compile(f"({'|'.join(_TAGS)})")
-
-
-def text_of(completion: Completion) -> str:
-    """What the model itself said: a text as it is; of messages the assistant's, a line break between two.
-
-    A message may have no content (a tool call), or a list of blocks, of which the text blocks count.
-    """
-    if isinstance(completion, str):
-        return completion
-    said = []
-    for message in completion:
-        content = message.get("content")
-        if isinstance(content, (list, tuple)):
-            content = "".join(block.get("text") or "" for block in content if block.get("type") == "text")
-        if content and message.get("role", "assistant") == "assistant":
-            said.append(content)
-    return "\n".join(said)
 
 
 def accuracy(

@@ -17,7 +17,7 @@ from manypaths.advantage import Advantage
 from manypaths.diversity import measures, weight_on_reward
 from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import Embedder, keys_of, same_for_copies
-from manypaths.rewards import text_of
+from manypaths.messages import text_of
 from manypaths.reweight import Reweighter, cosine_similarity
 
 WITHOUT_RATIO: dict[str, tuple[object, ...]] = {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from manypaths.diversity import measures
 from manypaths.embed import Embedder, keys_of, same_for_copies
-from manypaths.rewards import Completion, text_of
+from manypaths.messages import Completion, text_of
 from manypaths.reweight import Reweighter, cosine_similarity
 
 RewardFunction = Callable[..., Any]  # (prompts, completions, **columns) -> list[float | None], or a coroutine of it
