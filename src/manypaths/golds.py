@@ -1,0 +1,79 @@
+"""What a value in a gold column says. Files, the command line and rewards all read golds here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from manypaths.grading import extract
+
+
+def gold_text(value: object) -> str | None:
+    r"""The gold answer that a value stands for, as a text for `manypaths.grading`; None where there is none.
+
+    - A text is itself: an answer, an answer in a box, or a worked solution that ends in a box or in GSM8K's `#### 4`.
+    - A number is written out; a float that is whole loses its point.
+    - None, NaN, pandas' NA and NaT, a blank text and an empty list are no gold answer.
+    - A list holds the parts of one answer, and all are needed, in any order: ["4", "5"] is `4, 5`. So does a text that
+      is a JSON list of texts. Arrays are lists.
+
+    Raises ValueError for anything else, such as an object, and for a list in which something is missing.
+    """
+    if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
+        value = value.tolist()
+    if isinstance(value, str):
+        parts = _json_list(value)
+        return gold_text(parts) if parts else value.strip() or None
+    if isinstance(value, (list, tuple)):
+        return _joined(value)
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, float):
+        return _written_out(value)
+    if isinstance(value, int) or type(value).__name__ in ("Decimal", "Fraction"):
+        return str(value)
+    if isinstance(value, Mapping):
+        keys = ", ".join(repr(str(key)[:40]) for key in list(value)[:10])
+        raise ValueError(f"A gold answer must be a text, a number or a list, got an object with the keys {keys}.")
+    raise ValueError(f"A gold answer must be a text, a number or a list, got a value of type {type(value).__name__}.")
+
+
+def final_answer(solution: str) -> str:
+    """The answer in a gold text: behind its last `####`, else in its last box, else all of it.
+
+    A `####` with several lines behind it is a heading, and no mark.
+    """
+    behind = solution.rpartition("####")[2].strip()
+    boxed = extract(behind)
+    if boxed is None and (len(behind.splitlines()) != 1 or behind == solution.strip()):
+        behind, boxed = solution, extract(solution)
+    return (behind if boxed is None else boxed).strip()
+
+
+def _written_out(value: float) -> str:
+    if math.isinf(value):
+        return "\\infty" if value > 0 else "-\\infty"
+    return str(int(value)) if value.is_integer() else str(value)
+
+
+def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
+    texts = [gold_text(part) for part in parts]
+    if len(texts) < 2:
+        return texts[0] if texts else None
+    present = [final_answer(text) for text in texts if text is not None]
+    if len(present) < len(texts):
+        raise ValueError(f"A gold answer that is a list must hold an answer in every place, got {str(parts)[:60]!r}.")
+    return ", ".join(present)
+
+
+def _json_list(text: str) -> list[str] | None:
+    """The texts of a JSON list of texts; None for any other text, `[1, 2]` included, which may be an interval."""
+    if not (text.lstrip().startswith('["') and text.rstrip().endswith('"]')):
+        return None
+    try:
+        parts = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parts if all(isinstance(part, str) for part in parts) else None

@@ -1,0 +1,101 @@
+"""One meaning of a gold value, whatever file or script it comes from."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy
+import pandas
+import pytest
+import torch
+
+from manypaths.golds import final_answer, gold_text
+from manypaths.grading import is_correct
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("4", "4"),
+        (" 4 ", "4"),
+        ("Step \\boxed{3} hmm. #### 4", "Step \\boxed{3} hmm. #### 4"),
+        (4, "4"),
+        (-3.0, "-3"),
+        (0.5, "0.5"),
+        (1e300, str(int(1e300))),
+        (float("inf"), "\\infty"),
+        (True, "True"),
+        (Decimal("1.50"), "1.50"),
+        (Fraction(1, 3), "1/3"),
+        (numpy.int64(7), "7"),
+        (numpy.float64(7), "7"),
+        (torch.tensor(7), "7"),
+    ],
+)
+def test_a_text_or_a_number_is_written_as_it_is(value, text):
+    assert gold_text(value) == text
+
+
+@pytest.mark.parametrize(
+    "value", [None, float("nan"), numpy.nan, numpy.float32("nan"), pandas.NA, pandas.NaT, "", " \n", [], [None], ()]
+)
+def test_what_is_missing_is_no_gold(value):
+    assert gold_text(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["4", "5"], "4, 5"),
+        (("4", 5.0), "4, 5"),
+        (["4"], "4"),
+        ([["4", "5"]], "4, 5"),
+        (numpy.array([1, 2]), "1, 2"),
+        ('["34"]', "34"),
+        ('["4", "5"]', "4, 5"),
+        (["$\\boxed{4}$", "so \\boxed{3}\n#### 5"], "4, 5"),
+        ("[1, 2]", "[1, 2]"),
+        ('["no JSON"', '["no JSON"'),
+    ],
+)
+def test_a_list_holds_the_parts_of_one_answer(value, text):
+    assert gold_text(value) == text
+
+
+def test_all_parts_of_a_list_are_needed_in_any_order():
+    gold = gold_text(["4", "5"])
+    assert is_correct(r"\boxed{5, 4}", gold) and not is_correct(r"\boxed{4}", gold)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"style": "rule", "ground_truth": "4"}, "object with the keys 'style', 'ground_truth'"),
+        ([{"text": "4"}], "object with the keys 'text'"),
+        (["4", None], "every place"),
+        (["4", float("nan")], "every place"),
+        (b"4", "bytes"),
+        ({4, 5}, "set"),
+    ],
+)
+def test_what_says_no_answer_is_refused(value, words):
+    with pytest.raises(ValueError, match=words):
+        gold_text(value)
+
+
+@pytest.mark.parametrize(
+    ("solution", "answer"),
+    [
+        ("4", "4"),
+        ("first \\boxed{9}, so $\\boxed{1.6}$ cm", "1.6"),
+        ("Step one \\boxed{3} hmm. #### 4", "4"),
+        ("\\boxed{3}\n#### \\boxed{4}", "4"),
+        ("#### Step 1\n...\n#### Step 2\nso \\boxed{5}.", "5"),
+        ("5 apples\n#### 5\n", "5"),
+        ("\\boxed{3} ####", "3"),
+        ("\\boxed{3}\n#### Check\nFirst line.\nSecond line.", "3"),
+    ],
+)
+def test_the_mark_wins_over_a_box_before_it(solution, answer):
+    assert final_answer(solution) == answer
