@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from manypaths import recipe, run
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.memory import GIB, architecture, memory
 from manypaths.tables import markdown
 from manypaths.trl import PARTS

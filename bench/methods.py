@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 
 from manypaths.cli import main
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.metrics import interval
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")

@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 
 from manypaths.cli import main
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 
 RECIPES = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart"]
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 %, by the number of seeds

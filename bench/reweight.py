@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from manypaths import cosine_similarity, dra, mmr
 from manypaths.cli import main
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.trl import PARTS
 
 SHAPES = [(1, 4), (4, 8), (64, 4), (64, 8), (64, 16), (64, 32), (64, 64), (256, 16), (1024, 16), (1024, 64)]

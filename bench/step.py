@@ -17,7 +17,7 @@ from pathlib import Path
 
 from manypaths import dra, mmr, run
 from manypaths.cli import main
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.trl import PARTS, DiverseGRPOTrainer
 
 TURNS = {"plain": None, "mmr": mmr, "dra": dra}

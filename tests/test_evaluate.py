@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from manypaths.embed import NgramEmbedder
-from manypaths.evaluate import evaluate, read_lines, write_whole
+from manypaths.evaluate import evaluate
+from manypaths.files import read_lines, write_whole
 from manypaths.generate import Sample
 from manypaths.metrics import interval
 from manypaths.problems import Problem

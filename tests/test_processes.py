@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from manypaths.cli import main
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.launch import find_config, shipped
 
 HERE = Path(__file__).parent

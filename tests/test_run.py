@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.evaluate import read_lines, write_whole
+from manypaths.files import read_lines, write_whole
 from manypaths.metrics import share_correct
 from manypaths.record import forget_after
 

@@ -10,7 +10,7 @@ import yaml
 
 from manypaths.cli import main
 from manypaths.compare import read
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.metrics import share_correct
 from manypaths.runs import CURVES, PARTS, read_evaluation, read_run
 

@@ -13,7 +13,7 @@ import yaml
 from manypaths import sweep
 from manypaths.cli import main
 from manypaths.compare import configurations, read
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.recipe import read as read_recipe
 from manypaths.sweep import Grid, Job, jobs, lock, read_grid, state
 

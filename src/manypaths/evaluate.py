@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from manypaths.files import append, as_json, read_json, read_lines, without_lock, write_whole
 from manypaths.generate import Generate, Prompt, Sample
 from manypaths.grading import extract, shared_grader
 from manypaths.metrics import measure, overall, share_correct
@@ -59,7 +59,7 @@ def evaluate(
     if part is not None and len(lines) < len(problems):
         whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
         lines = {name: lines[name] for name in whole}
-        write_whole(part, "".join(json.dumps(line) + "\n" for line in lines.values()))
+        write_whole(part, "".join(as_json(line) + "\n" for line in lines.values()))
     own = {problem.id for chunk in chunks[which::count] for problem in chunk}
     shown, known = time.monotonic(), len(own & lines.keys())
     for chunk in chunks[which::count]:
@@ -68,8 +68,7 @@ def evaluate(
         answers = generate([render(prompt, problem.question) for problem in chunk], samples)
         new = _graded(chunk, answers, embedder)
         if part is not None:
-            with part.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(line) + "\n" for line in new))
+            append(part, "".join(as_json(line) + "\n" for line in new))
         lines.update((line["id"], line) for line in new)
         there = [line for name, line in lines.items() if name in own]
         if progress and (time.monotonic() - shown > EVERY or len(there) == len(own)):
@@ -78,7 +77,7 @@ def evaluate(
     lines = {line["id"]: line for line in gather(list(lines.values()))}
     found = [lines[problem.id] for problem in problems]
     if out is not None and which == 0:
-        write_whole(out, "".join(json.dumps(line) + "\n" for line in found))
+        write_whole(out, "".join(as_json(line) + "\n" for line in found))
         for path in _parts(out):
             path.unlink()
     return {**measure(found), "seconds": time.perf_counter() - began}
@@ -126,8 +125,8 @@ def _progress(name: str, lines: list[dict[str, Any]], known: int, wanted: int, b
 def claim(folder: Path, settings: dict[str, Any], *, write: bool = True) -> None:
     """Make sure, with a ValueError, that a folder is new or has results of the same settings; then `write` them."""
     there = folder / "settings.json"
-    known = json.loads(there.read_text(encoding="utf-8")) if there.exists() else None
-    begun = folder.exists() and any(path != there for path in folder.iterdir())
+    known = read_json(there) or None
+    begun = folder.exists() and any(path != there for path in without_lock(folder))
     if begun and known is None:
         raise ValueError(f"{str(folder)!r} is not empty and holds no results. Give --out a new or an empty folder.")
     pairs = {key: (known.get(key), value) for key, value in settings.items()} if begun and known else {}
@@ -135,7 +134,7 @@ def claim(folder: Path, settings: dict[str, Any], *, write: bool = True) -> None
     if differ:
         raise ValueError(f"{str(folder)!r} holds results of other settings ({'; '.join(differ)}). Give another --out.")
     if write:
-        write_whole(there, json.dumps(settings, indent=2))
+        write_whole(there, as_json(settings, indent=2))
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
@@ -167,8 +166,8 @@ def summarise(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {name: measure(each) for name, each in lines.items()}
     shares = {name: {line["id"]: share_correct(line) for line in each} for name, each in lines.items()}
     found["all"] = overall([list(each.values()) for each in shares.values()])
-    write_whole(folder / "summary.json", json.dumps(found, indent=2))
-    write_whole(folder / "shares.json", json.dumps(shares))
+    write_whole(folder / "summary.json", as_json(found, indent=2))
+    write_whole(folder / "shares.json", as_json(shares))
     write_whole(folder / "table.md", table(found) + "\n")
     return found
 
@@ -206,7 +205,7 @@ def grade_file(
         problem = Problem(str(row.get("id", number)), str(row.get("question", "")), str(gold))
         lines += _graded([problem], [texts], None)
     if out is not None:
-        write_whole(out, "".join(json.dumps(line) + "\n" for line in lines))
+        write_whole(out, "".join(as_json(line) + "\n" for line in lines))
     return measure(lines)
 
 
@@ -214,17 +213,3 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
     return list(pyarrow.parquet.read_table(path).to_pylist())
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON lines file; a last line that was cut off is left out, a missing file is empty."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from manypaths.files import whole
+
 Found = dict[str, Any]
 INK, PALE = "#3c3947", "#d9d6e0"
 COLOURS = ("#77738a", "#7a62d9", "#0d8a78", "#d0337f", "#b86e0c", "#2f7fc0", "#857414", "#c2562a")  # the baseline first
@@ -135,8 +137,10 @@ def save(drawn: list[Panel], out: Path) -> None:
         handles, _ = axes[0].get_legend_handles_labels()
         figure.legend(handles, short, loc="upper left", bbox_to_anchor=(0.05, 1), ncols=columns)
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in letters that the font has not
-        figure.savefig(out / "curves.png", dpi=160)
-        figure.savefig(out / "curves.svg", metadata={"Date": None})
+        with whole(out / "curves.png") as path:
+            figure.savefig(path, format="png", dpi=160)
+        with whole(out / "curves.svg") as path:
+            figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def inline(drawn: list[Panel]) -> list[tuple[str, str]]:

@@ -14,6 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from manypaths.files import write_whole
+
 Entry = dict[str, Any]
 CURVES = ("reward", "rewards/accuracy/mean", "diversity/similarity", "diversity/lam")
 LONGEST = 4000  # characters of one text; a longer one keeps its two ends
@@ -53,7 +55,7 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     safe = UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     page = files("manypaths").joinpath("page.html").read_text("utf-8").replace("{{data}}", safe)
     out = out or run / "inspect.html"
-    out.write_text(page, "utf-8", newline="\n")
+    write_whole(out, page)
     return out
 
 

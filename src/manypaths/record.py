@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from manypaths.evaluate import write_whole
+from manypaths.files import write_whole
 from manypaths.generate import Prompt
 from manypaths.messages import text_of
 from manypaths.recipe import Recipe, dump, read

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import published
-from manypaths.evaluate import write_whole
+from manypaths.files import write_whole
 from manypaths.tables import markdown
 
 Found = dict[str, Any]

@@ -24,7 +24,8 @@ from trl import GRPOConfig
 from manypaths import checkpoint, cpu, recipe, rewards
 from manypaths.advantage import ADVANTAGES
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
-from manypaths.evaluate import evaluate, read_lines, write_whole
+from manypaths.evaluate import evaluate
+from manypaths.files import read_lines, write_whole
 from manypaths.generate import transformers_generate
 from manypaths.metrics import share_correct
 from manypaths.page import write_page

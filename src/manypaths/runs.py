@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from manypaths.evaluate import read_lines
+from manypaths.files import read_lines
 from manypaths.metrics import share_correct
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
