@@ -109,7 +109,7 @@ def test_a_run_that_is_right_gets_past_every_check_to_its_model(said, unloadable
         ("method.options.lam=much", ["mmr", "'much'"]),
         ("method.options.ties=odd", ["ties", "'odd'"]),
         ("rewards.acuracy=1.0", ["'acuracy'", "'accuracy'"]),
-        ("rewards.os.path.gone=1.0", ["rewards"]),
+        ("rewards.os.path.gone=1.0", ["'os.path.gone'", "no attribute 'gone'"]),
         ("problems.name=svmp.json", ["'svmp.json'", "does not exist"]),
         ("problems.options.kinds=[gian]", ["gian", "gain"]),
         ("problems.options.cuont=1", ["options", "cuont"]),

@@ -36,7 +36,8 @@ MODULES = {
     "recipe": ("", "yaml", ""),
     "workload": ("problems recipe", "yaml", ""),
     "memory": ("recipe workload", "", ""),
-    "dry_run": ("memory recipe workload", "", "trl peft"),
+    "trainer_settings": ("", "", "transformers"),
+    "dry_run": ("memory recipe rewards trainer_settings workload", "", "trl peft"),
     "messages": ("", "", ""),
     "rewards": ("golds grading messages", "", "trl"),
     "evaluate": ("files generate grading metrics problems tables", "", "pyarrow"),
@@ -50,7 +51,7 @@ MODULES = {
     "record": ("files generate messages recipe trl", "torch transformers", ""),
     "run": (
         "advantage reweight checkpoint embed files generate grading metrics problems page recipe rewards evaluate cpu "
-        "record runs trl",
+        "record runs trainer_settings trl",
         "accelerate torch transformers peft trl",
         "datasets",
     ),

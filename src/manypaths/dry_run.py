@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from manypaths import recipe
+from manypaths import recipe, rewards, trainer_settings
 from manypaths.memory import GIB, PROMPT_TOKENS, Row, architecture, gpu_bytes, memory
 from manypaths.recipe import Recipe
 from manypaths.workload import DEFAULTS, Workload, workload
@@ -195,9 +195,16 @@ def _memory(spec: Recipe, run: Workload, gpu: float) -> list[str]:
 
 
 def check(spec: Recipe, reserved: Iterable[str]) -> None:
-    """The keys of `trainer` and `lora` against TRL and PEFT, which this imports; `reserved` are the run's own."""
+    """Refuse what the run itself would refuse on any machine, with its own sentences.
+
+    The keys of `trainer` and `lora` are checked against TRL and PEFT, which this imports (`reserved` are the run's
+    own), TRL's evaluation is refused, and every reward must be there and take its options.
+    """
     from peft import LoraConfig
     from trl import GRPOConfig
 
     recipe.check_arguments(GRPOConfig, spec.trainer, "trainer.", tuple(reserved))
     recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
+    trainer_settings.check_evaluation(spec.trainer)
+    limit = spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"])
+    rewards.bind(spec.rewards, spec.reward_options, limit)

@@ -12,7 +12,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -156,16 +156,29 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
 
     Mappings merge key by key; anything else replaces. ValueError for what is unknown, missing or of a wrong type.
     """
-    merged = content(names)
+    merged, overrides = content(names), list(overrides)
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
             raise ValueError(f"An override is written section.key=value; given {override!r}.")
         nested = _yaml(value, f"The value of override {override!r}")
-        for part in reversed(key.split(".")):
+        for part in reversed(_path(key, merged.get("rewards"), overrides)):
             nested = {part: nested}
         _merge(merged, nested)
     return typing.cast(Recipe, build(Recipe, merged))
+
+
+def _path(key: str, rewards: Any, overrides: Sequence[str]) -> list[str]:
+    """The keys along which an override goes; the name of a reward may be a dotted path, and is one key."""
+    section, *parts = key.split(".")
+    if section not in ("rewards", "reward_options") or not parts:
+        return [section, *parts]
+    if section == "rewards":
+        return [section, ".".join(parts)]
+    weighed = {*(rewards or {}), *(each.partition("=")[0].removeprefix("rewards.") for each in overrides)}
+    lengths = [count for count in range(len(parts), 0, -1) if ".".join(parts[:count]) in weighed]
+    count = lengths[0] if lengths else max(1, len(parts) - 1)
+    return [section, ".".join(parts[:count]), *parts[count:]]
 
 
 def content(names: Iterable[str], within: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import functools
 import importlib
 import inspect
 import math
+import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from manypaths.grading import extract, shared_grader
@@ -199,21 +201,57 @@ def reward(name: str, max_completion_length: int | None = None, /, **options: An
     return bound
 
 
+def bind(
+    weights: Mapping[str, object], options: Mapping[str, Mapping[str, Any]], max_completion_length: int | None
+) -> dict[str, Reward]:
+    """The rewards of a recipe, {name: function}, with their options bound as `reward` does it.
+
+    Raises ValueError where there is none, where options are for a reward without a weight, and as `reward` does.
+    """
+    if not weights:
+        raise ValueError("A run asks for one reward or more; given none. Set rewards.accuracy=1.0.")
+    if unused := set(options) - set(weights):
+        raise ValueError(f"reward_options has {', '.join(sorted(unused))}, but rewards does not. Give it a weight.")
+    return {name: reward(name, max_completion_length, **options.get(name, {})) for name in weights}
+
+
 def _find(name: str) -> Reward:
-    """The function at a dotted path."""
-    module, _, function = name.rpartition(".")
+    """The function at a dotted path, "package.module.function".
+
+    Modules of the working directory come first, as under `python -m`: so `manypaths train` and each process that a
+    launcher starts find the same.
+    """
+    path, _, function = name.rpartition(".")
+    if path and (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
     try:
-        found: Reward = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        why = f" ({error})" if module else ""
-        near = difflib.get_close_matches(name, REWARDS, n=1, cutoff=0.0)[0]
+        module = importlib.import_module(path)
+    except (ModuleNotFoundError, TypeError, ValueError) as error:
+        missing = getattr(error, "name", None) or path
+        if f"{path}.".startswith(f"{missing}."):  # the module itself, not one that it imports
+            raise ValueError(_unknown(name, f" ({error})" if path else "")) from error
+        raise ValueError(f"Reward {name!r}: its module {path} imports {missing!r}, which is not installed.") from error
+    except Exception as error:
+        kind = type(error).__name__
         raise ValueError(
-            f"No reward is called {name!r}{why}; did you mean {near!r}? Known are {', '.join(REWARDS)}, "
-            'and any function by its path, "package.module.function".'
+            f"Reward {name!r}: its module {path} cannot be imported ({kind}: {error}). Mend it."
         ) from error
+    if not hasattr(module, function):
+        raise ValueError(_unknown(name, f" (module {path!r} has no attribute {function!r})", dir(module)))
+    found: Reward = getattr(module, function)
     if not callable(found):
         raise ValueError(f"Reward {name!r} is not a function but {found!r}.")
     return found
+
+
+def _unknown(name: str, why: str, of_module: Sequence[str] = ()) -> str:
+    path, _, function = name.rpartition(".")
+    near = [f"{path}.{word}" for word in difflib.get_close_matches(function, of_module, n=1)]
+    near = near or difflib.get_close_matches(name, REWARDS, n=1, cutoff=0.0)
+    return (
+        f"No reward is called {name!r}{why}; did you mean {near[0]!r}? Known are {', '.join(REWARDS)}, and any "
+        'function by its path, "package.module.function", also of a module in the working directory.'
+    )
 
 
 def _options(function: Reward) -> tuple[dict[str, Any], bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import json
 import os
@@ -21,7 +20,7 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from manypaths import checkpoint, cpu, recipe, rewards
+from manypaths import checkpoint, cpu, recipe, rewards, trainer_settings
 from manypaths.advantage import ADVANTAGES
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluate import evaluate
@@ -55,6 +54,7 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     """Check a recipe against the data, the disk and the trainer's own rules. Raises ValueError with a remedy."""
     recipe.check_arguments(GRPOConfig, spec.trainer, "trainer.", SET_BY_THE_RUN)
     recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
+    trainer_settings.check_evaluation(spec.trainer)
     if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
         raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")
     config = _config(spec, out)
@@ -63,8 +63,7 @@ def prepare(spec: Recipe, out: Path) -> Plan:
 
 
 def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
-    if config.use_vllm and importlib.util.find_spec("vllm") is None:
-        raise ValueError("trainer.use_vllm asks for vllm, which is not installed. Install it or set it to false.")
+    trainer_settings.check_packages(config)
     method = method_arguments(spec, config)
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")
@@ -109,12 +108,7 @@ def _in_shards(config: GRPOConfig) -> bool:
 
 def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     """What makes a `DiverseGRPOTrainer` of the recipe's rewards, method and dynamic sampling: its arguments."""
-    if not spec.rewards:
-        raise ValueError("A run asks for one reward or more; given none. Set rewards.accuracy=1.0.")
-    if unused := set(spec.reward_options) - set(spec.rewards):
-        raise ValueError(f"reward_options has {', '.join(sorted(unused))}, but rewards does not. Give it a weight.")
-    limit, options = config.max_completion_length, spec.reward_options
-    functions = {name: rewards.reward(name, limit, **options.get(name, {})) for name in spec.rewards}
+    functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
     method, sampling = spec.method, spec.dynamic_sampling
     check(config, reweight=method.reweight is not None, policy_ratio=method.policy_ratio)
     if method.advantage is not None and method.advantage not in ADVANTAGES:
@@ -149,11 +143,13 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     }
     try:
         config = GRPOConfig(**ours | asked)  # YAML takes no for false
-    except ValueError as error:
-        raise ValueError(
-            f"TRL refuses the trainer settings: {error} A batch must hold whole groups: per_device_train_batch_size x "
-            f"gradient_accumulation_steps x devices is to be a multiple of trainer.num_generations (here {size})."
-        ) from error
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        whole_groups = (
+            " A batch must hold whole groups: per_device_train_batch_size x gradient_accumulation_steps x devices must "
+            f"be a multiple of trainer.num_generations (here {size})."
+        )
+        remedy = whole_groups if "generation_batch_size" in str(error) else ""
+        raise ValueError(f"TRL refuses the trainer settings: {error}{remedy}") from error
     counts = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
     for name in counts:
         if getattr(config, name) < 1:

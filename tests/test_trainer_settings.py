@@ -1,0 +1,139 @@
+"""What a run refuses of TRL's settings, and the rewards of the user: one sentence before anything is loaded."""
+
+# ruff: noqa: F811 (fixtures)
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli import QUICK, RECIPES, has, refused, said, unloadable  # noqa: F401 (fixtures)
+
+from manypaths import recipe
+from manypaths.cli import main
+from manypaths.rewards import reward
+
+EVALUATE_ITSELF = ("leave it out, and set evaluation.every",)
+SETTINGS = [
+    ("trainer.eval_strategy=steps", ["trainer.eval_strategy must be no", "got 'steps'", *EVALUATE_ITSELF]),
+    ("trainer.eval_strategy=epoch", ["got 'epoch'", *EVALUATE_ITSELF]),
+    ("trainer.eval_on_start=true", ["trainer.eval_on_start must be false", "got True", "leave it out"]),
+    ("trainer.load_best_model_at_end=true", ["load_best_model_at_end must be false", *EVALUATE_ITSELF]),
+    ("trainer.save_strategy=best", ["trainer.save_strategy must be steps, epoch or no", "got 'best'"]),
+    ("trainer.lr_scheduler_type=reduce_lr_on_plateau", ["trainer.lr_scheduler_type must", "linear or cosine"]),
+]
+
+
+@pytest.mark.parametrize(("override", "words"), SETTINGS)
+def test_an_evaluation_of_trls_own_is_refused_with_what_to_set_instead(override, words, refused, tmp_path):
+    sentence = refused(override)
+    assert has(sentence, *words) and "whole groups" not in sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("override", "words"), SETTINGS)
+def test_the_dry_run_refuses_it_too(override, words, said):
+    assert has(said("train", *RECIPES, "smollm2-135m", override, "--dry-run"), *words)
+
+
+@pytest.mark.parametrize("value", ["no", "'no'"])
+def test_to_evaluate_never_is_no_evaluation(value, said, unloadable, tmp_path):
+    named = QUICK | {"model.name": unloadable, "trainer.eval_strategy": value}
+    words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
+    assert has(said("train", *words, "--out", tmp_path / "run"), "could not be loaded")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trainer.report_to=mlflow", ["trainer.report_to must name a tracker", "'mlflow'", "leave report_to out"]),
+        ("trainer.report_to=[comet_ml, flyte]", ["'comet_ml'", "leave report_to out"]),
+        ("trainer.report_to=wandbb", ["'wandbb'", "wandb"]),
+        ("trainer.optim=adamw_bnb_8bit", ["trainer.optim must name", "'adamw_bnb_8bit'", "adamw_torch"]),
+        ("trainer.use_liger_kernel=true", ["trainer.use_liger_kernel must be false", "liger_kernel"]),
+        ("trainer.use_vllm=true", ["trainer.use_vllm must be false", "vllm"]),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_and_no_folder_is_claimed(override, words, refused, tmp_path):
+    assert has(refused(override), *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_trls_own_reason_has_the_remedy_of_groups_only_where_it_is_about_them(refused):
+    assert "whole groups" not in refused("trainer.bf16=true", "trainer.fp16=true")
+    assert "whole groups" in refused("trainer.num_generations=3")
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A working directory with rewards of the user; Python itself does not look there, as under a console script."""
+    here = tmp_path / "here"
+    (here / "package").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(Path.cwd()))])
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("own_rewards", "package", "broken", "needy"):
+            monkeypatch.delitem(sys.modules, name)
+    function = "def vowels(completions, scale=1.0, **_):\n    return [scale * len(text) for text in completions]\n"
+    (here / "own_rewards.py").write_text(function)
+    (here / "package" / "inside.py").write_text(function)
+    (here / "broken.py").write_text("def vowels(:\n")
+    (here / "needy.py").write_text("import no_such_package_either\n")
+    monkeypatch.chdir(here)
+    yield here
+    for name in ("own_rewards", "package", "package.inside", "broken", "needy"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", ["own_rewards.vowels", "package.inside.vowels"])
+@pytest.mark.parametrize("written", ["override", "override with options", "recipe"])
+def test_a_reward_of_the_working_directory(name, written, own_module, said, unloadable, tmp_path):
+    named = QUICK | {"model.name": unloadable}
+    words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
+    if written == "recipe":
+        (own_module / "mine.yaml").write_text(f"rewards: {{{name}: 1.0}}\nreward_options: {{{name}: {{scale: 2.0}}}}\n")
+        words.append("mine.yaml")
+    else:
+        words += [f"rewards.{name}=1.0", f"dynamic_sampling.reward={name}"]
+        words += [f"reward_options.{name}.scale=2.0"] * ("options" in written)
+    assert has(said("train", *words, "--out", tmp_path / "run"), "could not be loaded")
+    assert f"{name}: 1.0" in (tmp_path / "run" / "recipe.yaml").read_text()
+    assert reward(name, scale=3.0)(["ab"]) == [6.0]
+
+
+def test_the_dry_run_finds_it_too(own_module, said, capsys):
+    assert main(["train", *RECIPES, "smollm2-135m", "rewards.own_rewards.vowels=0.5", "--dry-run"]) == 0
+    assert "0.5 x own_rewards.vowels" in capsys.readouterr().out
+    assert has(said("train", *RECIPES, "smollm2-135m", "rewards.acuracy=1", "--dry-run"), "'acuracy'", "'accuracy'")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("own_rewards.vowel", ["no attribute 'vowel'", "did you mean 'own_rewards.vowels'"]),
+        ("own_reward.vowels", ["No module named 'own_reward'"]),
+        ("package.outside.vowels", ["No module named 'package.outside'"]),
+        ("broken.vowels", ["'broken.vowels'", "broken cannot be imported (SyntaxError"]),
+        ("needy.vowels", ["module needy imports 'no_such_package_either', which is not installed"]),
+    ],
+)
+def test_a_reward_that_cannot_be_had_is_one_sentence(name, words, own_module, refused, tmp_path):
+    assert has(refused(f"rewards.{name}=1.0"), *words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "weights", "options"),
+    [
+        (["rewards.a.b=1"], {"a.b": 1}, {}),
+        (["rewards.a.b.c=1", "rewards.boxed=0.5"], {"a.b.c": 1, "boxed": 0.5}, {}),
+        (["reward_options.a.b.scale=2", "rewards.a.b=1"], {"a.b": 1}, {"a.b": {"scale": 2}}),
+        (["rewards.a.b=1", "reward_options.a.b={scale: 2}"], {"a.b": 1}, {"a.b": {"scale": 2}}),
+        (["rewards.a.b=1", "reward_options.a.b.x.y=2"], {"a.b": 1}, {"a.b": {"x": {"y": 2}}}),
+        (["rewards={a.b: 1}", "reward_options.a.b.x=2"], {"a.b": 1}, {"a.b": {"x": 2}}),
+        (["rewards.a=1", "rewards.a.b=1", "reward_options.a.b.x=2"], {"a": 1, "a.b": 1}, {"a.b": {"x": 2}}),
+        (["reward_options.overlong.cache=2", "rewards.overlong=1"], {"overlong": 1}, {"overlong": {"cache": 2}}),
+    ],
+)
+def test_a_dotted_reward_is_one_key_of_an_override(overrides, weights, options):
+    spec = recipe.read(["smollm2-135m", "grpo", "arithmetic"], ["rewards.accuracy=null", *overrides])
+    assert (spec.rewards, spec.reward_options) == (weights, options)
