@@ -162,7 +162,7 @@ def test_what_fails_for_a_moment_is_asked_again_and_what_stays_wrong_is_said(url
         server_generate(url, max_new_tokens=1)(["a"], 1)
     Server.failures = [500] * 20
     with pytest.raises(ValueError, match="does not answer as asked: 500"):
-        server_generate(url, max_new_tokens=1, name="m")(["a"], 1)
+        server_generate(url, max_new_tokens=1, name="the-model")(["a"], 1)
     with pytest.raises(ValueError, match="does not answer as asked"):
         server_generate("http://127.0.0.1:9/v1", max_new_tokens=1)
 

@@ -622,7 +622,10 @@ def test_without_math_verify_it_says_so(tmp_path: Path) -> None:
     except RuntimeError as error:
         print(error)
     """
-    assert run_script(tmp_path, code) == "math-verify did not start: ImportError: No module named math_verify\n"
+    sentence = (
+        "math-verify did not start: ImportError: No module named math_verify. Install it: pip install math-verify\n"
+    )
+    assert run_script(tmp_path, code) == sentence
 
 
 def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ MODULES = {
     "page": ("files", "", ""),
     "tables": ("", "", ""),
     "published": ("tables", "", ""),
-    "runs": ("files metrics recipe", "yaml", ""),
+    "runs": ("files metrics", "yaml", ""),
     "elsewhere": ("runs", "", ""),
     "curves": ("metrics runs", "numpy", ""),
     "compare": ("curves elsewhere runs", "numpy", ""),
@@ -40,6 +40,9 @@ MODULES = {
     "dry_run": ("memory recipe rewards trainer_settings workload", "", "trl peft"),
     "messages": ("", "", ""),
     "rewards": ("golds grading messages", "", "trl"),
+    "sampling": ("checkpoint cpu generate recipe", "yaml", "torch"),
+    "evaluate_command": ("embed evaluate files generate grading problems recipe sampling", "yaml torch", ""),
+    "__main__": ("cli", "", ""),
     "evaluate": ("files generate grading metrics problems tables", "", "pyarrow"),
     "cpu": ("", "torch transformers trl", ""),
     "dynamic_sampling": ("reweight", "torch accelerate datasets trl", ""),
@@ -51,7 +54,7 @@ MODULES = {
     "record": ("files generate messages recipe trl", "torch transformers", ""),
     "run": (
         "advantage reweight checkpoint embed files generate grading metrics problems page recipe rewards evaluate cpu "
-        "record runs trainer_settings trl",
+        "record sampling runs trainer_settings trl",
         "accelerate torch transformers peft trl",
         "datasets",
     ),
@@ -60,10 +63,10 @@ MODULES = {
     "readiness": ("machine memory problems recipe workload", "", "packaging"),
     "doctor": ("machine readiness", "", ""),
     "cli": (
-        "__init__ checkpoint compare cpu curves doctor dry_run embed evaluate files generate grading launch page "
-        "problems published recipe report run sweep",
+        "__init__ compare curves doctor dry_run evaluate evaluate_command files generate grading launch page published "
+        "recipe report run sweep",
         "",
-        "torch transformers",
+        "",
     ),
 }
 
@@ -124,7 +127,7 @@ def test_arrows_point_one_way():
     """No circle; nothing imports the command line, and nothing but that imports the run."""
     ours = {module: set(row[0].split()) for module, row in MODULES.items()}
     list(graphlib.TopologicalSorter(ours).static_order())
-    assert [module for module in ours if "cli" in ours[module]] == []
+    assert [module for module in ours if "cli" in ours[module]] == ["__main__"]
     assert [module for module in ours if "run" in ours[module]] == ["cli"]
 
 

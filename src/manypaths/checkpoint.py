@@ -112,10 +112,16 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
 
 def end_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
     """Ids of the tokens that end an answer: the tokenizer's own end and each of `texts`, which must be one token."""
-    ids = [tokenizer.eos_token_id]
+    ids = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     for text in texts:
         pieces = tokenizer(text, add_special_tokens=False).input_ids
         if len(pieces) != 1:
             raise ValueError(f"model.end_tokens asks for texts of one token; {text!r} is {len(pieces)} tokens here.")
         ids.append(pieces[0])
     return ids
+
+
+def model_end_tokens(model: Any) -> list[int]:
+    """Ids of the tokens that end a completion by the model's own generation_config: none, one or several."""
+    ids = model.generation_config.eos_token_id
+    return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]

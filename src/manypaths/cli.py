@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from manypaths import __version__
+from manypaths.generate import printable
+from manypaths.grading import GraderError
 
 try:
     from manypaths import recipe
@@ -21,9 +22,8 @@ except ModuleNotFoundError as missing:  # PyYAML; `doctor` works all the same, a
         raise
     recipe = None  # type: ignore[assignment]
 
-PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate
 PATIENCE = 5.0  # seconds
-PLAIN = {"samples": 1, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 256}
+STOPPED = {"train": " from the last checkpoint", "evaluate": "; problems that were finished are kept"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,15 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # who reads, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, GraderError) as error:
         if rank := int(os.environ.get("RANK", "0")):  # the first process says the same, and then a launcher ends this
             time.sleep(PATIENCE)
         process = f", process {rank}" if rank else ""
-        print(f"manypaths {options.name}{process}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"manypaths {options.name}{process}: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
-            print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+            print(f"Stopped. The same command goes on{STOPPED.get(options.name, '')}.", file=sys.stderr)
         return 130
 
 
@@ -79,12 +79,15 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--revision", help="of data on the hub: a commit, tag or branch [the newest]")
     evaluate.add_argument("--limit", type=int, help="only the first problems of each set")
     evaluate.add_argument("--prompt", help="a text that holds {question} [a run's own prompt, else a chat message]")
-    evaluate.add_argument("--samples", type=int, help="answers per problem [16 for benchmarks, else 1]")
-    evaluate.add_argument("--temperature", type=float, help="0 is greedy [0.6 for benchmarks, else 0]")
-    evaluate.add_argument("--top-p", type=float, help="[0.95 for benchmarks, else 1]")
-    evaluate.add_argument("--max-new-tokens", type=int, help="[32768 for benchmarks, else 256]")
-    evaluate.add_argument("--batch-size", type=int, default=32, help="sequences at a time, with transformers [32]")
-    evaluate.add_argument("--seed", type=int, default=1)
+    evaluate.add_argument("--samples", type=int, help="answers per problem [16 for benchmarks; a run's own; else 1]")
+    evaluate.add_argument("--temperature", type=float, help="0 is greedy [0.6 for benchmarks; a run's own; else 0]")
+    evaluate.add_argument("--top-p", type=float, help="[0.95 for benchmarks; a run's own; else 1]")
+    evaluate.add_argument("--max-new-tokens", type=int, help="[32768 for benchmarks; a run's own; else 256]")
+    evaluate.add_argument(
+        "--batch-size", type=int, help="sequences at a time, with transformers [a run's own, else 32]"
+    )
+    evaluate.add_argument("--seed", type=int, help="[a run's own, else 1]")
+    evaluate.add_argument("--dtype", help="of the weights: bfloat16, float16 or float32 [a run's own, else bfloat16]")
     evaluate.add_argument("--backend", choices=("transformers", "vllm", "server"), help="[vllm where it is installed]")
     evaluate.add_argument("--model-name", help="of a server: the model [the first it lists]")
     evaluate.add_argument("--out", type=Path, help="folder; one that exists is continued [evaluations/MODEL, a run]")
@@ -196,116 +199,9 @@ def _share(found: dict[str, Any]) -> str:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    spec, source = _model_of(options.model)
-    from manypaths import problems
-    from manypaths.evaluate import claim, evaluate, summarise, table
-    from manypaths.generate import choose_backend
-    from manypaths.grading import shared_grader
+    from manypaths import evaluate_command
 
-    backend, why = choose_backend(source, options.backend)
-    own = spec.evaluation if spec and not options.benchmarks else None
-    sets = _problem_sets(options, own)
-    prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
-    if "{question}" not in json.dumps(prompt):
-        raise ValueError(f"--prompt asks for a text that holds {{question}}; given {prompt!r}.")
-    sampling = {key: getattr(options, key) for key in PAPERS}
-    usual = PAPERS if options.benchmarks else {key: getattr(own, key) for key in PAPERS} if own else PLAIN
-    sampling = {key: usual[key] if value is None else value for key, value in sampling.items()}
-    if sampling["samples"] > 1 and not sampling["temperature"]:
-        raise ValueError("Greedy samples are all the same: set --temperature, such as 0.6, or --samples 1.")
-    settings = {"model": options.model, "backend": backend, "prompt": prompt, **sampling}
-    settings |= {key: getattr(options, key) for key in ("seed", "limit", "batch_size")}
-    out = options.out or _place(options.model, spec, options.benchmarks)
-    claim(out, settings, write=False)
-    print(f"Backend: {backend} ({why}); results in {out}", flush=True)
-    generate, at_once = _generator(backend, source, spec, options, sampling)
-    claim(out, settings)
-    from manypaths.embed import NgramEmbedder
-
-    for name, chosen in sets.items():
-        for problem in chosen:
-            if wrong := shared_grader().gold_problem(problem.answer):
-                print(f"Note: {name} {problem.id}: the gold answer {problem.answer!r} cannot be graded: {wrong}")
-        named = {"samples": sampling["samples"], "at_once": at_once, "embedder": NgramEmbedder(), "progress": name}
-        evaluate(chosen, generate, prompt=prompt, out=out / f"{name}.jsonl", **named)
-    print(table(summarise(out, list(sets))))
-    return 0
-
-
-def _model_of(name: str) -> tuple[recipe.Recipe | None, str]:
-    """A model, run folder or checkpoint of a run -> (the run's recipe, where the weights are)."""
-    path = Path(name)
-    for run, weights in ((path, path / "model"), (path.parent.parent, path)):
-        if (run / "recipe.yaml").is_file() and (run == path or path.parent.name == "checkpoints"):
-            return recipe.read([str(run / "recipe.yaml")]), str(weights.resolve())
-    return None, name
-
-
-def _place(model: str, spec: recipe.Recipe | None, benchmarks: str | None) -> Path:
-    """Where results go: benchmarks of a run, or of its checkpoints, into the run, where `manypaths compare` looks."""
-    path = Path(model)
-    if not spec or not benchmarks:
-        return Path("evaluations", "-".join(model.strip("/").split("/")[-2:]))
-    if path.parent.name == "checkpoints":
-        return path.parent.parent / "evaluation" / path.name.replace("checkpoint", "step")
-    return path / "evaluation" / f"step-{json.loads((path / 'summary.json').read_text('utf-8'))['steps']}"
-
-
-def _problem_sets(options: argparse.Namespace, own: recipe.Evaluation | None) -> dict[str, list[Any]]:
-    from manypaths import problems
-
-    asked_for = ("split", "problem_column", "answer_column", "limit", "revision")
-    columns = {key: value for key in asked_for if (value := getattr(options, key)) is not None}
-    if options.benchmarks:
-        known = (*problems.BENCHMARKS, *problems.SHIPPED)
-        names = options.benchmarks.split(",")
-        for name in names:
-            if name not in known:
-                raise ValueError(f"Unknown benchmark {name!r}. {recipe.nearest(name, known)}")
-        test = {"gsm8k": {"split": "test"}}
-        sets = {
-            name: problems.load(name, data_dir=options.data_dir, **{**test.get(name, {}), **columns}) for name in names
-        }
-        for name, chosen in sets.items():
-            benchmark = problems.BENCHMARKS.get(name)
-            if benchmark and not options.limit and problems.fingerprint(chosen) != benchmark.fingerprint:
-                print(f"Note: {name} is not the copy known here; its {len(chosen)} problems or answers differ.")
-        return sets
-    if own is None and options.problems is None:
-        raise ValueError(
-            "Give --benchmarks or --problems; only a run whose recipe has an evaluation knows its problems."
-        )
-    asked = recipe.Problems(options.problems) if options.problems or own is None else own.problems
-    return {Path(asked.name).stem: problems.load(**{**vars(asked), **columns})}
-
-
-def _generator(
-    backend: str, source: str, spec: recipe.Recipe | None, options: argparse.Namespace, sampling: dict[str, Any]
-) -> tuple[Any, int]:
-    """(generate, how many problems at a time) of a backend."""
-    from manypaths import checkpoint, generate
-
-    named = {key: sampling[key] for key in ("max_new_tokens", "temperature", "top_p")} | {"seed": options.seed}
-    at_once = max(1, 1024 // sampling["samples"])
-    ends = spec.model.end_tokens if spec else []
-    if backend == "server":
-        return generate.server_generate(source, name=options.model_name, **named), at_once
-    if backend == "vllm":
-        return generate.vllm_generate(source, end_tokens=ends, **named), at_once
-    import torch
-
-    from manypaths import cpu
-
-    model, tokenizer = checkpoint.load(source)
-    own = model.generation_config.eos_token_id  # Llama and Qwen have several
-    own = own if isinstance(own, list) else [] if own is None else [own]
-    model.generation_config.eos_token_id = sorted({*own, *checkpoint.end_tokens(tokenizer, ends)})
-    if torch.accelerator.is_available():
-        model.to(torch.accelerator.current_accelerator())
-    else:
-        cpu.keep_head_input_contiguous(model)
-    named |= {"batch_size": options.batch_size}
-    return generate.transformers_generate(model, tokenizer, **named), max(1, options.batch_size // sampling["samples"])
+    return evaluate_command.evaluate_model(options)
 
 
 def _grade(options: argparse.Namespace) -> int:
@@ -400,10 +296,15 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if doctor.can_start(findings) else 1
 
 
-if __name__ == "__main__":
+def as_process() -> NoReturn:
+    """Run one command, and end the process with its exit code."""
     code = main()
     if "LOCAL_RANK" in os.environ:  # at the interpreter's own end threads of gloo may abort a process that has done all
         from manypaths.launch import leave
 
         leave(code)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    as_process()

@@ -1,11 +1,11 @@
-"""Evaluation: sample answers with any `generate`, grade them, keep every one; what is done is never done again."""
+"""Evaluation: sample answers with any `generate`, grade them, keep every one; resumable batch by batch."""
 
 from __future__ import annotations
 
 import glob
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,10 @@ def evaluate(
 
     `generate` is `(prompts, n) -> n samples for each prompt`, so nothing here knows how text is made; it is asked for
     `at_once` problems at a time (all). `out` gets a JSON line per problem with every sample and verdict. Until all are
-    there it is OUT.part; an evaluation that was cut off goes on from that, and samples nothing twice. With an
-    `embedder`, `(texts) -> [N, D]` of unit rows, the mean similarity of a problem's samples is measured too. `progress`
-    is a name under which the running score and the time left are printed to stderr.
+    there it is OUT.part; an evaluation that was cut off goes on from that. What is sampled again then is the batch of
+    `at_once` problems that was cut off; of a `generate` with `as_finished`, only the problems that were not finished.
+    With an `embedder`, `(texts) -> [N, D]` of unit rows, the mean similarity of a problem's samples is measured too.
+    `progress` is a name under which the running score and the time left are printed to stderr.
 
     Of `processes` = (which one this is, how many there are) each samples its share of the batches, the same answers as
     a single one would; `gather`, such as `accelerate.utils.gather_object`, brings the lines of all to all, and the
@@ -57,16 +58,15 @@ def evaluate(
     asked = {problem.id: [problem.question, problem.answer] for problem in problems}
     lines = {line["id"]: line for line in done if asked.get(line["id"]) == [line["question"], line["answer"]]}
     if part is not None and len(lines) < len(problems):
-        whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
-        lines = {name: lines[name] for name in whole}
+        if not hasattr(generate, "as_finished"):  # there a sample depends on the batch it is in
+            whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
+            lines = {name: lines[name] for name in whole}
         write_whole(part, "".join(as_json(line) + "\n" for line in lines.values()))
     own = {problem.id for chunk in chunks[which::count] for problem in chunk}
     shown, known = time.monotonic(), len(own & lines.keys())
-    for chunk in chunks[which::count]:
-        if all(problem.id in lines for problem in chunk):
-            continue
-        answers = generate([render(prompt, problem.question) for problem in chunk], samples)
-        new = _graded(chunk, answers, embedder)
+    missing = [chunk for chunk in chunks[which::count] if any(problem.id not in lines for problem in chunk)]
+    for batch, answers in _sampled(missing, lines, generate, prompt, samples):
+        new = _graded(batch, answers, embedder)
         if part is not None:
             append(part, "".join(as_json(line) + "\n" for line in new))
         lines.update((line["id"], line) for line in new)
@@ -81,6 +81,20 @@ def evaluate(
         for path in _parts(out):
             path.unlink()
     return {**measure(found), "seconds": time.perf_counter() - began}
+
+
+def _sampled(
+    chunks: Sequence[list[Problem]], lines: dict[str, Any], generate: Generate, prompt: Prompt, samples: int
+) -> Iterator[tuple[list[Problem], Sequence[Sequence[str | Sample]]]]:
+    """Problems with their samples, as these come: whole chunks, or single problems that have no line yet."""
+    as_finished = getattr(generate, "as_finished", None)
+    if as_finished is None:
+        for chunk in chunks:
+            yield chunk, generate([render(prompt, problem.question) for problem in chunk], samples)
+        return
+    wanted = [problem for chunk in chunks for problem in chunk if problem.id not in lines]
+    for place, answers in as_finished([render(prompt, problem.question) for problem in wanted], samples):
+        yield [wanted[place]], [answers]
 
 
 def _parts(out: Path) -> list[Path]:
@@ -122,19 +136,30 @@ def _progress(name: str, lines: list[dict[str, Any]], known: int, wanted: int, b
     return f"{name}: {len(lines)}/{wanted} problems, {sum(right) / len(right):.1%} so far, {clock} left"
 
 
-def claim(folder: Path, settings: dict[str, Any], *, write: bool = True) -> None:
-    """Make sure, with a ValueError, that a folder is new or has results of the same settings; then `write` them."""
+def claim(folder: Path, settings: dict[str, Any], environment: dict[str, Any] | None = None) -> None:
+    """Make sure, with a ValueError, that a folder is new or has results of the same settings.
+
+    With an `environment` (device, versions) both are written to settings.json: the settings as they are, and every
+    environment in which the evaluation ran, under `environments`.
+    """
     there = folder / "settings.json"
     known = read_json(there) or None
     begun = folder.exists() and any(path != there for path in without_lock(folder))
     if begun and known is None:
         raise ValueError(f"{str(folder)!r} is not empty and holds no results. Give --out a new or an empty folder.")
-    pairs = {key: (known.get(key), value) for key, value in settings.items()} if begun and known else {}
-    differ = [f"{key} {old!r} there, {new!r} here" for key, (old, new) in pairs.items() if old != new]
-    if differ:
-        raise ValueError(f"{str(folder)!r} holds results of other settings ({'; '.join(differ)}). Give another --out.")
-    if write:
-        write_whole(there, as_json(settings, indent=2))
+    if begun and known is not None:
+        differing = [
+            f"{key} {repr(known[key]) if key in known else 'not recorded'} there, {value!r} here"
+            for key, value in settings.items()
+            if key not in known or known[key] != value
+        ]
+        if differing:
+            told = "; ".join(differing)
+            raise ValueError(f"{str(folder)!r} holds results of other settings ({told}). Give another --out.")
+    if environment is not None:
+        before = (known or {}).get("environments", []) if begun else []
+        environments = [one for one in before if one != environment] + [environment]
+        write_whole(there, as_json({**settings, "environments": environments}, indent=2))
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:

@@ -4,26 +4,36 @@ A *generate* is `(prompts, n) -> n samples for each prompt`; a prompt is a text 
 text or a `Sample`. What those here return for a prompt depends on the model, the settings, the seed and on which
 prompts are asked for together, never on what was asked before: a run that is taken up again goes on as if it had not
 been cut off.
+
+A generate may also have `as_finished(prompts, n)`, which yields (position of the prompt, its samples) as they are
+finished; what it samples for a prompt depends on that prompt alone.
 """
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import importlib.util
 import json
 import os
-import time
+import queue
+import threading
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from manypaths import checkpoint
 
 Prompt = str | list[dict[str, str]]
-RETRIES, WAIT, PATIENCE = 5, 1.0, 3600.0  # of a server: tries, seconds before the second one, seconds for an answer
+RETRIES, WAIT, LONGEST_WAIT = 5, 1.0, 60.0  # of a server: tries, seconds before the second one, and at most
+PATIENCE, PATIENCE_AT_FIRST = 3600.0, 30.0  # seconds for one reply, and for the list of models
+SILENCE, SILENCE_PER_TOKEN = 60.0, 0.2  # seconds without any completion after which a server is given up
+PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 507, 508, 529)  # HTTP statuses that may be over in a moment
+
+SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
 class Sample(NamedTuple):
@@ -67,13 +77,21 @@ def transformers_generate(
     batch_size: int = 32,
     seed: int = 0,
 ) -> Generate:
-    """A `generate` on transformers; temperature 0 is greedy. It leaves the global random state as it was."""
+    """A `generate` on transformers; temperature 0 is greedy. It leaves the global random state as it was.
+
+    These settings alone decide: of the model's generation_config only the special tokens count, so that a
+    repetition_penalty or a top_k which it brings along changes nothing, as in vLLM.
+    """
     import torch
+    from transformers import GenerationConfig
 
     if batch_size < 1 or max_new_tokens < 1:
         raise ValueError(f"Sampling asks for batch_size and max_new_tokens >= 1; given {batch_size}, {max_new_tokens}.")
-    ends = model.generation_config.eos_token_id
-    ends = torch.tensor([] if ends is None else ends, dtype=torch.long).flatten()
+    drawn = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
+    special = {name: getattr(model.generation_config, name) for name in SPECIAL_TOKENS}
+    config = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=bool(drawn), **special, **drawn)
+    ends = torch.tensor(checkpoint.model_end_tokens(model), dtype=torch.long)
+    devices = [] if model.device.type in ("cpu", "mps") else [model.device]
 
     def generate(prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
         conversational = bool(prompts) and not isinstance(prompts[0], str)
@@ -84,14 +102,13 @@ def transformers_generate(
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         samples = [Sample("")] * len(texts)
         encoded = {"return_tensors": "pt", "padding": True, "add_special_tokens": not conversational}
-        drawn = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
         model.eval()
-        with torch.random.fork_rng(), torch.inference_mode():
+        with torch.random.fork_rng(devices, device_type=_forked(model)), torch.inference_mode(), _only(model, config):
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]
                 torch.manual_seed(seed_of(seed, [texts[index] for index in batch], start))
                 inputs = tokenizer([texts[index] for index in batch], **encoded).to(model.device)
-                ids = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=bool(drawn), **drawn)
+                ids = model.generate(**inputs)
                 new = ids[:, inputs.input_ids.shape[1] :].cpu()
                 ended = torch.isin(new, ends)
                 lengths = torch.where(ended.any(1), ended.int().argmax(1) + 1, new.shape[1])
@@ -101,6 +118,22 @@ def transformers_generate(
         return [samples[start : start + n] for start in range(0, len(samples), n)]
 
     return generate
+
+
+def _forked(model: Any) -> str:
+    """The kind of device whose random state is put back; that of Apple's GPUs cannot be read by device."""
+    return "cuda" if model.device.type in ("cpu", "mps") else str(model.device.type)
+
+
+@contextlib.contextmanager
+def _only(model: Any, config: Any) -> Iterator[None]:
+    """Let a model, or the one that adapters are put on, generate by this configuration and nothing of its own."""
+    owner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, owner.generation_config = owner.generation_config, config
+    try:
+        yield
+    finally:
+        owner.generation_config = own
 
 
 def vllm_generate(
@@ -154,6 +187,83 @@ def vllm_generate(
     return generate
 
 
+class ServerError(ValueError):
+    """Why a server gives no completion, in words; trying again at once would not help."""
+
+
+class Server:
+    """A server that speaks OpenAI's protocol, as a `generate`; see `server_generate`."""
+
+    def __init__(self, url: str, settings: dict[str, Any], seed: int, at_once: int, silence: float) -> None:
+        self.base, self.settings, self.seed = url.rstrip("/"), settings, seed
+        self.at_once, self.silence = at_once, silence
+
+    def __call__(self, prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
+        finished = dict(self.as_finished(prompts, n))
+        return [finished[place] for place in range(len(prompts))]
+
+    def as_finished(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Sample]]]:
+        """(position of a prompt, its n samples), as the last of these is there; ServerError at the first one that
+        fails for good, or when nothing comes for `silence` seconds. What was finished until then is yielded first."""
+        waiting: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+        arrived: queue.SimpleQueue[tuple[int, int, Sample | Exception]] = queue.SimpleQueue()
+        stopped = threading.Event()
+
+        def work() -> None:
+            while not stopped.is_set():
+                try:
+                    place, index = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    arrived.put((place, index, self._sample(prompts[place], index, stopped)))
+                except Exception as error:  # it is raised where the samples are taken
+                    stopped.set()
+                    arrived.put((place, index, error))
+
+        for place in range(len(prompts)):
+            for index in range(n):
+                waiting.put((place, index))
+        for _ in range(min(self.at_once, len(prompts) * n)):  # daemons: neither Ctrl-C nor an error waits for a reply
+            threading.Thread(target=work, daemon=True).start()
+        rows: list[dict[int, Sample]] = [{} for _ in prompts]
+        failure: Exception | None = None
+        try:
+            for _ in range(len(prompts) * n):
+                try:
+                    place, index, sample = arrived.get(timeout=0 if failure else self.silence)
+                except queue.Empty:
+                    raise failure or ServerError(
+                        f"The server at {self.base} gave no completion for {self.silence:.0f} seconds."
+                    ) from None
+                if isinstance(sample, Exception):
+                    failure = failure or sample
+                    continue
+                rows[place][index] = sample
+                if len(rows[place]) == n:
+                    yield place, [rows[place][index] for index in range(n)]
+            if failure:
+                raise failure
+        finally:
+            stopped.set()
+
+    def _sample(self, prompt: Prompt, index: int, stopped: threading.Event) -> Sample:
+        is_text = isinstance(prompt, str)
+        asked = {"prompt": prompt} if is_text else {"messages": prompt}
+        body = {**self.settings, **asked, "seed": seed_of(self.seed, prompt, index)}
+        path = "completions" if is_text else "chat/completions"
+        reply = ask(f"{self.base}/{path}", body, stopped=stopped)
+        try:
+            choice = reply["choices"][0]
+            text = choice["text"] if is_text else choice["message"].get("content") or ""
+            tokens = (reply.get("usage") or {}).get("completion_tokens")
+            text = text.encode("utf-8", "replace").decode()
+            return Sample(text, tokens if isinstance(tokens, int) else None, choice.get("finish_reason") == "length")
+        except (AttributeError, LookupError, TypeError):
+            told = printable(json.dumps(reply), 500)
+            raise ServerError(f"The server at {self.base} replies without a completion: {told}") from None
+
+
 def server_generate(
     url: str,
     *,
@@ -163,49 +273,84 @@ def server_generate(
     seed: int = 0,
     name: str | None = None,
     at_once: int = 64,
-) -> Generate:
+    silence: float | None = None,
+) -> Server:
     """A `generate` on a server with OpenAI's protocol, such as `vllm serve`: `url` ends in /v1.
 
     Each sample is a request with a seed of its own, `at_once` of them at a time. `name` is the model, by default the
-    first that the server lists. The environment's OPENAI_API_KEY is sent, if there is one. What fails for a moment
-    (429, 5xx, no connection) is asked again; ValueError with the server's words if it stays so.
+    first that the server lists. The environment's OPENAI_API_KEY is sent, if there is one. The list of models is asked
+    for first, so that a wrong address, key or name costs one request. What may pass (429, most of 5xx, a lost
+    connection) is asked again, `RETRIES` times in all; then, and at once where the error is final, everything ends with
+    a ServerError in the server's words. So it does when no completion comes for `silence` seconds (a minute, and 0.2 s
+    for each of `max_new_tokens`).
     """
     base = url.rstrip("/")
-    model = name or _ask(f"{base}/models")["data"][0]["id"]
-    settings = {"model": model, "max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-
-    def sample(prompt: Prompt, index: int) -> Sample:
-        said = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
-        path = "completions" if isinstance(prompt, str) else "chat/completions"
-        found = _ask(f"{base}/{path}", {**settings, **said, "seed": seed_of(seed, prompt, index)})
-        choice = found["choices"][0]
-        text = choice["text"] if isinstance(prompt, str) else choice["message"].get("content") or ""
-        return Sample(
-            text, (found.get("usage") or {}).get("completion_tokens"), choice.get("finish_reason") == "length"
-        )
-
-    def generate(prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
-        with ThreadPoolExecutor(at_once) as pool:
-            asked = [[pool.submit(sample, prompt, index) for index in range(n)] for prompt in prompts]
-            return [[each.result() for each in row] for row in asked]
-
-    return generate
+    settings: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+    settings |= {"model": name} | _known_to(base, name)
+    return Server(base, settings, seed, at_once, silence or SILENCE + SILENCE_PER_TOKEN * max_new_tokens)
 
 
-def _ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    key = os.environ.get("OPENAI_API_KEY")
+def _known_to(base: str, name: str | None) -> dict[str, Any]:
+    """The model's name on a server, and the settings by which vLLM and SGLang leave out a generation_config.json."""
+    try:
+        listed = ask(f"{base}/models", patience=PATIENCE_AT_FIRST, at_first=True)
+    except ServerError as error:
+        if name is None or getattr(error.__cause__, "code", None) not in (404, 405, 501):  # some list no models
+            raise
+        return {}
+    try:
+        models = {str(model["id"]): model.get("owned_by") for model in listed["data"]}
+    except (AttributeError, LookupError, TypeError):
+        told = printable(json.dumps(listed), 500)
+        raise ServerError(f"The server at {base} lists no models: {told}. Give the URL that ends in /v1.") from None
+    if not models or (name is not None and name not in models):
+        lists = printable(", ".join(models), 500) or "none"
+        raise ServerError(f"The server at {base} does not know the model {name!r}. It lists {lists}.")
+    name = next(iter(models)) if name is None else name
+    neutral = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+    return {"model": name, **(neutral if models[name] in ("vllm", "sglang") else {})}
+
+
+def ask(
+    url: str,
+    body: dict[str, Any] | None = None,
+    *,
+    patience: float = PATIENCE,
+    at_first: bool = False,
+    stopped: threading.Event | None = None,
+) -> Any:
+    """What a server replies, read from JSON. ServerError where it stays silent or refuses; `at_first` a connection that
+    fails is final, and once `stopped` is set nothing is asked again."""
+    key, stopped = os.environ.get("OPENAI_API_KEY"), stopped or threading.Event()
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
-    for attempt in range(RETRIES):
+    for attempt in range(1, RETRIES + 1):
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+            with urllib.request.urlopen(request, timeout=patience) as reply:
                 return json.load(reply)
         except urllib.error.HTTPError as error:
-            why, again = f"{error.code} {error.read(2000).decode(errors='replace')}", error.code in (408, 429)
-            again = again or error.code >= 500
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            why, again = str(error), True
-        if not again or attempt == RETRIES - 1:
+            cause: Exception = error
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                why = f"{error.code} {error.read(2000).decode(errors='replace')}"
+            passes, pause = error.code in PASSING, _retry_after(error)
+        except (OSError, http.client.HTTPException) as error:  # refused, reset, timed out, half a reply
+            cause, why, passes, pause = error, f"{type(error).__name__}: {error}", not at_first, 0.0
+        except ValueError as error:  # no JSON
+            cause, why, passes, pause = error, f"no JSON: {error}", False, 0.0
+        pause = min(LONGEST_WAIT, max(pause, WAIT * 2 ** (attempt - 1)))
+        if not passes or attempt == RETRIES or stopped.wait(pause):
             break
-        time.sleep(WAIT * 2**attempt)
-    raise ValueError(f"The server at {url} does not answer as asked: {' '.join(why.split())[:500]}")
+    raise ServerError(f"The server at {url} does not answer as asked: {printable(why, 500)}") from cause
+
+
+def _retry_after(error: urllib.error.HTTPError) -> float:
+    """Seconds for which a server asks to be left alone; 0 where it names none, or a date."""
+    try:
+        return max(0.0, float(error.headers.get("Retry-After") or 0))
+    except ValueError:
+        return 0.0
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """A text from outside on one line of a terminal: no control characters, the first `most` characters (all)."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:most]

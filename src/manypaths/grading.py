@@ -257,6 +257,10 @@ def _repeating(found: re.Match[str]) -> str:
     return f"{top}/{(10 ** len(repeated) - 1) * 10 ** len(fixed)}"
 
 
+class GraderError(RuntimeError):
+    """Why nothing can be graded here, in one sentence."""
+
+
 def _start(seconds: float) -> subprocess.Popen[str]:
     """A worker that is ready, and ends when its stdin does. It runs this file by its path: the package would import
     torch, and multiprocessing would run the caller's script once more."""
@@ -274,7 +278,7 @@ def _start(seconds: float) -> subprocess.Popen[str]:
         if word == "ready\n":
             return worker
     worker.communicate()
-    raise RuntimeError(f"math-verify did not start: {word.strip()}")
+    raise GraderError(f"math-verify did not start: {word.strip()}. Install it: pip install math-verify")
 
 
 def _serve() -> None:

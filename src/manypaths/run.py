@@ -25,13 +25,14 @@ from manypaths.advantage import ADVANTAGES
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluate import evaluate
 from manypaths.files import read_lines, write_whole
-from manypaths.generate import transformers_generate
 from manypaths.metrics import share_correct
 from manypaths.page import write_page
 from manypaths.problems import Problem, load, render
 from manypaths.recipe import Recipe
 from manypaths.record import Recorder, claim, environment, forget_after, last_checkpoint, prompt_text
 from manypaths.reweight import REWEIGHTERS, Reweighter, keep_equal_rewards
+from manypaths.sampling import Sampling, load_model, of_recipe, sampler, settings_of
+from manypaths.sampling import environment as where_it_ran
 from manypaths.trl import PARTS, DiverseGRPOTrainer, check
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
@@ -213,13 +214,7 @@ def _begin(plan: Plan) -> None:
 
 
 def _load(plan: Plan, source: str) -> tuple[Any, Any]:
-    model, tokenizer = checkpoint.load(source, dtype=plan.recipe.model.dtype)
-    ends = checkpoint.end_tokens(tokenizer, plan.recipe.model.end_tokens)
-    model.generation_config.eos_token_id = ends
-    if plan.config.use_cpu:
-        cpu.keep_head_input_contiguous(model)
-        cpu.run_prompts_once(model)
-    return model, tokenizer
+    return load_model(source, Sampling(**of_recipe(plan.recipe)), on_cpu=plan.config.use_cpu)
 
 
 def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> None:
@@ -230,15 +225,14 @@ def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> No
         return
     state.print(f"Evaluating on {len(plan.held_out)} held-out problems, {when.replace('-', ' ')}", flush=True)
     model.to(plan.config.device)
-    named = {key: getattr(spec, key) for key in ("max_new_tokens", "temperature", "top_p", "batch_size")}
-    generate = transformers_generate(model, tokenizer, seed=plan.recipe.seed, **named)
-    out, at_once = folder / f"{when}.jsonl", max(1, spec.batch_size // spec.samples)
-    prompt, samples = plan.recipe.prompt, spec.samples
+    chosen = Sampling(**of_recipe(plan.recipe))
+    generate, at_once = sampler(model, tokenizer, chosen)
+    out = folder / f"{when}.jsonl"
     found = evaluate(
         plan.held_out,
         generate,
-        prompt=prompt,
-        samples=samples,
+        prompt=plan.recipe.prompt,
+        samples=chosen.samples,
         out=out,
         at_once=at_once,
         progress=when if state.is_main_process else None,
@@ -247,6 +241,11 @@ def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> No
     )
     if not state.is_main_process:
         return
+    settings = settings_of(
+        chosen, model=str(plan.out), backend="transformers", prompt=plan.recipe.prompt, limit=spec.problems.limit
+    )
+    settings["environments"] = [where_it_ran(str(plan.config.device))]
+    write_whole(folder / "settings.json", json.dumps(settings, indent=2))
     by_problem = {line["id"]: share_correct(line) for line in read_lines(out)}
     benchmark = Path(spec.problems.name).stem
     write_whole(folder / "shares.json", json.dumps({**shares, when: {benchmark: by_problem}}))

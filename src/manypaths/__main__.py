@@ -1,0 +1,6 @@
+"""`python -m manypaths`: the command line."""
+
+from manypaths.cli import as_process
+
+if __name__ == "__main__":
+    as_process()
