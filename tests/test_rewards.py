@@ -17,7 +17,7 @@ from trl.rewards import think_format_reward as trl_think
 from trl.trainer.utils import get_callable_name
 
 from manypaths.messages import text_of
-from manypaths.rewards import REWARDS, accuracy, boxed, cosine, reward
+from manypaths.rewards import GIVEN, REWARDS, accuracy, boxed, cosine, reward
 
 LIMIT = 100  # tokens
 LENGTHS = [0, 1, 37, 50, 79, 80, 81, 90, 99, 100, 101, 250, 1000]
@@ -375,5 +375,5 @@ def test_wrong_options_are_refused_when_they_are_bound(name: str, limit: Any, op
 def test_every_option_is_keyword_only() -> None:
     for function in REWARDS.values():
         for one in inspect.signature(function).parameters.values():
-            column = one.name in ("completions", "answer", "completion_ids", "log_metric", "_")
+            column = one.name in {*GIVEN, "_"}
             assert column == (one.kind != one.KEYWORD_ONLY), (function.__name__, one.name)

@@ -12,9 +12,9 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
-from trl import GRPOTrainer
 
 from manypaths.reweight import has_spread
+from manypaths.tool_mask import ToolMaskGRPOTrainer
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Sampled:
     seconds: float  # spent on rewards
 
 
-class DynamicSamplingGRPOTrainer(GRPOTrainer):
+class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
     """`trl.GRPOTrainer` with one change: groups that teach nothing are replaced before they reach the update.
 
     DAPO (arXiv 2503.14476), Eq. 11. In training, batch after batch is sampled until there are enough groups in which

@@ -1,12 +1,14 @@
-"""What the model itself said: a completion, text or chat messages, as one text."""
+"""What the model itself said: a completion, text or chat messages, as one text, as texts by turn, and its tokens."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Completion = str | Sequence[dict[str, Any]]
+ToolMask = Sequence[Sequence[int] | None] | None  # for each completion's tokens: 0 for those of a tool's answer
 
 REASONING = ("reasoning_content", "thinking", "reasoning")  # names that chat templates have for it
 CALLS = ("tool_use", "tool_call")  # types of a content block that calls a tool
@@ -32,6 +34,56 @@ def text_of(completion: Completion) -> str:
         return completion
     own = (message for message in completion if message.get("role", "assistant") == "assistant")
     return _lines(_text_of_message(message) for message in own)
+
+
+def turns(completion: Completion, opened: bool = False) -> list[str]:
+    """The texts of the assistant's messages, one or more.
+
+    `opened`: <think> goes before each whose reasoning was not parsed; a chat template puts it before every message.
+    """
+    if isinstance(completion, str):
+        return ["<think>" * opened + completion]
+    own = [message for message in completion if message.get("role", "assistant") == "assistant"]
+    return ["<think>" * (opened and not _has_reasoning(message)) + text_of([message]) for message in own or [{}]]
+
+
+def own_tokens(
+    who: str,
+    completion_ids: Sequence[Sequence[int]],
+    tool_mask: ToolMask = None,
+    completions: Sequence[Completion] = (),
+    trainer_state: object = None,
+) -> list[list[int]]:
+    """The tokens that the model itself wrote: `completion_ids` less those for which `tool_mask` has 0.
+
+    TRL's GRPOTrainer puts a tool's answers into `completion_ids` and does not say where they are; `DiverseGRPOTrainer`
+    passes the mask. Without it all tokens count, and a warning says so where a tool has answered. Raises ValueError for
+    a mask of another length.
+    """
+    if tool_mask is None:
+        others = any(
+            message.get("role") == "tool" for one in completions if not isinstance(one, str) for message in one
+        )
+        if others and trainer_state is not None:  # AsyncGRPOTrainer has none, and passes the model's tokens alone
+            warnings.warn(
+                f"Reward {who!r} counts the tokens of tools' answers as the model's: this trainer does not tell them "
+                "apart. manypaths.trl.DiverseGRPOTrainer does.",
+                stacklevel=2,
+            )
+        return [list(ids) for ids in completion_ids]
+    own = []
+    for ids, mask in zip(completion_ids, tool_mask, strict=True):
+        if mask is not None and len(mask) != len(ids):
+            raise ValueError(f"Reward {who!r}: tool_mask must be as long as the {len(ids)} tokens, got {len(mask)}.")
+        own.append([token for token, mine in zip(ids, mask or [1] * len(ids), strict=True) if mine])
+    return own
+
+
+def _has_reasoning(message: Mapping[str, Any]) -> bool:
+    """Whether the reasoning of a message stands apart from its content, in a key or a block of its own."""
+    content = message.get("content")
+    blocks = [part for part in content if isinstance(part, Mapping)] if isinstance(content, (list, tuple)) else []
+    return any(message.get(name) for name in REASONING) or bool(_of_types(blocks, REASONING))
 
 
 def _text_of_message(message: Mapping[str, Any]) -> str:

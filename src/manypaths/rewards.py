@@ -3,8 +3,10 @@ r"""Rewards in the form that TRL calls: lists of completions and columns in, one
 A completion is a text, or a list of messages when the data set is conversational. None means "not scored". A reward
 takes the columns it names and ignores the others; its `__name__` is what TRL logs.
 
-Columns: `completions`, `completion_ids` (their tokens, from TRL) and `answer` (the gold answer, from the data set).
-Keyword-only arguments are options; `reward` binds them. Wrong options are a ValueError, before a completion is read.
+Columns: `completions`, `completion_ids` (their tokens, from TRL), `answer` (the gold answer, from the data set, as
+`manypaths.golds.gold_text` reads it) and `tool_mask` (0 for the tokens of a tool's answer, from `DiverseGRPOTrainer`).
+What is rewarded is what the model wrote: its reasoning and its calls of tools are, a tool's answer is not. Keyword-only
+arguments are options; `reward` binds them. Wrong options are a ValueError, before a completion is read.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from manypaths.golds import gold_text
 from manypaths.grading import extract, shared_grader
-from manypaths.messages import Completion, text_of
+from manypaths.messages import Completion, ToolMask, own_tokens, text_of, turns
 
 Reward = Callable[..., list[float | None]]
 LogMetric = Callable[[str, float], None]
 
-GIVEN = {"prompts", "completions", "completion_ids", "answer"}  # columns and what else the trainer passes: no options
+# columns and what else the trainer passes: no options
+GIVEN = {"prompts", "completions", "completion_ids", "answer", "tool_mask"}
 GIVEN |= {"trainer_state", "log_extra", "log_metric", "environments"}
 LARGEST = 1e9  # a reward pays no more
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
@@ -38,9 +42,11 @@ def accuracy(
 ) -> list[float | None]:
     """1 where the last box holds the gold answer, 0 where not, None where there is no gold answer.
 
-    `answer` is a column of texts or numbers. How many ran out of time, and so got 0, is logged as
-    `accuracy/timed_out`. Unlike MMR-GRPO's released code, this does not call every answer right when the gold
-    does not parse. Raises ValueError unless there are as many answers as completions.
+    `answer` is a column of texts, numbers or lists, as `manypaths.golds.gold_text` reads them: None, NaN and blank
+    texts are no gold answer, and of a list all parts are needed. How many different answers ran out of time, and so
+    got 0, is logged as `accuracy/timed_out`. Unlike MMR-GRPO's released code, this does not call every answer right
+    when the gold does not parse. Raises ValueError unless there are as many answers as completions, and for a gold
+    answer that is an object.
     """
     verdicts = _verdicts("accuracy", completions, answer, log_metric)
     return [None if right is None else float(right) for right in verdicts]
@@ -54,33 +60,39 @@ def boxed(completions: Sequence[Completion], **_: object) -> list[float | None]:
 def think(completions: Sequence[Completion], *, opened: bool = False, **_: object) -> list[float | None]:
     """1 where the text begins with <think>, has no other, and has </think> after it, else 0: TRL's own rule.
 
-    `opened`: the chat template ends the prompt with <think>, as R1-Distill's does, so the completion goes on from
-    there; the tag is put before it.
+    A message whose reasoning was parsed away from its content has that form; of several messages of the assistant,
+    between which tools answered, each must have it. `opened`: the chat template ends the prompt with <think>, as
+    R1-Distill's does, so the completion goes on from there; the tag is put before it.
     """
     from trl.rewards import think_format_reward
 
     _check("think", "opened as true or false", opened, isinstance(opened, bool))
-    return list(think_format_reward([[{"content": "<think>" * opened + text_of(one)}] for one in completions]))
+    texts = [turns(completion, opened) for completion in completions]
+    return [min(think_format_reward([[{"content": text}] for text in each])) for each in texts]
 
 
 def think_answer(completions: Sequence[Completion], *, opened: bool = False, **_: object) -> list[float | None]:
     """1 where the text is <think>...</think><answer>...</answer> and white space around them, else 0.
 
-    Each tag stands there once, and neither part is blank. The form that R1 asks for (arXiv 2501.12948, Table 1).
-    `opened` as in `think`: with it, a completion that writes <think> once more has it twice, and gets 0.
+    Each tag stands there once, and neither part is blank. The form that R1 asks for (arXiv 2501.12948, Table 1). Of
+    several messages of the assistant the last one counts. `opened` as in `think`: with it, a completion that writes
+    <think> once more has it twice, and gets 0.
     """
     _check("think_answer", "opened as true or false", opened, isinstance(opened, bool))
     scores: list[float | None] = []
     for completion in completions:
-        parts = _TAG.split("<think>" * opened + text_of(completion), maxsplit=len(_TAGS) + 1)
+        parts = _TAG.split(turns(completion, opened)[-1], maxsplit=len(_TAGS) + 1)
         filled = [bool(part.strip()) for part in parts[::2]]
         scores.append(float(parts[1::2] == _TAGS and filled == [False, True, False, True, False]))
     return scores
 
 
 def format_as_released(completions: Sequence[Completion], **_: object) -> list[float | None]:
-    r"""1 where the text has exactly one "\n</think>\n", else 0: the format reward of MMR-GRPO's released code."""
-    return [float(text_of(completion).count("\n</think>\n") == 1) for completion in completions]
+    r"""1 where the text has exactly one "\n</think>\n", else 0: the format reward of MMR-GRPO's released code.
+
+    Of several messages of the assistant, each must have one.
+    """
+    return [float(all(text.count("\n</think>\n") == 1 for text in turns(each))) for each in completions]
 
 
 def cosine(
@@ -88,6 +100,8 @@ def cosine(
     answer: Sequence[object],
     completion_ids: Sequence[Sequence[int]],
     log_metric: LogMetric | None = None,
+    tool_mask: ToolMask = None,
+    trainer_state: object = None,
     *,
     max_completion_length: int,
     min_value_wrong: float = -0.5,
@@ -102,14 +116,15 @@ def cosine(
     right, from the maximum down to the minimum; wrong, from the minimum up to the maximum. The default bounds are
     those of Open-RS, experiment 3 (arXiv 2503.16219). The same function as TRL's `get_cosine_scaled_reward`, which
     grades with signals as time limits, and so not outside the main thread; this one asks our grader, and logs
-    `cosine/timed_out`.
+    `cosine/timed_out`. The length is that of `own_tokens`.
     """
     limit, bounds = max_completion_length, [min_value_wrong, max_value_wrong, min_value_correct, max_value_correct]
     _check("cosine", "max_completion_length in tokens, 1 or more", limit, _is_number(limit, int) and limit >= 1)
     asked = "numbers min_value_wrong <= max_value_wrong <= min_value_correct <= max_value_correct"
     _check("cosine", asked, bounds, all(map(_is_number, bounds)) and bounds == sorted(bounds))
     verdicts = _verdicts("cosine", completions, answer, log_metric)
-    progress = [min(len(ids) / limit, 1.0) for ids in completion_ids]
+    own = own_tokens("cosine", completion_ids, tool_mask, completions, trainer_state)
+    progress = [min(len(ids) / limit, 1.0) for ids in own]
     right, wrong = (max_value_correct, min_value_correct), (min_value_wrong, max_value_wrong)
     return _half_cosine(verdicts, progress, right, wrong)
 
@@ -130,27 +145,42 @@ def cosine_as_released(
 
 
 def repetition(
-    completion_ids: Sequence[Sequence[int]], *, ngram_size: int = 3, max_penalty: float = -1.0, **_: object
+    completion_ids: Sequence[Sequence[int]],
+    tool_mask: ToolMask = None,
+    completions: Sequence[Completion] = (),
+    trainer_state: object = None,
+    *,
+    ngram_size: int = 3,
+    max_penalty: float = -1.0,
+    **_: object,
 ) -> list[float | None]:
     """`max_penalty` times the share of a completion's n-grams of tokens that occurred before in it: 0 where none did.
 
-    TRL's `get_repetition_penalty_reward` (arXiv 2502.03373, Appendix C.2).
+    TRL's `get_repetition_penalty_reward` (arXiv 2502.03373, Appendix C.2), of `own_tokens`.
     """
     from trl.rewards import get_repetition_penalty_reward
 
     fits = _is_number(ngram_size, int) and ngram_size >= 1
     _check("repetition", "ngram_size, a whole number of 1 or more", ngram_size, fits)
     _check("repetition", "max_penalty of 0 or less", max_penalty, _is_number(max_penalty) and max_penalty <= 0)
-    return list(get_repetition_penalty_reward(ngram_size, max_penalty)(completion_ids))
+    own = own_tokens("repetition", completion_ids, tool_mask, completions, trainer_state)
+    return list(get_repetition_penalty_reward(ngram_size, max_penalty)(own))
 
 
 def overlong(
-    completion_ids: Sequence[Sequence[int]], *, max_completion_length: int, cache: int | None = None, **_: object
+    completion_ids: Sequence[Sequence[int]],
+    tool_mask: ToolMask = None,
+    completions: Sequence[Completion] = (),
+    trainer_state: object = None,
+    *,
+    max_completion_length: int,
+    cache: int | None = None,
+    **_: object,
 ) -> list[float | None]:
     """0 up to `max_completion_length` - `cache` tokens, then in a straight line down to -1 at the limit and beyond.
 
     `cache` is a fifth of the limit if not given, as DAPO's 4,096 of 20,480. TRL's `get_soft_overlong_punishment`
-    (DAPO, arXiv 2503.14476, Eq. 13).
+    (DAPO, arXiv 2503.14476, Eq. 13), of `own_tokens`; the limit at which TRL cuts off counts a tool's answers too.
     """
     from trl.rewards import get_soft_overlong_punishment
 
@@ -159,7 +189,11 @@ def overlong(
     cache = max(1, limit // 5) if cache is None else cache
     fits = _is_number(cache, int) and 1 <= cache < limit
     _check("overlong", f"cache in tokens, 1 or more and less than the limit of {limit}", cache, fits)
-    return list(get_soft_overlong_punishment(limit, cache)(completion_ids))
+    return list(
+        get_soft_overlong_punishment(limit, cache)(
+            own_tokens("overlong", completion_ids, tool_mask, completions, trainer_state)
+        )
+    )
 
 
 REWARDS: dict[str, Reward] = {
@@ -268,15 +302,24 @@ def _options(function: Reward) -> tuple[dict[str, Any], bool]:
 def _verdicts(
     who: str, completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None
 ) -> list[bool | None]:
-    """Whether each completion is right; None where there is no gold answer. Logs how many ran out of time."""
+    """Whether each completion is right; None where there is no gold answer.
+
+    Equal pairs are graded once, several at a time; how many of them ran out of time is logged.
+    """
+    if len(completions) != len(answer):
+        raise ValueError(
+            f"Reward {who!r}: answer must have one gold answer per completion, {len(completions)}, got {len(answer)}."
+        )
+    golds = [gold_text(value) for value in answer]
+    scored = [place for place, gold in enumerate(golds) if gold is not None]
     grader = shared_grader()
     before = grader.timed_out
-    verdicts = [
-        None if gold is None else grader.is_correct(text_of(completion), str(gold))
-        for completion, gold in zip(completions, answer, strict=True)
-    ]
+    right = grader.grade([text_of(completions[place]) for place in scored], [str(golds[place]) for place in scored])
     if log_metric is not None:
         log_metric(f"{who}/timed_out", grader.timed_out - before)
+    verdicts: list[bool | None] = [None] * len(golds)
+    for place, verdict in zip(scored, right, strict=True):
+        verdicts[place] = verdict
     return verdicts
 
 

@@ -1,0 +1,139 @@
+"""What rewards make of the columns that trainers pass: golds of every kind, parsed messages, the tokens of tools."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from trl.rewards import get_repetition_penalty_reward, get_soft_overlong_punishment, think_format_reward
+
+from manypaths.grading import shared_grader
+from manypaths.problems import load
+from manypaths.rewards import accuracy, cosine, cosine_as_released, format_as_released, reward, think, think_answer
+
+GOLDS = ["4", 4, 4.0, -0.5, 1e20, 0.1, ["4", "5"], ["4", 5, 6.0], ["7"], "\\boxed{4}", "so 2+2 is #### 4", True]
+SAID = ["\\boxed{4}", "\\boxed{4, 5}", "\\boxed{5, 4}", "\\boxed{7}", "\\boxed{-0.5}", "\\boxed{0.1}", "4", "\\boxed{}"]
+SAID += ["\\boxed{4, 5, 6}", "\\boxed{10^{20}}", "\\boxed{[4, 5]}"]
+NO_GOLD = [None, math.nan, np.float32("nan"), pd.NA, pd.NaT, "", "  ", [], torch.tensor(math.nan), np.array([])]
+
+
+@pytest.mark.parametrize("gold", GOLDS, ids=repr)
+def test_a_gold_means_in_a_script_what_it_means_in_a_file(gold: object, tmp_path: Any) -> None:
+    """The command line reads the file; a script gives the value itself, or what numpy and pandas make of it."""
+    (tmp_path / "set.json").write_text(json.dumps([{"problem": "?", "answer": gold}]))
+    (problem,) = load(str(tmp_path / "set.json"))
+    by_file = accuracy(SAID, [problem.answer] * len(SAID))
+    assert sum(filter(None, by_file)) > 0 or gold is True
+    for same in (gold, np.array(gold) if not isinstance(gold, (str, list)) else gold, pd.Series([gold])[0]):
+        assert accuracy(SAID, [same] * len(SAID)) == by_file
+    assert accuracy(SAID, pd.Series([gold] * len(SAID))) == by_file
+
+
+@pytest.mark.parametrize("gold", NO_GOLD, ids=repr)
+@pytest.mark.parametrize("name", ["accuracy", "cosine", "cosine_as_released"])
+def test_a_missing_gold_is_no_gold(name: str, gold: object) -> None:
+    column: Any = [gold, "4"]
+    scores = reward(name, 100)(completions=["\\boxed{4}"] * 2, completion_ids=[[0]] * 2, answer=column)
+    assert scores[0] is None and scores[1] > 0.9
+
+
+def test_columns_of_numpy_and_pandas_are_columns() -> None:
+    said = ["\\boxed{4}", "\\boxed{5}", "\\boxed{6}"]
+    for column in (np.array([4, 4, 4]), np.array([4.0, 4.0, np.nan]), pd.Series([4, 5, None]), pd.array([4, pd.NA, 6])):
+        expected = [None if pd.isna(gold) else float(gold == 4 + place) for place, gold in enumerate(column)]
+        assert accuracy(said, column) == expected  # type: ignore[arg-type]
+
+
+def test_a_gold_that_is_an_object_is_named() -> None:
+    with pytest.raises(ValueError, match="must be a text, a number or a list, got an object with the keys 'value'"):
+        accuracy(["\\boxed{4}"], [{"value": 4}])
+    with pytest.raises(ValueError, match="'accuracy': answer must have one gold answer per completion, 2, got 1"):
+        accuracy(["4", "4"], ["4"])
+
+
+def test_equal_completions_are_graded_once() -> None:
+    """`Grader.grade` shares the work out: forty copies are one question to math-verify."""
+    asked: list[Any] = []
+    grader, ask = shared_grader(), shared_grader()._ask
+    try:
+        grader._ask = lambda *pair: asked.append(pair) or ask(*pair)  # type: ignore[func-returns-value, method-assign]
+        assert accuracy(["so \\boxed{\\frac{x^2 - 1}{x + 1}}"] * 40, ["x - 1"] * 40) == [1.0] * 40
+    finally:
+        del grader._ask  # type: ignore[method-assign]
+    assert len(asked) == 1
+
+
+CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 2, "b": 3}}}
+TOOL = {"role": "tool", "name": "add", "content": "the same line\n" * 10}
+
+
+def turn(content: str, reasoning: str | None = None, calls: bool = False) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    return message | ({"reasoning_content": reasoning} if reasoning else {}) | ({"tool_calls": [CALL]} if calls else {})
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_think_reads_reasoning_that_was_parsed(opened: bool) -> None:
+    parsed = [turn("y", "x")]
+    as_text = "<think>" * (not opened) + "\nx\n</think>\n\ny"
+    assert think([parsed, as_text], opened=opened) == [1.0, 1.0]
+    assert think_format_reward([[{"content": "<think>" * opened + as_text}]]) == [1.0]
+    assert think([[turn("y")], "y", []], opened=opened) == [0.0, 0.0, 0.0]
+    assert format_as_released([parsed, as_text]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "reasoning"])
+def test_reasoning_has_several_names(key: str) -> None:
+    message = {"role": "assistant", "content": "<answer>7</answer>", key: "so"}
+    block = {"role": "assistant", "content": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "y"}]}
+    for opened in (False, True):
+        assert think([[message], [block]], opened=opened) == [1.0, 1.0]
+        assert think_answer([[message], [block]], opened=opened) == [1.0, 0.0]
+
+
+def test_every_turn_thinks_and_the_last_one_answers() -> None:
+    called, answered = turn("", "which tool", calls=True), turn("<answer>5</answer>", "so 5")
+    assert think([[called, TOOL, answered], [turn("", calls=True), TOOL, answered], [called, TOOL]]) == [1.0, 0.0, 1.0]
+    assert think_answer([[called, TOOL, answered], [called, TOOL], [answered, TOOL, called]]) == [1.0, 0.0, 0.0]
+    assert format_as_released([[called, TOOL, answered], [turn(""), TOOL, answered]]) == [1.0, 0.0]
+
+
+MINE, THEIRS = [*range(20), 0, 1, 2, 3], [7, 8, 9] * 60
+IDS = [MINE[:10] + THEIRS + MINE[10:], MINE]
+MASK = [[1] * 10 + [0] * len(THEIRS) + [1] * 14, [1] * len(MINE)]
+WITH_TOOL: Any = [[turn("", calls=True), TOOL, turn("\\boxed{5}")], [turn("\\boxed{5}")]]
+
+
+def test_the_tokens_of_a_tool_are_not_the_models() -> None:
+    columns: dict[str, Any] = {"completions": WITH_TOOL, "completion_ids": IDS, "tool_mask": MASK, "trainer_state": 1}
+    assert reward("repetition")(**columns) == get_repetition_penalty_reward(3, -1.0)([MINE, MINE])
+    assert reward("overlong", 30)(**columns) == get_soft_overlong_punishment(30, 6)([MINE, MINE]) == [0.0, 0.0]
+    assert cosine(**columns, answer=["5", "5"], max_completion_length=48) == pytest.approx([0.75, 0.75])
+    plain = {**columns, "tool_mask": None, "trainer_state": None}
+    assert cosine(**plain, answer=["5", "5"], max_completion_length=48) == pytest.approx([0.5, 0.75])
+    assert reward("repetition")(completion_ids=IDS, tool_mask=[MASK[0], None]) == reward("repetition")(**columns)
+    with pytest.raises(ValueError, match="'overlong': tool_mask must be as long as the 204 tokens, got 2"):
+        reward("overlong", 30)(completion_ids=IDS, tool_mask=[[1, 0], [1]])
+
+
+def test_the_characters_of_a_tool_are_not_the_models() -> None:
+    without = [[message for message in one if message["role"] == "assistant"] for one in WITH_TOOL]
+    assert cosine_as_released(WITH_TOOL, ["5", "5"]) == cosine_as_released(without, ["5", "5"])
+
+
+@pytest.mark.parametrize("name", ["repetition", "overlong", "cosine"])
+def test_a_trainer_that_does_not_tell_them_apart_is_warned_of(name: str) -> None:
+    columns: dict[str, Any] = {"completions": WITH_TOOL, "completion_ids": IDS, "answer": ["5", "5"]}
+    with pytest.warns(UserWarning, match=f"{name!r} counts the tokens of tools' answers as the model's"):
+        reward(name, 30)(**columns, trainer_state=object())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reward(name, 30)(**columns)  # AsyncGRPOTrainer's are the model's own
+        reward(name, 30)(**columns, tool_mask=MASK, trainer_state=object())
+        reward(name, 30)(completions=["a", "b"], completion_ids=IDS, answer=["5", "5"], trainer_state=object())
