@@ -26,7 +26,7 @@ MODULES = {
     "page": ("files", "", ""),
     "tables": ("", "", ""),
     "published": ("tables", "", ""),
-    "runs": ("files metrics", "yaml", ""),
+    "runs": ("files metrics recipe", "yaml", ""),
     "elsewhere": ("runs", "", ""),
     "curves": ("metrics runs", "numpy", ""),
     "compare": ("curves elsewhere runs", "numpy", ""),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import random
 from pathlib import Path
 
 import pytest
+import yaml
 
 from manypaths import recipe
 from manypaths.recipe import Problems, check_arguments, dump, find, read, shipped
@@ -253,3 +256,71 @@ def test_a_recipe_includes_others_before_itself(tmp_path):
 def test_a_reward_of_null_is_left_out():
     assert read([*BASE, "gsm8k"]).rewards == {"accuracy": 1.0, "boxed": 0.1}
     assert read([*BASE, "gsm8k"], ["rewards.boxed=null"]).rewards == {"accuracy": 1.0}
+
+
+def random_texts(seed: int, count: int) -> list[str]:
+    letters = [*"-+.:#~ 0123456789eExXo_'\"\\{}[],&*!|>%@`?=<nytNYTaf\t\n\r", "\0", "\x1b", "\x7f", "\x85", "\xa0"]
+    letters += ["\u2028", "\u2029", "\ufeff", "\ud800", "\uffff", "é", "漢", "🙂", "yes", "null", "---"]
+    draw = random.Random(seed)
+    return ["".join(draw.choices(letters, k=draw.randint(0, 12))) for _ in range(count)]
+
+
+def test_any_text_survives_a_dump():
+    texts = ["1e5", "1E5", "-1e-5", ".5e1", "1e+5", "1.e5", "+1", "1_000", "0x1", "0o7", "1:30", ".inf", "2024-01-01"]
+    texts += ["", "~", "null", "yes", "no", ": ", "#", "=", "<<", "- a", "? a", "{question}"]
+    texts += [" a", "a ", "a\n", "\n", "word " * 40, *random_texts(seed=1, count=3000)]
+    content = {"list": texts, "keys": dict.fromkeys(texts, 1)}
+    found = yaml.load(recipe.to_yaml(content), recipe.Loader)
+    assert found == content
+    assert [type(value) for value in found["list"]] == [str] * len(texts)
+
+
+def test_texts_that_look_like_something_else_survive_the_dump_of_a_recipe(tmp_path):
+    texts = ["model.end_tokens=['1e5', 'yes', '~', '2024-01-01']", "prompt='1e5'", "model.name='1e5'"]
+    spec = read(BASE, texts)
+    assert again(spec, tmp_path) == spec
+
+
+@pytest.mark.parametrize(
+    ("key", "whole", "point"),
+    [
+        ("rewards.accuracy", "1", "1.0"),
+        ("evaluation.temperature", "1", "1.0"),
+        ("method.options.lam", "1", "1.0"),
+        ("trainer.learning_rate", "1", "1e0"),
+        ("trainer.lr_scheduler_kwargs.min_lr_rate", "0", "-0.0"),
+        ("lora.lora_dropout", "0", "0.0"),
+        ("reward_options.cosine.min_value_correct", "1", "1.0"),
+        ("embedder.options.weights", "[1, 2]", "[1.0, 2.0]"),
+    ],
+)
+def test_whole_numbers_are_one_recipe_with_and_without_a_point(key, whole, point):
+    integer, floating = (read(BASE, ["rewards.cosine=1.0", f"{key}={value}"]) for value in (whole, point))
+    one, other = (recipe.to_yaml(recipe.canonical(dataclasses.asdict(spec))) for spec in (integer, floating))
+    assert one == other
+    assert type(integer.rewards["accuracy"]) is type(floating.rewards["accuracy"]) is float
+
+
+def test_true_is_not_one():
+    assert recipe.canonical({"a": True, "b": [1.0, 1.5, "1.0"]}) == {"a": True, "b": [1, 1.5, "1.0"]}
+    assert recipe.to_yaml(recipe.canonical({"a": True})) != recipe.to_yaml(recipe.canonical({"a": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("samples=4", r"evaluation\.samples must be 1 with evaluation\.temperature 0, got 4"),
+        ("samples=0", r"evaluation\.samples must be 1 or more, got 0"),
+        ("every=0", r"evaluation\.every must be 1 or more, got 0"),
+        ("max_new_tokens=0", r"evaluation\.max_new_tokens must be 1 or more, got 0"),
+        ("batch_size=-1", r"evaluation\.batch_size must be 1 or more, got -1"),
+        ("temperature=-1", r"evaluation\.temperature must be 0 \(greedy\) or more, got -1\.0"),
+        ("temperature=.nan", r"evaluation\.temperature must be 0 \(greedy\) or more, got nan"),
+        ("top_p=0", r"evaluation\.top_p must be above 0 and at most 1, got 0\.0"),
+        ("top_p=1.5", r"evaluation\.top_p must be above 0 and at most 1, got 1\.5"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused(override, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        read(BASE, [f"evaluation.{override}"])
+    assert read(BASE, ["evaluation.samples=4", "evaluation.temperature=0.6"]).evaluation.samples == 4

@@ -116,6 +116,14 @@ def test_runs_that_differ_by_their_seed_alone_are_of_one_group(trained, tmp_path
     assert read_run(trained).group == groups[0] != groups[1]
 
 
+def test_whole_numbers_with_and_without_a_point_are_one_configuration(trained, copy):
+    text = (copy / "recipe.yaml").read_text()
+    (copy / "recipe.yaml").write_text(text.replace("letters: 1.0", "letters: 1").replace("seed: 7", "seed: 8"))
+    assert (copy / "recipe.yaml").read_text() != text
+    ours, theirs = read_run(trained), read_run(copy)
+    assert ours.group == theirs.group and (ours.seed, theirs.seed) == (7, 8)
+
+
 def test_without_metrics_there_are_no_times_and_the_rest_is_as_it_was(trained, copy):
     (copy / "metrics.jsonl").unlink()
     run, whole = read_run(copy), read_run(trained)

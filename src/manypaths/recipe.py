@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -20,6 +21,7 @@ from typing import Any
 
 import yaml
 
+UNIONS = (typing.Union, types.UnionType)
 SHIPPED = Path(str(files("manypaths") / "recipes"))
 
 
@@ -49,7 +51,8 @@ class Problems:
 class Evaluation:
     """Held-out problems, and how to sample answers to them; temperature 0 is greedy.
 
-    They are answered before and after training, and after `every` so many steps where that is set.
+    They are answered before and after training, and after `every` so many steps where that is set. Raises ValueError
+    for a number out of its range, and for greedy samples, which are all the same, asked for more than once.
     """
 
     problems: Problems
@@ -59,6 +62,20 @@ class Evaluation:
     top_p: float = 1.0
     max_new_tokens: int = 256
     batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("every", "samples", "max_new_tokens", "batch_size"):
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise ValueError(f"evaluation.{name} must be 1 or more, got {count}.")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"evaluation.temperature must be 0 (greedy) or more, got {self.temperature}.")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"evaluation.top_p must be above 0 and at most 1, got {self.top_p}.")
+        if self.samples > 1 and not self.temperature:
+            raise ValueError(
+                f"evaluation.samples must be 1 with evaluation.temperature 0, got {self.samples}: greedy samples are "
+                "all the same. Set evaluation.temperature, such as 0.6."
+            )
 
 
 @dataclass
@@ -198,7 +215,21 @@ def content(names: Iterable[str], within: tuple[Path, ...] = ()) -> dict[str, An
 
 def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML; reading it gives an equal recipe."""
-    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
+    return to_yaml(dataclasses.asdict(recipe))
+
+
+def to_yaml(content: Any) -> str:
+    """YAML that `Loader` reads as equal content: it quotes each text that the loader would take for something else."""
+    return yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True)
+
+
+def canonical(content: Any) -> Any:
+    """The content with whole floats as integers, so that 1 and 1.0 are one setting where no type says which it is."""
+    if isinstance(content, dict):
+        return {key: canonical(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [canonical(value) for value in content]
+    return int(content) if isinstance(content, float) and content.is_integer() else content
 
 
 def build(kind: Any, content: dict[str, Any], where: str = "") -> Any:
@@ -246,37 +277,65 @@ def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    for one in (hint, *typing.get_args(hint)):
-        if dataclasses.is_dataclass(one) and isinstance(value, dict):
-            return build(one, value, where + ".")
+    for kind in (hint, *typing.get_args(hint)):
+        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+            return build(kind, value, where + ".")
     if not _fits(hint, value):
         expected = re.sub(r"typing\.|manypaths\.recipe\.", "", str(hint) if typing.get_args(hint) else hint.__name__)
         raise ValueError(f"{where} asks for {expected}; given {value!r}.")
-    return float(value) if hint is float else value
+    return _typed(hint, value)
 
 
 def _fits(hint: Any, value: Any) -> bool:
     """Whether a YAML value can stand for a type hint; hints beyond plain YAML types accept anything."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(one, value) for one in inner)
+    if origin in UNIONS:
+        return any(_fits(member, value) for member in inner)
     if origin is typing.Literal:
         return value in inner
     if origin is list:
-        return isinstance(value, list) and all(_fits(inner[0], one) for one in value)
+        return isinstance(value, list) and all(_fits(inner[0], item) for item in value)
     if origin is dict:
         return isinstance(value, dict) and all(_fits(inner[0], k) and _fits(inner[1], v) for k, v in value.items())
     if hint in (int, float):
-        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+        return _is_number(value) and isinstance(value, (int, hint))
     if hint in (str, bool, list, dict, type(None)):
         return isinstance(value, hint)
     return hint is Any or (value is not None and not dataclasses.is_dataclass(hint))
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """A value that fits a hint, its numbers of the hint's type: 1 and 1.0 become one value."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in UNIONS:
+        fitting = [member for member in inner if _fits(member, value)]
+        return _typed(float if _is_number(value) and float in fitting else fitting[0], value)
+    if origin is list:
+        return [_typed(inner[0], item) for item in value]
+    if origin is dict:
+        return {_typed(inner[0], key): _typed(inner[1], item) for key, item in value.items()}
+    return hint(value) if hint in (int, float) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Loader(yaml.SafeLoader):
     """SafeLoader in which 1e-6 is a number, as in YAML 1.2 and as people write learning rates."""
 
 
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
+class Dumper(yaml.SafeDumper):
+    """SafeDumper that knows what `Loader` reads as a number, and escapes line ends that PyYAML would indent."""
+
+    def represent_str(self, text: str) -> yaml.ScalarNode:
+        style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+Dumper.add_representer(str, Dumper.represent_str)
+
+for side in (Loader, Dumper):
+    side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+    )

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from dataclasses import asdict
 from importlib.metadata import distributions
 from itertools import zip_longest
 from pathlib import Path
@@ -23,7 +24,7 @@ from transformers import TrainerCallback
 from manypaths.files import write_whole
 from manypaths.generate import Prompt
 from manypaths.messages import text_of
-from manypaths.recipe import Recipe, dump, read
+from manypaths.recipe import Recipe, canonical, dump, read, to_yaml
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
@@ -113,7 +114,6 @@ def number(value: float) -> float | None:
 
 def claim(run: Path, spec: Recipe) -> None:
     """Make a run folder, or make sure, with a ValueError, that the one there is of this recipe and can be written."""
-    resolved = dump(spec)
     try:
         run.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=run) as probe:
@@ -125,8 +125,9 @@ def claim(run: Path, spec: Recipe) -> None:
         raise ValueError(f"The disk of {str(run)!r} is full: {free >> 20} MiB are free, a run asks for {ROOM >> 20}.")
     there = run / "recipe.yaml"
     if there.exists():
-        pairs = zip_longest(dump(read([str(there)])).splitlines(), resolved.splitlines(), fillvalue="nothing")
-        differing = [f"{old.strip()} there, {new.strip()} here" for old, new in pairs if old != new]
+        old, new = (to_yaml(canonical(asdict(recipe))).splitlines() for recipe in (read([str(there)]), spec))
+        pairs = zip_longest(old, new, fillvalue="nothing")
+        differing = [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
         if differing:
             raise ValueError(
                 f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
@@ -135,7 +136,7 @@ def claim(run: Path, spec: Recipe) -> None:
     elif any(run.iterdir()):
         raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
     else:
-        write_whole(there, resolved)
+        write_whole(there, dump(spec))
 
 
 def last_checkpoint(run: Path) -> Path | None:

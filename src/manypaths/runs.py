@@ -16,6 +16,7 @@ import yaml
 
 from manypaths.files import read_lines
 from manypaths.metrics import share_correct
+from manypaths.recipe import Loader, canonical
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 CURVES: tuple[str, ...] = (
@@ -66,7 +67,7 @@ class Run:
 def read_run(folder: Path) -> Run:
     """A run folder of ours, also one that is not finished or of an earlier version."""
     try:
-        recipe = yaml.safe_load((folder / "recipe.yaml").read_bytes())
+        recipe = yaml.load((folder / "recipe.yaml").read_bytes(), Loader)
     except yaml.YAMLError as error:
         raise ValueError(
             f"{str(folder)!r} has a recipe.yaml that is not YAML: {' '.join(str(error).split())}."
@@ -76,7 +77,7 @@ def read_run(folder: Path) -> Run:
             f"{str(folder)!r} has a recipe.yaml without keys. Was it cut off? Train again, or leave it out."
         )
     seed = recipe.pop("seed", None)
-    settings = dict(flat(recipe))
+    settings = dict(flat(canonical(recipe)))
     run = Run(_name(folder), json.dumps(settings, sort_keys=True, default=str), seed, settings)
     lines = {line["step"]: line for line in read_lines(folder / "metrics.jsonl")}
     run.machine = _machine(folder / "environment.json")
