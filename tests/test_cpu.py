@@ -1,11 +1,14 @@
 """The savings on a CPU change what is computed, not what comes out."""
 
+import logging
 from contextlib import contextmanager
 
 import pytest
 import torch
+import transformers
 import trl.trainer.utils
 from test_trl import trainer_of
+from transformers import LlamaForCausalLM, LlamaModel
 
 from manypaths import cpu
 
@@ -138,7 +141,10 @@ def test_prompts_run_once_train_the_same_parameters(tiny_model, tmp_path):
     assert found[1][1] < 0.7 * found[0][1]
 
 
-@pytest.mark.parametrize("kind", ["checkpointing", "dropout", "past", "all hidden states", "little in common"])
+KINDS = ["checkpointing", "dropout", "past", "all hidden states", "little in common", "packed", "other positions"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "embeddings beside", "hidden states by configuration"])
 def test_prompts_run_as_ever_where_once_would_be_wrong_or_slow(tiny_model, kind):
     model, inputs = loaded(tiny_model).train(), batch()
     if kind == "checkpointing":
@@ -153,7 +159,139 @@ def test_prompts_run_as_ever_where_once_would_be_wrong_or_slow(tiny_model, kind)
     if kind == "little in common":
         inputs = {"input_ids": torch.arange(80).view(8, 10)}
         inputs["input_ids"][:, 0] = 1
+    if kind == "packed":  # two texts in a row, as their positions say
+        inputs = {"input_ids": inputs["input_ids"], "position_ids": torch.arange(10).remainder(5).expand(8, 10)}
+    if kind == "other positions":  # equal tokens that stand at different places
+        inputs["position_ids"] = torch.arange(10) + 3 * torch.arange(8)[:, None]
+    if kind == "embeddings beside":
+        inputs = {"inputs_embeds": model.get_input_embeddings()(inputs["input_ids"])}
+    if kind == "hidden states by configuration":
+        model.config.output_hidden_states = True
+    plain = model(**inputs, use_cache=False if kind == "past" else None)
+    if kind == "past":
+        past.crop(-10)
     cpu.run_prompts_once(model)
     with counted(model) as calls:
-        model(**inputs)
+        ours = model(**inputs)
     assert calls == [8 * 10]
+    if kind != "dropout":
+        torch.testing.assert_close(ours.logits, plain.logits)
+
+
+CLASSES = {"Llama": {}, "Qwen2": {}, "Qwen3": {"head_dim": 8}, "SmolLM3": {"pad_token_id": 0}, "Gemma": {"head_dim": 8}}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_prompts_run_once_in_models_of_other_classes(name):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
+    sizes |= {"num_hidden_layers": 3, "vocab_size": 200}
+    model = transformers.AutoModelForCausalLM.from_config(
+        getattr(transformers, f"{name}Config")(**sizes | CLASSES[name])
+    ).eval()
+    inputs = batch()
+    plain = model(**inputs).logits
+    cpu.run_prompts_once(model)
+    embedded = []
+    model.get_input_embeddings().register_forward_hook(lambda _, args, __: embedded.append(args[0].numel()))
+    torch.testing.assert_close(
+        model(**inputs).logits[inputs["attention_mask"].bool()], plain[inputs["attention_mask"].bool()]
+    )
+    assert embedded == [2 * 7, 8 * 3]
+
+
+class ForgetfulDecoder(LlamaModel):
+    """A decoder as another release may have it: it takes a cache by either name and ignores it."""
+
+    def forward(self, *args, cache=None, past_key_values=None, **named):
+        return super().forward(*args, **named)
+
+
+class Forgetful(LlamaForCausalLM):
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = ForgetfulDecoder(config)
+
+
+@pytest.fixture
+def warnings(caplog):
+    cpu._warn_once.cache_clear()
+    caplog.set_level(logging.WARNING, logger="manypaths.cpu")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "manypaths.cpu"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_savings_that_work_are_put_on_and_the_trial_leaves_no_trace(tiny_model, dtype, warnings):
+    model = loaded(tiny_model).to(dtype).train()
+    weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    plain, state = model.get_decoder().forward, torch.get_rng_state()
+    cpu.keep_head_input_contiguous(model)
+    cpu.run_prompts_once(model)
+    with cpu.score_completions_only():
+        assert trl.trainer.utils._use_triton(torch.device("cpu"))
+    assert model.get_decoder().forward != plain and model.get_output_embeddings()._forward_pre_hooks
+    assert warnings() == []
+    assert torch.equal(torch.get_rng_state(), state) and model.training
+    assert all(torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_saving_that_changes_results_is_left_out(tiny_model, warnings):
+    model = Forgetful(loaded(tiny_model).config).eval()
+    plain = model(**batch()).logits
+    cpu.keep_head_input_contiguous(model)
+    cpu.run_prompts_once(model)
+    torch.testing.assert_close(model(**batch()).logits, plain, rtol=0, atol=0)
+    (message,) = warnings()
+    assert "A saving on the CPU is left out, running the prompts once" in message
+    assert transformers.__version__ in message and "a step takes longer" in message
+
+
+def forget_the_mask(forward):
+    return lambda *args, **named: forward(*args, **{**named, "attention_mask": None})
+
+
+def forget_the_gradient(forward):
+    def detached(*args, **named):
+        output = forward(*args, **named)
+        output.last_hidden_state = output.last_hidden_state.detach().requires_grad_()
+        return output
+
+    return detached
+
+
+@pytest.mark.parametrize("mistake", [forget_the_mask, forget_the_gradient])
+def test_a_wrong_mask_and_a_lost_gradient_are_noticed(tiny_model, mistake, warnings, monkeypatch):
+    share = cpu._share_beginnings
+
+    def wrongly(model):
+        share(model)
+        decoder = model.get_decoder()
+        decoder.forward = mistake(decoder.forward)
+
+    monkeypatch.setattr(cpu, "_share_beginnings", wrongly)
+    model = loaded(tiny_model)
+    plain = model.get_decoder().forward
+    cpu.run_prompts_once(model)
+    assert model.get_decoder().forward == plain and len(warnings()) == 1
+
+
+@pytest.mark.parametrize("missing", ["_use_triton", "add_fused_lm_head"])
+def test_without_trls_private_names_training_goes_on_as_in_trl(tiny_model, tmp_path, monkeypatch, warnings, missing):
+    original = getattr(trl.trainer.utils, missing)
+    monkeypatch.delattr(trl.trainer.utils, missing)
+    with cpu.score_completions_only():
+        monkeypatch.setattr(trl.trainer.utils, missing, original, raising=False)
+        _, rows = parameters_and_rows(tiny_model, tmp_path, monkeypatch)
+    (message,) = warnings()
+    assert "scoring the completions only" in message and missing in message
+    assert all(many > 8 * 8 for many in rows)
+
+
+def test_a_model_without_plain_keys_and_values_trains_as_ever(warnings):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = transformers.MistralConfig(**sizes, num_hidden_layers=2, vocab_size=200, sliding_window=4)
+    model = transformers.MistralForCausalLM(config)
+    plain = model.get_decoder().forward
+    cpu.run_prompts_once(model)
+    assert model.get_decoder().forward == plain
+    assert "keep something other than the keys and values" in warnings()[0]
