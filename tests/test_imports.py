@@ -48,10 +48,11 @@ MODULES = {
     "tool_mask": ("", "torch trl", ""),
     "dynamic_sampling": ("reweight tool_mask", "torch accelerate datasets", ""),
     "trl": ("advantage diversity dynamic_sampling embed messages reweight", "torch accelerate transformers trl", ""),
-    "wrapper": ("diversity embed messages reweight", "torch", "accelerate"),
+    "grouping": ("messages", "", ""),
+    "wrapper": ("diversity embed grouping messages reweight", "torch", "accelerate"),
     "verl": ("diversity embed recipe reweight", "torch omegaconf tensordict transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
-    "slime": ("embed reweight wrapper", "torch", ""),
+    "slime": ("embed grouping reweight wrapper", "torch", ""),
     "record": ("files generate messages recipe trl", "torch transformers", ""),
     "run": (
         "advantage reweight checkpoint embed files generate grading metrics problems page recipe rewards evaluate cpu "

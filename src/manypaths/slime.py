@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from manypaths.embed import Embedder
+from manypaths.grouping import group_size
 from manypaths.reweight import Reweighter
-from manypaths.wrapper import adjust, group_size
+from manypaths.wrapper import adjust
 
 SCALED = ("grpo", "gspo", "cispo")  # advantage estimators for which slime divides by the deviation of a group
 CENTRED = (*SCALED, "reinforce_plus_plus_baseline", "rloo")  # for which it subtracts the mean of a group

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from manypaths.diversity import measures
 from manypaths.embed import Embedder, keys_of, same_for_copies
+from manypaths.grouping import group_size, row_keys, size_in_trainer
 from manypaths.messages import Completion, text_of
 from manypaths.reweight import Reweighter, cosine_similarity
 
@@ -36,7 +35,7 @@ class DiverseReward:
         embedder: `(list[str]) -> [N, D]`; it is given the completions without their prompts.
         num_generations: G, the trainer's own; completions of one prompt must follow each other.
         reward_weights: one for each function; 1 if left out.
-        num_generations_eval: the trainer's own, where it is another.
+        num_generations_eval: the trainer's own, where it is another. TRL's trainers are asked themselves for both.
 
     Called with `prompts`, `completions` and columns, it returns one adjusted reward per completion, None where every
     function gave None. A group may straddle processes: rewards and embeddings are gathered over all of them, and each
@@ -44,8 +43,12 @@ class DiverseReward:
     measures of diversity are logged beside it where the trainer passes `log_metric`, and raw rewards go into the table
     of completions where it passes `log_extra`.
 
+    A group is `num_generations` completions in a row; TRL's GRPO and RLOO trainers are asked for the number. Elsewhere
+    it is so many of one row of the data (`manypaths.grouping.group_size`).
+
     Raises ValueError for what is no function, weights that do not match, fewer than one generation; when called, for a
-    function that returns another number of rewards, and for a batch that is not made of whole groups.
+    function that returns another number of rewards, a batch that is not made of whole groups, and a `num_generations`
+    that is not the trainer's.
     """
 
     def __init__(
@@ -83,10 +86,13 @@ class DiverseReward:
         own = self._score(prompts=prompts, completions=completions, **columns)
         texts = [text_of(each) for each in completions]
         embeddings = self.embedder(texts).detach().cpu()
-        parts, rank = gather_parts(([_text_of_prompt(each) for each in prompts], own, embeddings, keys_of(texts)))
-        keys = [key for part in parts for key in part[0]]
+        size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
+        rows = row_keys(prompts, columns) if size is None else []
+        parts, rank = gather_parts((rows, own, embeddings, keys_of(texts)))
         rewards = torch.cat([part[1] for part in parts])
-        size = group_size(keys, self.sizes)
+        if size is None:
+            keys = [row for part in parts for row in part[0]]
+            size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
         raw = (rewards * self.reward_weights).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan).view(-1, size)
         embeddings = same_for_copies(*(torch.cat([part[k] for part in parts]) for k in (2, 3)))
         adjusted, similarity = adjust(raw, embeddings, self.reweight)
@@ -94,7 +100,7 @@ class DiverseReward:
         if "log_metric" in columns:
             for name, values in self._metrics(rewards, raw, adjusted, similarity).items():
                 columns["log_metric"](name, values.nanmean().item())
-        before = sum(len(part[0]) for part in parts[:rank])
+        before = sum(len(part[1]) for part in parts[:rank])
         mine = slice(before, before + len(completions))
         if "log_extra" in columns:
             columns["log_extra"]("raw", _with_none(raw.flatten()[mine]))
@@ -126,30 +132,6 @@ def adjust(raw: Tensor, embeddings: Tensor, reweight: Reweighter) -> tuple[Tenso
     return reweight(raw, similarity), similarity
 
 
-def group_size(keys: Sequence[Any], sizes: Sequence[int]) -> int:
-    """The largest of the sizes for which the completions come group after group, each of one key (its prompt).
-
-    Raises ValueError where there is none: a group that is not whole, or not in one piece, cannot be reweighted. Warns
-    where every prompt comes in twice as many completions or more.
-    """
-    runs = [sum(1 for _ in run) for _, run in groupby(keys)]
-    fitting = [size for size in sizes if all(run % size == 0 for run in runs)]
-    if not fitting:
-        raise ValueError(
-            f"Diversity asks for whole groups, runs of {' or '.join(map(str, sizes))} completions of one prompt, over "
-            f"all processes; given {len(keys)} completions in runs of {', '.join(map(str, runs[:8]))}"
-            f"{' ...' * (len(runs) > 8)}. Pass the trainer's own num_generations (and num_generations_eval), and let "
-            "its batches hold whole groups in order."
-        )
-    if runs and min(runs) >= 2 * max(fitting):
-        warnings.warn(
-            f"Groups of {max(fitting)} were asked for, and no prompt comes in fewer than {min(runs)} completions: is "
-            "num_generations that of the trainer?",
-            stacklevel=2,
-        )
-    return max(fitting)
-
-
 def gather_parts(own: Any) -> tuple[list[Any], int]:
     """(what every process has, in their order; which of them is this one); without a process group, its own alone."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
@@ -168,13 +150,6 @@ def _wait_for(awaitable: Any) -> Any:
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(lambda: asyncio.run(result())).result()
-
-
-def _text_of_prompt(prompt: Any) -> str:
-    """A prompt as a text to compare by; of messages, roles and texts (not images, which are new objects each time)."""
-    if isinstance(prompt, str):
-        return prompt
-    return "\n".join(f"{each.get('role')}: {text_of([{**each, 'role': 'assistant'}])}" for each in prompt)
 
 
 def _name(function: Any) -> str:

@@ -1,0 +1,116 @@
+"""Groups are found by row, or asked of the trainer: one question about many images is many prompts."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+from test_trl import length, trainer_of, vowels
+from test_wrapper import WORDS, expected, same, wrapped
+
+from manypaths.grouping import group_size, row_keys
+
+QUESTION = "How many are there?"
+ASK = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
+
+
+def image(number):
+    return Image.new("RGB", (4, 4), (number, 0, 0))
+
+
+def columns_of(kind, rows):
+    """The columns that a trainer passes for rows, one for each completion: a new object each time."""
+    if kind == "images in a column":
+        return [ASK] * len(rows), {"images": [[image(row)] for row in rows]}
+    if kind == "images in the prompt":
+        blocks = [[{"type": "image", "image": image(row)}, {"type": "text", "text": QUESTION}] for row in rows]
+        return [[{"role": "user", "content": each}] for each in blocks], {}
+    if kind == "arrays":
+        return [QUESTION] * len(rows), {"image": [np.full((2, 2), row) for row in rows]}
+    return [QUESTION] * len(rows), {"answer": [str(row) for row in rows]}
+
+
+KINDS = ["images in a column", "images in the prompt", "arrays", "another column"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_question_and_many_rows_are_many_groups(kind):
+    for rows in ([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 0, 0, 1, 1, 1, 1]):
+        size = rows.count(0)
+        prompts, columns = columns_of(kind, rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = wrapped(vowels, 4, num_generations_eval=2)(prompts, WORDS, **columns)
+        scores = vowels(WORDS)
+        groups = [slice(start, start + size) for start in range(0, 8, size)]
+        same(found, [one for group in groups for one in expected(WORDS[group], scores[group])])
+
+
+def test_a_column_that_changes_within_a_group_is_no_row():
+    """What a rollout adds to each completion tells no prompts apart."""
+    prompts, columns = columns_of("images in a column", [0] * 4 + [1] * 4)
+    columns["turns"] = list(range(8))
+    found = wrapped(vowels, 4)(prompts, WORDS, **columns, completion_ids=[[place] for place in range(8)])
+    same(found, expected(WORDS[:4], vowels(WORDS)[:4]) + expected(WORDS[4:], vowels(WORDS)[4:]))
+
+
+def test_equal_content_has_equal_keys_and_other_content_others():
+    kinds = [columns_of(kind, [0, 0, 1]) for kind in KINDS]
+    for prompts, columns in kinds:
+        first, again, other = row_keys(prompts, columns)
+        assert first == again and first[0] == other[0] and first[1] != other[1]
+    assert group_size(["a"] * 4, [4], [{}] * 4) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_groups_that_are_not_whole_are_refused_though_their_question_is_one(kind):
+    prompts, columns = columns_of(kind, [0, 0, 0, 1, 1, 1, 1, 1])
+    with pytest.raises(ValueError, match="given 8 completions in runs of 3, 5"):
+        wrapped(vowels, 4)(prompts, WORDS, **columns)
+
+
+def set_of_one_question(count):
+    return Dataset.from_list([{"prompt": "2 + 2 =", "answer": str(row)} for row in range(count)])
+
+
+def own_trainer(tiny_model, tmp_path, reward, **sizes):
+    trainer = trainer_of(tiny_model, tmp_path, rewards=reward, steps=1, **sizes)
+    trainer.train_dataset = trainer.eval_dataset = set_of_one_question(8)
+    return trainer
+
+
+@pytest.mark.parametrize("rows", ["differ", "are equal"])
+def test_in_trls_trainer_the_size_is_the_trainers(rows, tiny_model, tmp_path):
+    """Evaluation groups of another size, of which nothing was told; equal rows too, which no key tells apart."""
+    trainer = own_trainer(tiny_model, tmp_path, wrapped(vowels, 4), num_generations=4, num_generations_eval=2)
+    if rows == "are equal":
+        trainer.eval_dataset = trainer.eval_dataset.remove_columns("answer")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Groups of")
+        trainer.evaluate()
+        texts, logged = list(trainer._logs["completion"]), list(trainer._logs["rewards"]["adjusted"])
+        groups = [slice(start, start + 2) for start in range(0, len(texts), 2)]
+        same(logged, [one for group in groups for one in expected(texts[group], vowels(texts[group]))])
+        trainer.train()
+    texts, logged = (list(each)[-8:] for each in (trainer._logs["completion"], trainer._logs["rewards"]["adjusted"]))
+    groups = [slice(0, 4), slice(4, 8)]
+    same(logged, [one for group in groups for one in expected(texts[group], vowels(texts[group]))])
+
+
+def test_a_size_that_is_not_the_trainers_is_refused(tiny_model, tmp_path):
+    trainer = own_trainer(tiny_model, tmp_path, wrapped(length, 2), num_generations=4)
+    with pytest.raises(ValueError, match="num_generations must be the trainer's own, 4, got 2"):
+        trainer.train()
+
+
+def test_whoever_logs_is_no_trainer():
+    class Logger:
+        num_generations = 2
+
+        def log(self, name, value):
+            self.last = name, value
+
+    found = wrapped(vowels, 4)(["a"] * 4 + ["b"] * 4, WORDS, log_metric=Logger().log)
+    torch.testing.assert_close(found, wrapped(vowels, 4)(["a"] * 4 + ["b"] * 4, WORDS))
