@@ -1,0 +1,282 @@
+"""Servers that fail, each a real one with a script: the evaluation ends soon, says why, and keeps what is finished."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from manypaths import generate
+from manypaths.cli import main
+from manypaths.files import read_lines
+from manypaths.generate import server_generate
+
+SAMPLES, PROBLEMS = 3, 20
+WORDS = ["--problems", "arithmetic", "--limit", str(PROBLEMS), "--samples", str(SAMPLES), "--temperature", "1"]
+WORDS += ["--max-new-tokens", "5"]
+
+
+class Server(ThreadingHTTPServer):
+    """Gives a completion for each request, from number `after` on what `answer` does with it instead."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, answer=None, after=0, models=("the-model",)):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answer, self.after, self.models = answer, after, models
+        self.lists, self.asked, self.lock = 0, [], threading.Lock()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *_):
+        pass
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        self.server.lists += 1
+        if self.server.models is None:
+            return self.server.answer(self)
+        listed = [one if isinstance(one, dict) else {"id": one} for one in self.server.models]
+        return self.reply({"data": listed})
+
+    def do_POST(self):
+        self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append(self.body)
+            number = len(self.server.asked)
+        if self.server.answer is not None and number > self.server.after:
+            return self.server.answer(self)
+        return self.complete()
+
+    def complete(self):
+        said = rf"\boxed{{{self.body['seed'] % 10}}}"
+        place = {"text": said} if "prompt" in self.body else {"message": {"content": said}}
+        self.reply({"choices": [{**place, "finish_reason": "stop"}]})
+
+    def reply(self, content, status=200, headers=(), cut=0):
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": len(data), **dict(headers)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data[: len(data) - cut])
+
+    def log_message(self, *_):
+        pass
+
+
+def status(code, text="why", headers=()):
+    return lambda handler: handler.reply(text.encode(), code, headers)
+
+
+def reset(handler):
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+
+
+def half(handler):
+    handler.reply({"choices": [{"message": {"content": "half"}}]}, cut=20)
+
+
+def hang(handler):
+    time.sleep(30)
+
+
+def drip(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(300):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    monkeypatch.setattr(generate, "WAIT", 0.01)
+    monkeypatch.setattr(generate, "SILENCE", 1.0)
+    servers = []
+
+    def start(*words, **named):
+        servers.append(Server(*words, **named))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def evaluated(server, out, capsys, *words):
+    """(exit code, what was said on stderr, seconds) of an evaluation by a server."""
+    began = time.monotonic()
+    code = main(["evaluate", server if isinstance(server, str) else server.url, *WORDS, *words, "--out", str(out)])
+    return code, capsys.readouterr().err, time.monotonic() - began
+
+
+def test_a_wrong_address_costs_one_connection(tmp_path, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code, said, seconds = evaluated(f"http://127.0.0.1:{port}/v1", tmp_path / "out", capsys)
+    assert (code, len(said.splitlines())) == (2, 1) and "refused" in said and seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (status(401, "wrong key \x1b[31m\x07"), ["401", "wrong key [31m"]),
+        (status(403), ["403"]),
+        (lambda handler: handler.reply(b"<html>hello</html>"), ["no JSON"]),
+        (lambda handler: handler.reply([1]), ["lists no models", "/v1"]),
+        (lambda handler: handler.reply({"data": []}), ["lists none"]),
+        (status(404), ["404"]),
+        (reset, ["Error"]),
+        (half, ["IncompleteRead"]),
+        (hang, ["timed out"]),
+    ],
+)
+def test_what_is_wrong_from_the_start_costs_one_request(answer, expected, started, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(generate, "PATIENCE_AT_FIRST", 1.0)
+    server = started(answer, models=None)
+    code, said, seconds = evaluated(server, tmp_path / "out", capsys)
+    assert (code, server.lists, len(server.asked)) == (2, 1, 0) and seconds < 5
+    assert all(word in said for word in expected), said
+    assert said.count("\n") == 1 and said.removesuffix("\n").isprintable()
+
+
+def test_an_unknown_model_costs_one_request(started, tmp_path, capsys):
+    server = started(models=("one", "two\x1b]0;title\x07"))
+    code, said, _ = evaluated(server, tmp_path / "out", capsys, "--model-name", "three")
+    assert (code, server.lists, server.asked) == (2, 1, [])
+    assert "'three'" in said and "one, two" in said and said.removesuffix("\n").isprintable()
+
+
+def test_a_server_without_a_list_of_models_is_asked_by_name(started, tmp_path, capsys):
+    server = started(status(404), after=PROBLEMS * SAMPLES, models=None)
+    assert evaluated(server, tmp_path / "out", capsys, "--model-name", "mine")[0] == 0
+    assert {body["model"] for body in server.asked} == {"mine"}
+
+
+FINAL = [
+    (status(400, "too long \x1b[2J"), "400"),
+    (status(404, "no such model"), "no such model"),
+    (status(501), "501"),
+    (lambda handler: handler.reply(b"<html>"), "no JSON"),
+    (lambda handler: handler.reply({"choices": []}), "without a completion"),
+    (lambda handler: handler.reply({"choices": [{"message": {"content": 7}}]}), "without a completion"),
+    (lambda handler: handler.reply([]), "without a completion"),
+]
+LASTING = [(status(500), "500"), (status(429), "429"), (reset, "reset"), (half, "IncompleteRead")]
+SILENT = [(hang, "no completion for 2 seconds"), (drip, "no completion for 2 seconds")]
+
+
+@pytest.mark.parametrize(("answer", "reason"), FINAL + LASTING + SILENT)
+def test_a_server_that_fails_in_the_middle_ends_it_and_only_what_is_missing_is_asked_for(
+    answer, reason, started, tmp_path, capsys
+):
+    out, after = tmp_path / "out", 31
+    server = started(answer, after)
+    code, said, seconds = evaluated(server, out, capsys)
+    assert code == 2 and reason in said and str(out) in said and seconds < 10
+    assert said.splitlines()[-1].isprintable()
+    tries = generate.RETRIES if (answer, reason) in LASTING else 1
+    assert len(server.asked) <= after + 64 * tries
+    kept = read_lines(out / "arithmetic.jsonl.part")
+    whole = started()
+    assert evaluated(whole, tmp_path / "whole", capsys)[0] == 0
+    assert all(line in read_lines(tmp_path / "whole" / "arithmetic.jsonl") for line in kept)
+    server.answer, before = None, len(server.asked)
+    assert evaluated(server, out, capsys)[0] == 0
+    assert len(server.asked) - before == (PROBLEMS - len(kept)) * SAMPLES
+    assert (out / "arithmetic.jsonl").read_text() == (tmp_path / "whole" / "arithmetic.jsonl").read_text()
+
+
+def test_every_problem_that_was_finished_before_a_failure_is_kept(started, monkeypatch):
+    """One request at a time, so that it is known which were finished."""
+    for after in (0, 1, 2, 3, 7, 11):
+        server = started(status(400), after)
+        finished = []
+        ask = server_generate(server.url, max_new_tokens=5, at_once=1)
+        with pytest.raises(ValueError, match="400"):
+            finished.extend(place for place, _ in ask.as_finished(["a", "b", "c", "d"], 3))
+        assert finished == list(range(after // 3)) and len(server.asked) == after + 1
+
+
+def test_what_passes_is_asked_again(started, tmp_path, capsys):
+    def sometimes(handler):
+        passing = [status(503), status(429, headers={"Retry-After": "0.2"}), reset, half, status(502)]
+        if handler.body["seed"] in seen:
+            return handler.complete()
+        seen.add(handler.body["seed"])
+        return passing[len(seen) % len(passing)](handler)
+
+    seen = set()
+    server = started(sometimes)
+    assert evaluated(server, tmp_path / "out", capsys)[0] == 0
+    assert len(server.asked) == 2 * PROBLEMS * SAMPLES
+    plain = started()
+    assert evaluated(plain, tmp_path / "plain", capsys)[0] == 0
+    assert (tmp_path / "out" / "arithmetic.jsonl").read_text() == (tmp_path / "plain" / "arithmetic.jsonl").read_text()
+
+
+def test_a_server_that_asks_for_time_is_given_it(started):
+    def busy(handler):
+        times.append(time.monotonic())
+        return status(429, headers={"Retry-After": "0.5"})(handler) if len(times) < 3 else handler.complete()
+
+    times = []
+    server_generate(started(busy).url, max_new_tokens=5)(["a"], 1)
+    assert all(later - before >= 0.5 for before, later in itertools.pairwise(times)) and len(times) == 3
+
+
+def test_a_slow_server_is_waited_for(started, tmp_path, capsys):
+    def slow(handler):
+        time.sleep(0.3)
+        handler.complete()
+
+    assert evaluated(started(slow), tmp_path / "out", capsys)[0] == 0
+
+
+def test_servers_that_read_a_generation_config_are_told_to_leave_it_out(started):
+    for owner, keys in ("vllm", {"top_k", "min_p", "repetition_penalty"}), ("sglang", {"top_k"}), ("me", set()):
+        server = started(models=({"id": "m", "owned_by": owner},))
+        server_generate(server.url, max_new_tokens=5)([[{"role": "user", "content": "a"}]], 1)
+        assert keys <= set(server.asked[0]) and ("top_k" in server.asked[0]) == bool(keys)
+
+
+def test_ctrl_c_ends_it_at_once_and_keeps_what_was_finished(started, tmp_path, capsys):
+    out = tmp_path / "out"
+    server = started(hang, after=2 * PROBLEMS)
+    command = [sys.executable, "-m", "manypaths", "evaluate", server.url, *WORDS, "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    began = time.monotonic()
+    while len(read_lines(out / "arithmetic.jsonl.part")) < 3:
+        assert process.poll() is None and time.monotonic() - began < 60, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stopped = time.monotonic()
+    assert process.wait(20) == 130 and time.monotonic() - stopped < 10
+    assert "finished are kept" in process.stderr.read()
+    kept, before = read_lines(out / "arithmetic.jsonl.part"), len(server.asked)
+    server.answer = None
+    assert evaluated(server, out, capsys)[0] == 0
+    assert len(server.asked) - before == (PROBLEMS - len(kept)) * SAMPLES and len(kept) >= 3
+    assert os.listdir(out).count("arithmetic.jsonl.part") == 0
