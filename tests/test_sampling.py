@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from importlib.metadata import version
 
 import datasets
 import pytest
 import yaml
+from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 from trl import GRPOConfig, GRPOTrainer
 
+from manypaths import __version__, recipe, run
 from manypaths.cli import main
-from manypaths.files import read_lines
-from manypaths.sampling import Sampling, load_model
+from manypaths.files import only_writer, read_lines
+from manypaths.generate import transformers_generate
+from manypaths.sampling import Sampling, load_model, of_recipe
 from manypaths.trl import DiverseGRPOTrainer
 
 PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
@@ -47,8 +54,8 @@ def test_a_run_evaluated_afterwards_gives_the_completions_of_its_own_evaluation(
     tiny_recipe["model"] = {"name": str(many_ends), "dtype": dtype, "end_tokens": ["\n"]}
     tiny_recipe["lora"] = tiny_recipe["lora"] if lora else None
     tiny_recipe["rewards"], tiny_recipe["seed"] = {"accuracy": 1.0, "boxed": 0.5}, 7
-    tiny_recipe["trainer"] |= {"max_steps": 2, "bf16": dtype == "bfloat16"}
-    tiny_recipe["evaluation"] |= evaluation | {"every": None}
+    tiny_recipe["trainer"] |= {"max_steps": 2, "save_steps": 1, "bf16": dtype == "bfloat16"}
+    tiny_recipe["evaluation"] |= evaluation | {"every": 1}
     tiny_recipe["evaluation"]["problems"]["options"]["count"] = 20
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_recipe))
     assert main(["train", "tiny.yaml", "--out", "run"]) == 0
@@ -56,10 +63,14 @@ def test_a_run_evaluated_afterwards_gives_the_completions_of_its_own_evaluation(
     own = texts(tmp_path / "run" / "evaluation" / "after.jsonl")
     assert texts(tmp_path / "again" / "arithmetic.jsonl") == own
     assert any(len({text for text, *_ in each}) > 1 for each in own) == ("samples" in evaluation)
-    assert "as the run evaluates itself.\n" in capsys.readouterr().out
+    assert "Sampling as the run evaluates itself.\n" in capsys.readouterr().out
     first, second = (
         json.loads((tmp_path / name / "settings.json").read_text()) for name in ("run/evaluation", "again")
     )
+    if not lora:  # else an adapter beside the weights here, and merged into them there
+        assert main(["evaluate", "run/checkpoints/checkpoint-1", "--out", "checkpoint"]) == 0
+        own = texts(tmp_path / "run" / "evaluation" / "step-1.jsonl")
+        assert texts(tmp_path / "checkpoint" / "arithmetic.jsonl") == own
     assert first == second and {"dtype", "end_tokens", "seed", "batch_size", "backend"} < set(first)
 
 
@@ -73,3 +84,124 @@ def test_a_trainer_ends_completions_where_trl_does_and_where_the_recipe_says(man
     added = tokenizer("\nA", add_special_tokens=False).input_ids
     assert set(theirs.eos_token_ids) == {256, 65, 66}
     assert sorted(ours.eos_token_ids) == sorted({*theirs.eos_token_ids, *added}) and len(added) == 2
+
+
+OWN_SAMPLING = {"repetition_penalty": 1.5, "top_k": 3, "min_p": 0.3, "temperature": 0.1, "no_repeat_ngram_size": 1}
+OWN_SAMPLING |= {"suppress_tokens": [32, 33], "typical_p": 0.2, "max_length": 5, "do_sample": True}
+
+
+@pytest.mark.parametrize("drawn", [{}, {"temperature": 1.0, "top_p": 0.9, "seed": 3}])
+def test_what_a_generation_config_says_of_sampling_changes_nothing(drawn, tiny_model, tmp_path):
+    folder = tmp_path / "own"
+    shutil.copytree(tiny_model, folder)
+    GenerationConfig(eos_token_id=256, pad_token_id=257, **OWN_SAMPLING).save_pretrained(folder)
+    found = []
+    for name in (tiny_model, folder):
+        model, tokenizer = load_model(str(name), Sampling(dtype="float32"), on_cpu=True)
+        found.append(transformers_generate(model, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2))
+    assert found[0] == found[1]
+    assert model.generation_config.top_k == 3, "it is the model's again"
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))  # it changes nothing yet
+    assert transformers_generate(adapted, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2) == found[0]
+
+
+def test_the_settings_are_the_runs_the_papers_or_plain_and_options_come_first(tiny_recipe):
+    from manypaths.evaluate_command import PAPERS, _usual
+
+    tiny_recipe["evaluation"] |= SAMPLED
+    spec = recipe.build(recipe.Recipe, tiny_recipe | {"seed": 5})
+    assert _usual(None, None, papers=False) == vars(Sampling())
+    assert _usual(None, None, papers=True) == vars(Sampling(**PAPERS))
+    assert _usual(spec, spec.evaluation, papers=False) == vars(Sampling(**SAMPLED, seed=5, dtype="float32"))
+    assert _usual(spec, None, papers=True) == vars(Sampling(**PAPERS, dtype="float32"))
+    assert of_recipe(spec)["seed"] == 5
+
+
+def test_an_option_is_said_and_other_settings_do_not_go_on(tiny_recipe, tiny_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model, "run/model")
+    (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe))
+    words = ["evaluate", "run", "--limit", "2"]
+    assert main([*words, "--temperature", "0.5", "--seed", "1"]) == 0
+    said = "but for temperature 0.5 (the run: 0.0), limit 2."
+    assert said in capsys.readouterr().out
+    for more, difference in (
+        (["--dtype", "bfloat16"], "dtype 'float32' there, 'bfloat16' here"),
+        (["--batch-size", "3"], "batch_size 32 there, 3 here"),
+        (["--seed", "2"], "seed 1 there, 2 here"),
+    ):
+        assert main([*words, "--temperature", "0.5", *more]) == 2
+        assert difference in capsys.readouterr().err
+    path = tmp_path / "evaluations" / "run" / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["dtype"]
+    path.write_text(json.dumps(settings))
+    assert main([*words, "--temperature", "0.5"]) == 2
+    assert "dtype not recorded there, 'float32' here" in capsys.readouterr().err
+    assert main(["evaluate", "run", "--dtype", "float7", "--out", "other"]) == 2
+    assert "'float7'" in capsys.readouterr().err
+
+
+def test_an_evaluation_goes_on_elsewhere_and_says_where_it_was(tiny_model, tmp_path, monkeypatch, capsys):
+    words = ["evaluate", str(tiny_model), "--problems", "arithmetic", "--max-new-tokens", "2", "--limit", "1"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    path = tmp_path / "out" / "settings.json"
+    first = json.loads(path.read_text())
+    (here,) = first["environments"]
+    assert here["device"] == "cpu" and here["versions"]["torch"] == version("torch")
+    there = here | {"device": "cuda"}
+    path.write_text(json.dumps(first | {"environments": [there]}))
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert json.loads(path.read_text())["environments"] == [there, here]
+
+
+def test_greedy_samples_of_a_recipe_are_refused_before_anything_loads(tiny_recipe, tmp_path):
+    tiny_recipe["evaluation"] |= {"samples": 4}
+    with pytest.raises(ValueError, match=r"4 samples at temperature 0 .* evaluation.temperature"):
+        run.prepare(recipe.build(recipe.Recipe, tiny_recipe), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_not_finished_says_what_to_do(tiny_recipe, tiny_model, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe))
+    assert main(["evaluate", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert "not finished" in said and f"manypaths train --out {folder}." in said and said.count("\n") == 1
+    for step in (4, 12):
+        (folder / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+    assert main(["evaluate", str(folder)]) == 2
+    assert f"{folder}/checkpoints/checkpoint-12" in capsys.readouterr().err
+    shutil.copytree(tiny_model, folder / "model")
+    assert main(["evaluate", str(folder), "--benchmarks", "svamp", "--limit", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "not finished" in said and "summary.json" in said and "Errno" not in said
+
+
+def test_two_evaluations_do_not_share_a_folder(tiny_model, tmp_path, capsys):
+    with only_writer(tmp_path / "out"):
+        words = ["evaluate", str(tiny_model), "--problems", "svamp", "--limit", "1", "--out", str(tmp_path / "out")]
+        assert main(words) == 2
+    assert "in use" in capsys.readouterr().err
+
+
+def test_an_evaluation_in_several_processes_is_refused(tiny_model, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["evaluate", str(tiny_model), "--problems", "svamp", "--limit", "1"]) == 2
+    assert "one process, got WORLD_SIZE=2" in capsys.readouterr().err
+
+
+def test_the_package_is_a_command():
+    done = subprocess.run([sys.executable, "-m", "manypaths", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)
+
+
+def test_grading_without_math_verify_is_one_sentence(tmp_path):
+    (tmp_path / "math_verify.py").write_text("raise ImportError('broken')")
+    (tmp_path / "answers.jsonl").write_text('{"completion": "so \\\\boxed{x + 1}", "answer": "1 + x"}\n')
+    command = [sys.executable, "-m", "manypaths.cli", "grade", "answers.jsonl"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "math-verify did not start: ImportError: broken" in done.stderr

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from manypaths import problems, recipe, sampling
 from manypaths.embed import NgramEmbedder
 from manypaths.evaluate import claim, evaluate, summarise, table
-from manypaths.files import read_json
+from manypaths.files import only_writer, read_json
 from manypaths.generate import ServerError, choose_backend, printable
 from manypaths.grading import shared_grader
 from manypaths.recipe import Recipe
@@ -29,50 +30,69 @@ def evaluate_model(options: argparse.Namespace) -> int:
         )
     spec, source = _model_of(options.model)
     own = spec.evaluation if spec and not options.benchmarks else None
-    itself = own is not None and options.problems is None  # as `train` evaluates the run
+    itself = own is not None and options.problems is None  # on its held-out problems, as `train` evaluates the run
     backend, why = choose_backend(source, options.backend)
     if itself and options.backend is None:
         backend, why = "transformers", "as in the run"
     sets = _problem_sets(options, own)
     prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
     if "{question}" not in json.dumps(prompt):
-        raise ValueError(f"--prompt asks for a text that holds {{question}}; given {prompt!r}.")
+        raise ValueError(f"--prompt must be a text that holds {{question}}, got {prompt!r}.")
     usual = _usual(spec, own, bool(options.benchmarks))
-    asked = {name: value for name in FLAGS if (value := getattr(options, name)) is not None}
-    chosen = Sampling(**{**usual, **asked})
-    limit = options.limit if options.limit is not None or not itself or own is None else own.problems.limit
-    place = {"model": options.model, "model_name": options.model_name}
-    settings = sampling.settings_of(chosen, backend=backend, prompt=prompt, limit=limit, **place)
+    chosen = Sampling(**{**usual, **_given(options, FLAGS)})
+    limit = own.problems.limit if own and itself and options.limit is None else options.limit
+    named = {"model": options.model, "model_name": options.model_name, "backend": backend, "prompt": prompt}
+    settings = sampling.settings_of(chosen, limit=limit, **named)
     out = options.out or _place(options.model, spec, options.benchmarks)
     claim(out, settings)
     print(f"Backend: {backend} ({why}); results in {out}", flush=True)
     if itself:
-        differing = [
-            f"{name} {value} (the run: {usual[name]})" for name, value in asked.items() if value != usual[name]
-        ]
-        differing += [
-            f"another {name}" for name in ("prompt", "limit", "backend") if getattr(options, name) is not None
-        ]
-        print(
-            f"Sampling: as the run evaluates itself{', but for ' * bool(differing)}{', '.join(differing)}.", flush=True
-        )
-    use_cpu = bool(spec and spec.trainer.get("use_cpu"))
-    generate, at_once, device = sampling.start(backend, source, chosen, name=options.model_name, use_cpu=use_cpu)
-    claim(out, settings, sampling.environment(device))
-    for name, members in sets.items():
-        for problem in members:
-            if wrong := shared_grader().gold_problem(problem.answer):
-                label = printable(f"{name} {problem.id}")
-                print(f"Note: {label}: the gold answer {problem.answer!r} cannot be graded: {wrong}")
-        named: dict[str, Any] = {"samples": chosen.samples, "at_once": at_once, "embedder": NgramEmbedder()}
-        try:
-            evaluate(members, generate, prompt=prompt, out=out / f"{name}.jsonl", progress=name, **named)
-        except ServerError as error:
-            raise ValueError(
-                f"{error} The problems that were finished are in {out}; the same command goes on."
-            ) from error
-    print(table(summarise(out, list(sets))))
+        print(_departures(options, usual), flush=True)
+    with only_writer(out):
+        use_cpu = bool(spec and spec.trainer.get("use_cpu"))
+        generate, at_once, device = sampling.start(backend, source, chosen, name=options.model_name, use_cpu=use_cpu)
+        claim(out, settings, sampling.environment(device))
+        for name, members in sets.items():
+            _note_golds(name, members)
+            try:
+                evaluate(
+                    members,
+                    generate,
+                    prompt=prompt,
+                    samples=chosen.samples,
+                    out=out / f"{name}.jsonl",
+                    at_once=at_once,
+                    embedder=NgramEmbedder(),
+                    progress=name,
+                )
+            except ServerError as error:
+                kept = f"The problems that were finished are kept in {out}; the same command goes on."
+                raise ValueError(f"{error} {kept}") from error
+        print(table(summarise(out, list(sets))))
     return 0
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _departures(options: argparse.Namespace, usual: dict[str, Any]) -> str:
+    """What the command line changes of how a run evaluates itself, in a sentence."""
+    changed = [
+        f"{name} {value} (the run: {usual[name]})"
+        for name, value in _given(options, FLAGS).items()
+        if value != usual[name]
+    ]
+    changed += [f"{name} {value}" for name, value in _given(options, ("backend", "limit", "prompt", "split")).items()]
+    return f"Sampling as the run evaluates itself{', but for ' if changed else ''}{', '.join(changed)}."
+
+
+def _note_golds(name: str, members: list[problems.Problem]) -> None:
+    """Print which gold answers cannot be graded."""
+    for problem in members:
+        if wrong := shared_grader().gold_problem(problem.answer):
+            label = printable(f"{name} {problem.id}")
+            print(f"Note: {label}: the gold answer {problem.answer!r} cannot be graded: {printable(wrong)}")
 
 
 def _usual(spec: Recipe | None, own: recipe.Evaluation | None, papers: bool) -> dict[str, Any]:
