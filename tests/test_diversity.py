@@ -7,8 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from manypaths import cosine_similarity, dra, mmr
-from manypaths.diversity import effective_number, pair_similarity, share_of_advantage, weight_on_reward
-from manypaths.reweight import adaptive_lambda, keep_equal_rewards
+from manypaths.contracts import call_reweighter
+from manypaths.diversity import effective_number, measures, pair_similarity, share_of_advantage
+from manypaths.reweight import adaptive_lambda, keep_equal_rewards, report
 
 NAN = float("nan")
 
@@ -73,13 +74,54 @@ def test_the_share_of_the_advantage():
     assert_close(share_of_advantage(7 * raw, 7 * adjusted), expected, equal_nan=True)
 
 
-def test_the_weight_on_the_reward(group):
-    rewards, _ = group
-    assert_close(weight_on_reward(mmr, rewards), adaptive_lambda(rewards))
-    assert_close(weight_on_reward(keep_equal_rewards(mmr), rewards), adaptive_lambda(rewards))
-    fixed = keep_equal_rewards(partial(mmr, lam=0.7, ties="first"))
-    assert_close(weight_on_reward(fixed, rewards), torch.full((3,), 0.7))
-    own = torch.tensor([0.1, 0.2, 0.3])
-    assert_close(weight_on_reward(partial(mmr, lam=own), rewards), own)
-    assert weight_on_reward(dra, rewards) is None
-    assert weight_on_reward(lambda rewards, similarity, lam: rewards, rewards) is None
+def reported(reweight, rewards, similarity):
+    return call_reweighter(reweight, rewards, similarity)[1]
+
+
+def test_the_weight_on_the_reward_is_what_mmr_used_whatever_it_is_wrapped_in(group):
+    rewards, similarity = group
+    adaptive, fixed = adaptive_lambda(rewards), torch.tensor([0.1, 0.2, 0.3])
+    for method, expected in (
+        (mmr, adaptive),
+        (keep_equal_rewards(mmr), adaptive),
+        (lambda r, s: mmr(r, s), adaptive),
+        (keep_equal_rewards(partial(mmr, lam=0.7, ties="first")), torch.full((3,), 0.7)),
+        (lambda r, s: mmr(r, s, lam=0.7), torch.full((3,), 0.7)),
+        (partial(mmr, lam=fixed), fixed),
+        (lambda r, s: torch.cat([mmr(r[i : i + 1], s[i : i + 1]) for i in range(3)]), adaptive),
+    ):
+        assert_close(reported(method, rewards, similarity)["lam"].to(rewards), expected)
+
+
+@pytest.mark.parametrize("lam", [None, 5.0, torch.ones(7)])
+def test_an_argument_that_happens_to_be_called_lam_is_nobodys_diagnostic(group, lam):
+    rewards, similarity = group
+
+    def decay(rewards, similarity, lam=lam):
+        return rewards * 0.5
+
+    assert reported(decay, rewards, similarity) == {} == reported(dra, rewards, similarity)
+
+
+def test_a_method_of_your_own_reports_what_it_likes(group):
+    rewards, similarity = group
+
+    def own(rewards, similarity):
+        report("temperature", torch.full((3,), 2.0))
+        return rewards
+
+    adjusted, diagnostics = call_reweighter(own, rewards, similarity)
+    assert measures(rewards, adjusted, similarity, diagnostics)["diversity/temperature"].tolist() == [2.0] * 3
+    with pytest.raises(ValueError, match="must have a name of its own, got 'share'"):
+        measures(rewards, adjusted, similarity, {"share": torch.zeros(3)})
+    report("temperature", torch.zeros(3))  # outside a trainer nobody listens
+
+
+def test_reports_end_with_their_reweighter(group):
+    def broken(rewards, similarity):
+        mmr(rewards, similarity)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        reported(broken, *group)
+    assert reported(dra, *group) == {}

@@ -98,7 +98,7 @@ def test_the_bound_holds_and_what_fills_the_batch_then_teaches_nothing(tiny_mode
     before = [each.clone() for each in ours.model.parameters()]
     ours.train()
     assert len(ours.sampled) == 2 * bound * 8 and logged(ours, "batches") == [bound, bound]
-    assert logged(ours, "unfilled") == [2, 2] and logged(ours, "thrown_away") == [2 * bound, 2 * bound]
+    assert logged(ours, "unfilled") == [2, 2] and logged(ours, "thrown_away") == [2 * bound - 2, 2 * bound - 2]
     assert len(ours.updated) == 2 * 8 and {advantage for _, advantage in ours.updated} == {0.0}
     assert equal(before, ours.model.parameters())
 
@@ -199,7 +199,7 @@ def test_two_processes_do_as_one_does(tiny_model, tmp_path):
 
 
 def test_refusals(tiny_model, tmp_path):
-    with pytest.raises(ValueError, match=r"interesting or length; given 'accuracy'"):
+    with pytest.raises(ValueError, match=r"interesting or length, or its position, 0 to 1, got 'accuracy'"):
         trainer_of(tiny_model, tmp_path, Watched, [interesting, length], dynamic_sampling="accuracy")
     with pytest.raises(ValueError, match="max_batches of 1 or more; given 0"):
         trainer_of(tiny_model, tmp_path, Watched, interesting, dynamic_sampling="interesting", max_batches=0)

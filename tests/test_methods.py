@@ -130,7 +130,7 @@ def test_from_a_floor_a_crowd_never_gains_and_without_it_the_rare_wrong_answer_l
     assert dra(wrong, similarity, floor=-1.0)[0].tolist() == [-1.0, -1.0, -1.0]
     rewards, similarity = groups(4, unscored=0)
     assert (dra(rewards, similarity, floor=-1.0) <= rewards + 1e-9).all()
-    with pytest.raises(ValueError, match="finite floor"):
+    with pytest.raises(ValueError, match="floor must be a finite number"):
         dra(rewards, similarity, floor=NAN)
 
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
-
 import torch
 from torch import Tensor
 
-from manypaths.reweight import Reweighter, adaptive_lambda, has_spread
+from manypaths.reweight import has_spread
 
 
 def measures(
-    raw: Tensor, adjusted: Tensor, similarity: Tensor | None, reweight: Reweighter | None
+    raw: Tensor, adjusted: Tensor, similarity: Tensor | None, diagnostics: dict[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    """What is logged of groups, [B] each, of raw and adjusted [B, G] and similarity [B, G, G]; NaN where undefined."""
+    """What is logged of groups, [B] each, of raw and adjusted [B, G] and similarity [B, G, G]; NaN where undefined.
+
+    `diagnostics` are what the reweighter reported about itself (`manypaths.reweight.report`), which become
+    `diversity/NAME`, NaN for a group that nobody scored; None where there is no reweighter. Raises ValueError for a
+    report under a name of those here.
+    """
     found = {"groups/without_spread": 1 - has_spread(raw).float()}
     if similarity is not None:
         found["diversity/similarity"] = pair_similarity(raw, similarity)
         found["diversity/effective_number"] = effective_number(raw, similarity)
-    if reweight is not None:
-        found["diversity/share"] = share_of_advantage(raw, adjusted)
-        lam = weight_on_reward(reweight, raw)
-        found |= {} if lam is None else {"diversity/lam": lam}
+    if diagnostics is None:
+        return found
+    found["diversity/share"] = share_of_advantage(raw, adjusted)
+    for name, values in diagnostics.items():
+        if f"diversity/{name}" in found:
+            raise ValueError(f"A reweighter's report must have a name of its own, got {name!r}, which is a measure.")
+        per_group = len(values) == len(raw)
+        found[f"diversity/{name}"] = values.masked_fill(raw.isnan().all(1), torch.nan) if per_group else values
     return found
 
 
@@ -57,16 +64,3 @@ def share_of_advantage(raw: Tensor, adjusted: Tensor) -> Tensor:
     own, changed = (distances - distances.nanmean(-1, keepdim=True)).abs().nansum(-1)
     share: Tensor = changed / (own + changed)
     return share
-
-
-def weight_on_reward(reweight: Reweighter, rewards: Tensor) -> Tensor | None:
-    """The lambda of a reweighter, [B, G] -> [B]: what its argument `lam` is bound to, adaptive for None.
-
-    None for a reweighter without an argument of that name that has a default.
-    """
-    lam = inspect.signature(reweight).parameters.get("lam")
-    if lam is None or lam.default is lam.empty:
-        return None
-    if lam.default is None:
-        return adaptive_lambda(rewards)
-    return torch.as_tensor(lam.default).to(rewards).expand(rewards.shape[0])

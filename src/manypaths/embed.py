@@ -1,7 +1,8 @@
 """Texts in, one unit row each out: sentence-transformers models, and hashed n-grams that download nothing.
 
-An *embedder* is any callable `list[str] -> Tensor [N, D]`, float32. Those here embed each distinct text once, so
-equal texts get the same row to the bit, and return an ordinary tensor without gradient.
+An *embedder* is any callable `list[str] -> [N, D]`: a tensor, a numpy array or lists of numbers, as `encode` of a
+sentence-transformers model gives them. Those here embed each distinct text once, so equal texts get the same row to the
+bit, and return an ordinary float32 tensor without gradient.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn.functional import normalize
 
 from manypaths.checkpoint import installed_folder
 
-Embedder = Callable[[list[str]], Tensor]
+Embedder = Callable[[list[str]], Any]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 BASE, PRIME = 1_540_483_477, 2**31 - 1  # of the polynomial hash of n-grams; products stay below 2**63
@@ -194,7 +195,7 @@ class NgramEmbedder:
         return rows
 
 
-def _each_once(texts: list[str], embed: Embedder) -> Tensor:
+def _each_once(texts: list[str], embed: Callable[[list[str]], Tensor]) -> Tensor:
     if isinstance(texts, str):
         raise ValueError(f"An embedder asks for a list of texts; given one text, {texts[:40]!r}: put it into a list.")
     place = {text: at for at, text in enumerate(dict.fromkeys(texts))}

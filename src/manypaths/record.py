@@ -84,7 +84,7 @@ def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, A
         row, paired = group * size + index, bool(nearest.values[group, index].isfinite())
         return {
             "text": text_of(logs["completion"][row]),
-            "rewards": {name: number(logs["rewards"][name][row]) for name in logs["rewards"] if name != "diversity"},
+            "rewards": {name: number(logs["rewards"][name][row]) for name in trainer.reward_func_names},
             "raw": number(groups.raw[group, index].item()),
             "adjusted": number(groups.adjusted[group, index].item()),
             "advantage": logs["advantages"][row],

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -25,6 +28,8 @@ ROUNDING = 0.01  # how far outside [-1, 1] a similarity may lie: unit vectors in
 TIED = 1e-5  # scores or crowdings this near are equal: float32 similarities of equal texts differ by less
 SMALLEST_COUNT = 0.01  # DRA divides by nothing nearer to zero
 TIES = ("diverse", "first")
+
+_reported: ContextVar[defaultdict[str, list[Tensor]] | None] = ContextVar("reported", default=None)
 
 
 def cosine_similarity(embeddings: Tensor) -> Tensor:
@@ -88,6 +93,7 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     if ties not in TIES:
         raise ValueError(f"mmr asks for ties to be one of {', '.join(TIES)}; given {ties!r}.")
     weight = _check_lambda(adaptive_lambda(rewards) if lam is None else lam, rewards)
+    report("lam", weight.squeeze(-1))
     reward = rewards.double()
     crowding = similarity.masked_fill(_diagonal(similarity), 0.0).sum(-1)
     # [B, j, i]: what i loses once j is picked; over j it is reduced with i side by side, which is quick
@@ -116,7 +122,7 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     return adjusted.to(rewards.dtype)
 
 
-def dra(rewards: Tensor, similarity: Tensor, *, floor: float = 0.0) -> Tensor:
+def dra(rewards: Tensor, similarity: Tensor, *, floor: float | None = None) -> Tensor:
     """Rewards divided by how crowded a completion's neighbourhood is: [B, G], [B, G, G] -> [B, G].
 
     DRA-GRPO (arXiv 2505.09655): adjusted_i = r_i / (1 + SMI_i) with the graph cut SMI_i = sum over j != i
@@ -129,17 +135,25 @@ def dra(rewards: Tensor, similarity: Tensor, *, floor: float = 0.0) -> Tensor:
 
     Dividing brings a reward nearer to zero. Of negative rewards, then, the crowded ones are spared and the rarest is
     punished most, against the method's meaning. `floor`, the least reward there can be, mends that: rewards are
-    measured from it, floor + (r - floor) / count, so that to be crowded never raises a reward.
+    measured from it, floor + (r - floor) / count, so that to be crowded never raises a reward. None is the published
+    form, which measures from 0 whatever the rewards.
 
-    Raises ValueError as `mmr` does, and for a floor that is not a finite number.
+    Raises ValueError as `mmr` does, for a floor that is not a finite number, and for a reward below it.
     """
-    if not math.isfinite(floor):
-        raise ValueError(f"dra asks for a finite floor, the least reward there can be; given {floor}.")
+    if floor is not None and not math.isfinite(floor):
+        raise ValueError(f"dra's floor must be a finite number, the least reward there can be, got {floor}.")
     similarity = _check_group("dra", rewards, similarity)
+    if floor is not None and (rewards < floor - TIED * max(1.0, abs(floor))).any():
+        least = rewards.nan_to_num(torch.inf).min().item()
+        raise ValueError(
+            f"dra's floor must be the least reward there can be, got floor={floor:g} and a reward of {least:.6g}. "
+            "Set it to the least weighted sum that the reward functions can give."
+        )
+    origin = 0.0 if floor is None else floor
     count = similarity.sum(-1) + 1e-6
     smallest = torch.where(count < 0, -SMALLEST_COUNT, SMALLEST_COUNT).to(count.dtype)
     count = torch.where(count.abs() < SMALLEST_COUNT, smallest, count)
-    return (floor + (rewards - floor) / count).to(rewards.dtype)
+    return (origin + (rewards - origin) / count).to(rewards.dtype)
 
 
 def has_spread(rewards: Tensor) -> Tensor:
@@ -158,12 +172,39 @@ def keep_equal_rewards(reweight: Reweighter) -> Reweighter:
 
     @functools.wraps(reweight)
     def kept(rewards: Tensor, similarity: Tensor, **options: object) -> Tensor:
-        return torch.where(has_spread(rewards).unsqueeze(-1), reweight(rewards, similarity, **options), rewards)
+        adjusted = torch.as_tensor(reweight(rewards, similarity, **options)).to(rewards)
+        if adjusted.shape != rewards.shape:  # or it would be broadcast
+            raise ValueError(
+                "keep_equal_rewards must be given a reweighter that returns [B, G], here "
+                f"{list(rewards.shape)}, got {list(adjusted.shape)}."
+            )
+        return torch.where(has_spread(rewards).unsqueeze(-1), adjusted, rewards)
 
     return kept
 
 
 REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra}
+
+
+def report(name: str, values: Tensor) -> None:
+    """Tell the trainer a diagnostic of a method, one value per group [B]: it is logged as `diversity/NAME`, its mean.
+
+    For use inside a reweighter, as `mmr` does with its `lam`. Whatever the reweighter is wrapped in, the report is of
+    what was really computed. Outside a trainer it does nothing.
+    """
+    if (reported := _reported.get()) is not None:
+        reported[name].append(values.detach().reshape(-1))
+
+
+@contextmanager
+def diagnostics() -> Iterator[dict[str, list[Tensor]]]:
+    """Collects what methods report while it lasts: name -> the values of each report."""
+    reported: defaultdict[str, list[Tensor]] = defaultdict(list)
+    token = _reported.set(reported)
+    try:
+        yield reported
+    finally:
+        _reported.reset(token)
 
 
 def _diagonal(similarity: Tensor) -> Tensor:

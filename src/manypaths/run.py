@@ -126,7 +126,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
         "reweight": _reweighter(spec),
         "advantage": ADVANTAGES[method.advantage] if method.advantage else None,
         "policy_ratio": method.policy_ratio,
-        "dynamic_sampling": functions[sampling.reward].__name__ if sampling.reward else None,
+        "dynamic_sampling": list(functions).index(sampling.reward) if sampling.reward else None,
         "max_batches": sampling.max_batches,
     }
 
@@ -174,7 +174,7 @@ def _reweighter(spec: Recipe) -> Reweighter | None:
     _check_options(REWEIGHTERS[name], options)
     reweight = functools.partial(REWEIGHTERS[name], **options)
     try:
-        reweight(torch.zeros(1, 2), torch.eye(2).unsqueeze(0))
+        reweight(torch.full((1, 2), torch.nan), torch.eye(2).unsqueeze(0))
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"The options of {name}, {options}, have a wrong type: {error}.") from error
     return keep_equal_rewards(reweight) if spec.method.keep_equal_rewards else reweight

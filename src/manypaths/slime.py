@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manypaths.contracts import call_embedder
 from manypaths.embed import Embedder
 from manypaths.grouping import group_size
 from manypaths.reweight import Reweighter
@@ -31,7 +32,8 @@ def post_process_rewards(
     raw = [sample.get_reward_value(args) for sample in samples]
     size = group_size([sample.group_index for sample in samples], [args.n_samples_per_prompt])
     rewards = torch.tensor([torch.nan if one is None else one for one in raw]).view(-1, size)
-    adjusted, _ = adjust(rewards, embedder([sample.response for sample in samples]).to(rewards), reweight)
+    embeddings = call_embedder(embedder, [sample.response for sample in samples]).to(rewards)
+    adjusted, _ = adjust(rewards, embeddings, reweight)
     if args.rewards_normalization:
         adjusted = normalise(adjusted, args.advantage_estimator, args.grpo_std_normalization)
     return raw, adjusted.nan_to_num(0.0).flatten().tolist()

@@ -14,11 +14,12 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths.advantage import Advantage
-from manypaths.diversity import measures, weight_on_reward
-from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
+from manypaths.contracts import call_advantage, call_embedder, call_reweighter
+from manypaths.diversity import measures
+from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer, distinct, weighted_sum
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.messages import text_of
-from manypaths.reweight import Reweighter, cosine_similarity
+from manypaths.reweight import Reweighter, cosine_similarity, has_spread
 
 WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo"),  # the others bring a ratio or a weight of their own
@@ -37,7 +38,7 @@ class Groups:
     raw: Tensor  # [B, G] weighted sum of the reward functions; NaN where all of them gave None
     adjusted: Tensor  # [B, G]
     similarity: Tensor | None  # [B, G, G]; None without an embedder
-    lam: Tensor | None  # [B] weight on the reward; None without a reweighter that has one
+    lam: Tensor | None  # [B] weight on the reward; None without a reweighter that reports one for each group
 
 
 class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
@@ -48,11 +49,12 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
 
     Args:
         reweight: `(rewards [B, G], similarity [B, G, G]) -> adjusted [B, G]`, such as `manypaths.mmr` or
-            `functools.partial(manypaths.mmr, lam=0.7)`. It fills one more reward column, `diversity` = adjusted - raw,
-            of weight 1: TRL then sums the columns to exactly the adjusted reward and does everything else as ever,
-            and the means of the reward functions stay raw.
-        embedder: `(list[str]) -> [N, D]`, such as `manypaths.embed.SentenceEmbedder("...")`; it is given the
-            completions without their prompts. A reweighter needs one; on its own it only measures.
+            `functools.partial(manypaths.mmr, lam=0.7)`. In training it adds one reward column behind those of the
+            reward functions, adjusted - raw, of weight 1: TRL then sums the columns to exactly the adjusted reward and
+            does everything else as ever, and the means of the reward functions stay raw.
+        embedder: `(list[str]) -> [N, D]`, such as `manypaths.embed.SentenceEmbedder("...")`; it is given what the model
+            wrote (`manypaths.messages.text_of`), without the prompts. A reweighter needs one; on its own it only
+            measures.
         advantage: `(adjusted [B, G], advantages [B, G]) -> advantages [B, G]`, such as `manypaths.advantage.positive`,
             in place of GRPO's advantages.
         policy_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where answers
@@ -61,15 +63,20 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         host: everything else goes to `GRPOTrainer`.
 
     `groups` holds what was generated last. A completion for which every reward function gave None stays unscored:
-    advantage 0, neighbour of nobody. Raises ValueError as `check` does, and for a reweighter without an embedder.
+    advantage 0, neighbour of nobody. `reward_weights`, `reward_funcs` and `reward_func_names` are those of the reward
+    functions, as in GRPOTrainer; a callback may set other weights. Raises ValueError as `check` does, for a reweighter
+    without an embedder, and, while training, for what `manypaths.contracts` says no embedder, reweighter or advantage
+    may return.
 
-    Beside TRL's metrics, in the logs and in what `report_to` names:
-        groups/without_spread: share of groups whose raw rewards are all equal.
+    Beside TRL's metrics, in the logs and in what `report_to` names; None, as in TRL, where no step defines them:
+        rewards/diversity/mean, /std: of adjusted - raw; `diversity_2` where a reward function is called diversity.
+            `reward`, `reward_std` and `frac_reward_zero_std` are of the adjusted rewards, without dynamic sampling.
+        groups/without_spread: share of groups whose raw rewards are all equal, of all groups that were sampled.
         diversity/similarity: mean cosine similarity of two siblings; needs an embedder, as does the next.
         diversity/effective_number: of distinct completions in a group, `manypaths.diversity.effective_number`.
-        diversity/lam: mean weight on the reward, where the reweighter has an argument `lam`.
         diversity/share: of the advantage, what comes from diversity, `manypaths.diversity.share_of_advantage`; needs a
             reweighter.
+        diversity/NAME: what the reweighter reports about itself (`manypaths.reweight.report`), such as `mmr`'s lam.
         seconds/: sampling (reference log-probabilities included), rewards, embedding, reweighting, update; per step, of
             the main process. 0 where a step uses answers again.
     """
@@ -89,51 +96,60 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         check(self.args, reweight=reweight is not None, policy_ratio=policy_ratio)
         self.reweight, self.embedder = reweight, embedder
         self.advantage, self.policy_ratio = advantage, policy_ratio
+        self.diversity_name: str = distinct([*self.reward_func_names, "diversity"])[-1]
         self.groups: Groups | None = None
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
+        self.own_metrics |= {"groups/without_spread", *(f"seconds/{part}" for part in PARTS)}
+        if embedder is not None:
+            self.own_metrics |= {"diversity/similarity", "diversity/effective_number"}
+        if reweight is not None:
+            self.own_metrics.add("diversity/share")
         self.add_callback(StepSeconds(self))
-        if reweight is None:
-            return
-        # as TRL itself does for the reward of an environment
-        self.reward_funcs: list[Any] = [*self.reward_funcs, diversity]
-        self.reward_func_names: list[str] = [*self.reward_func_names, "diversity"]
-        self.reward_processing_classes: list[Any] = [*self.reward_processing_classes, None]
-        self.reward_weights: Tensor = torch.cat([self.reward_weights, torch.ones(1)])
 
     def _calculate_rewards(
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> Tensor:
-        """Rewards [N, K] gathered over processes; during training the diversity column is filled in."""
+        """Rewards [N, K] gathered over processes; with a reweighter, in training, [N, K + 1]."""
         began = time.perf_counter()
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if not self.model.training:
             return rewards
         scored = self._spend("rewards", began - (self._sampled.seconds if self._sampled else 0.0))
-        raw = (rewards * self.reward_weights.to(rewards.device)).nansum(1)
-        raw = raw.masked_fill(rewards.isnan().all(1), torch.nan).view(-1, self.num_generations)
-        similarity = None
-        if self.embedder is not None:
-            texts = [text_of(each) for each in completions]
-            embeddings, keys = gather((self.embedder(texts).to(rewards.device), keys_of(texts).to(rewards.device)))
-            if self.accelerator.num_processes > 1:
-                embeddings = same_for_copies(embeddings, keys)
-            similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
+        raw = weighted_sum(rewards, self.reward_weights).view(-1, self.num_generations)
+        similarity = self._similarity(completions, raw)
         embedded = self._spend("embedding", scored)
-        adjusted, lam = raw, None
+        adjusted, diagnostics = raw, None
         if self.reweight is not None and similarity is not None:
-            adjusted = self.reweight(raw, similarity)
-            rewards[:, self.reward_func_names.index("diversity")] = (adjusted - raw).flatten()
+            adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
+            rewards = torch.cat([rewards, (adjusted - raw).view(-1, 1)], dim=1)
+            self.reward_func_names = [*self.reward_func_names, self.diversity_name]
+            self.reward_weights = torch.cat([self.reward_weights, torch.ones(1).to(self.reward_weights)])
         self._spend("reweighting", embedded)
-        if self.reweight is not None:
-            lam = weight_on_reward(self.reweight, raw)
-        self.groups = Groups(raw, adjusted, similarity, lam)
-        self._measure(self.groups)
+        lam = (diagnostics or {}).get("lam")
+        self.groups = Groups(raw, adjusted, similarity, lam if lam is not None and len(lam) == len(raw) else None)
+        self._measure(self.groups, diagnostics)
         return rewards
 
-    def _measure(self, groups: Groups) -> None:
+    def _similarity(self, completions: list[Any], raw: Tensor) -> Tensor | None:
+        """[B, G, G] of the completions of all processes, of which these are this one's; None without an embedder."""
+        if self.embedder is None:
+            return None
+        texts = [text_of(each) for each in completions]
+        rows = call_embedder(self.embedder, texts).to(raw.device)
+        embeddings, keys = gather((rows, keys_of(texts).to(raw.device)))
+        if self.accelerator.num_processes > 1:
+            embeddings = same_for_copies(embeddings, keys)
+        return cosine_similarity(embeddings.view(*raw.shape, -1))
+
+    def _measure(self, groups: Groups, diagnostics: dict[str, Tensor] | None) -> None:
         """Log what is told of groups."""
-        for name, values in measures(groups.raw, groups.adjusted, groups.similarity, self.reweight).items():
-            self._log_metric(name, values.nanmean().item())
+        found = measures(groups.raw, groups.adjusted, groups.similarity, diagnostics)
+        if self._sampled is not None:
+            everything = weighted_sum(self._sampled.everything, self.reward_weights[: len(self.reward_funcs)])
+            found["groups/without_spread"] = 1 - has_spread(everything.view(-1, self.num_generations)).float()
+        for name, values in found.items():
+            self.own_metrics.add(name)
+            self._log_own(name, values.nanmean().item())
 
     def _spend(self, part: str, since: float) -> float:
         """Count the seconds since then for a part of the step -> now."""
@@ -142,16 +158,26 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         return now
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Another advantage goes in here, after TRL's own, into the logs too."""
+        """The diversity column is there for as long as TRL sums up; another advantage goes in after TRL's own."""
         began = time.perf_counter() - sum(self.seconds.values())
-        output = super()._generate_and_score_completions(inputs)
+        self.reward_weights = own_weights(self.reward_weights, len(self.reward_funcs))
+        if self.model.training:
+            self.groups = None
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        finally:
+            count = len(self.reward_funcs)
+            self.reward_func_names, self.reward_weights = self.reward_func_names[:count], self.reward_weights[:count]
         if not self.model.training:
+            if self.reweight is not None:  # columns of the table of completions must have one length
+                everybodys = len(inputs) * self.accelerator.num_processes
+                self._logs["rewards"][self.diversity_name].extend([torch.nan] * everybodys)
             return output
         self._spend("sampling", began + sum(self.seconds.values()))
         if self.advantage is not None and self.groups is not None:
             logged, adjusted = self._logs["advantages"], self.groups.adjusted
             advantages = torch.tensor(list(logged)).view_as(adjusted).to(adjusted)
-            advantages = self.advantage(adjusted, advantages).nan_to_num(0.0).flatten()
+            advantages = call_advantage(self.advantage, adjusted, advantages).flatten()
             logged.extend(advantages.tolist())
             output["advantages"] = torch.tensor(self._own(list(logged), len(inputs))).to(output["advantages"])
         return output
@@ -208,6 +234,13 @@ def check(args: GRPOConfig, *, reweight: bool, policy_ratio: bool) -> None:
         )
 
 
-def diversity(prompts: list[Any], **_: Any) -> list[None]:
-    """The reward column that `DiverseGRPOTrainer` fills in; on its own it scores nothing."""
-    return [None] * len(prompts)
+def own_weights(weights: Tensor, count: int) -> Tensor:
+    """The weights of `count` reward functions, which a callback may have set; one more, for diversity, must be 1."""
+    if len(weights) == count + 1 and weights[count] == 1:
+        return weights[:count]
+    if len(weights) != count:
+        raise ValueError(
+            f"reward_weights must have a weight for each of {count} reward functions, got {len(weights)}. Diversity "
+            "has none of its own: it counts 1."
+        )
+    return weights

@@ -20,6 +20,7 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
+from manypaths.contracts import call_embedder, call_reweighter
 from manypaths.diversity import measures
 from manypaths.embed import Embedder, NgramEmbedder, SentenceEmbedder, embedder
 from manypaths.recipe import check_arguments, nearest
@@ -54,6 +55,7 @@ class Groups:
     raw: Tensor  # [B, G] NaN where it pads, or where verl's reward is NaN
     adjusted: Tensor  # [B, G]
     similarity: Tensor  # [B, G, G]
+    diagnostics: dict[str, Tensor] | None  # what the reweighter reported; None without one
 
 
 @register_trainer("manypaths")
@@ -97,9 +99,9 @@ class DiversePPOTrainer(PPOTrainerSync):
         answers = sorted(set(last) - {-1})
         raw = torch.stack([scores[row].sum() for row in answers])
         texts = [self.tokenizer.decode(ids[row][wrote[row].bool()], skip_special_tokens=True) for row in answers]
-        embeddings = self.embedder(texts).to(raw.device)
+        embeddings = call_embedder(self.embedder, texts).to(raw.device)
         adjusted, groups = adjust([uids[row] for row in answers], raw, embeddings, self.reweight)
-        metrics.update(logged(groups, self.reweight))
+        metrics.update(logged(groups))
         change = dict(zip(answers, (adjusted - raw).nan_to_num(0.0), strict=True))
         changed = [row for row, answer in enumerate(last) if answer in change and change[answer] != 0]
         metrics["timing_s/diversity"] = time.perf_counter() - began
@@ -114,7 +116,8 @@ def adjust(
 ) -> tuple[Tensor, Groups]:
     """Reweight answers among those of the same uid, in whatever order: N uids, raw [N], [N, D] -> adjusted [N], groups.
 
-    NaN is an answer without a score, and stays NaN. Without a reweighter adjusted is raw.
+    NaN is an answer without a score, and stays NaN. Without a reweighter adjusted is raw. Raises ValueError where the
+    reweighter returns what no reweighter may (`manypaths.contracts`).
     """
     places: dict[Hashable, list[int]] = {}
     for row, uid in enumerate(uids):
@@ -123,9 +126,11 @@ def adjust(
     real = rows >= 0
     grouped = raw[rows].masked_fill(~real, torch.nan)
     similarity = cosine_similarity(embeddings[rows])
-    reweighted = grouped if reweight is None else reweight(grouped, similarity)
+    reweighted, diagnostics = grouped, None
+    if reweight is not None:
+        reweighted, diagnostics = call_reweighter(reweight, grouped, similarity)
     adjusted = raw.index_put((rows[real],), reweighted[real])
-    return adjusted, Groups(rows, grouped, reweighted, similarity)
+    return adjusted, Groups(rows, grouped, reweighted, similarity, diagnostics)
 
 
 def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[int]:
@@ -138,9 +143,9 @@ def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[in
     return [-1 if pads else found[session][1] for (session, _, _), pads in zip(sessions, padding, strict=True)]
 
 
-def logged(groups: Groups, reweight: Reweighter | None) -> dict[str, float]:
+def logged(groups: Groups) -> dict[str, float]:
     """What `DiversePPOTrainer` logs of groups: means over answers, or over the groups that have the measure."""
-    found = measures(groups.raw, groups.adjusted, groups.similarity, reweight)
+    found = measures(groups.raw, groups.adjusted, groups.similarity, groups.diagnostics)
     found |= {"diversity/raw_reward": groups.raw, "diversity/adjusted_reward": groups.adjusted}
     return {name: values.nanmean().item() for name, values in found.items()}
 
@@ -187,7 +192,7 @@ def _reweighter(spec: Diversity) -> Reweighter | None:
     _check_options("diversity.options", spec.options, function, None, None)
     reweight = functools.partial(function, **spec.options)
     try:
-        reweight(torch.tensor([[0.0, 1.0]]), torch.eye(2).unsqueeze(0))
+        reweight(torch.full((1, 2), torch.nan), torch.eye(2).unsqueeze(0))
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"diversity.options {spec.options} have a wrong type for {spec.method}: {error}.") from error
     return keep_equal_rewards(reweight) if spec.keep_equal_rewards else reweight

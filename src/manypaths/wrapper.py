@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manypaths.contracts import call_embedder, call_reweighter
 from manypaths.diversity import measures
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.grouping import group_size, row_keys, size_in_trainer
@@ -85,7 +86,7 @@ class DiverseReward:
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
         own = self._score(prompts=prompts, completions=completions, **columns)
         texts = [text_of(each) for each in completions]
-        embeddings = self.embedder(texts).detach().cpu()
+        embeddings = call_embedder(self.embedder, texts).cpu()
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
         rows = row_keys(prompts, columns) if size is None else []
         parts, rank = gather_parts((rows, own, embeddings, keys_of(texts)))
@@ -95,10 +96,11 @@ class DiverseReward:
             size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
         raw = (rewards * self.reward_weights).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan).view(-1, size)
         embeddings = same_for_copies(*(torch.cat([part[k] for part in parts]) for k in (2, 3)))
-        adjusted, similarity = adjust(raw, embeddings, self.reweight)
+        similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
+        adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
 
         if "log_metric" in columns:
-            for name, values in self._metrics(rewards, raw, adjusted, similarity).items():
+            for name, values in self._metrics(rewards, raw, measures(raw, adjusted, similarity, diagnostics)).items():
                 columns["log_metric"](name, values.nanmean().item())
         before = sum(len(part[1]) for part in parts[:rank])
         mine = slice(before, before + len(completions))
@@ -121,15 +123,15 @@ class DiverseReward:
             columns.append(torch.tensor(scores, dtype=torch.float32))
         return torch.stack(columns, dim=1)
 
-    def _metrics(self, rewards: Tensor, raw: Tensor, adjusted: Tensor, similarity: Tensor) -> dict[str, Tensor]:
+    def _metrics(self, rewards: Tensor, raw: Tensor, diversity: dict[str, Tensor]) -> dict[str, Tensor]:
         means = {f"rewards/{_name(one)}/mean": rewards[:, k] for k, one in enumerate(self.reward_funcs)}
-        return {**means, "rewards/raw/mean": raw, **measures(raw, adjusted, similarity, self.reweight)}
+        return {**means, "rewards/raw/mean": raw, **diversity}
 
 
 def adjust(raw: Tensor, embeddings: Tensor, reweight: Reweighter) -> tuple[Tensor, Tensor]:
     """Raw rewards [B, G] and embeddings [N, D], group after group -> adjusted [B, G], similarity [B, G, G]."""
     similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
-    return reweight(raw, similarity), similarity
+    return call_reweighter(reweight, raw, similarity)[0], similarity
 
 
 def gather_parts(own: Any) -> tuple[list[Any], int]:

@@ -76,7 +76,7 @@ def test_what_a_step_logs_is_on_the_page():
     text = (Path(__file__).parents[2] / "docs" / "verl.md").read_text("utf-8")
     raw, embeddings = torch.tensor([1.0, 0.0, 1.0]), torch.eye(3)
     _, groups = adjust("aaa", raw, embeddings, mmr)
-    for name in logged(groups, mmr):
+    for name in logged(groups):
         assert f"`{name}`" in text
 
 

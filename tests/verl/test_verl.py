@@ -230,9 +230,9 @@ def test_groups_without_scores_and_without_siblings():
         wanted[[1, 3]] = torch.tensor(naive([1.0, 0.5], similarity))
         torch.testing.assert_close(adjusted, wanted, equal_nan=True)
         assert groups.rows.tolist() == [[0, 2, -1], [1, 3, 5], [4, -1, -1]]
-        assert not math.isnan(logged(groups, method)["diversity/share"])
+        assert not math.isnan(logged(groups)["diversity/share"])
     everything, groups = adjust(uids, torch.full((6,), torch.nan), embeddings, mmr)
-    assert everything.isnan().all() and math.isnan(logged(groups, mmr)["diversity/raw_reward"])
+    assert everything.isnan().all() and math.isnan(logged(groups)["diversity/raw_reward"])
 
 
 def test_rows_find_their_sessions():
