@@ -23,7 +23,7 @@ from manypaths.generate import server_generate
 
 SAMPLES, PROBLEMS = 3, 20
 WORDS = ["--problems", "arithmetic", "--limit", str(PROBLEMS), "--samples", str(SAMPLES), "--temperature", "1"]
-WORDS += ["--max-new-tokens", "5"]
+WORDS += ["--max-new-tokens", "5", "--patience", "2"]
 
 
 class Server(ThreadingHTTPServer):
@@ -111,7 +111,6 @@ def drip(handler):
 @pytest.fixture
 def started(monkeypatch):
     monkeypatch.setattr(generate, "WAIT", 0.01)
-    monkeypatch.setattr(generate, "SILENCE", 1.0)
     servers = []
 
     def start(*words, **named):
@@ -154,7 +153,7 @@ def test_a_wrong_address_costs_one_connection(tmp_path, capsys):
     ],
 )
 def test_what_is_wrong_from_the_start_costs_one_request(answer, expected, started, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(generate, "PATIENCE_AT_FIRST", 1.0)
+    monkeypatch.setattr(generate, "PROBE_PATIENCE", 1.0)
     server = started(answer, models=None)
     code, said, seconds = evaluated(server, tmp_path / "out", capsys)
     assert (code, server.lists, len(server.asked)) == (2, 1, 0) and seconds < 5
@@ -183,6 +182,7 @@ FINAL = [
     (lambda handler: handler.reply({"choices": []}), "without a completion"),
     (lambda handler: handler.reply({"choices": [{"message": {"content": 7}}]}), "without a completion"),
     (lambda handler: handler.reply([]), "without a completion"),
+    (lambda handler: handler.reply(b"[" * 100_000), "no JSON"),
 ]
 LASTING = [(status(500), "500"), (status(429), "429"), (reset, "reset"), (half, "IncompleteRead")]
 SILENT = [(hang, "no completion for 2 seconds"), (drip, "no completion for 2 seconds")]
@@ -253,6 +253,27 @@ def test_a_slow_server_is_waited_for(started, tmp_path, capsys):
         handler.complete()
 
     assert evaluated(started(slow), tmp_path / "out", capsys)[0] == 0
+
+
+def test_a_server_that_answers_nothing_any_more_is_given_up_early_and_a_busy_one_is_not(started, monkeypatch):
+    monkeypatch.setattr(generate, "PROBE", 0.1)
+    monkeypatch.setattr(generate, "PROBE_PATIENCE", 0.1)
+    monkeypatch.setattr(generate, "DEAF", 1.0)
+    server = started(lambda handler: (time.sleep(2), handler.complete()))
+    assert len(server_generate(server.url, max_new_tokens=5)(["a"], 1)) == 1
+    assert server.lists > 3, "it is asked whether it is there"
+    server = started(hang)
+    ask = server_generate(server.url, max_new_tokens=5)
+    server.answer, server.models, began = hang, None, time.monotonic()
+    with pytest.raises(ValueError, match="no reply for 1 seconds"):
+        ask(["a"], 1)
+    assert time.monotonic() - began < 5
+
+
+def test_a_key_that_is_no_line_is_not_printed(started, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "sec\nret")
+    code, said, _ = evaluated(started(), tmp_path / "out", capsys)
+    assert code == 2 and "OPENAI_API_KEY" in said and "ret." not in said and "sec" not in said
 
 
 def test_servers_that_read_a_generation_config_are_told_to_leave_it_out(started):

@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--dtype", help="of the weights: bfloat16, float16 or float32 [a run's own, else bfloat16]")
     evaluate.add_argument("--backend", choices=("transformers", "vllm", "server"), help="[vllm where it is installed]")
     evaluate.add_argument("--model-name", help="of a server: the model [the first it lists]")
+    evaluate.add_argument("--patience", type=float, help="of a server: seconds without any completion [3600]")
     evaluate.add_argument("--out", type=Path, help="folder; one that exists is continued [evaluations/MODEL, a run]")
     evaluate.set_defaults(command=_evaluate)
 

@@ -49,8 +49,8 @@ def evaluate_model(options: argparse.Namespace) -> int:
     if itself:
         print(_departures(options, usual), flush=True)
     with only_writer(out):
-        use_cpu = bool(spec and spec.trainer.get("use_cpu"))
-        generate, at_once, device = sampling.start(backend, source, chosen, name=options.model_name, use_cpu=use_cpu)
+        where = {"use_cpu": bool(spec and spec.trainer.get("use_cpu")), "name": options.model_name}
+        generate, at_once, device = sampling.start(backend, source, chosen, patience=options.patience, **where)
         claim(out, settings, sampling.environment(device))
         for name, members in sets.items():
             _note_golds(name, members)

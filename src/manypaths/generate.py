@@ -18,6 +18,7 @@ import json
 import os
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -29,10 +30,10 @@ from manypaths import checkpoint
 
 Prompt = str | list[dict[str, str]]
 RETRIES, WAIT, LONGEST_WAIT = 5, 1.0, 60.0  # of a server: tries, seconds before the second one, and at most
-PATIENCE, PATIENCE_AT_FIRST = 3600.0, 30.0  # seconds for one reply, and for the list of models
-SILENCE, SILENCE_PER_TOKEN = 60.0, 0.2  # seconds without any completion after which a server is given up
+PATIENCE = 3600.0  # seconds without any completion after which a server is given up
+DEAF, PROBE, PROBE_PATIENCE = 300.0, 60.0, 30.0  # the same without a reply of any kind, and how often that is looked at
+LARGEST = 2**24  # bytes of a reply
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 507, 508, 529)  # HTTP statuses that may be over in a moment
-
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
@@ -44,6 +45,7 @@ class Sample(NamedTuple):
     truncated: bool | None = None
 
 
+Arrived = queue.SimpleQueue[tuple[int, int, "Sample | Exception"]]  # (place of the prompt, number of the sample, it)
 Generate = Callable[[Sequence[Prompt], int], Sequence[Sequence[str | Sample]]]
 
 
@@ -194,19 +196,21 @@ class ServerError(ValueError):
 class Server:
     """A server that speaks OpenAI's protocol, as a `generate`; see `server_generate`."""
 
-    def __init__(self, url: str, settings: dict[str, Any], seed: int, at_once: int, silence: float) -> None:
-        self.base, self.settings, self.seed = url.rstrip("/"), settings, seed
-        self.at_once, self.silence = at_once, silence
+    def __init__(self, url: str, settings: dict[str, Any], seed: int, at_once: int, patience: float) -> None:
+        self.base, self.settings, self.seed = url, settings, seed
+        self.at_once, self.patience = at_once, patience
 
     def __call__(self, prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
         finished = dict(self.as_finished(prompts, n))
         return [finished[place] for place in range(len(prompts))]
 
     def as_finished(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Sample]]]:
-        """(position of a prompt, its n samples), as the last of these is there; ServerError at the first one that
-        fails for good, or when nothing comes for `silence` seconds. What was finished until then is yielded first."""
+        """(position of a prompt, its n samples), as the last of these is there.
+
+        ServerError at the first request that fails for good; what was finished until then is yielded before.
+        """
         waiting: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
-        arrived: queue.SimpleQueue[tuple[int, int, Sample | Exception]] = queue.SimpleQueue()
+        arrived: Arrived = queue.SimpleQueue()
         stopped = threading.Event()
 
         def work() -> None:
@@ -226,38 +230,63 @@ class Server:
                 waiting.put((place, index))
         for _ in range(min(self.at_once, len(prompts) * n)):  # daemons: neither Ctrl-C nor an error waits for a reply
             threading.Thread(target=work, daemon=True).start()
-        rows: list[dict[int, Sample]] = [{} for _ in prompts]
-        failure: Exception | None = None
         try:
-            for _ in range(len(prompts) * n):
-                try:
-                    place, index, sample = arrived.get(timeout=0 if failure else self.silence)
-                except queue.Empty:
-                    raise failure or ServerError(
-                        f"The server at {self.base} gave no completion for {self.silence:.0f} seconds."
-                    ) from None
-                if isinstance(sample, Exception):
-                    failure = failure or sample
-                    continue
-                rows[place][index] = sample
-                if len(rows[place]) == n:
-                    yield place, [rows[place][index] for index in range(n)]
-            if failure:
-                raise failure
+            yield from self._whole(arrived, [{} for _ in prompts], n)
         finally:
             stopped.set()
 
+    def _whole(self, arrived: Arrived, rows: list[dict[int, Sample]], n: int) -> Iterator[tuple[int, list[Sample]]]:
+        """The rows of `as_finished` from single samples that arrive in any order."""
+        failure: Exception | None = None
+        for _ in range(len(rows) * n):
+            if failure is not None and arrived.empty():
+                break
+            place, index, sample = self._next(arrived)
+            if isinstance(sample, Exception):
+                failure = failure or sample
+                continue
+            rows[place][index] = sample
+            if len(rows[place]) == n:
+                yield place, [rows[place][index] for index in range(n)]
+        if failure is not None:
+            raise failure
+
+    def _next(self, arrived: Arrived) -> tuple[int, int, Sample | Exception]:
+        """The next sample; ServerError where none comes for `patience` seconds, or the server has gone silent."""
+        began = heard = time.monotonic()
+        while True:
+            try:
+                return arrived.get(timeout=min(PROBE, self.patience))
+            except queue.Empty:
+                now = time.monotonic()
+            if now - began >= self.patience:
+                raise ServerError(f"The server at {self.base} gave no completion for {now - began:.0f} seconds.")
+            if self._hears():
+                heard = now
+            elif now - heard >= DEAF:
+                raise ServerError(f"The server at {self.base} gave no reply for {now - heard:.0f} seconds.")
+
+    def _hears(self) -> bool:
+        """Whether the server answers anything at all."""
+        try:
+            urllib.request.urlopen(_request(f"{self.base}/models"), timeout=PROBE_PATIENCE).close()
+        except urllib.error.HTTPError:
+            return True
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
     def _sample(self, prompt: Prompt, index: int, stopped: threading.Event) -> Sample:
         is_text = isinstance(prompt, str)
-        asked = {"prompt": prompt} if is_text else {"messages": prompt}
-        body = {**self.settings, **asked, "seed": seed_of(self.seed, prompt, index)}
+        wanted = {"prompt": prompt} if is_text else {"messages": prompt}
+        body = {**self.settings, **wanted, "seed": seed_of(self.seed, prompt, index)}
         path = "completions" if is_text else "chat/completions"
-        reply = ask(f"{self.base}/{path}", body, stopped=stopped)
+        reply = ask(f"{self.base}/{path}", body, patience=self.patience, stopped=stopped)
         try:
             choice = reply["choices"][0]
             text = choice["text"] if is_text else choice["message"].get("content") or ""
-            tokens = (reply.get("usage") or {}).get("completion_tokens")
             text = text.encode("utf-8", "replace").decode()
+            tokens = (reply.get("usage") or {}).get("completion_tokens")
             return Sample(text, tokens if isinstance(tokens, int) else None, choice.get("finish_reason") == "length")
         except (AttributeError, LookupError, TypeError):
             told = printable(json.dumps(reply), 500)
@@ -273,27 +302,27 @@ def server_generate(
     seed: int = 0,
     name: str | None = None,
     at_once: int = 64,
-    silence: float | None = None,
+    patience: float | None = None,
 ) -> Server:
     """A `generate` on a server with OpenAI's protocol, such as `vllm serve`: `url` ends in /v1.
 
     Each sample is a request with a seed of its own, `at_once` of them at a time. `name` is the model, by default the
     first that the server lists. The environment's OPENAI_API_KEY is sent, if there is one. The list of models is asked
-    for first, so that a wrong address, key or name costs one request. What may pass (429, most of 5xx, a lost
-    connection) is asked again, `RETRIES` times in all; then, and at once where the error is final, everything ends with
-    a ServerError in the server's words. So it does when no completion comes for `silence` seconds (a minute, and 0.2 s
-    for each of `max_new_tokens`).
+    for first, so that a wrong address, key or name costs one request.
+
+    What may pass (429, most of 5xx, a lost connection) is tried `RETRIES` times. After that, at once where an error is
+    final, and when no completion comes for `patience` seconds (`PATIENCE`), everything ends with a ServerError.
     """
     base = url.rstrip("/")
     settings: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-    settings |= {"model": name} | _known_to(base, name)
-    return Server(base, settings, seed, at_once, silence or SILENCE + SILENCE_PER_TOKEN * max_new_tokens)
+    settings |= {"model": name} | _model_settings(base, name)
+    return Server(base, settings, seed, at_once, PATIENCE if patience is None else patience)
 
 
-def _known_to(base: str, name: str | None) -> dict[str, Any]:
+def _model_settings(base: str, name: str | None) -> dict[str, Any]:
     """The model's name on a server, and the settings by which vLLM and SGLang leave out a generation_config.json."""
     try:
-        listed = ask(f"{base}/models", patience=PATIENCE_AT_FIRST, at_first=True)
+        listed = ask(f"{base}/models", patience=PROBE_PATIENCE, at_first=True)
     except ServerError as error:
         if name is None or getattr(error.__cause__, "code", None) not in (404, 405, 501):  # some list no models
             raise
@@ -315,32 +344,47 @@ def ask(
     url: str,
     body: dict[str, Any] | None = None,
     *,
-    patience: float = PATIENCE,
+    patience: float,
     at_first: bool = False,
     stopped: threading.Event | None = None,
 ) -> Any:
     """What a server replies, read from JSON. ServerError where it stays silent or refuses; `at_first` a connection that
     fails is final, and once `stopped` is set nothing is asked again."""
-    key, stopped = os.environ.get("OPENAI_API_KEY"), stopped or threading.Event()
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
+    request, stopped = _request(url, body), stopped or threading.Event()
     for attempt in range(1, RETRIES + 1):
+        pause = WAIT * 2 ** (attempt - 1)
         try:
             with urllib.request.urlopen(request, timeout=patience) as reply:
-                return json.load(reply)
+                data = reply.read(LARGEST)
+                if reply.length:
+                    raise http.client.IncompleteRead(data, reply.length)
+            return json.loads(data)
         except urllib.error.HTTPError as error:
             cause: Exception = error
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                why = f"{error.code} {error.read(2000).decode(errors='replace')}"
-            passes, pause = error.code in PASSING, _retry_after(error)
+            why, passes = _words_of(error), error.code in PASSING
+            pause = min(LONGEST_WAIT, max(pause, _retry_after(error)))
         except (OSError, http.client.HTTPException) as error:  # refused, reset, timed out, half a reply
-            cause, why, passes, pause = error, f"{type(error).__name__}: {error}", not at_first, 0.0
-        except ValueError as error:  # no JSON
-            cause, why, passes, pause = error, f"no JSON: {error}", False, 0.0
-        pause = min(LONGEST_WAIT, max(pause, WAIT * 2 ** (attempt - 1)))
+            cause, why, passes = error, f"{type(error).__name__}: {error}", not at_first
+        except (ValueError, RecursionError) as error:
+            cause, why, passes = error, f"no JSON: {error}", False
         if not passes or attempt == RETRIES or stopped.wait(pause):
             break
     raise ServerError(f"The server at {url} does not answer as asked: {printable(why, 500)}") from cause
+
+
+def _request(url: str, body: dict[str, Any] | None = None) -> urllib.request.Request:
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("OPENAI_API_KEY must be a line of ASCII characters, got others. Set it again, or unset it.")
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    return urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
+
+
+def _words_of(error: urllib.error.HTTPError) -> str:
+    try:
+        return f"{error.code} {error.read(2000).decode(errors='replace')}"
+    except (OSError, http.client.HTTPException):
+        return str(error.code)
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:

@@ -84,15 +84,21 @@ def sampler(model: Any, tokenizer: Any, sampling: Sampling) -> tuple[Generate, i
 
 
 def start(
-    backend: str, source: str, sampling: Sampling, *, name: str | None = None, use_cpu: bool = False
+    backend: str,
+    source: str,
+    sampling: Sampling,
+    *,
+    name: str | None = None,
+    patience: float | None = None,
+    use_cpu: bool = False,
 ) -> tuple[Generate, int, str]:
     """Load a model, or find it on a server -> (what samples from it, how many problems at a time, on which device).
 
-    `name` is the model's on a server, `use_cpu` leaves an accelerator alone.
+    `name` is the model's on a server and `patience` that with the server; `use_cpu` leaves an accelerator alone.
     """
     named: dict[str, Any] = {key: getattr(sampling, key) for key in ("max_new_tokens", "temperature", "top_p", "seed")}
     if backend == "server":
-        return server_generate(source, name=name, **named), AT_ONCE, source
+        return server_generate(source, name=name, patience=patience, **named), AT_ONCE, source
     if backend == "vllm":
         named |= {"dtype": sampling.dtype, "end_tokens": sampling.end_tokens}
         return vllm_generate(source, **named), max(1, AT_ONCE // sampling.samples), "vllm"
