@@ -157,6 +157,7 @@ def test_an_evaluation_goes_on_elsewhere_and_says_where_it_was(tiny_model, tmp_p
 
 def test_greedy_samples_of_a_recipe_are_refused_before_anything_loads(tiny_recipe, tmp_path):
     tiny_recipe["evaluation"] |= {"samples": 4}
+    tiny_recipe["rewards"] = {"accuracy": 1.0}
     with pytest.raises(ValueError, match=r"4 samples at temperature 0 .* evaluation.temperature"):
         run.prepare(recipe.build(recipe.Recipe, tiny_recipe), tmp_path / "run")
     assert not (tmp_path / "run").exists()
