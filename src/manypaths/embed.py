@@ -148,15 +148,18 @@ def own_device() -> torch.device:
 
 @contextmanager
 def _whole() -> Iterator[None]:
-    """A model loaded here is whole in every process; ZeRO-3 has told transformers to shard all models."""
+    """Load whole models within this, where ZeRO-3 has made transformers load every model in shards."""
     from transformers.integrations import deepspeed
 
-    told = deepspeed._hf_deepspeed_config_weak_ref
+    if not deepspeed.is_deepspeed_zero3_enabled():
+        yield
+        return
+    config = deepspeed._hf_deepspeed_config_weak_ref()
     deepspeed.unset_hf_deepspeed_config()
     try:
         yield
     finally:
-        deepspeed._hf_deepspeed_config_weak_ref = told
+        deepspeed.set_hf_deepspeed_config(config)
 
 
 def _accelerators() -> list[str]:
