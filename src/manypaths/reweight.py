@@ -89,19 +89,19 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     Raises ValueError for wrong shapes, infinite rewards, a similarity between scored completions that is NaN
     or outside [-1, 1] beyond rounding, `lam` outside [0, 1], unknown `ties`.
     """
-    similarity = _check_group("mmr", rewards, similarity).double().clamp(-1.0, 1.0)
+    similarity = in_float64(_check_group("mmr", rewards, similarity)).clamp(-1.0, 1.0)
     if ties not in TIES:
         raise ValueError(f"mmr asks for ties to be one of {', '.join(TIES)}; given {ties!r}.")
     weight = _check_lambda(adaptive_lambda(rewards) if lam is None else lam, rewards)
     report("lam", weight.squeeze(-1))
-    reward = rewards.double()
+    reward = in_float64(rewards)
     crowding = similarity.masked_fill(_diagonal(similarity), 0.0).sum(-1)
     # [B, j, i]: what i loses once j is picked; over j it is reduced with i side by side, which is quick
     loss = ((1 - weight).unsqueeze(-1) * similarity.mT).masked_fill(_diagonal(similarity), -torch.inf)
     never = reward.new_tensor(-torch.inf)
 
     adjusted = torch.full_like(reward, torch.nan)
-    gone = rewards.isnan()
+    gone = reward.isnan()
     score, most = reward.masked_fill(gone, -torch.inf), torch.full_like(reward, -torch.inf)
     for _ in range(rewards.shape[1]):
         best = score.amax(-1, keepdim=True).clamp(min=torch.finfo(score.dtype).min)  # nobody leads when all are gone
@@ -119,7 +119,7 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
         adjusted = torch.where(pick, value, adjusted)
         gone = gone | pick
         score = follow.masked_fill(gone, -torch.inf)
-    return adjusted.to(rewards.dtype)
+    return adjusted.to(rewards.dtype).to(rewards.device)
 
 
 def dra(rewards: Tensor, similarity: Tensor, *, floor: float | None = None) -> Tensor:
@@ -183,6 +183,11 @@ def keep_equal_rewards(reweight: Reweighter) -> Reweighter:
     return kept
 
 
+def in_float64(values: Tensor) -> Tensor:
+    """Values in float64, on the CPU where their own device has no such numbers, as Apple's GPUs."""
+    return values.to(_device_with_float64(values)).double()
+
+
 REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra}
 
 
@@ -205,6 +210,10 @@ def diagnostics() -> Iterator[dict[str, list[Tensor]]]:
         yield reported
     finally:
         _reported.reset(token)
+
+
+def _device_with_float64(values: Tensor) -> torch.device:
+    return torch.device("cpu") if values.device.type == "mps" else values.device
 
 
 def _diagonal(similarity: Tensor) -> Tensor:
@@ -241,8 +250,9 @@ def _check_group(who: str, rewards: Tensor, similarity: Tensor) -> Tensor:
 
 
 def _check_lambda(lam: float | Tensor, rewards: Tensor) -> Tensor:
-    """`lam` as [B, 1] in float64."""
-    weight = torch.as_tensor(lam, dtype=torch.float64, device=rewards.device)
+    """`lam` as [B, 1], where and as `in_float64` puts the rewards."""
+    weight = in_float64(lam) if isinstance(lam, Tensor) else torch.tensor(lam, dtype=torch.float64)
+    weight = weight.to(_device_with_float64(rewards))
     if weight.dim() > 1 or (weight.dim() == 1 and weight.shape[0] != rewards.shape[0]):
         raise ValueError(f"mmr asks for lam as a number or [{rewards.shape[0]}]; given {list(weight.shape)}.")
     if not ((weight >= 0) & (weight <= 1)).all():

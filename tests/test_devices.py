@@ -1,0 +1,103 @@
+"""Devices that the tests' machine lacks: an Apple GPU, which has no float64, and machines of several GPUs."""
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from manypaths import diversity, dra, mmr
+from manypaths.generate import transformers_generate
+from manypaths.reweight import adaptive_lambda, cosine_similarity
+
+MPS = torch.device("mps")
+
+
+class OnApple(torch.Tensor):
+    """A tensor that is said to lie on an Apple GPU; its numbers lie on the CPU."""
+
+
+class AppleGpu(TorchFunctionMode):
+    """Tensors on "mps" meet no tensor of the CPU but scalars, and never have float64: both are errors, as there."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, torch.Tensor)]
+        here = any(isinstance(value, OnApple) for value in tensors)
+        if function == torch.Tensor.device.__get__:
+            return MPS if here else torch.device("cpu")
+        if here and any(not isinstance(value, OnApple) and value.dim() for value in tensors):
+            raise RuntimeError("Expected all tensors to be on the same device, found mps and cpu")
+        target = kwargs.get("device") or next((arg for arg in args if isinstance(arg, torch.device)), None)
+        if target is not None:
+            here = torch.device(target).type == "mps"
+        args = tuple("cpu" if isinstance(arg, torch.device) else arg for arg in args)
+        if "device" in kwargs:
+            kwargs["device"] = "cpu"
+        with torch._C.DisableTorchFunctionSubclass():
+            found = function(*args, **kwargs)
+        here = here and function != torch.Tensor.cpu
+        return tree_map_only(
+            torch.Tensor, self.on_apple if here else lambda value: value.as_subclass(torch.Tensor), found
+        )
+
+    @staticmethod
+    def on_apple(value):
+        if value.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+        return value.as_subclass(OnApple)
+
+
+def test_an_apple_gpu_is_what_is_played_here():
+    with AppleGpu():
+        there = torch.rand(2, 2).to(MPS)
+        assert there.device == MPS and (there + 1).device == MPS and there.cpu().device.type == "cpu"
+        with pytest.raises(TypeError, match="float64"):
+            there.double()
+        with pytest.raises(TypeError, match="float64"):
+            torch.as_tensor(0.5, dtype=torch.float64, device=MPS)
+        with pytest.raises(RuntimeError, match="same device"):
+            there + torch.rand(2, 2)
+
+
+def groups():
+    generator = torch.Generator().manual_seed(0)
+    rewards = torch.rand(3, 6, generator=generator)
+    rewards[0, 1] = torch.nan
+    return rewards, cosine_similarity(torch.randn(3, 6, 4, generator=generator))
+
+
+METHODS = {
+    "mmr": mmr,
+    "mmr, one lambda": lambda rewards, similarity: mmr(rewards, similarity, lam=0.7, ties="first"),
+    "mmr, lambdas": lambda rewards, similarity: mmr(rewards, similarity, lam=adaptive_lambda(rewards)),
+    "dra": lambda rewards, similarity: dra(rewards, similarity, floor=-1.0),
+    "effective number": diversity.effective_number,
+    "pair similarity": diversity.pair_similarity,
+    "share": lambda rewards, similarity: diversity.share_of_advantage(rewards, mmr(rewards, similarity)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_apple_gpu_gives_what_the_cpu_gives(method):
+    rewards, similarity = groups()
+    expected = METHODS[method](rewards, similarity)
+    with AppleGpu():
+        found = METHODS[method](rewards.to(MPS), similarity.to(MPS))
+        assert found.device == MPS
+        found = found.cpu()
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+def test_sampling_on_the_cpu_asks_nothing_of_gpus(tiny_model, monkeypatch):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def refuse(*_):
+        raise AssertionError("a GPU was initialised for its random state")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", refuse)
+    model, tokenizer = (kind.from_pretrained(tiny_model) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    generate = transformers_generate(model, tokenizer, max_new_tokens=4, temperature=1.0, seed=1)
+    state = torch.get_rng_state()
+    assert generate(["a", "bc"], 2) == generate(["a", "bc"], 2)
+    assert torch.equal(torch.get_rng_state(), state)
