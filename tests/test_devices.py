@@ -6,6 +6,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from manypaths import diversity, dra, mmr
+from manypaths.cli import main
 from manypaths.generate import transformers_generate
 from manypaths.reweight import adaptive_lambda, cosine_similarity
 
@@ -101,3 +102,41 @@ def test_sampling_on_the_cpu_asks_nothing_of_gpus(tiny_model, monkeypatch):
     state = torch.get_rng_state()
     assert generate(["a", "bc"], 2) == generate(["a", "bc"], 2)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """On a machine of four GPUs: the commands that would have been started."""
+    from accelerate.commands import launch as accelerate
+    from torch.distributed import run as torchrun
+
+    commands = []
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 4)
+    monkeypatch.setattr(torchrun, "run", commands.append)
+    monkeypatch.setattr(accelerate, "launch_command", commands.append)
+    for name in ("PATH", "OMP_NUM_THREADS"):  # which a launch changes
+        monkeypatch.setenv(name, "")
+    return commands
+
+
+RECIPE = ["train", "smollm2-135m", "grpo", "mmr", "arithmetic"]
+
+
+@pytest.mark.parametrize("launch", [[], ["--launch", "zero2"]])
+def test_more_processes_than_gpus_are_refused(started, capsys, launch):
+    assert main([*RECIPE, "--processes", "5", *launch]) == 2
+    assert "--processes must be at most 4, the number of GPUs, got 5" in capsys.readouterr().err and not started
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--processes", "4"],
+        ["--processes", "5", "trainer.use_cpu=true"],
+        ["--processes", "8", "--launch", "multi-node"],  # two machines
+        ["--launch", "zero3"],
+    ],
+    ids=" ".join,
+)
+def test_as_many_processes_as_gpus_are_started(started, words):
+    assert main([*RECIPE, *words]) == 0 and len(started) == 1

@@ -160,7 +160,8 @@ def _train(options: argparse.Namespace) -> int:
     if options.launch or options.processes is not None:
         from manypaths.launch import launch
 
-        return launch(["train", *options.recipes, "--out", str(out)], options.processes, options.launch)
+        words = ["train", *options.recipes, "--out", str(out)]
+        return launch(words, options.processes, options.launch, on_cpu=bool(spec.trainer.get("use_cpu")))
     from manypaths import run
 
     summary = run.train(run.prepare(spec, out))
