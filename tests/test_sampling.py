@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 from trl import GRPOConfig, GRPOTrainer
 
-from manypaths import __version__, recipe, run
+from manypaths import __version__, recipe
 from manypaths.cli import main
 from manypaths.files import only_writer, read_lines
 from manypaths.generate import transformers_generate
@@ -153,14 +153,6 @@ def test_an_evaluation_goes_on_elsewhere_and_says_where_it_was(tiny_model, tmp_p
     path.write_text(json.dumps(first | {"environments": [there]}))
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert json.loads(path.read_text())["environments"] == [there, here]
-
-
-def test_greedy_samples_of_a_recipe_are_refused_before_anything_loads(tiny_recipe, tmp_path):
-    tiny_recipe["evaluation"] |= {"samples": 4}
-    tiny_recipe["rewards"] = {"accuracy": 1.0}
-    with pytest.raises(ValueError, match=r"4 samples at temperature 0 .* evaluation.temperature"):
-        run.prepare(recipe.build(recipe.Recipe, tiny_recipe), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_is_not_finished_says_what_to_do(tiny_recipe, tiny_model, tmp_path, capsys):

@@ -74,7 +74,6 @@ def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
             f"record.every and record.groups ask for 1 or more; given {spec.record.every} and {spec.record.groups}."
         )
     if spec.evaluation is not None:
-        Sampling(**of_recipe(spec))  # which checks itself
         every, logged = spec.evaluation.every, config.logging_steps
         if every is not None and (every < 1 or every % logged):
             raise ValueError(

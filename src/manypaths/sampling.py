@@ -6,6 +6,7 @@ loaded, seeded and batched here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -38,14 +39,14 @@ class Sampling:
         for name in ("samples", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise ValueError(
-                f"temperature must be 0 or more and top_p within (0, 1], got {self.temperature} and {self.top_p}."
-            )
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be 0 (greedy) or more, got {self.temperature}.")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}.")
         if self.samples > 1 and not self.temperature:
             raise ValueError(
-                f"{self.samples} samples at temperature 0 are all the same. Set --temperature 0.6 (in a recipe "
-                "evaluation.temperature), or 1 sample."
+                f"{self.samples} samples at temperature 0 are all the same. Set --temperature, such as "
+                "0.6, or --samples 1."
             )
 
 
