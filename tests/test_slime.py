@@ -100,3 +100,26 @@ def test_a_rollout_without_whole_groups_is_refused():
     samples[3], samples[4] = samples[4], samples[3]
     with pytest.raises(ValueError, match="in runs of 3, 1, 1, 3"):
         post_process_rewards(arguments(), samples, reweight=mmr, embedder=NgramEmbedder())
+
+
+@pytest.mark.parametrize("form", [lambda rows: rows.numpy(), lambda rows: rows.tolist(), lambda rows: rows.double()])
+def test_an_embedder_of_another_form_is_the_same(form):
+    def embedder(texts):
+        return form(NgramEmbedder()(texts))
+
+    found = post_process_rewards(arguments(), rollout(), reweight=mmr, embedder=embedder)
+    assert found == (SCORES, pytest.approx(processed(arguments())[1], abs=1e-6))
+
+
+@pytest.mark.parametrize("form", [lambda rows: rows[:4], lambda rows: rows.T, lambda rows: rows / 0])
+def test_what_an_embedder_must_not_return_is_named(form):
+    def embedder(texts):
+        return form(NgramEmbedder()(texts))
+
+    with pytest.raises(ValueError, match="Embedder 'embedder' must return"):
+        post_process_rewards(arguments(), rollout(), reweight=mmr, embedder=embedder)
+
+
+def test_what_a_reweighter_must_not_return_is_named():
+    with pytest.raises(ValueError, match="Reweighter '<lambda>' must return"):
+        processed(arguments(), reweight=lambda rewards, _: rewards.mean(1, keepdim=True))

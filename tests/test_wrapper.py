@@ -278,3 +278,66 @@ def test_a_size_that_is_half_the_trainers_is_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         wrapped(size=4)(MESSAGES, WORDS)
+
+
+EMBED = NgramEmbedder()
+SAME = {
+    "numpy": lambda texts: EMBED(texts).numpy(),
+    "lists": lambda texts: EMBED(texts).tolist(),
+    "float64": lambda texts: EMBED(texts).double(),
+    "with a gradient": lambda texts: EMBED(texts).requires_grad_() * 1.0,
+    "that empties its list": lambda texts: (EMBED(texts), texts.clear())[0],
+}
+BROKEN = {
+    "4 rows": lambda texts: EMBED(texts)[:4],
+    "transposed": lambda texts: EMBED(texts).T.contiguous(),
+    "one row": lambda texts: EMBED(texts)[0],
+    "in groups": lambda texts: EMBED(texts).view(2, 4, -1),
+    "NaN": lambda texts: EMBED(texts) * float("nan"),
+    "infinity": lambda texts: EMBED(texts) / 0,
+    "ragged lists": lambda texts: [[1.0] * (1 + place) for place in range(len(texts))],
+    "nothing": lambda texts: None,
+}
+
+
+def with_embedder(embedder, reweight=mmr):
+    return DiverseReward(vowels, reweight=reweight, embedder=embedder, num_generations=4)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_an_embedder_of_another_form_is_the_same(name):
+    assert with_embedder(SAME[name])(MESSAGES, WORDS) == pytest.approx(wrapped()(MESSAGES, WORDS), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_an_embedder_must_not_return_is_named(name):
+    with pytest.raises(ValueError, match="Embedder '<lambda>' must return"):
+        with_embedder(BROKEN[name])(MESSAGES, WORDS)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda rewards, _: rewards.mean(1, keepdim=True),
+        lambda rewards, _: rewards / (rewards - rewards),
+        lambda rewards, _: rewards.flatten(),
+        lambda rewards, _: rewards.nan_to_num(0.0),
+    ],
+)
+def test_what_a_reweighter_must_not_return_is_named(broken):
+    reward = DiverseReward(some_unscored, reweight=broken, embedder=NgramEmbedder(), num_generations=4)
+    with pytest.raises(ValueError, match="Reweighter '<lambda>' must return"):
+        reward(MESSAGES, WORDS)
+
+
+def test_a_reweighter_that_writes_into_what_it_gets_changes_nothing_else():
+    def spoil(rewards, similarity):
+        adjusted = mmr(rewards, similarity)
+        rewards.zero_()
+        similarity.zero_()
+        return adjusted
+
+    metrics, plain = {}, {}
+    for into, reweight in ((metrics, spoil), (plain, lambda rewards, similarity: mmr(rewards, similarity))):
+        with_embedder(NgramEmbedder(), reweight)(MESSAGES, WORDS, log_metric=into.__setitem__)
+    assert metrics == plain and metrics["rewards/raw/mean"] > 0

@@ -1,0 +1,373 @@
+"""The seam under everything that TRL's trainer can sample with: tools, an environment, a rollout function, images,
+coroutine rewards. Generation is scripted where a tiny random model would not call a tool; everything else is TRL's.
+
+Each case holds the advantages against the equations as loops, on the texts and the raw rewards of the case.
+"""
+
+import json
+from functools import partial
+
+import pytest
+import reference
+import torch
+from datasets import Dataset
+from PIL import Image
+from test_trl import length, trainer_of, vowels
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from trl import GRPOTrainer
+from trl.chat_template_utils import qwen3_chat_template
+from trl.rewards import get_soft_overlong_punishment
+
+from manypaths import mmr
+from manypaths.embed import NgramEmbedder
+from manypaths.messages import text_of
+from manypaths.rewards import repetition, reward, think
+from manypaths.trl import DiverseGRPOTrainer
+from manypaths.wrapper import DiverseReward
+
+OURS = {"reweight": mmr, "embedder": NgramEmbedder()}
+MMR = partial(reference.mmr, ties="diverse")
+TOOL_SAYS = "The sum is fifteen, fifteen, fifteen, fifteen."
+VISION_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tokenizer_of_bytes(template, *special):
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    whole = Tokenizer(models.BPE(vocab={letter: id for id, letter in enumerate(letters)}, merges=[]))
+    whole.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    whole.decoder = decoders.ByteLevel()
+    named = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "model_max_length": 4096}
+    more = ["<|im_start|>", *special]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=whole, extra_special_tokens=more, clean_up_tokenization_spaces=False, **named
+    )
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def sizes(tokenizer):
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "initializer_range": 0.5,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+    }
+
+
+@pytest.fixture(scope="module")
+def chat_model(tmp_path_factory):
+    """A tiny Llama with Qwen3's chat template, of which TRL knows how to read reasoning and calls of tools."""
+    folder, tokenizer = tmp_path_factory.mktemp("chat"), tokenizer_of_bytes(qwen3_chat_template)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(LlamaConfig(**sizes(tokenizer))).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vision_model(tmp_path_factory):
+    """A tiny Llava that looks at images of 16 x 16 pixels in four patches; no torchvision."""
+    folder, tokenizer = tmp_path_factory.mktemp("vision"), tokenizer_of_bytes(VISION_TEMPLATE, "<image>")
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=8
+    )
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=LlamaConfig(**sizes(tokenizer)),
+        image_token_index=image_token,
+        image_seq_length=4,
+        vision_feature_layer=-1,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlavaForConditionalGeneration(config).save_pretrained(folder)
+    small = {"height": 16, "width": 16}
+    images = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=small)
+    LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=VISION_TEMPLATE,
+    ).save_pretrained(folder)
+    return folder
+
+
+def scripted(cls, turns):
+    """A trainer whose model says `turns`: for each turn, the text of every completion that is still going on."""
+
+    class Scripted(cls):
+        said = 0
+
+        def _generate_single_turn(self, prompt_ids, *more, **named):
+            texts, self.said = turns[self.said % len(turns)], self.said + 1
+            assert len(texts) == len(prompt_ids)
+            return [self._tokenizer(text + "<|im_end|>")["input_ids"] for text in texts], None
+
+    return Scripted
+
+
+def trainer(model, out, cls=DiverseGRPOTrainer, rewards=vowels, data=None, **settings):
+    settings = {
+        "max_completion_length": 512,
+        "steps": 1,
+        **(OURS if issubclass(cls, DiverseGRPOTrainer) else {}),
+        **settings,
+    }
+    made = trainer_of(model, out, cls, rewards, **settings)
+    if data is not None:
+        made.train_dataset = data
+    return made
+
+
+def chat(count=2):
+    return Dataset.from_list([{"prompt": [{"role": "user", "content": f"7 + {8 + row}?"}]} for row in range(count)])
+
+
+def closed_form(texts, scores, oracle):
+    """The advantages of groups of four, by the loops."""
+    found = []
+    for start in range(0, len(texts), 4):
+        rows = NgramEmbedder()(texts[start : start + 4]).double()
+        found += reference.advantages(oracle(scores[start : start + 4], (rows @ rows.T).tolist()))
+    return torch.tensor(found)
+
+
+def check(trainer, texts, scores):
+    """Advantages are the closed form, and diversity is there: they are not those of the raw rewards."""
+    found = torch.tensor(list(trainer._logs["advantages"]))
+    torch.testing.assert_close(found, closed_form(texts, scores, MMR), rtol=1e-4, atol=1e-4)
+    plain = closed_form(texts, scores, lambda scores, _: scores)
+    assert (found - plain).abs().max() > 0.005
+
+
+def add(a: int, b: int) -> str:
+    """Add two numbers.
+
+    Args:
+        a: One number.
+        b: The other number.
+    """
+    return TOOL_SAYS
+
+
+THOUGHTS = ["count up", "seven and eight", "count up", "double seven, one more", "use a tool", "zzz", "use a tool", "!"]
+CALLS = [
+    f'<tool_call>\n{{"name": "add", "arguments": {{"a": 7, "b": {8 + place}}}}}\n</tool_call>' for place in range(8)
+]
+CALLED = [f"<think>\n{thought}\n</think>\n\n{call}" for thought, call in zip(THOUGHTS, CALLS, strict=True)]
+PLAIN = ["It is fifteen."] * 8
+ANSWERED = [*PLAIN[:3], f"<think>\nso\n</think>\n\n{PLAIN[3]}", *PLAIN[4:]]
+
+
+def points(completions, **_):
+    return [float(len(text_of(completion)) % 5) for completion in completions]
+
+
+def test_with_tools_what_the_model_said_is_compared_and_rewarded(chat_model, tmp_path):
+    """Reasoning and calls count, the tool's answer does not: neither in the similarity nor in rewards of tokens."""
+    seen = {}
+
+    def curious(completion_ids, tool_mask, **_):
+        own = [
+            [id for id, mine in zip(*each, strict=True) if mine] for each in zip(completion_ids, tool_mask, strict=True)
+        ]
+        seen.update(all=completion_ids, own=own)
+        return [None] * len(own)
+
+    rewards = [points, think, repetition, reward("overlong", 250), curious]
+    cls = scripted(DiverseGRPOTrainer, [CALLED, ANSWERED])
+    made = trainer(chat_model, tmp_path, cls, rewards, chat(), tools=[add], reward_weights=[1.0, 0.0, 0.5, 0.0, 1.0])
+    made.train()
+    completions, logged = list(made._logs["completion"]), made._logs["rewards"]
+    assert [[message["role"] for message in each] for each in completions] == [["assistant", "tool", "assistant"]] * 8
+    texts = [text_of(each) for each in completions]
+    for text, thought in zip(texts, THOUGHTS, strict=True):
+        assert thought in text and 'add({"a": 7' in text and "It is fifteen." in text and TOOL_SAYS not in text
+    words = [made._tokenizer.decode(ids) for ids in seen["own"]]
+    assert words == [f"{call}<|im_end|>{answer}<|im_end|>" for call, answer in zip(CALLED, ANSWERED, strict=True)]
+    assert all(TOOL_SAYS in made._tokenizer.decode(ids) for ids in seen["all"])
+    assert list(logged["think"]) == [float("so" in answer) for answer in ANSWERED]  # in both turns, or 0
+    assert list(logged["overlong"]) == pytest.approx(get_soft_overlong_punishment(250, 50)(seen["own"]))
+    assert list(logged["overlong"]) != pytest.approx(get_soft_overlong_punishment(250, 50)(seen["all"]))
+    assert list(logged["repetition"]) == pytest.approx(repetition(seen["own"])) != repetition(seen["all"])
+    scores = [one + 0.5 * other for one, other in zip(logged["points"], logged["repetition"], strict=True)]
+    check(made, texts, scores)
+    similarity = made.groups.similarity[0]
+    assert similarity[0, 2] > similarity[0, 1] + 0.05  # the answers are one, the thoughts of 0 and 2 as well
+
+
+def test_with_tools_a_reward_around_others_compares_the_same(chat_model, tmp_path):
+    """TRL's own trainer does not say which tokens are a tool's: they count, with a warning."""
+    wrapped = DiverseReward([points, repetition], num_generations=4, reward_weights=[1.0, 0.0], **OURS)
+    made = trainer(chat_model, tmp_path, scripted(GRPOTrainer, [CALLED, ANSWERED]), wrapped, chat(), tools=[add])
+    with pytest.warns(UserWarning, match="'repetition' counts the tokens of tools' answers as the model's"):
+        made.train()
+    completions = list(made._logs["completion"])
+    check(made, [text_of(each) for each in completions], points(completions))
+
+
+class Sums:
+    """An environment with a tool, an observation and a reward of its own."""
+
+    def reset(self, **row):
+        self.tries = []
+        return f" Row {row['number']}."
+
+    def guess(self, number: int) -> str:
+        """Guess a sum.
+
+        Args:
+            number: The guess.
+        """
+        self.tries.append(number)
+        return "too low" if number < 15 else "right"
+
+    def get_reward(self) -> float:
+        return float(self.tries[-1] % 4)
+
+
+@pytest.mark.filterwarnings("ignore:You are using 'environment_factory'")
+def test_with_an_environment_its_reward_is_part_of_the_raw_one(chat_model, tmp_path):
+    """TRL adds the environment's column after the user's; ours comes after that, and prompts differ in a group."""
+    calls = [
+        f'<tool_call>\n{{"name": "guess", "arguments": {{"number": {9 + place}}}}}\n</tool_call>' for place in range(8)
+    ]
+    data = chat().add_column("number", [1, 2])
+    cls = scripted(DiverseGRPOTrainer, [calls, PLAIN])
+    made = trainer(chat_model, tmp_path, cls, points, data, environment_factory=Sums)
+    made.train()
+    assert list(made._logs["rewards"]["Sums"]) == [float((9 + place) % 4) for place in range(8)]
+    texts = [text_of(each) for each in made._logs["completion"]]
+    assert texts == [f"guess({json.dumps({'number': 9 + place})})\nIt is fifteen." for place in range(8)]
+    rewards = made._logs["rewards"]
+    check(made, texts, [one + other for one, other in zip(rewards["points"], rewards["Sums"], strict=True)])
+
+
+ROLLED = ["up and down", "down", "up and down", "left, then right", "b", "bb", "bbb", "now what"]
+
+
+@pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
+def test_with_a_rollout_function_its_columns_and_mask_reach_the_rewards(chat_model, tmp_path):
+    def rollout(prompts, trainer):
+        """Completions of a text and a remark of the world, which is masked."""
+        ids = [trainer._tokenizer(text)["input_ids"] for text in ROLLED]
+        world = trainer._tokenizer(" #")["input_ids"]
+        return {
+            "prompt_ids": [trainer._tokenizer(prompt)["input_ids"] for prompt in prompts],
+            "completion_ids": [each + world for each in ids],
+            "logprobs": [[0.0] * (len(each) + len(world)) for each in ids],
+            "env_mask": [[1] * len(each) + [0] * len(world) for each in ids],
+            "turns": list(range(8)),
+        }
+
+    def turned(completion_ids, turns, tool_mask, **_):
+        assert [sum(mask) + 2 == len(mask) == len(ids) for mask, ids in zip(tool_mask, completion_ids, strict=True)]
+        return [float(turn % 3) for turn in turns]
+
+    made = trainer(chat_model, tmp_path, DiverseGRPOTrainer, [turned, reward("overlong", 10)], rollout_func=rollout)
+    made.train()
+    texts = list(made._logs["completion"])
+    assert texts == [text + " #" for text in ROLLED]
+    lengths = [[0] * len(text) for text in ROLLED]  # a token is a byte
+    short = get_soft_overlong_punishment(10, 2)(lengths)
+    assert list(made._logs["rewards"]["overlong"]) == short
+    check(made, texts, [place % 3 + penalty for place, penalty in enumerate(short)])
+
+
+def image(number):
+    return Image.new("RGB", (16, 16), (30 * number, 255 - 30 * number, 99))
+
+
+def with_images(count=2):
+    """One question about many images, as in counting tasks."""
+    question = [{"role": "user", "content": "How many?"}]
+    return Dataset.from_list([{"prompt": question, "image": image(row), "answer": str(row)} for row in range(count)])
+
+
+def of_messages(completions, **_):
+    return vowels([text_of(each) for each in completions])
+
+
+@pytest.mark.parametrize("where", ["a column", "the messages"])
+def test_with_images_the_update_sees_them(vision_model, tmp_path, where):
+    data = with_images()
+    if where == "the messages":
+        data = data.remove_columns("image").with_transform(
+            lambda batch: {
+                "prompt": [
+                    [
+                        {
+                            "role": "user",
+                            "content": [{"type": "image", "image": image(int(answer))}, {"type": "text", "text": "?"}],
+                        }
+                    ]
+                    for answer in batch["answer"]
+                ]
+            }
+        )
+    made = trainer(vision_model, tmp_path, DiverseGRPOTrainer, of_messages, data, max_completion_length=12)
+    seen, compute = [], made._compute_loss
+
+    def watched(model, inputs):
+        seen.append(tuple(inputs["pixel_values"].shape))
+        return compute(model, inputs)
+
+    made._compute_loss = watched
+    made.train()
+    assert seen == [(8, 3, 16, 16)]
+    texts = [text_of(each) for each in made._logs["completion"]]
+    check(made, texts, vowels(texts))
+
+
+def test_with_images_a_reward_around_others_is_the_same(vision_model, tmp_path):
+    """One question, two images: two groups to DiverseReward too, and the same parameters after a step."""
+    wrapped = DiverseReward(of_messages, num_generations=4, **OURS)
+    named = {"data": with_images(), "max_completion_length": 12, "scale_rewards": "none"}
+    ours = trainer(vision_model, tmp_path, DiverseGRPOTrainer, of_messages, **named)
+    ours.train()
+    plain = trainer(vision_model, tmp_path, GRPOTrainer, wrapped, **named)
+    plain.train()
+    torch.testing.assert_close(list(plain._logs["advantages"]), list(ours._logs["advantages"]), rtol=1e-5, atol=1e-6)
+    for one, other in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+async def slow_length(completions, **_):
+    return length(completions)
+
+
+@pytest.mark.parametrize("cls", [DiverseGRPOTrainer, GRPOTrainer])
+def test_coroutine_rewards_are_summed_with_the_others(tiny_model, tmp_path, cls):
+    rewards = [slow_length, vowels]
+    named = {"reward_weights": [2.0, 1.0]}
+    if cls is GRPOTrainer:
+        rewards, named = DiverseReward(rewards, num_generations=4, **OURS, **named), {}
+    made = trainer(tiny_model, tmp_path, cls, rewards, max_completion_length=8, **named)
+    made.train()
+    texts = list(made._logs["completion"])
+    check(made, texts, [2 * one + other for one, other in zip(length(texts), vowels(texts), strict=True)])
