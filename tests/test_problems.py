@@ -247,9 +247,3 @@ def test_a_fingerprint_is_of_questions_and_answers_in_any_order():
     assert fingerprint(problems) == fingerprint(problems[::-1]) != fingerprint(problems[1:])
     assert len(fingerprint(problems)) == 12
     assert {len(each.fingerprint) for each in BENCHMARKS.values()} == {12}
-
-
-def test_ids_that_do_not_tell_problems_apart_give_way_to_row_numbers(tmp_path):
-    path = tmp_path / "twice.jsonl"
-    path.write_text('{"id": "a", "question": "x", "answer": "1"}\n{"id": "a", "question": "y", "answer": "2"}\n')
-    assert [problem.id for problem in load(str(path))] == ["0", "1"]

@@ -24,6 +24,7 @@ except ModuleNotFoundError as missing:  # PyYAML; `doctor` works all the same, a
 
 PATIENCE = 5.0  # seconds
 STOPPED = {"train": " from the last checkpoint", "evaluate": "; problems that were finished are kept"}
+COLUMN = 'a column, a path (reward_model.ground_truth), a template ("{Body} {Question}"), or chat messages'
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,9 +74,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", help="run folder, checkpoint, hub id, package:NAME, or the URL of a server (.../v1)")
     evaluate.add_argument("--benchmarks", help="of aime24,math500,amc23,minerva,olympiadbench,gsm8k,svamp")
     evaluate.add_argument("--data-dir", help="a folder with the benchmarks as files [the hub]")
-    evaluate.add_argument("--problems", help="arithmetic, gsm8k, svamp, a .json/.jsonl file, or a hub data set")
-    for name in ("--split", "--problem-column", "--answer-column"):
-        evaluate.add_argument(name)
+    evaluate.add_argument(
+        "--problems", help="arithmetic, gsm8k, svamp, a file (.jsonl .json .csv .tsv .parquet, .gz), or a hub data set"
+    )
+    evaluate.add_argument("--split", help="of a data set [its usual or only one]")
+    evaluate.add_argument("--problem-column", help=f"the problem: {COLUMN} [its usual names]")
+    evaluate.add_argument("--answer-column", help="the right answer, likewise [its usual names]")
     evaluate.add_argument("--revision", help="of data on the hub: a commit, tag or branch [the newest]")
     evaluate.add_argument("--limit", type=int, help="only the first problems of each set")
     evaluate.add_argument("--prompt", help="a text that holds {question} [a run's own prompt, else a chat message]")
@@ -95,9 +99,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=_evaluate)
 
     grade = commands.add_parser("grade", help="grade answers that were made elsewhere")
-    grade.add_argument("samples", type=Path, help="a .jsonl or .parquet file of answers, with or without verdicts")
-    grade.add_argument("--text-column", help="the model's answer, or a list of them [its usual names]")
-    grade.add_argument("--gold-column", help="the right answer [its usual names]")
+    grade.add_argument("samples", type=Path, help="answers: .jsonl, .json, .csv, .tsv or .parquet, each also as .gz")
+    grade.add_argument("--text-column", help=f"the model's answer, or a list of them: {COLUMN} [its usual names]")
+    grade.add_argument("--gold-column", help="the right answer, likewise [its usual names]")
+    grade.add_argument(
+        "--unboxed", choices=("last-number", "last-math"), help="how to read answers without a box [not]"
+    )
     grade.add_argument("--out", type=Path, help="write every problem with its verdicts to this JSON lines file")
     grade.set_defaults(command=_grade)
 
@@ -207,11 +214,22 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from manypaths.evaluate import grade_file
+    from manypaths.grade_file import grade_file
 
-    found = grade_file(options.samples, options.text_column, options.gold_column, options.out)
+    found = grade_file(
+        options.samples, options.text_column, options.gold_column, options.out, unboxed_by=options.unboxed
+    )
     print(f"Correct of {found['problems']} problems with {found['samples']} samples or more: {_share(found)}")
     print(f"pass@{found['samples']} {found['pass_at'][str(found['samples'])]:.1%}, majority {found['majority']:.1%}")
+    read = found["read"]
+    answers = sum(read.values())
+    if without := answers - read["box"]:
+        print(f"Only a \\boxed{{}} is graded, and {without:,} of {answers:,} answers have none.", end=" ")
+        if options.unboxed:
+            way = options.unboxed.replace("-", " ")
+            print(f"Of these {read[options.unboxed]:,} were read by their {way}; {read['none']:,} count as wrong.")
+        else:
+            print("They count as wrong; --unboxed last-number or --unboxed last-math reads them.")
     return 0
 
 

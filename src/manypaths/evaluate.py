@@ -13,7 +13,7 @@ from manypaths.files import append, as_json, read_json, read_lines, without_lock
 from manypaths.generate import Generate, Prompt, Sample
 from manypaths.grading import extract, shared_grader
 from manypaths.metrics import measure, overall, share_correct
-from manypaths.problems import BENCHMARKS, Problem, find_column, parse, render
+from manypaths.problems import BENCHMARKS, Problem, render
 from manypaths.tables import markdown
 
 Embedder = Callable[[list[str]], Any]
@@ -195,46 +195,3 @@ def summarise(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     write_whole(folder / "shares.json", as_json(shares))
     write_whole(folder / "table.md", table(found) + "\n")
     return found
-
-
-TEXT_COLUMNS = ("samples", "predictions", "completions", "responses", "outputs", "completion", "response", "output")
-GOLD_COLUMNS = ("gold", "answer", "target", "golds", "ground_truth", "solution", "final_answer")
-
-
-def grade_file(
-    path: Path, text_column: str | None = None, gold_column: str | None = None, out: Path | None = None
-) -> dict[str, Any]:
-    """Grade answers made elsewhere, a .jsonl or .parquet file with one problem a row -> what `measure` tells.
-
-    A row has a gold answer and one text or several (texts, or objects with a `text`), in columns that are found by
-    their usual names. `out` gets the problems in the form of `evaluate`. ValueError for a file that is missing, empty
-    or not JSON, and for a column that is not there (it names those that are).
-    """
-    if not path.is_file():
-        raise ValueError(f"{str(path)!r} does not exist. Give a .jsonl or .parquet file of answers.")
-    rows = _parquet(path) if path.suffix == ".parquet" else parse(path.read_bytes(), str(path))
-    if not rows:
-        raise ValueError(f"{str(path)!r} holds no answers: it is empty.")
-    text_column = find_column(text_column, TEXT_COLUMNS, rows[0], str(path), "text")
-    gold_column = find_column(gold_column, GOLD_COLUMNS, rows[0], str(path), "gold")
-    lines = []
-    for number, row in enumerate(rows):
-        texts, gold = row.get(text_column), row.get(gold_column)
-        texts = texts if isinstance(texts, list) else [texts]
-        texts = [one.get("text") if isinstance(one, dict) else one for one in texts]
-        gold = gold[0] if isinstance(gold, list) and len(gold) == 1 else gold
-        if not texts or not all(isinstance(text, str) for text in texts) or gold is None:
-            raise ValueError(
-                f"{str(path)!r} has no texts in {text_column!r} or no {gold_column!r} in row {number + 1}."
-            )
-        problem = Problem(str(row.get("id", number)), str(row.get("question", "")), str(gold))
-        lines += _graded([problem], [texts], None)
-    if out is not None:
-        write_whole(out, "".join(as_json(line) + "\n" for line in lines))
-    return measure(lines)
-
-
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet
-
-    return list(pyarrow.parquet.read_table(path).to_pylist())

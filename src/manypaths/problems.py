@@ -1,4 +1,4 @@
-"""Problems to train on and to measure with: arithmetic, GSM8K, SVAMP, the five benchmarks, a hub data set, a JSON file.
+"""Problems to train on and to measure with: arithmetic, GSM8K, SVAMP, the five benchmarks, a file, a hub data set.
 
 `load` reads a set by name or path and says what is missing before any model is loaded.
 """
@@ -8,14 +8,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import random
+import sys
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from manypaths.grading import extract
+from manypaths.printable import printable, shown
+from manypaths.problem_columns import GOLDS, QUESTIONS, texts_and_golds
+from manypaths.rows import Row, Say, is_local, parse, read_rows
 
 SHIPPED = {"gsm8k": ("train", "test"), "svamp": ("train",)}
 
@@ -54,9 +60,9 @@ BENCHMARKS = {  # in the papers' order
         "5e6d8d2baef7",
     ),
 }
-QUESTION_COLUMNS = ("problem", "question", "Question", "prompt")
+IDS = ("id", "unique_id", "idx", "ID", "problem_id", "question_id", "task_id", "uid", "uuid")
+PATIENCE = 10.0  # seconds for the hub's first answer
 PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\boxed{}."}]
-ANSWER_COLUMNS = ("answer", "final_answer", "Answer", "solution")
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,12 @@ class Problem:
     question: str
     answer: str
     ways: tuple[str, ...] = ()
+
+
+def note(text: str) -> None:
+    """Tell on stderr what was assumed; of several processes the first one does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"Note: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def load(
@@ -80,13 +92,19 @@ def load(
     options: dict[str, Any] | None = None,
     data_dir: str | None = None,
     revision: str | None = None,
+    say: Say = note,
 ) -> list[Problem]:
-    """A set of problems by name: "arithmetic", "gsm8k", "svamp", one of `BENCHMARKS`, a .json/.jsonl file, a hub set.
+    """A set of problems: "arithmetic", "gsm8k", "svamp", one of `BENCHMARKS`, a local file or folder, a hub data set.
 
-    Columns left out are found by their usual names; `options` are the arguments of `arithmetic`; `shuffle` is the
-    seed of a shuffle, `limit` keeps the first problems after it. A benchmark comes from its file in `data_dir`, else
-    from the hub, at a `revision` (a commit) if one is given. ValueError for a file that is missing, empty or not
-    JSON, a column that is not there (it names those that are), an unknown split, an empty question.
+    Columns left out are found by their usual names. A column may also be a path with dots
+    ("reward_model.ground_truth"), a template ("{Body} {Question}"), or hold chat messages, of which the user's turn is
+    the problem. Multiple choice comes with its choices lettered, and where another column looks as if it belonged to
+    the problem, `problem_column` must be set. Rows with the same id are one problem. What is assumed goes to `say`.
+
+    `options` are the arguments of `arithmetic`; `shuffle` is the seed of a shuffle, `limit` keeps the first problems
+    after it. A benchmark comes from its file in `data_dir`, else from the hub, at a `revision` (a commit) if one is
+    given. ValueError for a file that is missing, empty or cannot be read (`manypaths.rows`), a column that is not there
+    (it names those that are), an unknown split, a text or an answer that is missing, an id with two problems.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit asks for 1 or more problems; given {limit}.")
@@ -98,38 +116,60 @@ def load(
         except TypeError as error:
             raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
     known = BENCHMARKS.get(name)
-    if known is not None:
-        problem_column, answer_column = problem_column or known.problem_column, answer_column or known.answer_column
-        split = split or known.split
+    rows = _rows(name, split, data_dir, revision, say)
+    if not rows:
+        raise ValueError(f"{shown(name, 200)} holds no problem: it is empty.")
+    usual = ((known.problem_column,), (known.answer_column,)) if known else (QUESTIONS, GOLDS)
+    texts, golds = texts_and_golds(rows, name, problem_column, answer_column, say, usual)
+    problems = _by_id([*map(Problem, _ids(rows), texts, golds)], name, say)
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(problems)
+    return problems[:limit]
+
+
+def is_here(name: str) -> bool:
+    """Whether a set comes with the package or is a local file or folder, so that nothing has to be downloaded."""
+    return name == "arithmetic" or name in SHIPPED or (name not in BENCHMARKS and is_local(name))
+
+
+def _rows(name: str, split: str | None, data_dir: str | None, revision: str | None, say: Say) -> list[Row]:
+    known = BENCHMARKS.get(name)
     if known is not None and data_dir is not None:
         path = Path(data_dir, known.file)
         if not path.is_file():
             raise ValueError(f"The data folder {data_dir!r} asks for {known.file} for {name}; it is not there.")
-        rows = parse(path.read_bytes(), str(path))
-    elif name in SHIPPED:
+        return read_rows(str(path), say=say)
+    if name in SHIPPED:
         split = split or SHIPPED[name][0]
         if split not in SHIPPED[name]:
             raise ValueError(f"{name} has the splits {', '.join(SHIPPED[name])}; given {split!r}.")
         packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
-        rows = parse(gzip.decompress(packed), name)
-    elif Path(name).suffix in (".json", ".jsonl"):
-        if not Path(name).is_file():
-            raise ValueError(f"Problem file {name!r} does not exist. Give a file or the name of a set.")
-        rows = parse(Path(name).read_bytes(), name)
-    else:
-        rows = _from_hub(known.hub if known else name, split or "train", revision)
-    if not rows:
-        raise ValueError(f"{name!r} holds no problem: it is empty.")
-    problem_column = find_column(problem_column, QUESTION_COLUMNS, rows[0], name, "problem")
-    answer_column = find_column(answer_column, ANSWER_COLUMNS, rows[0], name, "answer")
-    numbered = list(enumerate(rows))
-    if shuffle is not None:
-        random.Random(shuffle).shuffle(numbered)
-    numbered = numbered[:limit]
-    found = [_problem(number, row, problem_column, answer_column, name) for number, row in numbered]
-    if len({problem.id for problem in found}) < len(found):  # no names, then, but numbers
-        found = [replace(problem, id=str(number)) for problem, (number, _) in zip(found, numbered, strict=True)]
-    return found
+        return parse(gzip.decompress(packed), name)
+    if known is None and is_local(name):
+        return read_rows(name, split, say)
+    return _from_hub(known.hub if known else name, split or (known.split if known else "train"), revision)
+
+
+def _ids(rows: Sequence[Row]) -> list[str]:
+    """The id of each row as text, under the first usual name; a row without one has its number, counted from 0."""
+    given = [next((str(row[key]) for key in IDS if row.get(key) not in (None, "")), None) for row in rows]
+    taken = set(given)
+    numbers = (str(number) if str(number) not in taken else f"row {number + 1}" for number in range(len(rows)))
+    return [number if own is None else own for own, number in zip(given, numbers, strict=True)]
+
+
+def _by_id(problems: Sequence[Problem], name: str, say: Say) -> list[Problem]:
+    """One problem for each id, the first; ValueError where two of an id differ."""
+    by_id: dict[str, Problem] = {}
+    for place, problem in enumerate(problems, 1):
+        if by_id.setdefault(problem.id, problem) != problem:
+            raise ValueError(
+                f"{shown(name, 200)} has two problems with the id {shown(problem.id)}; the second is row {place}. "
+                "Give each an id of its own, or remove the ids."
+            )
+    if repeated := len(problems) - len(by_id):
+        say(f"{shown(name, 200)}: {repeated} rows repeat the problem of another row, and count once with it.")
+    return list(by_id.values())
 
 
 def fingerprint(problems: list[Problem]) -> str:
@@ -145,54 +185,44 @@ def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict
     return [{**message, "content": message["content"].replace("{question}", question)} for message in prompt]
 
 
-def parse(content: bytes, name: str) -> list[dict[str, Any]]:
-    """Rows of a JSON list or of JSON lines."""
-    content = content.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
-    is_list = content.lstrip().startswith(b"[")
-    rows: list[dict[str, Any]] = []
-    for number, part in enumerate([content] if is_list else content.split(b"\n"), 1):
-        if not part.strip():
-            continue
-        try:
-            parsed = json.loads(part)
-        except ValueError as error:
-            line = number + getattr(error, "lineno", 1) - 1
-            raise ValueError(f"{name!r} is not JSON in line {line}: {getattr(error, 'msg', error)}.") from error
-        rows += parsed if is_list else [parsed]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{name!r} asks for objects with columns; some rows are something else.")
-    return rows
-
-
-def _from_hub(name: str, split: str, revision: str | None) -> list[dict[str, Any]]:
+def _from_hub(name: str, split: str, revision: str | None) -> list[Row]:
+    """The rows of a data set on the hub, or in its cache where the hub does not answer within `PATIENCE`."""
     import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+    where = f"Data set {shown(name, 200)}, split {split!r},"
+    answers = True
     try:
-        return list(datasets.load_dataset(name, split=split, revision=revision))
+        HfApi().dataset_info(name, revision=revision, timeout=PATIENCE)
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ValueError(f"{where} is not on the hub, or is closed to you: {_one_line(error)}") from error
+    except Exception:  # no network, no answer, or an answer that says nothing of the data set
+        answers = False
+    try:
+        with _offline(not answers):
+            return list(datasets.load_dataset(name, split=split, revision=revision))
     except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
-        raise ValueError(f"Data set {name!r}, split {split!r}, could not be had from the hub: {error}") from error
+        why = "" if answers else " The hub does not answer, and the cache was looked into."
+        raise ValueError(f"{where} could not be had from the hub: {_one_line(error)}{why}") from error
 
 
-def find_column(asked: str | None, usual: tuple[str, ...], row: dict[str, Any], name: str, role: str) -> str:
-    """The column asked for, else the first of the usual ones that a row has; ValueError if there is none."""
-    found = [column for column in ([asked] if asked else usual) if column in row]
-    if not found:
-        what = f"the {role} column {asked!r}" if asked else f"a {role} column ({', '.join(usual)})"
-        raise ValueError(f"{name!r} asks for {what}; it has {', '.join(map(str, row))}. Set {role}_column.")
-    return found[0]
+@contextmanager
+def _offline(wanted: bool) -> Iterator[None]:
+    """Let the hub's clients look into their cache alone, which saves minutes of retries."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = (wanted or each for each in before)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def _problem(number: int, row: dict[str, Any], problem_column: str, answer_column: str, name: str) -> Problem:
-    question, answer = row.get(problem_column), row.get(answer_column)
-    if not isinstance(question, str) or not question.strip() or answer is None:
-        raise ValueError(f"{name!r} has no {problem_column!r} text or no {answer_column!r} in row {number + 1}.")
-    if isinstance(answer, list):  # OlympiadBench
-        answer = ", ".join(map(str, answer))
-    if isinstance(answer, str) and (boxed := extract(answer)):  # a worked solution
-        answer = boxed
-    answer = str(int(answer)) if isinstance(answer, float) and answer.is_integer() else str(answer)
-    named = next((row[key] for key in ("id", "unique_id", "idx") if row.get(key) is not None), number)
-    return Problem(str(named), question.strip(), answer)
+def _one_line(error: BaseException) -> str:
+    return printable(" ".join(str(error).split()))[:300]
 
 
 def arithmetic(

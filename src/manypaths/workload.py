@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -90,7 +89,7 @@ def workload(spec: Recipe, processes: int = 1) -> Workload:
     per_device, accumulation, per_generation, iterations = (had[name] for name in counts)
     found = Workload(per_device, accumulation, per_generation, iterations, had["num_generations"], processes)
     name, steps = spec.problems.name, had["max_steps"] if had["max_steps"] > 0 else None
-    if name in ("arithmetic", *problems.SHIPPED) or Path(name).suffix in (".json", ".jsonl"):
+    if problems.is_here(name):
         found = dataclasses.replace(found, problems=len(problems.load(**vars(spec.problems))))
     if steps is None and found.epoch is not None:
         steps = math.ceil(had["num_train_epochs"] * -(-found.epoch // found.accumulation))

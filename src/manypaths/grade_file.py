@@ -1,0 +1,258 @@
+"""Grade answers that were made elsewhere: a file of texts and gold answers -> verdicts, and what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manypaths import unboxed
+from manypaths.columns import assistant_text, fill, find_column, has, is_chat, places, user_text, value_at
+from manypaths.files import as_json, write_whole
+from manypaths.golds import final_answer, gold_text
+from manypaths.grading import extract, number, shared_grader
+from manypaths.messages import text_of
+from manypaths.metrics import measure
+from manypaths.printable import listed, shown
+from manypaths.problems import IDS, note
+from manypaths.rows import Row, Say, read_rows
+
+TEXTS: tuple[str, ...] = (
+    "samples",
+    "predictions",
+    "completions",
+    "responses",
+    "outputs",
+    "generations",
+    "completion",
+    "response",
+)
+TEXTS += ("output", "prediction", "generation", "generated_text", "model_output", "text", "messages")
+GOLDS: tuple[str, ...] = ("gold", "golds", "answer", "target", "ground_truth", "expected_answer", "final_answer", "gts")
+GOLDS += ("reward_model.ground_truth", "solution")
+QUESTIONS = ("question", "problem", "Question", "Problem", "prompt", "query", "input")
+OF_A_SAMPLE = ("text", "content", "generated_text", "completion", "response", "output")  # where an object has its text
+
+
+@dataclass
+class Answers:
+    """A problem, its gold answer, and every text that was given for it."""
+
+    id: str
+    question: str
+    gold: str
+    texts: list[str] = field(default_factory=list)
+
+
+def grade_file(
+    path: Path,
+    text_column: str | None = None,
+    gold_column: str | None = None,
+    out: Path | None = None,
+    *,
+    unboxed_by: str | None = None,
+    say: Say = note,
+) -> dict[str, Any]:
+    """Grade a file of answers (`manypaths.rows` says of which formats) -> what `measure` tells, and how they were read.
+
+    A row has a gold answer, and one text or several: a text, chat messages, of which the assistant's turns are the
+    answer, an object with a `text`, or a list of these. Rows with the same id, or without ids with the same question
+    and gold answer, are one problem. Columns are found by their usual names; they may be paths with dots and templates.
+    What else a row holds, verdicts included, is left alone.
+
+    What is graded is the last box. `unboxed_by`, "last-number" or "last-math", reads texts without one. Beside what
+    `measure` tells there are `read`, how many answers were read in each way ("box", "last-number", "last-math" or
+    "none"), and `ungradable`, how many problems have a gold answer that cannot be graded.
+
+    `out` gets a line for each problem in the form of `evaluate`, and in each sample `read`, how its answer was read.
+    ValueError for a file that cannot be read, a column that is not there, a row without a text or gold answer, an id
+    with two gold answers or questions.
+    """
+    if unboxed_by is not None and unboxed_by not in unboxed.READERS:
+        raise ValueError(f"--unboxed must be one of {', '.join(unboxed.READERS)}, got {unboxed_by!r}.")
+    problems = read_answers(path, text_column, gold_column, say)
+    lines = [_graded(problem, unboxed_by) for problem in problems]
+    if out is not None:
+        write_whole(out, "".join(as_json(line) + "\n" for line in lines))
+    ways = [sample["read"] or "none" for line in lines for sample in line["samples"]]
+    read = {way: ways.count(way) for way in ("box", *unboxed.READERS, "none")}
+    return {**measure(lines), "boxed": read["box"] / len(ways), "read": read, "ungradable": _ungradable(problems, say)}
+
+
+def _graded(problem: Answers, unboxed_by: str | None) -> dict[str, Any]:
+    grader = shared_grader()
+    before, answers, ways = grader.timed_out, [], []
+    for text in problem.texts:
+        answer, way = extract(text), "box"
+        if answer is None and unboxed_by is not None:
+            answer, way = unboxed.read(text, unboxed_by), unboxed_by
+        answers.append(answer)
+        ways.append(None if answer is None else way)
+    boxes = [
+        f"\\boxed{{{answer}}}" if way == unboxed_by and answer is not None else text
+        for text, answer, way in zip(problem.texts, answers, ways, strict=True)
+    ]
+    verdicts = grader.grade(boxes, [problem.gold] * len(boxes))
+    samples = [
+        {"text": text, "tokens": None, "truncated": None, "answer": answer, "correct": verdict, "read": way}
+        for text, answer, verdict, way in zip(problem.texts, answers, verdicts, ways, strict=True)
+    ]
+    line = {"id": problem.id, "question": problem.question, "answer": problem.gold, "samples": samples}
+    return {**line, "timed_out": grader.timed_out - before}
+
+
+def _ungradable(problems: Sequence[Answers], say: Say) -> int:
+    """How many gold answers cannot be graded; of the first ones `say` is told why."""
+    count = 0
+    for problem in problems:
+        if why := shared_grader().gold_problem(problem.gold):
+            count += 1
+            if count <= 3:
+                say(f"{shown(problem.id)}: the gold answer {shown(problem.gold)} cannot be graded: {why}.")
+    if count:
+        say(f"{count} of {len(problems)} gold answers cannot be graded; all answers to these problems count as wrong.")
+    return count
+
+
+def read_answers(path: Path, text_column: str | None, gold_column: str | None, say: Say) -> list[Answers]:
+    """The problems of a file with all their texts, in the order of the file."""
+    name, rows = str(path), read_rows(str(path), say=say)
+    text_column = _column(text_column, rows, name, TEXTS, "text")
+    gold_column = _column(gold_column, rows, name, GOLDS, "gold")
+    values = _decoded([_at(row, text_column) for row in rows], name, text_column, say)
+    id_column = next((column for column in IDS if column in rows[0]), None)
+    question_column = next((column for column in QUESTIONS if column in rows[0] and column != text_column), None)
+    by_key: dict[Any, Answers] = {}
+    lists = 0
+    for place, (row, value) in enumerate(zip(rows, values, strict=True), 1):
+        where = f"{shown(name, 200)}, row {place}"
+        texts = _texts(value, f"{where}, {shown(text_column)}")
+        gold = _gold(row, gold_column, f"{where}, {shown(gold_column)}")
+        lists += isinstance(_at(row, gold_column), list)
+        question = _question(row.get(question_column or ""))
+        own = row.get(id_column) if id_column else None
+        key: Any = str(own) if own is not None else (question, gold) if question else place
+        problem = by_key.setdefault(key, Answers(str(own if own is not None else place - 1), question, gold))
+        if (problem.gold, problem.question) != (gold, question):
+            what = "gold answers" if problem.gold != gold else "questions"
+            raise ValueError(f"{where}: the id {shown(own)} has two {what}. Give each problem an id of its own.")
+        problem.texts += texts
+    if lists:
+        say(
+            f"{shown(name, 200)}: {lists} gold answers are lists: their entries are the parts of an answer, all needed."
+        )
+    if len(by_key) < len(rows):
+        by = f"with the same {id_column}" if id_column else f"with the same {question_column} and gold answer"
+        say(f"{shown(name, 200)}: rows {by} are samples of one problem: {len(rows)} rows, {len(by_key)} problems.")
+    return list(by_key.values())
+
+
+def _column(asked: str | None, rows: Sequence[Row], name: str, usual: Sequence[str], role: str) -> str:
+    """The column asked for, else the usual one; ValueError where two usual ones say different things."""
+    column = find_column(asked, usual, rows[0], name, role)
+    for other in () if asked else usual:
+        if other in (column, "solution") or not has(rows[0], other):
+            continue
+        if any(not _agree(_at(row, column), _at(row, other), role) for row in rows):
+            raise ValueError(
+                f"{shown(name, 200)} has both {shown(column)} and {shown(other)} for the {role}, and they differ. "
+                f"Set {role}_column (--{role}-column) to the one that is meant."
+            )
+    return column
+
+
+def _agree(first: Any, second: Any, role: str) -> bool:
+    if first is None or second is None or first == second:
+        return True
+    if role != "gold":
+        return False
+    try:
+        texts = [final_answer(gold_text(value) or "") for value in (first, second)]
+    except ValueError:
+        return False
+    values = [number(text) for text in texts]
+    return texts[0] == texts[1] or (values[0] is not None and values[0] == values[1])
+
+
+def _at(row: Row, column: str) -> Any:
+    """What a row has under a column, path or template; None for nothing."""
+    try:
+        if places(column, row):
+            return fill(column, lambda place: str(value_at(row, place)))
+        return value_at(row, column)
+    except KeyError:
+        return None
+
+
+def _decoded(values: list[Any], name: str, column: str, say: Say) -> list[Any]:
+    """Lists that were written as JSON into the cells of a table, where all are; refused where Python wrote them."""
+    if not all(isinstance(value, str) and value.startswith("[") and value.rstrip().endswith("]") for value in values):
+        return values
+    try:
+        lists = [json.loads(value) for value in values]
+    except (ValueError, RecursionError):
+        lists = []
+    if lists and all(entries and all(isinstance(one, (str, dict)) for one in entries) for entries in lists):
+        say(f"{shown(name, 200)}: {shown(column)} holds lists written as JSON, an answer in each entry.")
+        return lists
+    if all(value.startswith(("['", '["', "[{'")) for value in values):
+        raise ValueError(
+            f"{shown(name, 200)} has lists written by Python in {shown(column)}, which cannot be told from answers. "
+            "Write JSON lines or parquet."
+        )
+    return values
+
+
+def _texts(value: Any, where: str) -> list[str]:
+    """Every answer that a value holds."""
+    entries = value if isinstance(value, list) and not is_chat(value) else [value]
+    if not entries:
+        raise ValueError(f"{where}: the list of answers is empty.")
+    return [_text(entry, where) for entry in entries]
+
+
+def _text(entry: Any, where: str) -> str:
+    if isinstance(entry, str):
+        return entry
+    if is_chat(entry):
+        try:
+            return assistant_text(entry)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}.") from error
+    if isinstance(entry, Mapping):
+        inner = next((entry[key] for key in ("message", *OF_A_SAMPLE) if entry.get(key) is not None), None)
+        if isinstance(inner, Mapping):
+            return text_of([{**inner, "role": "assistant"}])
+        if isinstance(inner, str) or is_chat(inner):
+            return _text(inner, where)
+        raise ValueError(
+            f"{where}: an answer that is an object must have a text under {', '.join(OF_A_SAMPLE)}, "
+            f"got {listed(entry, 10)}. Set text_column (--text-column) to a path such as column.key."
+        )
+    kind = "nothing" if entry is None or entry != entry else f"a value of type {type(entry).__name__}"
+    raise ValueError(f"{where}: an answer must be a text or chat messages, got {kind}.")
+
+
+def _gold(row: Row, column: str, where: str) -> str:
+    value = _at(row, column)
+    try:
+        text = gold_text(assistant_text(value) if is_chat(value) else value)
+    except ValueError as error:
+        key = next(iter(value), "") if isinstance(value, Mapping) else ""
+        advice = f" Set gold_column (--gold-column) to a part of it, such as {shown(f'{column}.{key}')}." if key else ""
+        raise ValueError(f"{where}: {error}{advice}") from error
+    answer = final_answer(text) if text else ""
+    if not answer:
+        raise ValueError(f"{where}: there is no gold answer.")
+    return answer
+
+
+def _question(value: Any) -> str:
+    if is_chat(value):
+        try:
+            return user_text(value)
+        except ValueError:
+            return as_json(value)
+    return value.strip() if isinstance(value, str) else ""

@@ -1,0 +1,214 @@
+"""Rows of a local data set: JSON lines, JSON, CSV, TSV or parquet, each also compressed by gzip, or a folder of such.
+
+Nothing here asks the network.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from manypaths.printable import listed, printable, shown
+
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+READABLE = "JSON lines (.jsonl), JSON (.json), CSV (.csv), TSV (.tsv), parquet (.parquet), each also as .gz"
+_JSON = (".json", ".jsonl", ".ndjson")
+_SUFFIXES = (*_JSON, ".csv", ".tsv", ".parquet")
+_OTHERS = """
+    .arrow .avro .bin .bz2 .db .doc .docx .feather .gz .h5 .hdf5 .htm .html .lz4 .md .npy .npz .ods .orc
+    .pdf .pickle .pkl .pt .py .rar .rst .safetensors .sqlite .tar .tex .tgz .toml .txt .xls .xlsx .xml .xz .yaml .yml
+    .zip .zst
+"""
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+
+
+def is_local(name: str) -> bool:
+    """Whether a name stands for a file or folder here, be it there or not, and not for a data set on the hub."""
+    looks_like_a_path = name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name)
+    return looks_like_a_path or Path(name).suffix.lower() in (*_SUFFIXES, *_OTHERS.split()) or Path(name).exists()
+
+
+def read_rows(name: str, split: str | None = None, say: Say = print) -> list[Row]:
+    """The rows of a local file or folder, one or more; `say` is told which list of a JSON file was taken.
+
+    `split` chooses among the splits of a folder, and among the lists of a JSON file. ValueError, with the line where
+    there is one, for what is not there, is empty, damaged, or of another format.
+    """
+    path = Path(name).expanduser()
+    if "://" in name:
+        raise ValueError(f"{shown(name, 200)} is an address. Download the file, and give its path.")
+    if not path.exists():
+        raise ValueError(f"{shown(name, 200)} does not exist. Give a file, a folder with a data set, or a set's name.")
+    rows = _of_folder(path, split) if path.is_dir() else _of_file(path, split, say)
+    if not rows:
+        raise ValueError(f"{shown(name, 200)} is empty: it holds no row.")
+    return rows
+
+
+def _of_file(path: Path, split: str | None, say: Say) -> list[Row]:
+    name, packed = shown(path, 200), path.suffix.lower() == ".gz"
+    kind = (Path(path.stem) if packed else path).suffix.lower()
+    if kind not in _SUFFIXES:
+        raise ValueError(f"{name} cannot be read. What can be read: {READABLE}.")
+    if split is not None and kind not in _JSON:
+        raise ValueError(f"{name} is a file without splits, got split {split!r}. Leave it out.")
+    content = path.read_bytes()
+    if packed:
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{name} is not a whole gzip file: {error}.") from error
+    if kind == ".parquet":
+        return _of_parquet(content, name)
+    if not content.strip():
+        return []
+    if kind in _JSON:
+        return _of_json(content, name, kind, split, say)
+    return _of_csv(_text(content, name, "CSV"), name, "\t" if kind == ".tsv" else None)
+
+
+def parse(content: bytes, name: str) -> list[Row]:
+    """Rows of a JSON list or of JSON lines, held in memory."""
+    return _of_json(content, shown(name, 200), ".jsonl", None, print)
+
+
+def _text(content: bytes, name: str, format_name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{name} is not {format_name} in line {line}: it is not UTF-8.") from error
+
+
+def _of_json(content: bytes, name: str, kind: str, split: str | None, say: Say) -> list[Row]:
+    text = _text(content, name, "JSON")
+    first = text.lstrip().partition("\n")[0]
+    if first.startswith("{") and (kind != ".json" or len(first) < len(text.strip())) and _is_json(first):
+        whole, rows = None, _of_json_lines(text, name)
+    elif first.startswith(("{", "[")):
+        whole = _loaded(text, name, 1)
+        rows = whole if isinstance(whole, list) else _under_a_key(whole, name, split, say)
+    else:
+        whole, rows = None, _of_json_lines(text, name)
+    if split is not None and not isinstance(whole, dict):
+        raise ValueError(f"{name} is a file without splits, got split {split!r}. Leave it out.")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ValueError(f"{name} must hold objects with columns, got {shown(json.dumps(row))} in row {number}.")
+    return rows
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _of_json_lines(text: str, name: str) -> list[Any]:
+    lines = enumerate(text.split("\n"), 1)
+    return [_loaded(line, name, number) for number, line in lines if line.strip()]
+
+
+def _loaded(text: str, name: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{name} is not JSON in line {line}: it is nested too deeply.") from error
+    except ValueError as error:
+        line += getattr(error, "lineno", 1) - 1
+        raise ValueError(f"{name} is not JSON in line {line}: {getattr(error, 'msg', error)}.") from error
+
+
+def _under_a_key(whole: dict[str, Any], name: str, split: str | None, say: Say) -> list[Any]:
+    """The one list of objects in a JSON object, or the one that `split` names."""
+    lists = {
+        key: value
+        for key, value in whole.items()
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
+    }
+    if split is not None and split not in lists:
+        raise ValueError(f"{name} has no list of objects {shown(split)}. It has {listed(lists) or 'none'}.")
+    if split is None and len(lists) > 1:
+        raise ValueError(f"{name} has lists of objects under {listed(lists)}. Give one as split.")
+    if not lists:
+        raise ValueError(f"{name} must hold a list of objects, or one under a key, got an object of {listed(whole)}.")
+    key = split or next(iter(lists))
+    say(f"{name}: the rows are the list under {shown(key)}.")
+    return lists[key]
+
+
+def _of_csv(text: str, name: str, delimiter: str | None) -> list[Row]:
+    """Rows of texts: what stands in a cell is kept letter by letter."""
+    head = text.partition("\n")[0]
+    if delimiter is None:
+        delimiter = next((char for char in ",;\t" if char in head), ",")
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    try:
+        columns = next(reader)
+        if twice := [column for column, count in Counter(columns).items() if count > 1]:
+            raise ValueError(f"{name} has the column {shown(twice[0])} twice. Rename or remove one.")
+        for cells in reader:
+            if len(cells) == len(columns):
+                rows.append(dict(zip(columns, cells, strict=True)))
+            elif cells:
+                raise ValueError(
+                    f"{name} must have {len(columns)} cells in every row, as its head has, got {len(cells)} "
+                    f"in the row that ends in line {reader.line_num}."
+                )
+    except csv.Error as error:
+        raise ValueError(f"{name} is not CSV in line {reader.line_num}: {error}.") from error
+    return rows
+
+
+def _of_parquet(content: bytes, name: str) -> list[Row]:
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise ValueError(f"Reading {name} needs pyarrow, which is not installed: pip install pyarrow") from error
+    try:
+        table = pyarrow.parquet.read_table(io.BytesIO(content))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{name} is not a whole parquet file: {_one_line(error)}") from error
+    if twice := [column for column, count in Counter(table.column_names).items() if count > 1]:
+        raise ValueError(f"{name} has the column {shown(twice[0])} twice. Rename or remove one.")
+    return list(table.to_pylist())
+
+
+def _of_folder(path: Path, split: str | None) -> list[Row]:
+    """A folder as `datasets` saves it, or one of data files as the hub has them."""
+    name = shown(path, 200)
+    saved = any((path / file).is_file() for file in ("dataset_dict.json", "state.json"))
+    if not saved and not any(file.suffix.lower() in _SUFFIXES for file in path.rglob("*")):
+        raise ValueError(f"{name} is a folder without a data set. Give a folder or a file of: {READABLE}.")
+    import datasets
+
+    try:
+        found = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path))
+    except Exception as error:  # the library raises many kinds; to the user they mean one thing
+        raise ValueError(f"The folder {name} could not be read as a data set: {_one_line(error)}") from error
+    if not isinstance(found, dict):
+        found = {split or "train": found}
+    if split is None and len(found) == 1:
+        split = next(iter(found))
+    if split not in found:
+        raise ValueError(f"{name} has the splits {listed(found)}, got {split!r}. Give one of them as split.")
+    return list(found[split])
+
+
+def _one_line(error: BaseException) -> str:
+    return printable(" ".join(str(error).split()))[:300]

@@ -1,0 +1,417 @@
+"""Problems from files as people have them: every format, every way to name a column, and no text lost unsaid."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from manypaths import recipe
+from manypaths.problems import Problem, fingerprint, load
+from manypaths.workload import workload
+
+ROWS = [{"question": "1 + 1?", "answer": "2"}, {"question": 'Say "a, b"\nor c?', "answer": "04"}]
+READ = [Problem("0", "1 + 1?", "2"), Problem("1", 'Say "a, b"\nor c?', "04")]
+
+
+def as_csv(rows, delimiter=","):
+    quoted = ['"' + text.replace('"', '""') + '"' for row in rows for text in row.values()]
+    lines = [delimiter.join(rows[0])] + [delimiter.join(quoted[at : at + 2]) for at in range(0, len(quoted), 2)]
+    return "\n".join(lines) + "\n"
+
+
+def as_parquet(rows):
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def written(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+    return str(path)
+
+
+def rows_in(folder, *rows):
+    return written(folder, "own.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def refusal(path, **named):
+    with pytest.raises(ValueError) as caught:
+        load(path, say=lambda _: None, **named)
+    message = str(caught.value)
+    assert message.isprintable(), message
+    return message
+
+
+def silently(path, **named):
+    """Problems that are read without a note on what was assumed."""
+    notes = []
+    problems = load(path, say=notes.append, **named)
+    assert notes == []
+    return problems
+
+
+def noted(path, *words, **named):
+    """Problems that are read with a note that has these words."""
+    notes = []
+    problems = load(path, say=notes.append, **named)
+    assert all(any(word in note for note in notes) for word in words), notes
+    return problems
+
+
+LAYOUTS = {
+    "own.json": json.dumps(ROWS, indent=2),
+    "lines.json": "\n".join(map(json.dumps, ROWS)),
+    "own.JSONL": json.dumps(ROWS),
+    "own.ndjson": "\n".join(map(json.dumps, ROWS)),
+    "own.csv": as_csv(ROWS),
+    "marked.csv": "\ufeff" + as_csv(ROWS).replace("\n", "\r\n").replace('b"\r\n', 'b"\n').replace('b""\r\n', 'b""\n'),
+    "semicolons.csv": as_csv(ROWS, ";"),
+    "own.tsv": as_csv(ROWS, "\t"),
+    "own.parquet": as_parquet(ROWS),
+}
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_format_reads_the_same(name, packed, tmp_path):
+    assert silently(written(tmp_path, name + packed, LAYOUTS[name])) == READ
+
+
+def test_a_list_under_a_key_is_read_and_named(tmp_path):
+    path = written(tmp_path, "own.json", json.dumps({"version": 1, "data": ROWS}, indent=1))
+    assert noted(path, "'data'") == READ
+    both = written(tmp_path, "both.json", json.dumps({"train": ROWS[:1], "test": ROWS[1:]}))
+    assert "train, test" in refusal(both)
+    assert [each.question for each in noted(both, "'test'", split="test")] == [READ[1].question]
+    assert "'dev'" in refusal(both, split="dev")
+
+
+def test_a_folder_with_data_files_or_saved_by_datasets_is_read(tmp_path):
+    import datasets
+
+    written(tmp_path, "plain/data.parquet", as_parquet(ROWS))
+    assert silently(str(tmp_path / "plain")) == READ
+    datasets.DatasetDict({"test": datasets.Dataset.from_list(ROWS)}).save_to_disk(str(tmp_path / "saved"))
+    assert silently(str(tmp_path / "saved")) == READ
+    assert "test" in refusal(str(tmp_path / "saved"), split="train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("own.xml", "<a/>", [".parquet", ".csv"]),
+        ("own.xlsx", b"PK", [".parquet", ".csv"]),
+        ("own.txt", "question", [".jsonl"]),
+        ("own.zst", b"x", [".gz"]),
+        ("own", json.dumps(ROWS), [".jsonl"]),
+        ("folder/readme.md", "x", [".jsonl"]),
+        ("own.parquet", b"PAR1 and no more", ["whole parquet"]),
+        ("own.csv", 'question,answer\n"a,1\n', ["CSV", "line"]),
+        ("own.csv", "question,answer\na,1\nb,2,3\n", ["2 cells", "3", "line 3"]),
+        ("own.csv", "question,answer\na,1\nb\n", ["2 cells", "1", "line 3"]),
+        ("own.csv", "question,answer,answer\na,1,2\n", ["'answer' twice"]),
+        ("own.csv", b"question,answer\n\xff,1\n", ["UTF-8", "line 2"]),
+        ("own.csv", "question,answer\n", ["empty"]),
+        ("own.csv", "", ["empty"]),
+        ("own.json", json.dumps({"question": {"0": "a"}, "answer": {"0": "1"}}), ["list of objects", "question"]),
+        ("own.jsonl", "[" * 100_000, ["line 1", "deep"]),
+        ("own.jsonl", '{"question": "a", "answer": 1}\n\x1b[2J\n', ["line 2"]),
+    ],
+)
+def test_what_cannot_be_read_is_refused_at_once_in_one_sentence(name, content, words, tmp_path):
+    path = written(tmp_path, name, content)
+    began = time.monotonic()
+    message = refusal(str(tmp_path / "folder") if name.startswith("folder") else path)
+    assert all(word in message for word in words), message
+    assert "hub" not in message and time.monotonic() - began < 2
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path):
+    for name in ("own.jsonl.gz", "own.parquet"):
+        path = written(tmp_path, name, as_parquet(ROWS * 50))
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        assert "not a whole" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gone.csv", "gone.parquet", "gone.jsonl.gz", "gone.xml", "./gone", "/gone/gone", "~/gone", "a/b/c", "two words"],
+)
+def test_what_looks_like_a_path_is_never_asked_of_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "does not exist" in refusal(name)
+    assert "Download" in refusal("https://example.org/own.jsonl")
+
+
+def test_a_hub_set_that_cannot_be_had_says_so_in_seconds(monkeypatch):
+    """Also where the environment does not say that there is no network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    assert "could not be had from the hub" in refusal("nobody/nothing")
+    assert time.monotonic() - began < 15
+    assert constants.HF_HUB_OFFLINE is False
+
+
+def test_a_split_of_a_plain_file_is_refused(tmp_path):
+    for name in ("own.jsonl", "own.csv"):
+        path = written(tmp_path, name, "question,answer\na,1\n" if name.endswith("csv") else json.dumps(ROWS[0]))
+        assert "without splits" in refusal(path, split="test")
+
+
+VERL = {
+    "data_source": "openai/gsm8k",
+    "prompt": [{"role": "user", "content": "How many?"}],
+    "ability": "math",
+    "reward_model": {"style": "rule", "ground_truth": "4"},
+    "extra_info": {"index": 0, "split": "train", "question": "How many? And a tail"},
+}
+
+
+def test_rows_of_verl_are_read_without_a_flag(tmp_path):
+    path = written(tmp_path, "train.parquet", as_parquet([VERL]))
+    assert silently(path) == [Problem("0", "How many?", "4")]
+    named = {"problem_column": "extra_info.question", "answer_column": "reward_model.ground_truth"}
+    assert silently(path, **named) == [Problem("0", "How many? And a tail", "4")]
+    assert silently(path, problem_column="prompt.0.content")[0].question == "How many?"
+
+
+def test_a_column_whose_name_has_dots_comes_before_a_path(tmp_path):
+    row = {"q.text": "column?", "q": {"text": "path?"}, "a": {"b": [1, 2]}}
+    path = rows_in(tmp_path, row)
+    assert silently(path, problem_column="q.text", answer_column="a.b.1") == [Problem("0", "column?", "2")]
+    for name in ("q.txet", "a.b.2", "a.c", "q.text.more"):
+        assert repr(name) in refusal(path, problem_column=name, answer_column="a.b.0")
+
+
+def test_the_users_turn_of_chat_messages_is_the_problem(tmp_path):
+    user, system = {"role": "user", "content": "How many?"}, {"role": "system", "content": "Be brief."}
+    blocks = {"role": "user", "content": [{"type": "text", "text": "How many?"}]}
+    assert silently(rows_in(tmp_path, {"prompt": [blocks], "answer": 1}))[0].question == "How many?"
+    assert noted(rows_in(tmp_path, {"prompt": [system, user], "answer": 1}), "user's turn")[0].question == "How many?"
+    shots = [user, {"role": "assistant", "content": "4"}, user]
+    assert "user, assistant, user" in refusal(rows_in(tmp_path, {"prompt": shots, "answer": 1}))
+    assert "system" in refusal(rows_in(tmp_path, {"prompt": [system], "answer": 1}))
+
+
+def test_the_assistants_turn_of_chat_messages_is_the_gold(tmp_path):
+    row = {"prompt": [{"role": "user", "content": "?"}], "completion": [{"role": "assistant", "content": "#### 4"}]}
+    assert silently(rows_in(tmp_path, row), answer_column="completion") == [Problem("0", "?", "4")]
+    assert "completion" in refusal(rows_in(tmp_path, row))
+
+
+def test_a_template_puts_columns_together(tmp_path):
+    row = {"Body": "A is 2.", "Question": "What is A?", "n": 3, "none": None, "Answer": 2}
+    path = rows_in(tmp_path, row)
+    for template, text in {
+        "{Body} {Question}": "A is 2. What is A?",
+        "{Question}\nIn \\boxed{}: {{{n}}}": "What is A?\nIn \\boxed{}: {3}",
+        "{none} {Question}": "What is A?",
+        "{Question}": "What is A?",
+    }.items():
+        assert silently(path, problem_column=template)[0].question == text
+    assert noted(path, "{Body}", answer_column="{Answer}{n}")[0].answer == "23"
+    message = refusal(path, problem_column="{Body} {Qeustion}")
+    assert "'Qeustion'" in message and "Body, Question" in message
+    assert "row 2" in refusal(
+        rows_in(tmp_path, row, {"Question": "?", "Answer": 1}), problem_column="{Body} {Question}"
+    )
+
+
+SVAMP = {
+    "ID": "chal-1",
+    "Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack",
+    "Question": "How much do you have to pay to buy each pack?",
+    "Equation": "( 76.0 - 25.0 )",
+    "Answer": 51.0,
+    "Type": "Subtraction",
+}
+
+
+def test_svamp_and_asdiv_are_read_with_their_body(tmp_path):
+    problems = noted(written(tmp_path, "SVAMP.json", json.dumps([SVAMP], indent=4)), "{Body} {Question}")
+    assert problems == [each for each in load("svamp") if each.id == "chal-1"]
+    lower = {key.lower(): value for key, value in SVAMP.items()} | {"answer": "9 (apples)", "solution-type": "Sum"}
+    (problem,) = noted(rows_in(tmp_path, lower), "{body} {question}")
+    assert problem.question == problems[0].question
+
+
+CHOICES = {
+    "MMLU": ({"question": "Q?", "subject": "x", "choices": ["w", "x", "y", "z"]}, "answer", [0, 3], "AD"),
+    "letters": ({"question": "Q?", "A": "w", "B": "x", "C": "y", "D": "z"}, "answer", ["B", "c"], "BC"),
+    "AQuA": (
+        {"question": "Q?", "options": ["A)w", "B)x", "C)y", "D)z"], "rationale": "so it is"},
+        "correct",
+        "DA",
+        "DA",
+    ),
+    "ARC": (
+        {"question": "Q?", "choices": {"text": ["w", "x", "y", "z"], "label": ["1", "2", "3", "4"]}},
+        "answerKey",
+        "24",
+        "BD",
+    ),
+    "MedQA": ({"question": "Q?", "options": {"A": "w", "B": "x", "C": "y", "D": "z"}}, "answer", ["x", "y"], "BC"),
+    "MedMCQA": ({"question": "Q?", "opa": "w", "opb": "x", "opc": "y", "opd": "z"}, "cop", [0, 2], "AC"),
+    "counted from 1": (
+        {"question": "Q?", "option1": "w", "option2": "x", "option3": "y", "option4": "z"},
+        "answer",
+        "14",
+        "AD",
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", CHOICES)
+def test_multiple_choice_is_read_with_its_choices(shape, tmp_path):
+    row, column, answers, letters = CHOICES[shape]
+    problems = noted(rows_in(tmp_path, *({**row, column: answer} for answer in answers)), "choices", column)
+    assert {problem.question for problem in problems} == {"Q?\nA. w\nB. x\nC. y\nD. z"}
+    assert [problem.answer for problem in problems] == list(letters)
+
+
+def test_choices_whose_answers_can_be_read_two_ways_or_none_are_refused(tmp_path):
+    row = {"question": "Q?", "choices": ["w", "x", "y", "z"]}
+    message = refusal(rows_in(tmp_path, {**row, "answer": 2}))
+    assert "counted from 0" in message and "counted from 1" in message
+    message = refusal(rows_in(tmp_path, {**row, "answer": "v"}))
+    assert "'answer'" in message and "problem_column=question" in message
+    assert silently(rows_in(tmp_path, {**row, "answer": "v"}), problem_column="question")[0].answer == "v"
+    template = noted(
+        rows_in(tmp_path, {**row, "answer": 3}, {**row, "answer": 0}), "0", problem_column="{question} {choices}"
+    )
+    assert [(each.question[:8], each.answer) for each in template] == [("Q? A. w\n", "D"), ("Q? A. w\n", "A")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("context", "A is 2."),
+        ("Passage", "short"),
+        ("premise", "All men are mortal."),
+        ("options", "a ) 38 , b ) 27"),
+        ("choices", ["only"]),
+        ("input", "3 4"),
+        ("image", "pictures/1.png"),
+        ("image_url", "x.png"),
+        ("tableData", [["a", 1]]),
+        ("scene", "It is a day in the life of Ann."),
+        ("clues", ["Ann is tall", "Bob is small"]),
+        ("incorrect_answer_1", "7"),
+        ("情景", "小明有三个苹果，小红有四个苹果。"),
+    ],
+)
+def test_text_that_a_problem_may_need_is_not_left_out_unsaid(column, value, tmp_path):
+    row = {"question": "What is A?", column: value, "answer": "2"}
+    path = rows_in(tmp_path, {**row, column: None}, row)
+    message = refusal(path)
+    assert repr(column) in message and "problem_column" in message and f"{{{column}}}" in message
+    assert [each.question for each in silently(path, problem_column="question")] == ["What is A?"] * 2
+    if isinstance(value, str):
+        whole = silently(path, problem_column=f"{{{column}}} {{question}}")
+        assert whole[1].question == f"{value} What is A?"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"solution": "We add the two and have #### 2", "level": "Level 5", "type": "Algebra of sets and of numbers"},
+        {"context": None, "unit": None, "subfield": "Theory of numbers and more"},
+        {"problem_source": "a long name of a book", "context_id": "c1", "url": "https://example.org/a b c d"},
+        {"context": "What is A?", "choices": []},
+        {"messages": [{"role": "user", "content": "What is A?"}, {"role": "assistant", "content": "2"}]},
+        {"tags": ["algebra", "sets"], "metadata": {"a": "b"}, "score": 0.5, "verified": True},
+        {"generated_solution": "one two three four five", "original_question": "Another one of the kind?"},
+        {"__index_level_0__": 3, "uuid": "123e4567-e89b-12d3-a456-426614174000"},
+    ],
+)
+def test_columns_that_no_problem_needs_are_left_out(more, tmp_path):
+    assert silently(rows_in(tmp_path, {"question": "What is A?", "answer": "2", **more}))[0].question == "What is A?"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("first \\boxed{3} hmm. #### 4", "4"),
+        ("first \\boxed{3}, so \\boxed{4}", "4"),
+        (["4", "5"], "4, 5"),
+        ('["4"]', "4"),
+        ([{"role": "assistant", "content": "so \\boxed{4}"}], "4"),
+    ],
+)
+def test_golds_are_read_out_of_what_stands_around_them(answer, expected, tmp_path):
+    assert silently(rows_in(tmp_path, {"question": "?", "answer": answer}))[0].answer == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"value": "4", "unit": "cm"}, ["'value', 'unit'", "answer.value"]),
+        (["4", None], ["every place"]),
+        (float("nan"), ["no gold answer"]),
+        (" ", ["no gold answer"]),
+        ([], ["no gold answer"]),
+    ],
+)
+def test_a_gold_that_is_none_is_refused_with_its_row(answer, words, tmp_path):
+    message = refusal(rows_in(tmp_path, {"question": "?", "answer": 1}, {"question": "??", "answer": answer}))
+    assert all(word in message for word in ("row 2", "'answer'", *words)), message
+
+
+def test_two_answers_that_differ_are_refused(tmp_path):
+    path = rows_in(tmp_path, {"question": "?", "answer": "4", "final_answer": "5"})
+    assert "'answer'" in refusal(path) and "'final_answer'" in refusal(path)
+    assert silently(path, answer_column="final_answer")[0].answer == "5"
+    same = rows_in(tmp_path, {"question": "?", "answer": "so #### 1,000", "final_answer": 1000, "solution": "long"})
+    assert silently(same)[0].answer == "1,000"
+
+
+def test_rows_with_the_same_id_are_one_problem_or_refused(tmp_path):
+    row, other = {"id": "a", "question": "x", "answer": "1"}, {"id": "b", "question": "y", "answer": "1"}
+    path = rows_in(tmp_path, row, other, row)
+    assert [problem.id for problem in noted(path, "1 row")] == ["a", "b"]
+    assert len(noted(path, "1 row", limit=2, shuffle=3)) == 2
+    for change in {"question": "z"}, {"answer": "2"}:
+        message = refusal(rows_in(tmp_path, row, other, {**row, **change}))
+        assert "'a'" in message and "row 3" in message
+    mixed = rows_in(tmp_path, {"id": "1", "question": "x", "answer": 1}, {"question": "y", "answer": 1})
+    assert len({problem.id for problem in silently(mixed)}) == 2
+
+
+def test_escape_codes_of_a_file_reach_no_terminal(tmp_path):
+    for row in (
+        {"\x1b[31mred": "a"},
+        {"question": "?", "answer": {"\x1b]0;title\x07": 1}},
+        {"question": 5, "\u202e": 1},
+    ):
+        refusal(rows_in(tmp_path, row))
+    refusal(written(tmp_path, "\x1b[31m.jsonl", ""))
+    refusal("\x1b[31mgone.jsonl")
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.parquet", "own.jsonl.gz"])
+def test_the_dry_run_counts_the_problems_that_train_reads(name, tmp_path):
+    rows = [{"id": str(number // 2), "question": f"{number // 2}?", "answer": "1"} for number in range(8)]
+    content = {"own.parquet": as_parquet(rows)}.get(name, "\n".join(map(json.dumps, rows)))
+    if name == "own.csv":
+        content = "id,question,answer\n" + "".join(",".join(row.values()) + "\n" for row in rows)
+    path = written(tmp_path, name, content)
+    spec = recipe.read(["smollm2-135m", "grpo", "mmr", "gsm8k"], [f"problems.name={path}", "problems.split=null"])
+    assert workload(spec).problems == len(load(path)) == 4
+
+
+def test_a_fingerprint_is_the_same_from_every_format(tmp_path):
+    sets = [load(written(tmp_path, name, content)) for name, content in LAYOUTS.items()]
+    assert {fingerprint(problems) for problems in sets} == {fingerprint(READ)}
