@@ -1,15 +1,18 @@
 """Groups are found by row, or asked of the trainer: one question about many images is many prompts."""
 
+import json
 import warnings
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from datasets import Dataset
 from PIL import Image
 from test_trl import length, trainer_of, vowels
 from test_wrapper import WORDS, expected, same, wrapped
 
+from manypaths.cli import main
 from manypaths.grouping import group_size, row_keys
 
 QUESTION = "How many are there?"
@@ -103,6 +106,18 @@ def test_a_size_that_is_not_the_trainers_is_refused(tiny_model, tmp_path):
     trainer = own_trainer(tiny_model, tmp_path, wrapped(length, 2), num_generations=4)
     with pytest.raises(ValueError, match="num_generations must be the trainer's own, 4, got 2"):
         trainer.train()
+
+
+def test_a_run_records_the_golds_of_every_problem_with_the_prompt(tiny_recipe, tmp_path):
+    """Two problems may have one text and other answers, as the same question about two images has."""
+    rows = [{"problem": QUESTION, "answer": str(4 + row % 2)} for row in range(8)]
+    (tmp_path / "set.json").write_text(json.dumps(rows))
+    tiny_recipe |= {"problems": {"name": str(tmp_path / "set.json")}, "evaluation": None, "rewards": {"boxed": 1.0}}
+    tiny_recipe["trainer"] |= {"max_steps": 1, "save_strategy": "no"}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_recipe))
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run")]) == 0
+    lines = (tmp_path / "run" / "groups.jsonl").read_text().splitlines()
+    assert [json.loads(line)["answer"] for line in lines] == ["4 or 5"] * 2
 
 
 def test_whoever_logs_is_no_trainer():

@@ -40,7 +40,7 @@ MODULES = {
     "compare": ("curves elsewhere runs", "numpy", ""),
     "figures": ("files", "matplotlib", ""),
     "report": ("figures files published tables", "", ""),
-    "sweep": ("files recipe", "yaml", ""),
+    "sweep": ("files recipe rewards trainer_settings workload", "yaml", ""),
     "recipe": ("", "yaml", ""),
     "workload": ("problems recipe", "yaml", ""),
     "memory": ("recipe workload", "", ""),

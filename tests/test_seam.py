@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from trl import GRPOTrainer
-from trl.chat_template_utils import qwen3_chat_template
+from trl.chat_template_utils import add_response_schema, qwen3_chat_template
 from trl.rewards import get_soft_overlong_punishment
 
 from manypaths import mmr
@@ -219,6 +219,21 @@ def test_with_tools_what_the_model_said_is_compared_and_rewarded(chat_model, tmp
     check(made, texts, scores)
     similarity = made.groups.similarity[0]
     assert similarity[0, 2] > similarity[0, 1] + 0.05  # the answers are one, the thoughts of 0 and 2 as well
+
+
+def test_without_tools_a_tokenizer_may_still_parse_reasoning_away(chat_model, tmp_path):
+    """Some models bring a response template; TRL then takes the reasoning out of the content of every completion."""
+    told = [f"<think>\n{thought}\n</think>\n\n{answer}" for thought, answer in zip(THOUGHTS, PLAIN, strict=True)]
+    told[1] = PLAIN[1]
+    cls = scripted(DiverseGRPOTrainer, [told])
+    made = trainer(chat_model, tmp_path, cls, [points, think], chat())
+    add_response_schema(made.processing_class)
+    made.train()
+    completions, rewards = list(made._logs["completion"]), made._logs["rewards"]
+    assert [each[0]["content"] for each in completions] == PLAIN
+    assert list(rewards["think"]) == [1.0, 0.0, *[1.0] * 6]
+    assert made.groups.similarity[1, 0, 2] > made.groups.similarity[1, 0, 1] + 0.05
+    check(made, told, [one + other for one, other in zip(rewards["points"], rewards["think"], strict=True)])
 
 
 def test_with_tools_a_reward_around_others_compares_the_same(chat_model, tmp_path):

@@ -36,6 +36,19 @@ def test_the_dry_run_refuses_it_too(override, words, said):
     assert has(said("train", *RECIPES, "smollm2-135m", override, "--dry-run"), *words)
 
 
+@pytest.mark.parametrize(
+    ("override", "words"), [SETTINGS[0], ("rewards.acuracy=1.0", ["'acuracy'", "did you mean 'accuracy'"])]
+)
+def test_a_sweep_refuses_it_before_its_first_run(override, words, said, tmp_path):
+    grid = (
+        f"recipes: [smollm2-135m, grpo, arithmetic, '{{method}}']\ngrid: {{method: {{a: [none], b: [{override}]}}}}\n"
+    )
+    (tmp_path / "grid.yaml").write_text(f"{grid}seeds: [1]\n")
+    sentence = said("sweep", tmp_path / "grid.yaml", "--out", tmp_path / "runs")
+    assert has(sentence, "The run b-1 cannot be", *words)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("value", ["no", "'no'"])
 def test_to_evaluate_never_is_no_evaluation(value, said, unloadable, tmp_path):
     named = QUICK | {"model.name": unloadable, "trainer.eval_strategy": value}

@@ -33,10 +33,15 @@ ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before 
 
 
 class Recorder(TrainerCallback):
-    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works; `golds` has a prompt's gold answer."""
+    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
 
-    def __init__(self, run: Path, spec: Recipe, golds: dict[str, str]) -> None:
-        self.run, self.method, self.record, self.golds = run, spec.method.reweight, spec.record, golds
+    `golds` has the gold answers of all problems with a prompt: of several that differ each is recorded, "4 or 5", for
+    the prompt does not tell which of the problems was sampled.
+    """
+
+    def __init__(self, run: Path, spec: Recipe, golds: dict[str, list[str]]) -> None:
+        self.run, self.method, self.record = run, spec.method.reweight, spec.record
+        self.golds = {prompt: " or ".join(dict.fromkeys(answers)) for prompt, answers in golds.items()}
         self.trainer: DiverseGRPOTrainer | None = None  # set once it is made
 
     def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:

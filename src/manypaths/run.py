@@ -274,7 +274,9 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     spec = plan.recipe
     prompts = [render(spec.prompt, each.question) for each in plan.problems]
     rows = [{"prompt": prompt, "answer": each.answer} for prompt, each in zip(prompts, plan.problems, strict=True)]
-    golds = {prompt_text(row["prompt"]): each.answer for row, each in zip(rows, plan.problems, strict=True)}
+    golds: dict[str, list[str]] = {}
+    for row, each in zip(rows, plan.problems, strict=True):
+        golds.setdefault(prompt_text(row["prompt"]), []).append(each.answer)
     last, state = last_checkpoint(plan.out), PartialState()
     if state.is_main_process:
         forget_after(plan.out, last)

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from manypaths import recipe
+from manypaths import recipe, rewards, trainer_settings
+from manypaths.workload import DEFAULTS
 
 PAUSE = 2.0  # seconds between two looks at what others run
 BEAT = 20.0  # seconds between two touches of a lock
@@ -97,7 +98,13 @@ def jobs(grid: Grid) -> list[Job]:
         if job.name in [each.name for each in found]:
             raise ValueError(f"Two runs of the grid would be named {job.name}. Give the values other names.")
         try:
-            recipe.read([word for word in line if "=" not in word], [word for word in line if "=" in word])
+            spec = recipe.read([word for word in line if "=" not in word], [word for word in line if "=" in word])
+            trainer_settings.check_evaluation(spec.trainer)
+            rewards.bind(
+                spec.rewards,
+                spec.reward_options,
+                spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"]),
+            )
         except ValueError as error:
             raise ValueError(f"The run {job.name} cannot be: {error}") from error
         found.append(job)
