@@ -75,6 +75,7 @@ def test_all_parts_of_a_list_are_needed_in_any_order():
         ([{"text": "4"}], "object with the keys 'text'"),
         (["4", None], "every place"),
         (["4", float("nan")], "every place"),
+        ([["1", "2"], ["3", "4"]], "no lists"),
         (b"4", "bytes"),
         ({4, 5}, "set"),
     ],

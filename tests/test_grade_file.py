@@ -50,6 +50,7 @@ CHAT = [{"role": "user", "content": "2 + 2? \\boxed{7}"}, {"role": "assistant", 
         {"response": {"text": RIGHT}},
         {"output": {"message": CHAT[1]}},
         {"completion": CHAT[1:], "prompt": CHAT[:1]},
+        {"resps": [[RIGHT]], "doc": {"question": "?"}},
     ],
 )
 def test_a_text_in_any_form_is_one_answer(row, tmp_path):
@@ -180,7 +181,7 @@ def test_verdicts_of_the_file_are_not_ours(tmp_path):
     _, notes = graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4", **own}), out=tmp_path / "out.jsonl")
     (line,) = read_lines(tmp_path / "out.jsonl")
     assert notes == [] and [one["correct"] for one in line["samples"]] == [True]
-    assert set(line) == {"id", "question", "answer", "samples", "timed_out"}
+    assert set(line) == {"id", "question", "answer", "samples"}
 
 
 def test_the_command_says_that_a_box_is_graded_and_how_to_read_without(tmp_path, capsys):

@@ -165,6 +165,23 @@ def test_a_hub_set_that_cannot_be_had_says_so_in_seconds(monkeypatch):
     assert constants.HF_HUB_OFFLINE is False
 
 
+def test_one_object_is_one_row(tmp_path):
+    for indent in None, 2:
+        assert silently(written(tmp_path, "own.json", json.dumps(ROWS[0], indent=indent))) == READ[:1]
+
+
+def test_a_map_of_parquet_is_an_object(tmp_path):
+    table = pyarrow.table(
+        {
+            "question": ["?"],
+            "answer": pyarrow.array([[("truth", "4")]], pyarrow.map_(pyarrow.string(), pyarrow.string())),
+        }
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "own.parquet")
+    assert "'truth'" in refusal(str(tmp_path / "own.parquet"))
+    assert silently(str(tmp_path / "own.parquet"), answer_column="answer.truth")[0].answer == "4"
+
+
 def test_a_split_of_a_plain_file_is_refused(tmp_path):
     for name in ("own.jsonl", "own.csv"):
         path = written(tmp_path, name, "question,answer\na,1\n" if name.endswith("csv") else json.dumps(ROWS[0]))
@@ -201,6 +218,8 @@ def test_the_users_turn_of_chat_messages_is_the_problem(tmp_path):
     blocks = {"role": "user", "content": [{"type": "text", "text": "How many?"}]}
     assert silently(rows_in(tmp_path, {"prompt": [blocks], "answer": 1}))[0].question == "How many?"
     assert noted(rows_in(tmp_path, {"prompt": [system, user], "answer": 1}), "user's turn")[0].question == "How many?"
+    picture = {"role": "user", "content": [{"type": "image", "image": "x"}, {"type": "text", "text": "How many?"}]}
+    assert "image" in refusal(rows_in(tmp_path, {"prompt": [picture], "answer": 1}))
     shots = [user, {"role": "assistant", "content": "4"}, user]
     assert "user, assistant, user" in refusal(rows_in(tmp_path, {"prompt": shots, "answer": 1}))
     assert "system" in refusal(rows_in(tmp_path, {"prompt": [system], "answer": 1}))
@@ -243,6 +262,8 @@ SVAMP = {
 def test_svamp_and_asdiv_are_read_with_their_body(tmp_path):
     problems = noted(written(tmp_path, "SVAMP.json", json.dumps([SVAMP], indent=4)), "{Body} {Question}")
     assert problems == [each for each in load("svamp") if each.id == "chal-1"]
+    joined = {**SVAMP, "question_concat": f"{SVAMP['Body']} {SVAMP['Question']}"}
+    assert noted(rows_in(tmp_path, joined), "{Body} {Question}") == problems
     lower = {key.lower(): value for key, value in SVAMP.items()} | {"answer": "9 (apples)", "solution-type": "Sum"}
     (problem,) = noted(rows_in(tmp_path, lower), "{body} {question}")
     assert problem.question == problems[0].question
@@ -310,6 +331,7 @@ def test_choices_whose_answers_can_be_read_two_ways_or_none_are_refused(tmp_path
         ("scene", "It is a day in the life of Ann."),
         ("clues", ["Ann is tall", "Bob is small"]),
         ("incorrect_answer_1", "7"),
+        ("Numbers", "7.0 4.0"),
         ("情景", "小明有三个苹果，小红有四个苹果。"),
     ],
 )
@@ -334,6 +356,7 @@ def test_text_that_a_problem_may_need_is_not_left_out_unsaid(column, value, tmp_
         {"messages": [{"role": "user", "content": "What is A?"}, {"role": "assistant", "content": "2"}]},
         {"tags": ["algebra", "sets"], "metadata": {"a": "b"}, "score": 0.5, "verified": True},
         {"generated_solution": "one two three four five", "original_question": "Another one of the kind?"},
+        {"finish_reasons": ["stop", "length"], "is_complete": [True, False], "canary": "never in training corpora"},
         {"__index_level_0__": 3, "uuid": "123e4567-e89b-12d3-a456-426614174000"},
     ],
 )
@@ -346,7 +369,7 @@ def test_columns_that_no_problem_needs_are_left_out(more, tmp_path):
     [
         ("first \\boxed{3} hmm. #### 4", "4"),
         ("first \\boxed{3}, so \\boxed{4}", "4"),
-        (["4", "5"], "4, 5"),
+        (["4"], "4"),
         ('["4"]', "4"),
         ([{"role": "assistant", "content": "so \\boxed{4}"}], "4"),
     ],
@@ -368,6 +391,11 @@ def test_golds_are_read_out_of_what_stands_around_them(answer, expected, tmp_pat
 def test_a_gold_that_is_none_is_refused_with_its_row(answer, words, tmp_path):
     message = refusal(rows_in(tmp_path, {"question": "?", "answer": 1}, {"question": "??", "answer": answer}))
     assert all(word in message for word in ("row 2", "'answer'", *words)), message
+
+
+def test_golds_of_several_parts_are_said_to_need_all(tmp_path):
+    rows = {"question": "?", "answer": ["4", "5"]}, {"question": "??", "answer": ["4"]}
+    assert noted(rows_in(tmp_path, *rows), "1 gold answers are lists")[0].answer == "4, 5"
 
 
 def test_two_answers_that_differ_are_refused(tmp_path):

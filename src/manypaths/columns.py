@@ -91,6 +91,10 @@ def user_text(messages: list[dict[str, Any]]) -> str:
             f"chat messages must have one turn of the user's to be a problem, got {listed(roles, 8)}. "
             "Name the text itself, such as messages.0.content"
         )
+    blocks = turns[0].get("content")
+    kinds = {block.get("type") for block in blocks if isinstance(block, Mapping)} if isinstance(blocks, list) else set()
+    if others := kinds - {"text"}:
+        raise ValueError(f"chat messages must be text alone to be a problem, got blocks of {listed(others, 8)}")
     return text_of([{**turns[0], "role": "assistant"}])
 
 
@@ -100,3 +104,9 @@ def assistant_text(messages: list[dict[str, Any]]) -> str:
         roles = listed((message.get("role") for message in messages), 8)
         raise ValueError(f"chat messages must have a turn of the assistant's to be an answer, got {roles}")
     return text_of(messages)
+
+
+def is_list_of_parts(row: Row, column: str) -> bool:
+    """Whether a gold column holds a list of two entries or more, which `manypaths.golds` reads as parts."""
+    value = value_at(row, column) if has(row, column) else None
+    return isinstance(value, list) and len(value) > 1 and not is_chat(value)

@@ -62,6 +62,8 @@ def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
     texts = [gold_text(part) for part in parts]
     if len(texts) < 2:
         return texts[0] if texts else None
+    if any(isinstance(part, (list, tuple)) and len(part) > 1 for part in parts):
+        raise ValueError(f"A gold answer that is a list must hold no lists of several, got {str(parts)[:60]!r}.")
     present = [final_answer(text) for text in texts if text is not None]
     if len(present) < len(texts):
         raise ValueError(f"A gold answer that is a list must hold an answer in every place, got {str(parts)[:60]!r}.")

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import unboxed
-from manypaths.columns import assistant_text, fill, find_column, has, is_chat, places, user_text, value_at
+from manypaths.columns import (
+    assistant_text,
+    fill,
+    find_column,
+    has,
+    is_chat,
+    is_list_of_parts,
+    places,
+    user_text,
+    value_at,
+)
 from manypaths.files import as_json, write_whole
 from manypaths.golds import final_answer, gold_text
 from manypaths.grading import extract, number, shared_grader
@@ -29,7 +39,7 @@ TEXTS: tuple[str, ...] = (
     "completion",
     "response",
 )
-TEXTS += ("output", "prediction", "generation", "generated_text", "model_output", "text", "messages")
+TEXTS += ("output", "prediction", "generation", "generated_text", "model_output", "text", "resps", "messages")
 GOLDS: tuple[str, ...] = ("gold", "golds", "answer", "target", "ground_truth", "expected_answer", "final_answer", "gts")
 GOLDS += ("reward_model.ground_truth", "solution")
 QUESTIONS = ("question", "problem", "Question", "Problem", "prompt", "query", "input")
@@ -73,46 +83,56 @@ def grade_file(
     if unboxed_by is not None and unboxed_by not in unboxed.READERS:
         raise ValueError(f"--unboxed must be one of {', '.join(unboxed.READERS)}, got {unboxed_by!r}.")
     problems = read_answers(path, text_column, gold_column, say)
-    lines = [_graded(problem, unboxed_by) for problem in problems]
+    before = shared_grader().timed_out
+    lines = _graded(problems, unboxed_by)
+    timed_out = shared_grader().timed_out - before
     if out is not None:
         write_whole(out, "".join(as_json(line) + "\n" for line in lines))
     ways = [sample["read"] or "none" for line in lines for sample in line["samples"]]
     read = {way: ways.count(way) for way in ("box", *unboxed.READERS, "none")}
-    return {**measure(lines), "boxed": read["box"] / len(ways), "read": read, "ungradable": _ungradable(problems, say)}
+    found = {**measure(lines), "timed_out": timed_out, "boxed": read["box"] / len(ways), "read": read}
+    return {**found, "ungradable": _ungradable(lines, say)}
 
 
-def _graded(problem: Answers, unboxed_by: str | None) -> dict[str, Any]:
-    grader = shared_grader()
-    before, answers, ways = grader.timed_out, [], []
-    for text in problem.texts:
-        answer, way = extract(text), "box"
-        if answer is None and unboxed_by is not None:
-            answer, way = unboxed.read(text, unboxed_by), unboxed_by
-        answers.append(answer)
-        ways.append(None if answer is None else way)
-    boxes = [
-        f"\\boxed{{{answer}}}" if way == unboxed_by and answer is not None else text
-        for text, answer, way in zip(problem.texts, answers, ways, strict=True)
-    ]
-    verdicts = grader.grade(boxes, [problem.gold] * len(boxes))
-    samples = [
-        {"text": text, "tokens": None, "truncated": None, "answer": answer, "correct": verdict, "read": way}
-        for text, answer, verdict, way in zip(problem.texts, answers, verdicts, ways, strict=True)
-    ]
-    line = {"id": problem.id, "question": problem.question, "answer": problem.gold, "samples": samples}
-    return {**line, "timed_out": grader.timed_out - before}
+def _graded(problems: Sequence[Answers], unboxed_by: str | None) -> list[dict[str, Any]]:
+    """A line for each problem; all answers are graded at once, so that equal ones are looked at once."""
+    answers = [[_read(text, unboxed_by) for text in problem.texts] for problem in problems]
+    boxes = [f"\\boxed{{{answer}}}" if answer else "" for each in answers for answer, _ in each]
+    golds = [problem.gold for problem in problems for _ in problem.texts]
+    verdicts = iter(shared_grader().grade(boxes, golds))
+    lines = []
+    for problem, each in zip(problems, answers, strict=True):
+        samples = [
+            {"text": text, "tokens": None, "truncated": None, "answer": answer, "correct": next(verdicts), "read": way}
+            for text, (answer, way) in zip(problem.texts, each, strict=True)
+        ]
+        lines.append({"id": problem.id, "question": problem.question, "answer": problem.gold, "samples": samples})
+    return lines
 
 
-def _ungradable(problems: Sequence[Answers], say: Say) -> int:
-    """How many gold answers cannot be graded; of the first ones `say` is told why."""
-    count = 0
-    for problem in problems:
-        if why := shared_grader().gold_problem(problem.gold):
+def _read(text: str, unboxed_by: str | None) -> tuple[str | None, str | None]:
+    """(the answer in a text, how it was read), None for no answer."""
+    if (answer := extract(text)) is not None:
+        return answer, "box"
+    answer = unboxed.read(text, unboxed_by) if unboxed_by else None
+    return answer, unboxed_by if answer is not None else None
+
+
+def _ungradable(lines: Sequence[dict[str, Any]], say: Say) -> int:
+    """How many gold answers cannot be graded; of the first ones `say` is told why. One that was met can be."""
+    count, reasons = 0, {}
+    for line in lines:
+        gold = line["answer"]
+        if any(sample["correct"] for sample in line["samples"]):
+            continue
+        if gold not in reasons:
+            reasons[gold] = shared_grader().gold_problem(gold)
+        if why := reasons[gold]:
             count += 1
             if count <= 3:
-                say(f"{shown(problem.id)}: the gold answer {shown(problem.gold)} cannot be graded: {why}.")
+                say(f"{shown(line['id'])}: the gold answer {shown(gold)} cannot be graded: {why}.")
     if count:
-        say(f"{count} of {len(problems)} gold answers cannot be graded; all answers to these problems count as wrong.")
+        say(f"{count} of {len(lines)} gold answers cannot be graded; all answers to these problems count as wrong.")
     return count
 
 
@@ -122,7 +142,7 @@ def read_answers(path: Path, text_column: str | None, gold_column: str | None, s
     text_column = _column(text_column, rows, name, TEXTS, "text")
     gold_column = _column(gold_column, rows, name, GOLDS, "gold")
     values = _decoded([_at(row, text_column) for row in rows], name, text_column, say)
-    id_column = next((column for column in IDS if column in rows[0]), None)
+    id_column = next((column for column in (*IDS, "doc_id") if column in rows[0]), None)
     question_column = next((column for column in QUESTIONS if column in rows[0] and column != text_column), None)
     by_key: dict[Any, Answers] = {}
     lists = 0
@@ -130,7 +150,7 @@ def read_answers(path: Path, text_column: str | None, gold_column: str | None, s
         where = f"{shown(name, 200)}, row {place}"
         texts = _texts(value, f"{where}, {shown(text_column)}")
         gold = _gold(row, gold_column, f"{where}, {shown(gold_column)}")
-        lists += isinstance(_at(row, gold_column), list)
+        lists += is_list_of_parts(row, gold_column)
         question = _question(row.get(question_column or ""))
         own = row.get(id_column) if id_column else None
         key: Any = str(own) if own is not None else (question, gold) if question else place
@@ -208,6 +228,8 @@ def _decoded(values: list[Any], name: str, column: str, say: Say) -> list[Any]:
 def _texts(value: Any, where: str) -> list[str]:
     """Every answer that a value holds."""
     entries = value if isinstance(value, list) and not is_chat(value) else [value]
+    if len(entries) == 1 and isinstance(entries[0], list) and not is_chat(entries[0]):  # resps of lm-evaluation-harness
+        entries = entries[0]
     if not entries:
         raise ValueError(f"{where}: the list of answers is empty.")
     return [_text(entry, where) for entry in entries]

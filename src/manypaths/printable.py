@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with an escape in the place of every character that is not printable; spaces and letters stay."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
@@ -18,5 +18,5 @@ def shown(value: object, most: int = 60) -> str:
 
 def listed(names: Iterable[object], most: int = 30) -> str:
     """Names for a message, a comma between two: escaped, cut, and no more than `most` of them."""
-    texts = [printable(str(name))[:40] for name in names]
+    texts = [escaped(str(name))[:40] for name in names]
     return ", ".join([*texts[:most], *(["..."] if len(texts) > most else [])])

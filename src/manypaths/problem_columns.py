@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from manypaths import choices
-from manypaths.columns import assistant_text, fill, find_column, has, is_chat, places, user_text, value_at
+from manypaths.columns import (
+    assistant_text,
+    fill,
+    find_column,
+    has,
+    is_chat,
+    is_list_of_parts,
+    places,
+    user_text,
+    value_at,
+)
 from manypaths.golds import final_answer, gold_text
 from manypaths.grading import number
 from manypaths.messages import text_of
@@ -23,23 +33,23 @@ _BEFORE = ("Body", "body")  # SVAMP and ASDiv: the story, to which the question 
 _NEEDED_WORDS = """
     article assumption assumptions background body chart choice choices condition conditions context ctx definition
     definitions description diagram dialogue distractor document ending endings evidence facts figure given history
-    image images incorrect input intro introduction narrative option options paragraph passage picture preamble premise
-    scenario sentence setup situation snippet statement statements stem stimulus story support table tables text
-    wrong
+    image images incorrect input intro introduction narrative numbers operands option options paragraph passage
+    picture preamble premise scenario sentence setup situation snippet statement statements stem stimulus story
+    support table tables text values variables wrong
 """
 _NEEDED = frozenset(_NEEDED_WORDS.split())
 _BEHIND = {"choice", "choices", "ending", "endings", "option", "options"}  # parts that follow a question
 _PICTURE = {"chart", "diagram", "figure", "image", "images", "picture"}
 _ABOUT = {"count", "difficulty", "id", "idx", "index", "lang", "language", "length", "level", "name", "source", "type"}
 _NOT_NEEDED_WORDS = """
-    ability annotated annotation annotations answer answers author benchmark category chosen comment comments
-    competition completion completions concept concepts contest conversation conversations correct correctness cot data
-    dataset date domain equation equations error exam expected explanation extra feedback field final formula generated
-    generation generations gold grade info key keyword keywords label license link message messages meta metadata model
-    origin original output outputs parsed prediction predictions proof rate rating rationale reason reasoning rejected
-    response responses review reward score skill skills solution solutions split status step steps subfield subject
-    subjects tag tags target theorem thinking thought title tokens topic topics truth uid unique unit url uuid
-    verification verified version ways year
+    ability annotated annotation annotations answer answers author benchmark canary category chosen comment comments
+    competition completion completions concept concepts contest conversation conversations correct correctness cot
+    data dataset date domain equation equations error exam expected explanation extra feedback field final formula
+    generated generation generations gold grade info key keyword keywords label license link message messages meta
+    metadata model origin original output outputs parsed prediction predictions proof rate rating rationale reason
+    reasoning reasons rejected response responses review reward score skill skills solution solutions split status
+    step steps subfield subject subjects tag tags target theorem thinking thought title tokens topic topics truth
+    uid unique unit url uuid verification verified version ways year
 """
 _NOT_NEEDED = _ABOUT | frozenset(_NOT_NEEDED_WORDS.split())
 
@@ -70,6 +80,10 @@ def texts_and_golds(
     if answer_column is None and not lettered:
         _check_one_gold(rows, name, gold_column, usual[1])
     golds = [_gold(row, gold_column, name, number) for number, row in enumerate(rows, 1)]
+    if lists := sum(is_list_of_parts(row, gold_column) for row in rows):
+        say(
+            f"{shown(name, 200)}: {lists} gold answers are lists: their entries are the parts of an answer, all needed."
+        )
     if lettered:
         golds = _as_letters(lettered, golds, name, text_column, gold_column, say, strict=problem_column is None)
     elif problem_column is None and places(text_column, rows[0]):
@@ -123,7 +137,7 @@ def _whole(rows: Sequence[Row], name: str, column: str, with_it: set[str]) -> st
     before = next((body for body in _BEFORE if isinstance(rows[0].get(body), str)), None)
     taken = {column, *([before] if before else []), *with_it}
     for other in dict.fromkeys(key for row in rows for key in row):
-        if other not in taken and _is_needed(other, column, rows):
+        if other not in taken and _is_needed(other, [before, column] if before else [column], rows):
             both = [column, other] if {*_words(other)} & _BEHIND else [other, column]
             raise ValueError(
                 f"{shown(name, 200)} has {shown(other)} beside {shown(column)}, and a problem may need both. Set "
@@ -132,14 +146,14 @@ def _whole(rows: Sequence[Row], name: str, column: str, with_it: set[str]) -> st
     return f"{{{before}}} {{{column}}}" if before else column
 
 
-def _is_needed(other: str, column: str, rows: Sequence[Row]) -> bool:
-    """Whether a column looks like a part of the problem that stands in no row's question already."""
+def _is_needed(other: str, taken: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Whether a column looks like a part of the problem, and is more in some row than the columns that are taken."""
     words = _words(other)
     about = bool(words) and words[-1] in (_ABOUT - {"name", "source"} if _PICTURE & {*words} else _ABOUT)
     named = not about and bool(_NEEDED & {*words})
     if not named and (_NOT_NEEDED & {*words} or str(other).startswith("__")):
         return False
-    return any(_adds(row.get(other), row.get(column), named) for row in rows)
+    return any(_adds(row.get(other), " ".join(_as_text(row.get(column)) for column in taken), named) for row in rows)
 
 
 def _words(column: object) -> list[str]:
@@ -147,27 +161,30 @@ def _words(column: object) -> list[str]:
     return [word.lower() for word in re.findall(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+", str(column))]
 
 
-def _adds(value: Any, question: Any, named: bool) -> bool:
-    """Whether a value is more than the question holds; of columns that are not `named` as needed, only prose is."""
-    if value is None or isinstance(value, (bool, int, float)) or not isinstance(question, (str, list)):
-        return False
+def _adds(value: Any, text: str, named: bool) -> bool:
+    """Whether a value says more than a text; of columns that are not `named` as needed, only prose does."""
     if isinstance(value, str):
-        prose = len(value.split()) >= 4 or (not value.isascii() and len(value) >= 12)
-        return bool(value.strip()) and (named or prose) and _plain(value) not in _plain(_as_text(question))
+        return bool(value.strip()) and (named or _is_prose(value)) and _plain(value) not in _plain(text)
     if isinstance(value, (list, tuple)):
-        texts = [one for one in value if isinstance(one, str) and one.strip()]
-        if len(texts) == len(value):
-            return any(_plain(text) not in _plain(_as_text(question)) for text in texts) and (named or len(texts) > 1)
-        return named and bool(value)
-    return named and bool(value)
+        entries = [entry for entry in value if not isinstance(entry, str) or _plain(entry) not in _plain(text)]
+        return bool(entries) and (named or any(isinstance(entry, str) and _is_prose(entry) for entry in entries))
+    return named and value is not None and not isinstance(value, (bool, int, float)) and bool(value)
+
+
+def _is_prose(text: str) -> bool:
+    return len(text.split()) >= 3 or (not text.isascii() and len(text) >= 12)
 
 
 def _as_text(question: Any) -> str:
-    return question if isinstance(question, str) else text_of([{**one, "role": "assistant"} for one in question])
+    """The text of a question that is one, or of chat messages, whoever says it."""
+    if is_chat(question):
+        return text_of([{**message, "role": "assistant"} for message in question])
+    return question if isinstance(question, str) else ""
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    """A text for comparison: without case, space and the punctuation of sentences."""
+    return "".join(char for char in text.casefold() if char not in " \n\t\r.,;:!?")
 
 
 def _text(row: Row, column: str, name: str, number: int) -> str:

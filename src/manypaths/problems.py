@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from manypaths.printable import printable, shown
+from manypaths.printable import escaped, shown
 from manypaths.problem_columns import GOLDS, QUESTIONS, texts_and_golds
 from manypaths.rows import Row, Say, is_local, parse, read_rows
 
@@ -78,7 +78,7 @@ class Problem:
 def note(text: str) -> None:
     """Tell on stderr what was assumed; of several processes the first one does."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"Note: {printable(text)}", file=sys.stderr, flush=True)
+        print(f"Note: {escaped(text)}", file=sys.stderr, flush=True)
 
 
 def load(
@@ -115,7 +115,7 @@ def load(
             return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
         except TypeError as error:
             raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
-    known = BENCHMARKS.get(name)
+    known = BENCHMARKS.get(name := str(name))
     rows = _rows(name, split, data_dir, revision, say)
     if not rows:
         raise ValueError(f"{shown(name, 200)} holds no problem: it is empty.")
@@ -222,7 +222,7 @@ def _offline(wanted: bool) -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    return printable(" ".join(str(error).split()))[:300]
+    return escaped(" ".join(str(error).split()))[:300]
 
 
 def arithmetic(

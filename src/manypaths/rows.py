@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from manypaths.printable import listed, printable, shown
+from manypaths.printable import escaped, listed, shown
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -133,7 +133,7 @@ def _loaded(text: str, name: str, line: int) -> Any:
 
 
 def _under_a_key(whole: dict[str, Any], name: str, split: str | None, say: Say) -> list[Any]:
-    """The one list of objects in a JSON object, or the one that `split` names."""
+    """The one list of objects in a JSON object, or the one that `split` names; an object with texts alone is a row."""
     lists = {
         key: value
         for key, value in whole.items()
@@ -143,6 +143,8 @@ def _under_a_key(whole: dict[str, Any], name: str, split: str | None, say: Say) 
         raise ValueError(f"{name} has no list of objects {shown(split)}. It has {listed(lists) or 'none'}.")
     if split is None and len(lists) > 1:
         raise ValueError(f"{name} has lists of objects under {listed(lists)}. Give one as split.")
+    if not lists and any(isinstance(value, (str, int, float)) for value in whole.values()):
+        return [whole]
     if not lists:
         raise ValueError(f"{name} must hold a list of objects, or one under a key, got an object of {listed(whole)}.")
     key = split or next(iter(lists))
@@ -186,7 +188,7 @@ def _of_parquet(content: bytes, name: str) -> list[Row]:
         raise ValueError(f"{name} is not a whole parquet file: {_one_line(error)}") from error
     if twice := [column for column, count in Counter(table.column_names).items() if count > 1]:
         raise ValueError(f"{name} has the column {shown(twice[0])} twice. Rename or remove one.")
-    return list(table.to_pylist())
+    return list(table.to_pylist(maps_as_pydicts="strict"))
 
 
 def _of_folder(path: Path, split: str | None) -> list[Row]:
@@ -211,4 +213,4 @@ def _of_folder(path: Path, split: str | None) -> list[Row]:
 
 
 def _one_line(error: BaseException) -> str:
-    return printable(" ".join(str(error).split()))[:300]
+    return escaped(" ".join(str(error).split()))[:300]
