@@ -1,0 +1,36 @@
+"""pyproject.toml allows the versions that were run: from those of the constraints files up to the next major one."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def pins(name):
+    lines = [line for file in ("constraints.txt", "constraints-verl.txt") for line in (ROOT / file).open()]
+    pairs = [line.strip().split("==") for line in lines if "==" in line]
+    return [version for pinned, version in pairs if canonicalize_name(pinned) == canonicalize_name(name)]
+
+
+EXTRAS = PROJECT["optional-dependencies"]
+ASKED = [*PROJECT["dependencies"], *(line for extra, lines in EXTRAS.items() if extra != "dev" for line in lines)]
+
+
+@pytest.mark.parametrize("requirement", sorted(set(ASKED)))
+def test_bounds_are_what_was_run(requirement):
+    asked = Requirement(requirement)
+    allowed = [version for version in pins(asked.name) if version in asked.specifier]
+    lowest = next(part.version for part in asked.specifier if part.operator in (">=", "=="))
+    assert any(f"{version}.".startswith(f"{lowest}.") for version in allowed), f"{lowest} was not run"
+    assert f"{int(allowed[0].split('.')[0]) + 1}.0" not in asked.specifier, "the next major version was not run"
+
+
+def test_the_python_that_is_asked_for_can_install_the_pinned_versions():
+    tested = re.search(r"Python (3\.\d+) or newer", (ROOT / "README.md").read_text("utf-8"))[1]
+    assert PROJECT["requires-python"] == f">={tested}"
