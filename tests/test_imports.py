@@ -16,7 +16,8 @@ MODULES = {
     "advantage": ("", "torch", ""),
     "contracts": ("reweight", "torch", ""),
     "diversity": ("reweight", "torch", ""),
-    "checkpoint": ("", "", "torch transformers peft"),
+    "checkpoint": ("", "", "torch transformers peft safetensors"),
+    "resume": ("checkpoint files", "", ""),
     "embed": ("checkpoint", "torch", "sentence_transformers transformers"),
     "grading": ("", "", "math_verify"),
     "golds": ("grading", "", ""),
@@ -68,7 +69,7 @@ MODULES = {
     "record": ("files generate messages recipe trl", "torch transformers", ""),
     "run": (
         "advantage reweight checkpoint embed files generate grading metrics problems page recipe rewards evaluate cpu "
-        "record sampling runs trainer_settings trl",
+        "record resume runs sampling trainer_settings trl workload",
         "accelerate torch transformers peft trl",
         "datasets",
     ),

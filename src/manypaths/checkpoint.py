@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,38 @@ def find_checkpoint(name: str) -> str:
         f"Model folder {name!r} has no weights ({', '.join(WEIGHTS)} or one *.gguf; found {len(ggufs)} of the last). "
         "Name a folder written by save_pretrained, a run's checkpoint, or a hub id."
     )
+
+
+def damaged_file(folder: Path) -> str | None:
+    """A sentence that names a file of a checkpoint that is cut short, empty or otherwise not what its name says.
+
+    Files of PyTorch carry a checksum of their content, files of safetensors the place of each tensor alone. A shard
+    that an index names and that is not there counts as damage of the index.
+    """
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            _check_file(path)
+        except Exception as error:  # each library raises kinds of its own; to the user they mean one thing
+            return f"{path.relative_to(folder)} is damaged ({' '.join(str(error).split())})"
+    return None
+
+
+def _check_file(path: Path) -> None:
+    """Raise where a file cannot be read to its end, as what its name says."""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, "pt"):
+            pass
+    elif path.suffix in (".pt", ".pth", ".bin"):
+        with zipfile.ZipFile(path) as archive:
+            if (member := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of {member} differs")
+    elif path.suffix == ".json":
+        content = json.loads(path.read_bytes())
+        for shard in set(content.get("weight_map", {}).values()) if path.name.endswith(".index.json") else ():
+            if not path.with_name(shard).is_file():
+                raise ValueError(f"it names {shard}, which is missing")
 
 
 def convert_gguf(gguf: Path) -> Path:
@@ -104,7 +137,8 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype))
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
     except Exception as error:  # each library raises kinds of its own; to the user they mean one thing
-        raise ValueError(f"Model {name!r} could not be loaded: {error}") from error
+        damaged = damaged_file(Path(source)) if Path(source).is_dir() else None
+        raise ValueError(f"Model {name!r} could not be loaded: {damaged or error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer

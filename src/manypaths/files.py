@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 LOCK = ".lock"  # in the folder that it guards; empty, and left there, for only its being held means something
 PARTIAL = ".partial"
+ABANDONED = 600.0  # seconds after which a partial file is nobody's
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -135,15 +137,22 @@ def only_writer(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise ValueError(
-            f"{str(folder)!r} is in use by another command. Wait until that has ended, or give another --out."
-        ) from None
+        raise ValueError(in_use_by_another(folder)) from None
     except (OSError, NotImplementedError) as error:
         print(f"Note: {folder} cannot be locked ({error}); start no second command on it.", file=sys.stderr)
     try:
+        _remove_partials(folder)
         yield
     finally:
         lock.release()
+
+
+def _remove_partials(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; a new file may be of one that works without the lock."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def in_use(folder: Path) -> bool:
@@ -157,6 +166,10 @@ def in_use(folder: Path) -> bool:
             return False
     except filelock.Timeout:
         return True
+
+
+def in_use_by_another(folder: Path) -> str:
+    return f"{str(folder)!r} is in use by another command. Wait until that has ended, or give another --out."
 
 
 def without_lock(folder: Path) -> list[Path]:

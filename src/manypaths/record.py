@@ -1,19 +1,19 @@
-"""The run folder: what is written during training, and how far it reaches when a run is taken up again.
+"""The run folder: what is written during training.
 
 Its files are listed in the README.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
 from dataclasses import asdict
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distribution, distributions
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from manypaths.files import write_whole
+from manypaths.files import append, as_json, without_lock, write_whole
 from manypaths.generate import Prompt
 from manypaths.messages import text_of
 from manypaths.recipe import Recipe, canonical, dump, read, to_yaml
@@ -29,6 +29,7 @@ from manypaths.trl import DiverseGRPOTrainer, Groups
 
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
 LAUNCH = ("WORLD_SIZE", "ACCELERATE_", "FSDP_")  # variables that say how many processes there are, and what shards them
+HERE = Path(__file__).resolve().parent
 ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
 
@@ -47,8 +48,14 @@ class Recorder(TrainerCallback):
     def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         self._write_groups(state.global_step + 1)
 
-    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._write_groups(state.global_step)
+        if control.should_save or state.global_step >= state.max_steps:
+            control.should_log = True  # a line ends at each checkpoint, as a run that goes on from there begins one
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if control.should_save:
+            control.should_log = True
 
     def _write_groups(self, step: int) -> None:
         assert self.trainer is not None
@@ -60,17 +67,16 @@ class Recorder(TrainerCallback):
         first = slice(self.record.groups)
         lam = None if groups.lam is None else groups.lam[first].cpu()
         groups = Groups(groups.raw[first].cpu(), groups.adjusted[first].cpu(), groups.similarity[first].cpu(), lam)
-        with open(self.run / "groups.jsonl", "a", encoding="utf-8") as file:
-            for line in group_lines(self.trainer, groups):
-                known = {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"])}
-                file.write(json.dumps({**known, **line}) + "\n")
+        lines = [
+            {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"]), **line}
+            for line in group_lines(self.trainer, groups)
+        ]
+        append(self.run / "groups.jsonl", "".join(as_json(line) + "\n" for line in lines))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
-        with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as file:
-            known = {key: number(value) if isinstance(value, float) else value for key, value in logs.items()}
-            file.write(json.dumps({"step": state.global_step, **known}) + "\n")
+        append(self.run / "metrics.jsonl", as_json({"step": state.global_step, **logs}) + "\n")
         rewards = {key: logs[key] for key in logs if key.startswith("rewards/") and "mean" in key}
         means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
         means = means or ["answers used again"]
@@ -89,9 +95,9 @@ def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, A
         row, paired = group * size + index, bool(nearest.values[group, index].isfinite())
         return {
             "text": text_of(logs["completion"][row]),
-            "rewards": {name: number(logs["rewards"][name][row]) for name in trainer.reward_func_names},
-            "raw": number(groups.raw[group, index].item()),
-            "adjusted": number(groups.adjusted[group, index].item()),
+            "rewards": {name: logs["rewards"][name][row] for name in trainer.reward_func_names},
+            "raw": groups.raw[group, index].item(),
+            "adjusted": groups.adjusted[group, index].item(),
             "advantage": logs["advantages"][row],
             "nearest": int(nearest.indices[group, index]) if paired else None,
             "similarity": round(nearest.values[group, index].item(), 4) if paired else None,
@@ -111,10 +117,6 @@ def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, A
 
 def prompt_text(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
-
-
-def number(value: float) -> float | None:
-    return None if math.isnan(value) else value  # JSON has no word for NaN
 
 
 def claim(run: Path, spec: Recipe) -> None:
@@ -138,49 +140,15 @@ def claim(run: Path, spec: Recipe) -> None:
                 f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
                 "or no recipe at all to go on with that run."
             )
-    elif any(run.iterdir()):
+    elif without_lock(run):
         raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
     else:
         write_whole(there, dump(spec))
 
 
-def last_checkpoint(run: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, which is when trainer_state.json is there and whole."""
-    found = [(step, folder) for folder in (run / "checkpoints").glob("checkpoint-*") if (step := _step(folder))]
-    return max(found)[1] if found else None
-
-
-def _step(checkpoint: Path) -> int:
-    """The step of a checkpoint; 0 when it was not written to its end."""
-    try:
-        return int(json.loads((checkpoint / "trainer_state.json").read_text())["global_step"])
-    except (OSError, ValueError, KeyError):
-        return 0
-
-
-def forget_after(run: Path, last: Path | None) -> None:
-    """Drop what was recorded after a checkpoint (None: everything), for those steps will run again."""
-    step = 0 if last is None else _step(last)
-    for path in (run / "metrics.jsonl", run / "groups.jsonl"):
-        if path.exists():
-            partial = path.with_name(f".{path.name}.partial")
-            with path.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
-                whole = (line for line in old if line.endswith("\n"))  # the file may be larger than the memory
-                new.writelines(line for line in whole if json.loads(line)["step"] <= step)
-            partial.replace(path)
-    late = [path for path in (run / "evaluation").glob("step-*.jsonl*") if int(path.name.split(".")[0][5:]) > step]
-    for name in ("summary.json", "shares.json") if late else ():
-        known = json.loads((run / "evaluation" / name).read_text("utf-8"))
-        left = {when: found for when, found in known.items() if when not in {path.stem for path in late}}
-        write_whole(run / "evaluation" / name, json.dumps(left, indent=2 if name == "summary.json" else None))
-    for path in late:
-        path.unlink()
-
-
 def environment() -> dict[str, Any]:
     """Versions, commit and hardware of this process."""
-    installed = {one.metadata["Name"]: one.version for one in distributions()}
-    here = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    installed = {package.metadata["Name"]: package.version for package in distributions()}
     return {
         "versions": {name: installed.get(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -189,5 +157,22 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "launch": {key: os.environ[key] for key in sorted(os.environ) if key.startswith(LAUNCH)},
-        "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or None,
+        "commit": commit(),
     }
+
+
+def commit(package: Path = HERE) -> str | None:
+    """The commit of this package: of its own checkout, or that pip installed; None where neither is known.
+
+    The package may lie in an environment inside a repository of somebody else's, whose commit says nothing of it.
+    """
+    with contextlib.suppress(OSError, ValueError, PackageNotFoundError):
+        origin = json.loads(distribution("manypaths").read_text("direct_url.json") or "{}")
+        if installed := origin.get("vcs_info", {}).get("commit_id"):
+            return str(installed)
+    command = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"]
+    with contextlib.suppress(OSError):  # there is no git
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        if len(lines) == 2 and Path(lines[0], "src", "manypaths").resolve() == package:
+            return lines[1]
+    return None

@@ -6,6 +6,8 @@ import functools
 import inspect
 import json
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -15,7 +17,8 @@ from typing import Any
 import torch
 import transformers
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils.memory import clear_device_cache
 from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig
@@ -24,16 +27,28 @@ from manypaths import checkpoint, cpu, recipe, rewards, trainer_settings
 from manypaths.advantage import ADVANTAGES
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluate import evaluate
-from manypaths.files import read_lines, write_whole
+from manypaths.files import (
+    as_json,
+    in_use,
+    in_use_by_another,
+    move_folder,
+    only_writer,
+    read_json,
+    read_lines,
+    write_whole,
+)
 from manypaths.metrics import share_correct
 from manypaths.page import write_page
 from manypaths.problems import Problem, load, render
 from manypaths.recipe import Recipe
-from manypaths.record import Recorder, claim, environment, forget_after, last_checkpoint, prompt_text
+from manypaths.record import Recorder, claim, environment, prompt_text
+from manypaths.resume import check_saving, last_checkpoint, rewind
 from manypaths.reweight import REWEIGHTERS, Reweighter, keep_equal_rewards
+from manypaths.runs import PARTS, seconds_between
 from manypaths.sampling import Sampling, load_model, of_recipe, sampler, settings_of
 from manypaths.sampling import environment as where_it_ran
-from manypaths.trl import PARTS, DiverseGRPOTrainer, check
+from manypaths.trl import DiverseGRPOTrainer, check
+from manypaths.workload import workload
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
 
@@ -73,17 +88,11 @@ def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
         raise ValueError(
             f"record.every and record.groups ask for 1 or more; given {spec.record.every} and {spec.record.groups}."
         )
-    if spec.evaluation is not None:
-        every, logged = spec.evaluation.every, config.logging_steps
-        if every is not None and (every < 1 or every % logged):
-            raise ValueError(
-                f"evaluation.every asks for a multiple of trainer.logging_steps, {logged:g}; given {every}."
-            )
-        if _in_shards(config):
-            raise ValueError(
-                "evaluation asks for whole weights in every process; ZeRO-3 and FSDP have shards of them. Set "
-                "evaluation=null, and use manypaths evaluate RUN afterwards."
-            )
+    if spec.evaluation is not None and _in_shards(config):
+        raise ValueError(
+            "evaluation asks for whole weights in every process; ZeRO-3 and FSDP have shards of them. Set "
+            "evaluation=null, and use manypaths evaluate RUN afterwards."
+        )
     if spec.embedder.name.startswith("package:"):
         checkpoint.installed_folder(spec.embedder.name)
     _check_options(NgramEmbedder if spec.embedder.name == "ngram" else SentenceEmbedder, spec.embedder.options)
@@ -98,6 +107,8 @@ def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
         lora=None if spec.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **spec.lora}),
         method=method,
     )
+    if PartialState().is_main_process and in_use(out):
+        raise ValueError(in_use_by_another(out))
     claim(out, spec)
     return plan
 
@@ -155,12 +166,8 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     for name in counts:
         if getattr(config, name) < 1:
             raise ValueError(f"trainer.{name} asks for 1 or more; given {getattr(config, name)}.")
-    period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
-    if config.save_strategy == "steps" and config.save_steps % period:
-        raise ValueError(
-            f"Each generation serves {period:g} steps; a run resumes only between generations. Set trainer.save_steps, "
-            f"here {config.save_steps:g}, to a multiple of that."
-        )
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    check_saving(config, lambda: workload(spec, processes).steps)
     return config
 
 
@@ -193,17 +200,35 @@ def train(plan: Plan) -> dict[str, Any] | None:
     Under a launcher every process calls this, on one folder that all of them see; all but the first one get None.
     """
     state = PartialState()
+    with only_writer(plan.out) if state.is_main_process else nullcontext():
+        if state.is_main_process:
+            claim(plan.out, plan.recipe)  # another command may have begun in the meantime
+        return _train(plan, state)
+
+
+def _train(plan: Plan, state: PartialState) -> dict[str, Any] | None:
     if state.is_main_process and not (plan.out / "environment.json").exists():
-        write_whole(plan.out / "environment.json", json.dumps(environment(), indent=2))
+        write_whole(plan.out / "environment.json", as_json(environment(), indent=2))
     if not (plan.out / "model").exists():
         _begin(plan)
+        clear_device_cache(garbage_collection=True)  # trainer, optimizer and weights hold each other in cycles
     if plan.held_out:
-        step = read_lines(plan.out / "metrics.jsonl")[-1]["step"]
-        _measure(plan, "after", step, *_load(plan, str(plan.out / "model")))
+        _measure(plan, "after", _last_step(plan.out), *_load(plan, str(plan.out / "model")))
     if not state.is_main_process:
         return None
-    write_page(plan.out)
-    return summarise(plan.out)
+    summary = summarise(plan.out)
+    try:
+        write_page(plan.out)
+    except ValueError as error:
+        print(f"inspect.html was not written: {error}", file=sys.stderr)
+    return summary
+
+
+def _last_step(run: Path) -> int:
+    lines = read_lines(run / "metrics.jsonl")
+    if not lines:
+        raise ValueError(f"{run / 'metrics.jsonl'} has no step, though the training is finished. Restore it.")
+    return int(lines[-1]["step"])
 
 
 def _begin(plan: Plan) -> None:
@@ -220,7 +245,7 @@ def _load(plan: Plan, source: str) -> tuple[Any, Any]:
 def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> None:
     """Evaluate on the held-out problems, unless that was done; the figures go into evaluation/, under `when`."""
     folder, spec, state = plan.out / "evaluation", plan.recipe.evaluation, PartialState()
-    summary, shares = (_known(folder / name) for name in ("summary.json", "shares.json"))
+    summary, shares = (read_json(folder / name) for name in ("summary.json", "shares.json"))
     if spec is None or when in summary:
         return
     state.print(f"Evaluating on {len(plan.held_out)} held-out problems, {when.replace('-', ' ')}", flush=True)
@@ -245,15 +270,11 @@ def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> No
         chosen, model=str(plan.out), backend="transformers", prompt=plan.recipe.prompt, limit=spec.problems.limit
     )
     settings["environments"] = [where_it_ran(str(plan.config.device))]
-    write_whole(folder / "settings.json", json.dumps(settings, indent=2))
+    write_whole(folder / "settings.json", as_json(settings, indent=2))
     by_problem = {line["id"]: share_correct(line) for line in read_lines(out)}
     benchmark = Path(spec.problems.name).stem
-    write_whole(folder / "shares.json", json.dumps({**shares, when: {benchmark: by_problem}}))
-    write_whole(folder / "summary.json", json.dumps({**summary, when: {"step": step, **found}}, indent=2))
-
-
-def _known(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+    write_whole(folder / "shares.json", as_json({**shares, when: {benchmark: by_problem}}))
+    write_whole(folder / "summary.json", as_json({**summary, when: {"step": step, **found}}, indent=2))
 
 
 class Evaluations(TrainerCallback):
@@ -262,11 +283,12 @@ class Evaluations(TrainerCallback):
     def __init__(self, plan: Plan, tokenizer: Any) -> None:
         self.plan, self.tokenizer = plan, tokenizer
 
-    def on_log(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         spec = self.plan.recipe.evaluation
         due = spec is not None and spec.every is not None and state.global_step % spec.every == 0
         if due and 0 < state.global_step < state.max_steps:
             _measure(self.plan, f"step-{state.global_step}", state.global_step, model, self.tokenizer)
+            model.train()  # in evaluation mode TRL would log metrics of an evaluation
 
 
 def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
@@ -277,9 +299,7 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     golds: dict[str, list[str]] = {}
     for row, each in zip(rows, plan.problems, strict=True):
         golds.setdefault(prompt_text(row["prompt"]), []).append(each.answer)
-    last, state = last_checkpoint(plan.out), PartialState()
-    if state.is_main_process:
-        forget_after(plan.out, last)
+    last, state = _resume_from(plan.out), PartialState()
     recorder = Recorder(plan.out, spec, golds)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
         import datasets
@@ -290,26 +310,41 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
             train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=plan.lora,
-            callbacks=[recorder, Evaluations(plan, tokenizer)],
+            callbacks=[recorder],
             embedder=embed,
             **plan.method,
         )
         recorder.trainer = trainer
+        trainer.add_callback(Evaluations(plan, tokenizer))  # the last one, when the seconds of the step are counted
         trainer.remove_callback(transformers.PrinterCallback)
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        trainer.train(resume_from_checkpoint=last)
     trainer.save_model(str(plan.out / ".model.partial"))
-    if state.is_main_process:
-        (plan.out / ".model.partial").rename(plan.out / "model")
     state.wait_for_everyone()
+    if state.is_main_process:
+        move_folder(plan.out / ".model.partial", plan.out / "model")
+    state.wait_for_everyone()
+
+
+def _resume_from(run: Path) -> str | None:
+    """The folder of the checkpoint to go on from, the same in all processes; what was recorded later is dropped."""
+    chosen: list[str | None] = [None]
+    if PartialState().is_main_process:
+        shutil.rmtree(run / ".model.partial", ignore_errors=True)
+        last = last_checkpoint(run)
+        rewind(run, last)
+        chosen = [None if last is None else str(last.folder)]
+    broadcast_object_list(chosen)
+    return chosen[0]
 
 
 def summarise(run: Path) -> dict[str, Any]:
     """Accuracy before and after, and where the seconds of all steps went: {evaluation, steps, seconds}."""
-    steps = read_lines(run / "metrics.jsonl")
-    path = run / "evaluation" / "summary.json"
-    evaluation = json.loads(path.read_text()) if path.exists() else {}
-    seconds = {part: sum(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in PARTS}
-    seconds["evaluation"] = sum(found["seconds"] for found in evaluation.values())
-    summary = {"evaluation": evaluation, "steps": steps[-1]["step"] if steps else 0, "seconds": seconds}
-    write_whole(run / "summary.json", json.dumps(summary, indent=2))
+    lines = read_lines(run / "metrics.jsonl")
+    evaluation = read_json(run / "evaluation" / "summary.json")
+    seconds = dict.fromkeys(PARTS, 0.0)
+    for _, spent in seconds_between(lines):
+        seconds = {part: seconds[part] + spent[part] for part in PARTS}
+    seconds["evaluation"] = sum(entry["seconds"] for entry in evaluation.values())
+    summary = {"evaluation": evaluation, "steps": lines[-1]["step"] if lines else 0, "seconds": seconds}
+    write_whole(run / "summary.json", as_json(summary, indent=2))
     return summary

@@ -6,7 +6,7 @@ import bisect
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -98,18 +98,25 @@ def read_run(folder: Path) -> Run:
 
 
 def _time(run: Run, lines: dict[int, dict[str, Any]]) -> None:
-    """The clock and the parts of a step. A line holds means over the steps since the line before."""
-    before, spent, sums = 0, 0.0, dict.fromkeys(PARTS, 0.0)
-    for step in sorted(lines):
-        own = {part: lines[step].get(f"seconds/{part}") or 0.0 for part in PARTS}
-        spent += (step - before) * sum(own.values())
-        sums = {part: sums[part] + (step - before) * own[part] for part in PARTS}
+    """The clock and the parts of a step."""
+    spent, sums, last = 0.0, dict.fromkeys(PARTS, 0.0), max(lines, default=0)
+    for step, own in seconds_between(lines.values()):
+        spent += sum(own.values())
+        sums = {part: sums[part] + own[part] for part in PARTS}
         run.clock.append((step, spent))
-        before = step
-    if before and spent:
-        run.parts = {part: total / before for part, total in sums.items()}
+    if last and spent:
+        run.parts = {part: total / last for part, total in sums.items()}
     else:
         run.clock = []
+
+
+def seconds_between(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+    """(step, seconds by part since the line before) of lines of metrics.jsonl, which hold means over those steps."""
+    before = 0
+    for line in sorted(lines, key=lambda line: line["step"]):
+        steps = line["step"] - before
+        yield line["step"], {part: steps * (line.get(f"seconds/{part}") or 0.0) for part in PARTS}
+        before = line["step"]
 
 
 def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[str, Score]]:

@@ -1,0 +1,311 @@
+"""A run that is stopped, damaged or finished and started again ends as the run that was left alone."""
+
+import gc
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import weakref
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from kill_points import contents, differing, without_clock
+
+from manypaths import run as runs
+from manypaths.checkpoint import damaged_file
+from manypaths.cli import main
+from manypaths.files import only_writer, read_json, read_lines
+from manypaths.recipe import read
+from manypaths.record import Recorder, commit
+from manypaths.resume import last_checkpoint
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_model, tmp_path_factory):
+    """A recipe of four steps whose rate stays, so that a step too many would change the weights."""
+    content = {
+        "model": {"name": str(tiny_model), "dtype": "float32"},
+        "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1},
+        "problems": {"name": "arithmetic", "options": {"count": 40, "seed": 1}},
+        "prompt": "{question} ",
+        "rewards": {"test_run.letters": 1.0},
+        "method": {"reweight": "mmr"},
+        "trainer": {
+            "num_generations": 4,
+            "per_device_train_batch_size": 4,
+            "max_completion_length": 4,
+            "max_steps": STEPS,
+            "save_steps": 2,
+            "learning_rate": 1e-2,
+            "lr_scheduler_type": "constant",
+            "bf16": False,
+            "use_cpu": True,
+            "disable_tqdm": True,
+        },
+        "evaluation": {
+            "problems": {"name": "arithmetic", "options": {"count": 4, "seed": 2, "held_out": True}},
+            "max_new_tokens": 2,
+            "batch_size": 2,
+            "every": 1,
+        },
+    }
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """The run that was left alone."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(["train", str(recipe), "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy whose model/ is not there yet: it was stopped between its last checkpoint and its end."""
+    shutil.copytree(whole, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "model")
+    (tmp_path / "copy" / "summary.json").unlink()
+    return tmp_path / "copy"
+
+
+def test_stopped_at_any_moment_a_run_ends_as_if_it_had_not_been(recipe, tmp_path):
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, str(here / "kill_points.py"), str(recipe), str(tmp_path / "runs"), "--moments", "20"]
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["failures"] == {} and found["moments"] > 200 and sum(found["tried"].values()) == 20
+
+
+def test_a_finished_training_that_is_resumed_trains_nothing(recipe, whole, copy, capsys):
+    before = {name: (copy / name).read_bytes() for name in ("metrics.jsonl", "groups.jsonl")}
+    assert main(["train", str(recipe), "--out", str(copy)]) == 0
+    assert "step " not in capsys.readouterr().out
+    assert before == {name: (copy / name).read_bytes() for name in before}
+    assert differing(contents(whole), contents(copy)) == []
+
+
+def test_a_finished_training_of_several_epochs_trains_nothing_either(recipe, tmp_path):
+    words = ["trainer.max_steps=-1", "trainer.num_train_epochs=2", "problems.options.count=2", "evaluation=null"]
+    words += ["trainer.save_strategy=epoch", "--out", str(tmp_path / "run")]
+    assert main(["train", str(recipe), *words]) == 0
+    expected = contents(tmp_path / "run")
+    assert expected["steps"] == STEPS
+    shutil.rmtree(tmp_path / "run" / "model")
+    assert main(["train", str(recipe), *words]) == 0
+    assert differing(expected, contents(tmp_path / "run")) == []
+
+
+FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+DAMAGE = {
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_before_a_damaged_checkpoint_the_one_before_it_is_used(name, damage, whole, tmp_path):
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    DAMAGE[damage](tmp_path / "checkpoints" / "checkpoint-4" / name)
+    said = []
+    last = last_checkpoint(tmp_path, said.append)
+    assert (last.step, last.finished) == (2, False)
+    (sentence,) = said
+    assert "checkpoint-4 is not whole" in sentence and name in sentence
+    assert ("is missing" if damage == "missing" else "is damaged") in sentence and "\n" not in sentence
+    DAMAGE[damage](tmp_path / "checkpoints" / "checkpoint-2" / name)
+    assert last_checkpoint(tmp_path, said.append) is None and "checkpoint-2 is not whole" in said[1]
+    assert not list((tmp_path / "checkpoints").glob("checkpoint-*"))
+    kept = name != "trainer_state.json"  # else it was stopped while it was written
+    assert len(list((tmp_path / "checkpoints").glob("damaged-*"))) == 2 * kept
+
+
+def test_one_flipped_byte_of_an_optimizer_is_damage(whole, tmp_path):
+    shutil.copytree(whole / "checkpoints" / "checkpoint-4", tmp_path / "checkpoint-4")
+    assert damaged_file(tmp_path / "checkpoint-4") is None
+    path = tmp_path / "checkpoint-4" / "optimizer.pt"
+    with zipfile.ZipFile(path) as archive:
+        tensor = archive.read(max(archive.infolist(), key=lambda member: member.file_size))
+    content = bytearray(path.read_bytes())
+    content[content.index(tensor)] ^= 1
+    path.write_bytes(content)
+    assert damaged_file(tmp_path / "checkpoint-4").startswith("optimizer.pt is damaged")
+
+
+@pytest.mark.parametrize("damaged", [["checkpoint-4"], ["checkpoint-4", "checkpoint-2"]])
+def test_a_run_whose_checkpoints_are_damaged_ends_as_if_they_were_not(damaged, recipe, whole, copy, capsys):
+    for name in damaged:
+        DAMAGE["cut"](copy / "checkpoints" / name / "optimizer.pt")
+    assert main(["train", str(recipe), "--out", str(copy)]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"{name} is not whole: optimizer.pt is damaged" in printed for name in damaged)
+    assert f"step {3 if len(damaged) == 1 else 1}/4" in printed
+    assert differing(contents(whole), contents(copy)) == []
+
+
+def test_checkpoints_of_weights_alone_are_refused(whole, tmp_path):
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (tmp_path / "checkpoints" / "checkpoint-4" / name).unlink()
+    with pytest.raises(ValueError, match=r"holds weights alone \(trainer\.save_only_model\)"):
+        last_checkpoint(tmp_path)
+    assert (tmp_path / "checkpoints" / "checkpoint-4").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "groups.jsonl", "evaluation/summary.json", "evaluation/shares.json"])
+def test_a_damaged_file_of_a_run_is_named_in_one_sentence(name, recipe, copy, capsys):
+    DAMAGE["cut"](copy / "checkpoints" / "checkpoint-4" / "optimizer.pt")  # so that all of them are read
+    if name.endswith("l"):
+        (copy / name).write_bytes(b"\0\0\n" + (copy / name).read_bytes())
+    else:
+        DAMAGE["cut"](copy / name)
+    assert main(["train", str(recipe), "--out", str(copy)]) == 2
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith("manypaths train: ") and str(copy / name) in complaint and "is damaged (" in complaint
+
+
+def test_damaged_weights_of_a_finished_run_are_named(recipe, whole, copy, capsys):
+    shutil.copytree(whole / "model", copy / "model")
+    DAMAGE["cut"](copy / "model" / "adapter_model.safetensors")
+    for name in ("summary.json", "shares.json"):
+        kept = {when: own for when, own in read_json(copy / "evaluation" / name).items() if when != "after"}
+        (copy / "evaluation" / name).write_text(json.dumps(kept))
+    assert main(["train", str(recipe), "--out", str(copy)]) == 2
+    assert "could not be loaded: adapter_model.safetensors is damaged" in capsys.readouterr().err
+
+
+def test_a_second_command_in_one_folder_is_refused(recipe, whole, capsys):
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    with only_writer(whole):
+        assert main(["train", str(recipe), "--out", str(whole)]) == 2
+    assert f"{str(whole)!r} is in use by another command. Wait until that" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    assert {path.name for path in before if before[path] != after[path]} <= {".lock"} and before.keys() == after.keys()
+
+
+@pytest.mark.parametrize(
+    "words", [["logging_steps=2"], ["logging_steps=3"], ["logging_steps=9"], ["logging_strategy=epoch"]]
+)
+def test_logging_every_so_many_steps_changes_no_figure(words, recipe, whole, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    changed = [f"trainer.{word}" for word in words]
+    assert main(["train", str(recipe), *changed, "--out", str(folder)]) == 0
+    expected, found = contents(whole), contents(folder)
+    assert set(differing(expected, found)) == {"metrics.jsonl", "recipe.yaml"}
+    fine, coarse = (read_lines(run / "metrics.jsonl") for run in (whole, folder))
+    assert coarse[-1]["step"] == STEPS and len(coarse) < len(fine)
+    before = 0
+    for line in coarse:  # a line holds means over the steps since the line before
+        for key in ("loss", "reward", "diversity/similarity"):
+            over = [one[key] for one in fine if before < one["step"] <= line["step"]]
+            assert line[key] == pytest.approx(sum(over) / len(over), rel=1e-4, abs=1e-6), key
+        before = line["step"]
+
+
+def slow(completions, **_):
+    import time
+
+    time.sleep(0.1)
+    return [float(sum(map(ord, text)) % 7) for text in completions]
+
+
+def test_the_seconds_of_a_run_are_those_that_were_spent(recipe, tmp_path):
+    words = ["rewards={test_resume.slow: 1.0}", "trainer.logging_steps=2", "evaluation=null"]
+    assert main(["train", str(recipe), *words, "--out", str(tmp_path / "run")]) == 0
+    assert read_json(tmp_path / "run" / "summary.json")["seconds"]["rewards"] > STEPS * 0.1
+
+
+def test_a_run_stopped_between_two_lines_of_metrics_ends_as_if_it_had_not_been(recipe, tmp_path):
+    words = ["trainer.logging_steps=3", "trainer.max_steps=6", "evaluation=null"]
+    assert main(["train", str(recipe), *words, "--out", str(tmp_path / "whole")]) == 0
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    shutil.rmtree(tmp_path / "stopped" / "model")
+    for step in (4, 6):
+        shutil.rmtree(tmp_path / "stopped" / "checkpoints" / f"checkpoint-{step}")
+    assert main(["train", str(recipe), *words, "--out", str(tmp_path / "stopped")]) == 0
+    assert differing(contents(tmp_path / "whole"), contents(tmp_path / "stopped")) == []
+
+
+def test_the_evaluation_at_the_end_holds_one_model(recipe, tmp_path, monkeypatch):
+    trainers, alive = [], []
+
+    class Watched(runs.DiverseGRPOTrainer):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            trainers.append((weakref.ref(self), weakref.ref(self.model)))
+
+    measure = runs._measure
+
+    def watched(plan, when, *more):
+        if when == "after":
+            alive.extend(reference() is not None for pair in trainers for reference in pair)
+        return measure(plan, when, *more)
+
+    monkeypatch.setattr(runs, "DiverseGRPOTrainer", Watched)
+    monkeypatch.setattr(runs, "_measure", watched)
+    gc.disable()
+    try:
+        assert main(["train", str(recipe), "evaluation.every=null", "--out", str(tmp_path / "run")]) == 0
+    finally:
+        gc.enable()
+    assert alive == [False, False]
+
+
+@pytest.mark.parametrize("share", ["0.5", "0.3"])
+def test_a_share_of_the_steps_may_be_saved(share, recipe, tmp_path):
+    plan = runs.prepare(read([str(recipe)], [f"trainer.save_steps={share}"]), tmp_path / "run")
+    assert plan.config.save_steps == float(share)
+
+
+def test_a_share_between_two_generations_is_refused(recipe, tmp_path):
+    again = ["trainer.num_iterations=2", "trainer.save_steps=0.25"]
+    with pytest.raises(ValueError, match=r"save_steps, here 1 \(0\.25 of all\), to a multiple"):
+        runs.prepare(read([str(recipe)], again), tmp_path / "run")
+    runs.prepare(read([str(recipe)], [again[0], "trainer.save_steps=0.5"]), tmp_path / "run")
+    unknown = [*again, "trainer.max_steps=-1", "problems={name: somebody/set, options: {}}"]
+    with pytest.raises(ValueError, match=r"save_steps must be a number of steps where trainer\.max_steps is not set"):
+        runs.prepare(read([str(recipe)], unknown), tmp_path / "run")
+
+
+def test_metrics_are_strict_json(tmp_path):
+    class State:
+        is_world_process_zero, global_step, max_steps = True, 1, 2
+
+    spec = read(["smollm2-135m", "grpo", "mmr", "arithmetic"])
+    logs = {"loss": math.inf, "reward": math.nan, "entropy": 1.5, "nested": [-math.inf]}
+    Recorder(tmp_path, spec, {}).on_log(None, State, None, logs)
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["loss"] is None
+    assert without_clock(json.loads(text)) == {
+        "step": 1,
+        "loss": None,
+        "reward": None,
+        "entropy": 1.5,
+        "nested": [None],
+    }
+
+
+def test_the_commit_is_that_of_the_package_alone(tmp_path):
+    def git(*words):
+        who = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    package, ours = tmp_path / ".venv" / "lib" / "manypaths", tmp_path / "src" / "manypaths"
+    for folder in (package, ours):
+        folder.mkdir(parents=True)
+    git("init")
+    git("commit", "--allow-empty", "-m", "theirs")
+    assert commit(package) is None and len(commit(ours)) == 40
