@@ -1,0 +1,281 @@
+"""What is the user's stays the user's beside the diversity column: names, weights, metrics, embedders of any kind."""
+
+import math
+from functools import partial
+
+import pandas as pd
+import pytest
+import reference
+import torch
+from test_trl import equal, identity, length, trained, trainer_of, vowels
+from torch.testing import assert_close
+from transformers import TrainerCallback
+from trl import GRPOTrainer
+
+from manypaths import dra, mmr
+from manypaths.embed import NgramEmbedder
+from manypaths.run import method_arguments
+from manypaths.trl import DiverseGRPOTrainer
+
+EMBED = NgramEmbedder()
+
+
+def diversity(completions, **_):
+    """A reward of the user's with the name that ours had."""
+    return [len(set(text)) / 5 for text in completions]
+
+
+def named(name, function):
+    def reward(completions, **columns):
+        return function(completions, **columns)
+
+    reward.__name__ = name
+    return reward
+
+
+def diverse(tiny_model, tmp_path, rewards=vowels, **settings):
+    return trainer_of(
+        tiny_model, tmp_path, DiverseGRPOTrainer, rewards, **{"reweight": mmr, "embedder": EMBED} | settings
+    )
+
+
+def expected_advantages(trainer, functions, weights, oracle=reference.mmr):
+    """By loops, of the completions in the trainer's table: two groups of 4."""
+    texts = list(trainer._logs["completion"])
+    scores = [function(texts) for function in functions]
+    found = []
+    for start in (0, 4):
+        rows = EMBED(texts[start : start + 4]).double()
+        raw = [sum(w * s[i] for w, s in zip(weights, scores, strict=True)) for i in range(start, start + 4)]
+        found += reference.advantages(oracle(raw, (rows @ rows.T).tolist()))
+    return torch.tensor(found)
+
+
+def advantages(trainer):
+    return torch.tensor(list(trainer._logs["advantages"]))
+
+
+def steps(trainer):
+    return [entry for entry in trainer.state.log_history if "reward" in entry]
+
+
+# Names
+
+
+@pytest.mark.parametrize("functions", [[vowels, diversity], [diversity]], ids=["beside another", "alone"])
+@pytest.mark.parametrize(("reweight", "oracle"), [(mmr, reference.mmr), (dra, reference.dra)])
+def test_a_reward_function_may_be_called_diversity(tiny_model, tmp_path, functions, reweight, oracle):
+    ours = diverse(tiny_model, tmp_path, list(functions), steps=1, reweight=reweight)
+    ours.train()
+    weights = [1.0] * len(functions)
+    assert_close(advantages(ours), expected_advantages(ours, functions, weights, oracle), rtol=1e-4, atol=1e-4)
+    texts, (logged,) = list(ours._logs["completion"]), steps(ours)
+    assert logged["rewards/diversity/mean"] == pytest.approx(sum(diversity(texts)) / 8)
+    change = (ours.groups.adjusted - ours.groups.raw).mean().item()
+    assert logged["rewards/diversity_2/mean"] == pytest.approx(change) and change != 0
+    assert_close(list(ours._logs["rewards"]["diversity"]), diversity(texts))
+
+
+def test_reward_functions_of_one_name_are_two(tiny_model, tmp_path):
+    functions = [named("good", vowels), named("good_2", vowels), named("good", length)]
+    ours = diverse(tiny_model, tmp_path, list(functions), steps=1, reward_weights=[1.0, 0.5, 2.0])
+    ours.train()
+    assert_close(advantages(ours), expected_advantages(ours, functions, [1.0, 0.5, 2.0]), rtol=1e-4, atol=1e-4)
+    texts, (logged,) = list(ours._logs["completion"]), steps(ours)
+    for name, function in {"good": vowels, "good_2": vowels, "good_3": length}.items():
+        assert logged[f"rewards/{name}/mean"] == pytest.approx(sum(function(texts)) / 8)
+        assert_close(list(ours._logs["rewards"][name]), function(texts))
+
+
+def test_two_rewards_of_one_name_in_a_recipe_are_two(tiny_recipe, tmp_path, monkeypatch):
+    from trl import GRPOConfig
+
+    from manypaths import recipe
+
+    (tmp_path / "first_rewards.py").write_text("def good(completions, **_):\n    return [1.0] * len(completions)\n")
+    (tmp_path / "other_rewards.py").write_text("def good(completions, **_):\n    return [2.0] * len(completions)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    tiny_recipe["rewards"] = {"first_rewards.good": 1.0, "other_rewards.good": 1.0}
+    tiny_recipe["dynamic_sampling"] = {"reward": "other_rewards.good"}
+    spec = recipe.build(recipe.Recipe, tiny_recipe)
+    arguments = method_arguments(spec, GRPOConfig(str(tmp_path / "out"), use_cpu=True, bf16=False))
+    chosen = arguments["reward_funcs"][arguments["dynamic_sampling"]]
+    assert chosen(completions=["a"]) == [2.0]
+
+
+@pytest.mark.parametrize(
+    "name", ["diversity/similarity", "diversity/share", "seconds/rewards", "groups/without_spread"]
+)
+def test_a_metric_of_ours_is_not_averaged_with_one_of_the_users(tiny_model, tmp_path, name):
+    def telling(completions, log_metric=None, **_):
+        log_metric(name, 100.0)
+        return vowels(completions)
+
+    with pytest.raises(ValueError, match=f"log_metric must be given a name of your own, got '{name}'"):
+        diverse(tiny_model, tmp_path, telling).train()
+    plain = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, telling, steps=1)
+    if name.startswith("diversity/"):  # nobody else has it there
+        plain.train()
+        assert steps(plain)[0][name] == 100.0
+
+
+# Evaluation
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_what_evaluation_returns_can_be_logged_as_in_plain_trl(tiny_model, tmp_path, before, capsys):
+    found = []
+    for cls, more in ((GRPOTrainer, {}), (DiverseGRPOTrainer, {"reweight": mmr, "embedder": EMBED})):
+        trainer = trainer_of(tiny_model, tmp_path, cls, [vowels, length], steps=1, **more)
+        if not before:
+            trainer.train()
+        found.append(trainer.evaluate())
+        trainer.log_metrics("eval", found[-1])
+        trainer.save_metrics("eval", found[-1])
+    plain, ours = found
+    assert set(plain) == set(ours) and None not in ours.values()
+    assert "eval_rewards/vowels/mean" in capsys.readouterr().out
+    if before:  # the same weights and seed
+        assert {key: plain[key] for key in plain if "reward" in key} == {
+            key: ours[key] for key in ours if "reward" in key
+        }
+
+
+def test_the_table_of_completions_stays_in_line_over_an_evaluation(tiny_model, tmp_path):
+    settings = {"log_completions": True, "eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
+    ours = diverse(tiny_model, tmp_path, [vowels, length], steps=2, **settings)
+    ours.eval_dataset = ours.eval_dataset.select([0])
+    ours.train()
+    table = pd.read_parquet(tmp_path / "completions" / "completions_00002.parquet")
+    assert_close(table["vowels"].tolist(), vowels(table["completion"]))
+    assert table["diversity"].isna().tolist() == [False] * 4 + [True] * 4  # 4 of training, 4 of the evaluation
+
+
+# Weights
+
+
+class Curriculum(TrainerCallback):
+    """Sets weights before the second step, as people do: on the trainer."""
+
+    def __init__(self, trainer, weights):
+        self.trainer, self.weights = trainer, weights
+
+    def on_step_begin(self, args, state, *_, **__):
+        if state.global_step == 1:
+            self.trainer.reward_weights = torch.tensor(self.weights)
+
+
+def with_curriculum(trainer, weights):
+    trainer.add_callback(Curriculum(trainer, weights))
+    trainer.train()
+    return trainer
+
+
+def test_weights_that_a_callback_sets_count_as_in_plain_trl(tiny_model, tmp_path):
+    rewards = [vowels, length]
+    plain = with_curriculum(trainer_of(tiny_model, tmp_path, rewards=rewards), [0.0, 2.0])
+    ours = with_curriculum(diverse(tiny_model, tmp_path, rewards, reweight=identity), [0.0, 2.0])
+    assert equal(plain.model.parameters(), ours.model.parameters())
+    assert ours.reward_weights.tolist() == [0.0, 2.0] and ours.reward_func_names == ["vowels", "length"]
+    assert not equal(plain.model.parameters(), trained(tiny_model, tmp_path, rewards=rewards))
+
+
+@pytest.mark.parametrize("weights", [[0.25, 2.0], [0.25, 2.0, 1.0]])
+def test_advantages_follow_weights_that_changed(tiny_model, tmp_path, weights):
+    ours = with_curriculum(diverse(tiny_model, tmp_path, [vowels, length], steps=2), weights)
+    assert_close(advantages(ours), expected_advantages(ours, [vowels, length], weights[:2]), rtol=1e-4, atol=1e-4)
+    assert ours.evaluate()["eval_reward"] != 0
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]])
+def test_weights_of_another_number_are_refused(tiny_model, tmp_path, weights):
+    message = f"reward_weights must have a weight for each of 2 reward functions, got {len(weights)}"
+    with pytest.raises(ValueError, match=message):
+        with_curriculum(diverse(tiny_model, tmp_path, [vowels, length]), weights)
+
+
+# Embedders and methods of every kind
+
+
+class Encoder:
+    """As a sentence-transformers model: `encode` gives a numpy array."""
+
+    def encode(self, texts):
+        return EMBED(texts).numpy()
+
+
+@pytest.mark.parametrize(
+    "embedder",
+    [Encoder().encode, lambda texts: EMBED(texts).tolist(), lambda texts: list(EMBED(texts).requires_grad_())],
+    ids=["numpy", "lists", "rows with gradient"],
+)
+def test_the_same_rows_in_another_form_train_the_same_parameters(tiny_model, tmp_path, embedder):
+    ours = [
+        trained(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=dra, embedder=each) for each in (EMBED, embedder)
+    ]
+    assert equal(*ours)
+
+
+@pytest.mark.parametrize("reuse", [{}, {"steps_per_generation": 2}, {"num_iterations": 2}], ids=str)
+def test_the_policy_may_embed_for_itself_and_no_gradient_reaches_it(tiny_model, tmp_path, reuse):
+    def parameters(detach):
+        ours = diverse(tiny_model, tmp_path, reweight=dra, embedder=lambda texts: embed(texts), **reuse)
+
+        def embed(texts):
+            table, read = ours.model.get_input_embeddings(), ours.processing_class
+            rows = torch.stack([table(torch.tensor(read(f"{text}.").input_ids)).mean(0) for text in texts])
+            assert rows.requires_grad
+            return rows.detach() if detach else rows
+
+        ours.train()
+        assert not ours.groups.adjusted.requires_grad
+        return list(ours.model.parameters())
+
+    assert equal(parameters(detach=False), parameters(detach=True))
+
+
+def in_place(rewards, similarity):
+    adjusted = dra(rewards, similarity)
+    similarity.zero_()
+    return rewards.copy_(adjusted)
+
+
+def test_a_reweighter_that_writes_into_the_rewards_changes_no_raw_reward(tiny_model, tmp_path):
+    def ones(adjusted, advantages):
+        adjusted.fill_(7.0)
+        return advantages
+
+    tidy = diverse(tiny_model, tmp_path, steps=2, reweight=dra)
+    tidy.train()
+    messy = diverse(tiny_model, tmp_path, steps=2, reweight=in_place, advantage=ones)
+    messy.train()
+    assert equal(tidy.model.parameters(), messy.model.parameters())
+    for name in ("raw", "adjusted", "similarity"):
+        assert torch.equal(getattr(tidy.groups, name), getattr(messy.groups, name))
+    shared = [key for key in steps(tidy)[1] if key.startswith(("reward", "diversity/"))]
+    assert [steps(tidy)[1][key] for key in shared] == [steps(messy)[1][key] for key in shared]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"embedder": lambda texts: EMBED(list(dict.fromkeys(texts))[:4])}, r"Embedder '<lambda>' .* got \[4, 4096\]"),
+        ({"embedder": lambda texts: EMBED(texts).T.contiguous()}, r"Embedder .* got \[4096, 8\]"),
+        ({"embedder": lambda texts: EMBED(texts) * math.nan}, "Embedder .* finite"),
+        ({"reweight": lambda r, s: r.mean(1, keepdim=True)}, r"Reweighter '<lambda>' .* got \[2, 1\]"),
+        ({"reweight": lambda r, s: r.mean(1)}, r"Reweighter .* got \[2\]"),
+        ({"reweight": lambda r, s: r / (r - r)}, "Reweighter .* finite"),
+        ({"advantage": lambda r, a: a.mean(1, keepdim=True)}, r"Advantage '<lambda>' .* got \[2, 1\]"),
+    ],
+)
+def test_what_would_be_broadcast_is_refused_and_leaves_nothing_behind(tiny_model, tmp_path, broken, message):
+    ours = diverse(tiny_model, tmp_path, [vowels, length], **broken)
+    before = [each.clone() for each in ours.model.parameters()]
+    with pytest.raises(ValueError, match=message):
+        ours.train()
+    assert equal(before, ours.model.parameters())
+    assert ours.reward_func_names == ["vowels", "length"] and ours.reward_weights.tolist() == [1.0, 1.0]
+    ours.reweight, ours.embedder, ours.advantage = partial(mmr, lam=0.7), EMBED, None
+    ours.train()
+    oracle = partial(reference.mmr, lam=0.7)
+    assert_close(advantages(ours), expected_advantages(ours, [vowels, length], [1, 1], oracle), rtol=1e-4, atol=1e-4)
