@@ -201,7 +201,7 @@ def test_two_processes_do_as_one_does(tiny_model, tmp_path):
 def test_refusals(tiny_model, tmp_path):
     with pytest.raises(ValueError, match=r"interesting or length, or its position, 0 to 1, got 'accuracy'"):
         trainer_of(tiny_model, tmp_path, Watched, [interesting, length], dynamic_sampling="accuracy")
-    with pytest.raises(ValueError, match="max_batches of 1 or more; given 0"):
+    with pytest.raises(ValueError, match="max_batches must be a whole number of 1 or more, got 0"):
         trainer_of(tiny_model, tmp_path, Watched, interesting, dynamic_sampling="interesting", max_batches=0)
     config = GRPOConfig(str(tmp_path), use_cpu=True, num_generations=4, max_steps=1, report_to="none")
     data = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS])

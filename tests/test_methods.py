@@ -134,6 +134,19 @@ def test_from_a_floor_a_crowd_never_gains_and_without_it_the_rare_wrong_answer_l
         dra(rewards, similarity, floor=NAN)
 
 
+@pytest.mark.parametrize("floor", [-1.0, 0.0, 2.0])
+def test_a_reward_below_the_floor_is_refused_and_one_on_it_is_not(floor):
+    similarity = cosine_similarity(torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]]))
+    rewards = torch.tensor([[floor, NAN, floor + 3]])
+    rounded = torch.nextafter(rewards, torch.tensor(-torch.inf))
+    assert_close(dra(rounded, similarity, floor=floor), dra(rewards, similarity, floor=floor), equal_nan=True)
+    with pytest.raises(
+        ValueError, match=f"floor must be the least .*, got floor={floor:g} and a reward of {floor - 1:g}"
+    ):
+        dra(rewards - 1, similarity, floor=floor)
+    assert dra(rewards - 1, similarity)[0, 0].isfinite()  # the published form has no floor
+
+
 # In the trainer
 
 BASE = """

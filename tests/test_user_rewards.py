@@ -14,6 +14,7 @@ from trl import GRPOTrainer
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder
+from manypaths.record import group_lines
 from manypaths.run import method_arguments
 from manypaths.trl import DiverseGRPOTrainer
 
@@ -73,7 +74,9 @@ def test_a_reward_function_may_be_called_diversity(tiny_model, tmp_path, functio
     assert logged["rewards/diversity/mean"] == pytest.approx(sum(diversity(texts)) / 8)
     change = (ours.groups.adjusted - ours.groups.raw).mean().item()
     assert logged["rewards/diversity_2/mean"] == pytest.approx(change) and change != 0
-    assert_close(list(ours._logs["rewards"]["diversity"]), diversity(texts))
+    recorded = [each["rewards"] for line in group_lines(ours, ours.groups) for each in line["completions"]]
+    assert_close([each["diversity"] for each in recorded], diversity(texts))
+    assert recorded[0].keys() == {function.__name__ for function in functions}
 
 
 def test_reward_functions_of_one_name_are_two(tiny_model, tmp_path):
@@ -180,6 +183,25 @@ def test_weights_that_a_callback_sets_count_as_in_plain_trl(tiny_model, tmp_path
     assert not equal(plain.model.parameters(), trained(tiny_model, tmp_path, rewards=rewards))
 
 
+def test_weights_may_be_changed_where_they_stand(tiny_model, tmp_path):
+    """As by a schedule that keeps the trainer's own tensor."""
+
+    class Schedule(TrainerCallback):
+        def __init__(self, weights):
+            self.weights = weights
+
+        def on_step_begin(self, args, state, *_, **__):
+            self.weights[0] = 1.0 / (1 + state.global_step)
+
+    parameters = []
+    for more in ({}, {"cls": DiverseGRPOTrainer, "reweight": identity, "embedder": EMBED}):
+        trainer = trainer_of(tiny_model, tmp_path, rewards=[vowels, length], reward_weights=[1.0, 0.5], **more)
+        trainer.add_callback(Schedule(trainer.reward_weights))
+        trainer.train()
+        parameters.append(list(trainer.model.parameters()))
+    assert equal(*parameters)
+
+
 @pytest.mark.parametrize("weights", [[0.25, 2.0], [0.25, 2.0, 1.0]])
 def test_advantages_follow_weights_that_changed(tiny_model, tmp_path, weights):
     ours = with_curriculum(diverse(tiny_model, tmp_path, [vowels, length], steps=2), weights)
@@ -232,6 +254,22 @@ def test_the_policy_may_embed_for_itself_and_no_gradient_reaches_it(tiny_model, 
         return list(ours.model.parameters())
 
     assert equal(parameters(detach=False), parameters(detach=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"reweight": "mmr"}, "reweight must be a function of rewards and similarities, .*got 'mmr'"),
+        ({"embedder": "all-MiniLM-L6-v2"}, "embedder must be a function of a list of texts, .*got 'all-MiniLM-L6-v2'"),
+        ({"advantage": "positive"}, "advantage must be a function .*got 'positive'"),
+        ({"embedder": torch.nn.Module()}, "got the model Module itself. Pass its encode"),
+    ],
+)
+def test_what_is_no_function_is_refused_before_a_model_loads(tmp_path, given, message):
+    if isinstance(given.get("embedder"), torch.nn.Module):
+        given["embedder"].encode = EMBED
+    with pytest.raises(ValueError, match=message):
+        DiverseGRPOTrainer("/no/such/model", vowels, **{"reweight": mmr, "embedder": EMBED} | given)
 
 
 def in_place(rewards, similarity):

@@ -67,8 +67,8 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
     def __init__(
         self, *host: Any, dynamic_sampling: str | int | None = None, max_batches: int = 10, **named_host: Any
     ) -> None:
-        if max_batches < 1:
-            raise ValueError(f"Dynamic sampling asks for max_batches of 1 or more; given {max_batches}.")
+        if not isinstance(max_batches, int) or max_batches < 1:
+            raise ValueError(f"max_batches must be a whole number of 1 or more, got {max_batches!r}.")
         super().__init__(*host, **named_host)
         self.dynamic_sampling, self.max_batches = dynamic_sampling, max_batches
         self.own_metrics: set[str] = set()  # names under which a reward function must not log

@@ -92,12 +92,14 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
     ) -> None:
         if reweight is not None and embedder is None:
             raise ValueError("A reweighter asks for an embedder; given None. Pass embedder=SentenceEmbedder(...).")
+        _check_functions(reweight=reweight, embedder=embedder, advantage=advantage)
         super().__init__(*host, **named_host)
         check(self.args, reweight=reweight is not None, policy_ratio=policy_ratio)
         self.reweight, self.embedder = reweight, embedder
         self.advantage, self.policy_ratio = advantage, policy_ratio
         self.diversity_name: str = distinct([*self.reward_func_names, "diversity"])[-1]
         self.groups: Groups | None = None
+        self._without_diversity: tuple[list[str], Tensor] | None = None  # names and weights, while its column is there
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
         self.own_metrics |= {"groups/without_spread", *(f"seconds/{part}" for part in PARTS)}
         if embedder is not None:
@@ -122,6 +124,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         if self.reweight is not None and similarity is not None:
             adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
             rewards = torch.cat([rewards, (adjusted - raw).view(-1, 1)], dim=1)
+            self._without_diversity = self.reward_func_names, self.reward_weights
             self.reward_func_names = [*self.reward_func_names, self.diversity_name]
             self.reward_weights = torch.cat([self.reward_weights, torch.ones(1).to(self.reward_weights)])
         self._spend("reweighting", embedded)
@@ -166,8 +169,9 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         try:
             output = super()._generate_and_score_completions(inputs)
         finally:
-            count = len(self.reward_funcs)
-            self.reward_func_names, self.reward_weights = self.reward_func_names[:count], self.reward_weights[:count]
+            if self._without_diversity is not None:
+                self.reward_func_names, self.reward_weights = self._without_diversity
+                self._without_diversity = None
         if not self.model.training:
             if self.reweight is not None:  # columns of the table of completions must have one length
                 everybodys = len(inputs) * self.accelerator.num_processes
@@ -239,6 +243,22 @@ def check(args: GRPOConfig, *, reweight: bool, policy_ratio: bool) -> None:
             f"policy_ratio=False (RGRA) with beta={args.beta} asks for use_bias_correction_kl=False, given True: "
             "the correction multiplies the KL term by the policy ratio."
         )
+
+
+EXAMPLES = {
+    "reweight": "a function of rewards and similarities, such as manypaths.mmr",
+    "embedder": "a function of a list of texts, such as SentenceEmbedder(...)",
+    "advantage": "a function of adjusted rewards and advantages, such as manypaths.advantage.positive",
+}
+
+
+def _check_functions(**functions: Any) -> None:
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise ValueError(f"{name} must be {EXAMPLES[name]}, got {function!r}.")
+        if isinstance(function, torch.nn.Module) and hasattr(function, "encode"):
+            kind = type(function).__name__
+            raise ValueError(f"{name} must be {EXAMPLES[name]}, got the model {kind} itself. Pass its encode.")
 
 
 def own_weights(weights: Tensor, count: int) -> Tensor:

@@ -1,0 +1,323 @@
+"""Dynamic sampling beside the rest of TRL: its metrics, the data's order, media, evaluation, a step that breaks off."""
+
+import math
+
+import pytest
+import reference
+import torch
+from datasets import Dataset
+from test_dynamic_sampling import Watched, constant, interesting, is_dull
+from test_trl import PROMPTS, in_two_processes, length, trainer_of, vowels
+from torch.testing import assert_close
+from trl import GRPOConfig, GRPOTrainer
+
+from manypaths import mmr
+from manypaths.dynamic_sampling import _text_alone, distinct
+from manypaths.embed import NgramEmbedder
+
+MMR = {"reweight": mmr, "embedder": NgramEmbedder()}
+
+
+def steps(trainer):
+    return [entry for entry in trainer.state.log_history if "reward" in entry]
+
+
+def by_loops(scores, weights, size=4):
+    """TRL's metrics of rewards, of a step's scores: a list for each function, over all that was sampled."""
+    metrics = {}
+    for name, column in scores.items():
+        mean = sum(column) / len(column)
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in column) / (len(column) - 1))
+        metrics |= {f"rewards/{name}/mean": mean, f"rewards/{name}/std": deviation}
+    raw = [sum(w * value for w, value in zip(weights, row, strict=True)) for row in zip(*scores.values(), strict=True)]
+    mean = sum(raw) / len(raw)
+    metrics |= {"reward": mean, "reward_std": math.sqrt(sum((value - mean) ** 2 for value in raw) / (len(raw) - 1))}
+    groups = [raw[start : start + size] for start in range(0, len(raw), size)]
+    metrics["frac_reward_zero_std"] = sum(max(group) == min(group) for group in groups) / len(groups)
+    return metrics
+
+
+@pytest.mark.parametrize("diverse", [{}, MMR], ids=["none", "mmr"])
+@pytest.mark.parametrize("first", [constant, interesting], ids=["cold start", "partly filled"])
+def test_metrics_of_rewards_are_raw_and_of_all_that_was_sampled(tiny_model, tmp_path, first, diverse):
+    scores = {first.__name__: [], "length": []}
+
+    def noted(function):
+        def reward(prompts, completions, **_):
+            found = function(prompts=prompts, completions=completions)
+            scores[function.__name__] += found
+            return found
+
+        reward.__name__ = function.__name__
+        return reward
+
+    rewards, weights = [noted(first), noted(length)], [1.0, 0.5]
+    named = {"dynamic_sampling": first.__name__, "max_batches": 3, "reward_weights": weights, **diverse}
+    ours = trainer_of(tiny_model, tmp_path, Watched, rewards, steps=2, **named)
+    ours.train()
+    done = dict.fromkeys(scores, 0)
+    for entry in steps(ours):
+        count = int(entry["dynamic_sampling/batches"]) * 8
+        of_step = {name: column[done[name] : done[name] + count] for name, column in scores.items()}
+        done = {name: place + count for name, place in done.items()}
+        for name, value in by_loops(of_step, weights).items():
+            assert entry[name] == pytest.approx(value, abs=1e-5), name
+        assert entry["groups/without_spread"] == pytest.approx(entry["frac_reward_zero_std"])
+    assert all(place == len(scores[name]) for name, place in done.items())
+
+
+@pytest.mark.parametrize("scale", ["group", "none"])
+def test_where_nothing_is_replaced_the_metrics_are_trls_own(tiny_model, tmp_path, scale):
+    def ranked(completions, **_):
+        return [index % 4 + length([text])[0] for index, text in enumerate(completions)]
+
+    histories = []
+    for cls, more in ((GRPOTrainer, {}), (Watched, {"dynamic_sampling": "ranked"})):
+        trainer = trainer_of(tiny_model, tmp_path, cls, [ranked, vowels], scale_rewards=scale, **more)
+        trainer.train()
+        histories.append(steps(trainer))
+    for plain, ours in zip(*histories, strict=True):
+        for name in [key for key in plain if "reward" in key or "completions/" in key]:
+            assert ours[name] == pytest.approx(plain[name], abs=1e-5), name
+
+
+def test_evaluation_while_training_is_trls_own(tiny_model, tmp_path):
+    named = {"dynamic_sampling": "interesting", "eval_strategy": "steps", "eval_steps": 1}
+    ours = trainer_of(tiny_model, tmp_path, Watched, [interesting, length], steps=2, **named, **MMR)
+    ours.train()
+    found = [entry for entry in ours.state.log_history if "eval_reward" in entry]
+    plain = trainer_of(tiny_model, tmp_path, rewards=[interesting, length], steps=1).evaluate()
+    rewards = [{key for key in each if "reward" in key} for each in (*found, plain)]
+    assert len(found) == 2 and rewards[0] == rewards[1] == rewards[2]
+    assert not any("dynamic_sampling" in key or "diversity" in key for key in found[0])
+
+
+# The data's order
+
+
+def in_groups(prompts):
+    """The prompt of every group of 4."""
+    assert all(len(set(prompts[start : start + 4])) == 1 for start in range(0, len(prompts), 4))
+    return prompts[::4]
+
+
+def expected_order(prompts, batches, places):
+    """By loops: each step begins with the loader's next batch, what follows are the rows behind that."""
+    usable, order = len(prompts) // places, []
+    for step, count in enumerate(batches):
+        start = (step % usable) * places
+        order += [prompts[(start + place) % len(prompts)] for place in range(count * places)]
+    return order
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 20},
+        {"steps": 10, "gradient_accumulation_steps": 2},
+        {"steps": 7, "gradient_accumulation_steps": 4, "steps_per_generation": 1},  # 18 batches are no whole steps
+        {"steps": 42, "steps_per_generation": 2, "num_iterations": 2},
+    ],
+    ids=str,
+)
+def test_without_shuffling_later_batches_go_on_in_the_datas_order(tiny_model, tmp_path, settings):
+    generated = settings.get("steps_per_generation", settings.get("gradient_accumulation_steps", 1))
+    named = {"shuffle_dataset": False, "dynamic_sampling": "interesting", "max_batches": 40, "seed": 3, **settings}
+    ours = trainer_of(tiny_model, tmp_path, Watched, interesting, **named)  # for more than an epoch
+    batches = []
+    sample = ours._fill_batch
+
+    def counted(inputs):
+        before = len(ours.sampled)
+        filled = sample(inputs)
+        batches.append((len(ours.sampled) - before) // (8 * generated))
+        return filled
+
+    ours._fill_batch = counted
+    ours.train()
+    assert max(batches) > 1 and in_groups(ours.sampled) == expected_order(PROMPTS, batches, 2 * generated)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_resumed_training_goes_on_with_the_same_prompts(tiny_model, tmp_path, shuffle):
+    named = {"steps": 5, "save_steps": 2, "shuffle_dataset": shuffle, "gradient_accumulation_steps": 2}
+    named |= {"dynamic_sampling": "interesting", "max_batches": 40, "save_strategy": "steps"}
+    whole = trainer_of(tiny_model, tmp_path / "whole", Watched, interesting, **named)
+    whole.train()
+    resumed = trainer_of(tiny_model, tmp_path / "resumed", Watched, interesting, **named)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-4"))
+    last = len(resumed.sampled)
+    assert 0 < last < len(whole.sampled) and resumed.sampled == whole.sampled[-last:]
+
+
+IN_ORDER = """
+import json, os, sys
+sys.path.insert(0, sys.argv[3])
+from test_dynamic_sampling import Watched
+from test_trl import trainer_of
+import torch.distributed as dist
+
+def by_prompt(prompts, completions, **_):
+    return [1.0 if int(prompt[0]) % 2 == 0 else float(len(set(text))) for prompt, text in zip(prompts, completions)]
+
+settings = {"per_device_train_batch_size": 6, "shuffle_dataset": False, "max_batches": 20, "ddp_backend": "gloo"}
+trainer = trainer_of(sys.argv[1], sys.argv[2], Watched, by_prompt, steps=2, dynamic_sampling="by_prompt", **settings)
+trainer.train()
+everybodys = [None] * 2
+dist.all_gather_object(everybodys, trainer.sampled)
+counts = [int(entry["dynamic_sampling/batches"]) for entry in trainer.state.log_history if "reward" in entry]
+if trainer.accelerator.is_main_process:
+    print(json.dumps({"ranks": everybodys, "batches": counts}), flush=True)
+trainer.accelerator.wait_for_everyone()
+os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo
+"""
+
+
+def test_two_processes_follow_the_datas_order_too(tiny_model, tmp_path):
+    found = in_two_processes(IN_ORDER, tiny_model, tmp_path)
+    one, other = found["ranks"]
+    order = [prompt for start in range(0, len(one), 6) for prompt in one[start : start + 6] + other[start : start + 6]]
+    assert in_groups(order) == expected_order(PROMPTS, found["batches"], 3) and max(found["batches"]) > 1
+
+
+# What cannot be moved between batches
+
+IMAGE = {"type": "image", "image": "no.png"}
+
+
+def chat(block=None):
+    content = [{"type": "text", "text": "What is this?"}, *([] if block is None else [block])]
+    return [{"role": "user", "content": content}]
+
+
+def interesting_chat(completions, **_):
+    return [float(index % 4) for index in range(len(completions))]
+
+
+def trainer_on(tiny_model, out, data):
+    config = GRPOConfig(
+        str(out), per_device_train_batch_size=8, num_generations=4, max_completion_length=8, max_steps=1,
+        report_to="none", use_cpu=True, bf16=False, disable_tqdm=True,
+    )  # fmt: skip
+    return Watched(str(tiny_model), interesting_chat, config, data, dynamic_sampling="interesting_chat")
+
+
+@pytest.mark.parametrize("block", [IMAGE, {"type": "video", "video": "no.mp4"}, {"type": "audio", "audio": "no.wav"}])
+def test_media_in_a_message_are_refused_where_a_transform_puts_them(tiny_model, tmp_path, block):
+    data = Dataset.from_dict({"n": list(range(40))})
+    data = data.with_transform(lambda batch: {"prompt": [chat(block) for _ in batch["n"]]})
+    with pytest.raises(ValueError, match=f"must have text alone, got a block of type '{block['type']}' in a message"):
+        trainer_on(tiny_model, tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"prompt": chat(IMAGE)}, {"prompt": chat(), "image": "no.png"}, {"prompt": chat(), "images": ["no.png"]}],
+    ids=["message", "image", "images"],
+)
+def test_media_in_some_rows_alone_are_refused_before_they_are_sampled(tiny_model, tmp_path, row):
+    data = Dataset.from_dict({"n": list(range(40))})
+
+    def rows(batch):
+        plain = {"prompt": chat(), "image": None, "images": None}
+        both = [{**plain, **row} if n else plain for n in batch["n"]]
+        return {key: [each[key] for each in both] for key in plain if key == "prompt" or key in row}
+
+    ours = trainer_on(tiny_model, tmp_path, data.with_transform(rows))
+    with pytest.raises(ValueError, match="Dynamic sampling must have text alone"):
+        ours.train()
+    assert ours.sampled == [] == ours.updated
+
+
+def test_what_generation_gives_beside_text_is_refused():
+    text = ([[1]], [[2]], None, ["a"], None, {}, None, [])
+    assert _text_alone(text) == ([[1]], [[2]], ["a"], None)
+    assert _text_alone((*text[:7], [[]])) == _text_alone(text)
+    for place, value in ((2, [[1]]), (5, {"answer": ["a"]}), (6, [["image"]]), (7, [["image"]])):
+        with pytest.raises(ValueError, match="must have text alone"):
+            _text_alone((*text[:place], value, *text[place + 1 :]))
+    for other in (text[:7], (*text, None)):
+        with pytest.raises(ValueError, match=rf"must return 8 values, got {len(other)}: .* this version of TRL"):
+            _text_alone(other)
+
+
+# A step that breaks off
+
+
+class Breaks(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["reward", "embedder", "reweighter", "advantage"])
+def test_a_step_that_breaks_off_leaves_nothing_behind(tiny_model, tmp_path, where):
+    broken = {"reward": False, "embedder": False, "reweighter": False, "advantage": False, where: True}
+
+    def break_once(part):
+        if broken[part]:
+            broken[part] = False
+            raise Breaks
+
+    def telling(prompts, completions, log_extra=None, log_metric=None, **_):
+        log_extra("said", [f"{prompt}{text}" for prompt, text in zip(prompts, completions, strict=True)])
+        log_metric("told", float(len(prompts)))
+        break_once("reward")
+        return interesting(prompts, completions)
+
+    embed = NgramEmbedder()
+    ours = trainer_of(
+        tiny_model, tmp_path, Watched, [telling, length], steps=2, dynamic_sampling="telling", max_batches=30,
+        embedder=lambda texts: (break_once("embedder"), embed(texts))[1],
+        reweight=lambda rewards, similarity: (break_once("reweighter"), mmr(rewards, similarity))[1],
+        advantage=lambda adjusted, advantages: (break_once("advantage"), advantages)[1],
+    )  # fmt: skip
+    with pytest.raises(Breaks):
+        ours.train()
+    sampled = len(ours.sampled)
+    assert ours._sampled is None and (where == "advantage" or ours.groups is None)
+    evaluated = ours.evaluate()
+    assert len(ours.sampled) == sampled + 16 and evaluated["eval_rewards/length/mean"] > 0
+    ours.train()
+    pairs = list(zip(ours._logs["prompt"], ours._logs["completion"], strict=True))
+    assert list(ours._logs["extra"]["said"]) == [f"{prompt}{text}" for prompt, text in pairs]
+    for start in (0, 4):
+        texts = [text for _, text in pairs[start : start + 4]]
+        rows = embed(texts).double()
+        raw = [rank + tens for rank, tens in zip(range(4), length(texts), strict=True)]
+        expected = reference.advantages(reference.mmr(raw, (rows @ rows.T).tolist()))
+        found = torch.tensor(list(ours._logs["advantages"]))[start : start + 4]
+        assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+# Which reward function
+
+
+def test_the_reward_function_may_be_given_by_its_position(tiny_model, tmp_path):
+    def good(completions, **_):
+        return [0.5] * len(completions)
+
+    first, good = good, interesting
+    other = lambda prompts, completions, **_: good(prompts, completions)  # noqa: E731
+    other.__name__ = "good"
+    rewards = [first, other]
+    with pytest.raises(ValueError, match=r"must name one reward function, got 'good', the name of 2\. .* 0 or 1"):
+        trainer_of(tiny_model, tmp_path, Watched, list(rewards), dynamic_sampling="good")
+    ours = trainer_of(tiny_model, tmp_path, Watched, list(rewards), dynamic_sampling=1, max_batches=30, steps=2)
+    ours.train()
+    assert ours.updated and not any(is_dull(prompt) for prompt, _ in ours.updated)
+    for wrong in (2, -1, True):
+        with pytest.raises(ValueError, match="or its position, 0 to 1, got"):
+            trainer_of(tiny_model, tmp_path, Watched, list(rewards), dynamic_sampling=wrong)
+
+
+@pytest.mark.parametrize(
+    ("names", "different"),
+    [
+        ([], []),
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "a"], ["a", "a_2", "a_3"]),
+        (["a", "a_2", "a"], ["a", "a_2", "a_3"]),
+        (["a", "a", "a_2", "a_2"], ["a", "a_3", "a_2", "a_2_2"]),
+    ],
+)
+def test_names_become_distinct(names, different):
+    assert distinct(names) == different
