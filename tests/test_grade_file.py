@@ -156,6 +156,17 @@ def test_a_row_that_says_no_answer_or_gold_is_refused_with_its_number(row, words
     assert all(word in message for word in ("row 1", *words)), message
 
 
+def test_places_of_choices_are_letters(tmp_path):
+    row = {"question": "Q?", "choices": ["w", "x", "y"]}
+    rows = [{**row, "answer": place, "text": f"\\boxed{{{letter}}}"} for place, letter in enumerate("ABC")]
+    found, notes = graded(rows_in(tmp_path, *rows))
+    assert found["accuracy"] == 1 and "counted from 0" in notes[0]
+    assert "counted from 1" in refusal(rows_in(tmp_path, rows[1]))
+    assert graded(rows_in(tmp_path, {**rows[1], "answer": "B"}))[0]["accuracy"] == 1
+    numbers = {"question": "Q?", "choices": ["7", "8"], "answer": "8", "text": "\\boxed{8}"}
+    assert graded(rows_in(tmp_path, numbers))[0]["accuracy"] == 1
+
+
 def test_columns_are_named_by_paths_and_templates(tmp_path):
     row = {"doc": {"target": ["4"]}, "resps": [[RIGHT]], "head": "so", "tail": "\\boxed{4}"}
     path = rows_in(tmp_path, row)

@@ -28,7 +28,7 @@ MODULES = {
     "problem_columns": ("choices columns golds grading messages printable", "", ""),
     "problems": ("printable problem_columns rows", "", "datasets huggingface_hub"),
     "unboxed": ("grading", "", ""),
-    "grade_file": ("columns files golds grading messages metrics printable problems rows unboxed", "", ""),
+    "grade_file": ("choices columns files golds grading messages metrics printable problems rows unboxed", "", ""),
     "metrics": ("grading", "", ""),
     "generate": ("checkpoint", "", "torch transformers vllm"),
     "files": ("", "", "filelock"),

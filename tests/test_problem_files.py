@@ -409,13 +409,24 @@ def test_two_answers_that_differ_are_refused(tmp_path):
 def test_rows_with_the_same_id_are_one_problem_or_refused(tmp_path):
     row, other = {"id": "a", "question": "x", "answer": "1"}, {"id": "b", "question": "y", "answer": "1"}
     path = rows_in(tmp_path, row, other, row)
-    assert [problem.id for problem in noted(path, "1 row")] == ["a", "b"]
-    assert len(noted(path, "1 row", limit=2, shuffle=3)) == 2
+    assert [problem.id for problem in noted(path, "3 rows, 2 problems")] == ["a", "b"]
+    assert len(noted(path, "3 rows", limit=2, shuffle=3)) == 2
     for change in {"question": "z"}, {"answer": "2"}:
         message = refusal(rows_in(tmp_path, row, other, {**row, **change}))
         assert "'a'" in message and "row 3" in message
     mixed = rows_in(tmp_path, {"id": "1", "question": "x", "answer": 1}, {"question": "y", "answer": 1})
     assert len({problem.id for problem in silently(mixed)}) == 2
+
+
+def test_ids_are_of_one_column_and_what_is_missing_is_none(tmp_path):
+    rows = [{"id": float("nan"), "idx": number, "question": f"{number}?", "answer": 1} for number in (5, 6)]
+    assert [problem.id for problem in silently(rows_in(tmp_path, *rows))] == ["5", "6"]
+    rows[0]["id"] = "5"
+    assert [problem.id for problem in silently(rows_in(tmp_path, *rows))] == ["5", "1"]
+
+
+def test_what_spreadsheets_write_around_a_table_is_no_row(tmp_path):
+    assert silently(written(tmp_path, "own.csv", "question, answer \n1 + 1?,2\n , \n,\n")) == READ[:1]
 
 
 def test_escape_codes_of_a_file_reach_no_terminal(tmp_path):

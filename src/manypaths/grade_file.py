@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manypaths import unboxed
+from manypaths import choices, unboxed
 from manypaths.columns import (
     assistant_text,
     fill,
@@ -26,7 +26,7 @@ from manypaths.grading import extract, number, shared_grader
 from manypaths.messages import text_of
 from manypaths.metrics import measure
 from manypaths.printable import listed, shown
-from manypaths.problems import IDS, note
+from manypaths.problems import ids_of, note
 from manypaths.rows import Row, Say, read_rows
 
 TEXTS: tuple[str, ...] = (
@@ -142,31 +142,48 @@ def read_answers(path: Path, text_column: str | None, gold_column: str | None, s
     text_column = _column(text_column, rows, name, TEXTS, "text")
     gold_column = _column(gold_column, rows, name, GOLDS, "gold")
     values = _decoded([_at(row, text_column) for row in rows], name, text_column, say)
-    id_column = next((column for column in (*IDS, "doc_id") if column in rows[0]), None)
-    question_column = next((column for column in QUESTIONS if column in rows[0] and column != text_column), None)
+    question_column = next((column for column in QUESTIONS if column in rows[0] and column != text_column), "")
+    golds = _golds(rows, name, gold_column, say)
+    ids = ids_of(rows)
     by_key: dict[Any, Answers] = {}
-    lists = 0
-    for place, (row, value) in enumerate(zip(rows, values, strict=True), 1):
+    for place, (row, value, own, gold) in enumerate(zip(rows, values, ids, golds, strict=True), 1):
         where = f"{shown(name, 200)}, row {place}"
         texts = _texts(value, f"{where}, {shown(text_column)}")
-        gold = _gold(row, gold_column, f"{where}, {shown(gold_column)}")
-        lists += is_list_of_parts(row, gold_column)
-        question = _question(row.get(question_column or ""))
-        own = row.get(id_column) if id_column else None
-        key: Any = str(own) if own is not None else (question, gold) if question else place
-        problem = by_key.setdefault(key, Answers(str(own if own is not None else place - 1), question, gold))
+        question = _question(row.get(question_column))
+        key: Any = own if own is not None else (question, gold) if question else place
+        problem = by_key.setdefault(key, Answers(own or str(place - 1), question, gold))
         if (problem.gold, problem.question) != (gold, question):
             what = "gold answers" if problem.gold != gold else "questions"
             raise ValueError(f"{where}: the id {shown(own)} has two {what}. Give each problem an id of its own.")
         problem.texts += texts
-    if lists:
+    if len(by_key) < len(rows):
+        by = "with the same id" if any(ids) else f"with the same {question_column} and gold answer"
+        say(f"{shown(name, 200)}: rows {by} are samples of one problem: {len(rows)} rows, {len(by_key)} problems.")
+    return list(by_key.values())
+
+
+def _golds(rows: Sequence[Row], name: str, column: str, say: Say) -> list[str]:
+    """The gold answer of each row; of multiple choice, a letter where there is the place of a choice."""
+    where = (f"{shown(name, 200)}, row {place}, {shown(column)}" for place in range(1, len(rows) + 1))
+    golds = [_gold(row, column, each) for row, each in zip(rows, where, strict=True)]
+    if lists := sum(is_list_of_parts(row, column) for row in rows):
         say(
             f"{shown(name, 200)}: {lists} gold answers are lists: their entries are the parts of an answer, all needed."
         )
-    if len(by_key) < len(rows):
-        by = f"with the same {id_column}" if id_column else f"with the same {question_column} and gold answer"
-        say(f"{shown(name, 200)}: rows {by} are samples of one problem: {len(rows)} rows, {len(by_key)} problems.")
-    return list(by_key.values())
+    lettered = [(place, found) for place, row in enumerate(rows) if (found := choices.choices_of(row))]
+    if not lettered or not all(golds[place].isdecimal() for place, _ in lettered):
+        return golds
+    try:
+        way, letters = choices.letters([found for _, found in lettered], [golds[place] for place, _ in lettered])
+    except ValueError as error:
+        raise ValueError(
+            f"{shown(name, 200)} has choices, and {error}. Write letters into {shown(column)}, or remove the choices."
+        ) from error
+    if way.startswith("places"):
+        say(f"{shown(name, 200)}: {column} holds {way}; the letters of the choices are the gold answers.")
+        for (place, _), letter in zip(lettered, letters, strict=True):
+            golds[place] = letter
+    return golds
 
 
 def _column(asked: str | None, rows: Sequence[Row], name: str, usual: Sequence[str], role: str) -> str:

@@ -60,7 +60,7 @@ BENCHMARKS = {  # in the papers' order
         "5e6d8d2baef7",
     ),
 }
-IDS = ("id", "unique_id", "idx", "ID", "problem_id", "question_id", "task_id", "uid", "uuid")
+IDS = ("id", "unique_id", "idx", "ID", "problem_id", "question_id", "task_id", "doc_id", "uid", "uuid")
 PATIENCE = 10.0  # seconds for the hub's first answer
 PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\boxed{}."}]
 
@@ -150,9 +150,23 @@ def _rows(name: str, split: str | None, data_dir: str | None, revision: str | No
     return _from_hub(known.hub if known else name, split or (known.split if known else "train"), revision)
 
 
+def ids_of(rows: Sequence[Row]) -> list[str | None]:
+    """The id of each row as text, from the first column with a usual name that has any; None where there is none."""
+    for column in IDS:
+        found = [_id(row.get(column)) for row in rows]
+        if any(found):
+            return found
+    return [None] * len(rows)
+
+
+def _id(value: Any) -> str | None:
+    is_missing = value is None or value != value
+    return None if is_missing else str(value).strip() or None
+
+
 def _ids(rows: Sequence[Row]) -> list[str]:
-    """The id of each row as text, under the first usual name; a row without one has its number, counted from 0."""
-    given = [next((str(row[key]) for key in IDS if row.get(key) not in (None, "")), None) for row in rows]
+    """An id for each row, which for a row without one is its number, counted from 0."""
+    given = ids_of(rows)
     taken = set(given)
     numbers = (str(number) if str(number) not in taken else f"row {number + 1}" for number in range(len(rows)))
     return [number if own is None else own for own, number in zip(given, numbers, strict=True)]
@@ -167,8 +181,8 @@ def _by_id(problems: Sequence[Problem], name: str, say: Say) -> list[Problem]:
                 f"{shown(name, 200)} has two problems with the id {shown(problem.id)}; the second is row {place}. "
                 "Give each an id of its own, or remove the ids."
             )
-    if repeated := len(problems) - len(by_id):
-        say(f"{shown(name, 200)}: {repeated} rows repeat the problem of another row, and count once with it.")
+    if len(by_id) < len(problems):
+        say(f"{shown(name, 200)}: rows with the same id count once: {len(problems)} rows, {len(by_id)} problems.")
     return list(by_id.values())
 
 

@@ -161,13 +161,15 @@ def _of_csv(text: str, name: str, delimiter: str | None) -> list[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     try:
-        columns = next(reader)
+        columns = [column.strip() for column in next(reader)]
         if twice := [column for column, count in Counter(columns).items() if count > 1]:
             raise ValueError(f"{name} has the column {shown(twice[0])} twice. Rename or remove one.")
         for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue  # what spreadsheets write below the last row
             if len(cells) == len(columns):
                 rows.append(dict(zip(columns, cells, strict=True)))
-            elif cells:
+            else:
                 raise ValueError(
                     f"{name} must have {len(columns)} cells in every row, as its head has, got {len(cells)} "
                     f"in the row that ends in line {reader.line_num}."
