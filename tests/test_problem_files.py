@@ -454,3 +454,40 @@ def test_the_dry_run_counts_the_problems_that_train_reads(name, tmp_path):
 def test_a_fingerprint_is_the_same_from_every_format(tmp_path):
     sets = [load(written(tmp_path, name, content)) for name, content in LAYOUTS.items()]
     assert {fingerprint(problems) for problems in sets} == {fingerprint(READ)}
+
+
+def test_evaluate_and_train_refuse_a_file_before_a_model_is_loaded(tiny_model, tmp_path, capsys, monkeypatch):
+    from manypaths.cli import main
+
+    path = rows_in(tmp_path, {"question": "What is A?", "context": "A is 2.\x1b[31m", "answer": "2"})
+    model, out = str(tiny_model), str(tmp_path / "out")
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    settings = [f"model.name={model}", f"problems.name={path}", "problems.split=null"]
+    for words in (
+        ["evaluate", model, "--problems", path, "--backend", "transformers", "--out", out],
+        ["train", "smollm2-135m", "grpo", "mmr", "gsm8k", *settings, "--out", out],
+    ):
+        assert main(words) == 2
+        message = capsys.readouterr().err
+        assert "'context'" in message and "problem_column" in message and "\x1b" not in message
+        assert len(message.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_evaluate_reads_a_file_by_a_template(tiny_model, tmp_path, capsys):
+    from manypaths.cli import main
+
+    path, out = written(tmp_path, "own.parquet", as_parquet([SVAMP])), tmp_path / "out"
+    named = ["--problem-column", "{Body} {Question}", "--answer-column", "Answer", "--max-new-tokens", "2"]
+    words = ["evaluate", str(tiny_model), "--problems", path, *named, "--backend", "transformers", "--out", str(out)]
+    assert main(words) == 0, capsys.readouterr().err
+    (line,) = [json.loads(line) for line in (out / "own.jsonl").read_text().splitlines()]
+    assert (line["id"], line["answer"]) == ("chal-1", "51") and line["question"].startswith("Each pack")
+
+
+def test_train_reads_a_column_by_a_template_in_an_override(tmp_path):
+    path = written(tmp_path, "own.csv", "Body,Question,Answer\nA is 2.,What is A?,2\n")
+    column = "problems.problem_column='{Body} {Question}'"
+    spec = recipe.read(
+        ["smollm2-135m", "grpo", "mmr", "gsm8k"], [f"problems.name={path}", column, "problems.split=null"]
+    )
+    assert [problem.question for problem in load(**vars(spec.problems))] == ["A is 2. What is A?"]
