@@ -38,7 +38,22 @@ def test_a_text_or_a_number_is_written_as_it_is(value, text):
 
 
 @pytest.mark.parametrize(
-    "value", [None, float("nan"), numpy.nan, numpy.float32("nan"), pandas.NA, pandas.NaT, "", " \n", [], [None], ()]
+    "value",
+    [
+        None,
+        float("nan"),
+        numpy.nan,
+        numpy.float32("nan"),
+        pandas.NA,
+        pandas.NaT,
+        "nan",
+        "<NA>",
+        "",
+        " \n",
+        [],
+        [None],
+        (),
+    ],
 )
 def test_what_is_missing_is_no_gold(value):
     assert gold_text(value) is None
@@ -55,7 +70,11 @@ def test_what_is_missing_is_no_gold(value):
         ('["34"]', "34"),
         ('["4", "5"]', "4, 5"),
         (["$\\boxed{4}$", "so \\boxed{3}\n#### 5"], "4, 5"),
+        ("['4', '5']", "4, 5"),
         ("[1, 2]", "[1, 2]"),
+        ("{1, 2}", "{1, 2}"),
+        ("{'", "{'"),
+        ("None", "None"),
         ('["no JSON"', '["no JSON"'),
     ],
 )
@@ -72,6 +91,8 @@ def test_all_parts_of_a_list_are_needed_in_any_order():
     ("value", "words"),
     [
         ({"style": "rule", "ground_truth": "4"}, "object with the keys 'style', 'ground_truth'"),
+        ('{"value": "4"}', "object with the keys 'value'"),
+        ("{'value': 4}", "object with the keys 'value'"),
         ([{"text": "4"}], "object with the keys 'text'"),
         (["4", None], "every place"),
         (["4", float("nan")], "every place"),

@@ -286,6 +286,12 @@ CHOICES = {
     ),
     "MedQA": ({"question": "Q?", "options": {"A": "w", "B": "x", "C": "y", "D": "z"}}, "answer", ["x", "y"], "BC"),
     "MedMCQA": ({"question": "Q?", "opa": "w", "opb": "x", "opc": "y", "opd": "z"}, "cop", [0, 2], "AC"),
+    "AGIEval": (
+        {"passage": None, "question": "Q?", "options": ["(A)w", "(B)x", "(C)y", "(D)z"], "answer": None},
+        "label",
+        "BA",
+        "BA",
+    ),
     "counted from 1": (
         {"question": "Q?", "option1": "w", "option2": "x", "option3": "y", "option4": "z"},
         "answer",
@@ -339,7 +345,8 @@ def test_text_that_a_problem_may_need_is_not_left_out_unsaid(column, value, tmp_
     row = {"question": "What is A?", column: value, "answer": "2"}
     path = rows_in(tmp_path, {**row, column: None}, row)
     message = refusal(path)
-    assert repr(column) in message and "problem_column" in message and f"{{{column}}}" in message
+    assert repr(column) in message and "problem_column" in message
+    assert ("only text" if "image" in column else f"{{{column}}}") in message
     assert [each.question for each in silently(path, problem_column="question")] == ["What is A?"] * 2
     if isinstance(value, str):
         whole = silently(path, problem_column=f"{{{column}}} {{question}}")

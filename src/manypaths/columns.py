@@ -54,21 +54,24 @@ def fill(template: str, values: Callable[[str], str]) -> str:
     return _PLACE.sub(lambda place: values(place[1]) if place[1] else doubled[place[0]], template).strip()
 
 
-def find_column(asked: str | None, usual: Sequence[str], row: Row, name: str, role: str) -> str:
-    """The column, path or template asked for, else the first of the usual ones that a row has; else a ValueError."""
-    wanted = (places(asked, row) or [asked]) if asked else []
-    if missing := [place for place in wanted if not has(row, place)]:
+def find_column(asked: str | None, usual: Sequence[str], rows: Sequence[Row], name: str, role: str) -> str:
+    """The column, path or template asked for, else the first of the usual ones that has anything; else a ValueError."""
+    wanted = (places(asked, rows[0]) or [asked]) if asked else []
+    if missing := [place for place in wanted if not has(rows[0], place)]:
         raise ValueError(
-            f"{shown(name, 200)} has no {role} column {shown(missing[0])}. It has {listed(row)}. "
+            f"{shown(name, 200)} has no {role} column {shown(missing[0])}. It has {listed(rows[0])}. "
             f"Set {role}_column (--{role}-column)."
         )
     if asked:
         return asked
-    for column in usual:
-        if has(row, column):
-            return column
+    present = [column for column in usual if has(rows[0], column)]
+    filled = (
+        column for column in present if any(has(row, column) and value_at(row, column) is not None for row in rows)
+    )
+    if present:
+        return next(filled, present[0])
     raise ValueError(
-        f"{shown(name, 200)} has no {role} column under a usual name ({', '.join(usual)}). It has {listed(row)}. "
+        f"{shown(name, 200)} has no {role} column under a usual name ({', '.join(usual)}). It has {listed(rows[0])}. "
         f"Set {role}_column (--{role}-column)."
     )
 

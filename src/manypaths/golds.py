@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from manypaths.grading import extract
+
+_MISSING = ("nan", "NaN", "<NA>", "NaT")
 
 
 def gold_text(value: object) -> str | None:
@@ -15,17 +18,18 @@ def gold_text(value: object) -> str | None:
 
     - A text is itself: an answer, an answer in a box, or a worked solution that ends in a box or in GSM8K's `#### 4`.
     - A number is written out; a float that is whole loses its point.
-    - None, NaN, pandas' NA and NaT, a blank text and an empty list are no gold answer.
+    - None, NaN, pandas' NA and NaT, also written as a text, a blank text and an empty list are no gold answer. The text
+      "None" is the word.
     - A list holds the parts of one answer, and all are needed, in any order: ["4", "5"] is `4, 5`. So does a text that
-      is a JSON list of texts. Arrays are lists.
+      is a list of texts as JSON or Python writes it. Arrays are lists.
 
     Raises ValueError for anything else, such as an object, and for a list in which something is missing.
     """
     if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
         value = value.tolist()
     if isinstance(value, str):
-        parts = _json_list(value)
-        return gold_text(parts) if parts else value.strip() or None
+        written = _written_value(value.strip())
+        return gold_text(written) if written is not None else None if value in _MISSING else value.strip() or None
     if isinstance(value, (list, tuple)):
         return _joined(value)
     if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
@@ -70,12 +74,21 @@ def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
     return ", ".join(present)
 
 
-def _json_list(text: str) -> list[str] | None:
-    """The texts of a JSON list of texts; None for any other text, `[1, 2]` included, which may be an interval."""
-    if not (text.lstrip().startswith('["') and text.rstrip().endswith('"]')):
+def _written_value(text: str) -> list[str] | dict[str, Any] | None:
+    """The list of texts, or the object, that JSON or Python wrote as this text; None for any other text.
+
+    `[1, 2]` is another one: it may be an interval.
+    """
+    read: Callable[[str], Any]
+    if text.startswith(('["', '{"')):
+        read = json.loads
+    elif text.startswith(("['", "{'")):
+        read = ast.literal_eval
+    else:
         return None
     try:
-        parts = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
-    return parts if all(isinstance(part, str) for part in parts) else None
+    is_list = isinstance(value, list) and all(isinstance(part, str) for part in value)
+    return value if is_list or isinstance(value, dict) else None

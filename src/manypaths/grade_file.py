@@ -188,7 +188,7 @@ def _golds(rows: Sequence[Row], name: str, column: str, say: Say) -> list[str]:
 
 def _column(asked: str | None, rows: Sequence[Row], name: str, usual: Sequence[str], role: str) -> str:
     """The column asked for, else the usual one; ValueError where two usual ones say different things."""
-    column = find_column(asked, usual, rows[0], name, role)
+    column = find_column(asked, usual, rows, name, role)
     for other in () if asked else usual:
         if other in (column, "solution") or not has(rows[0], other):
             continue

@@ -68,7 +68,7 @@ def texts_and_golds(
     ASDiv's Body; where other columns look as if they belonged to the problem, that is a ValueError, which a
     `problem_column` settles. ValueError, with the row, for a text or an answer that is missing.
     """
-    text_column = find_column(problem_column, usual[0], rows[0], name, "problem")
+    text_column = find_column(problem_column, usual[0], rows, name, "problem")
     lettered = _choices(rows, text_column, problem_column)
     if problem_column is None:
         text_column = _whole(rows, name, text_column, {each for one in lettered if one for each in one.columns})
@@ -76,7 +76,7 @@ def texts_and_golds(
     if problem_column is None and lettered:
         texts = [f"{text}\n{one.lettered}" if one else text for text, one in zip(texts, lettered, strict=True)]
         usual = (usual[0], [*choices.ANSWERS, *usual[1]])
-    gold_column = find_column(answer_column, usual[1], rows[0], name, "answer")
+    gold_column = find_column(answer_column, usual[1], rows, name, "answer")
     if answer_column is None and not lettered:
         _check_one_gold(rows, name, gold_column, usual[1])
     golds = [_gold(row, gold_column, name, number) for number, row in enumerate(rows, 1)]
@@ -138,6 +138,11 @@ def _whole(rows: Sequence[Row], name: str, column: str, with_it: set[str]) -> st
     taken = {column, *([before] if before else []), *with_it}
     for other in dict.fromkeys(key for row in rows for key in row):
         if other not in taken and _is_needed(other, [before, column] if before else [column], rows):
+            if _PICTURE & {*_words(other)}:
+                raise ValueError(
+                    f"{shown(name, 200)} has {shown(other)} beside {shown(column)}, and a problem may need it, but "
+                    f"only text is read here. Set problem_column={column} for that alone."
+                )
             both = [column, other] if {*_words(other)} & _BEHIND else [other, column]
             raise ValueError(
                 f"{shown(name, 200)} has {shown(other)} beside {shown(column)}, and a problem may need both. Set "
