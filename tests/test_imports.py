@@ -45,7 +45,7 @@ MODULES = {
     "recipe": ("", "yaml", ""),
     "workload": ("problems recipe", "yaml", ""),
     "memory": ("recipe workload", "", ""),
-    "trainer_settings": ("", "", "transformers"),
+    "trainer_settings": ("recipe", "", "torch transformers trl"),
     "dry_run": ("memory recipe rewards trainer_settings workload", "", "trl peft"),
     "messages": ("", "", ""),
     "rewards": ("golds grading messages", "", "trl"),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from test_cli import QUICK, RECIPES, has, refused, said, unloadable  # noqa: F401 (fixtures)
+from trl import GRPOConfig
 
-from manypaths import recipe
+from manypaths import recipe, trainer_settings
 from manypaths.cli import main
 from manypaths.rewards import reward
 
@@ -20,6 +21,7 @@ SETTINGS = [
     ("trainer.eval_on_start=true", ["trainer.eval_on_start must be false", "got True", "leave it out"]),
     ("trainer.load_best_model_at_end=true", ["load_best_model_at_end must be false", *EVALUATE_ITSELF]),
     ("trainer.save_strategy=best", ["trainer.save_strategy must be steps, epoch or no", "got 'best'"]),
+    ("trainer.model_init_kwargs={dtype: float32}", ["model_init_kwargs must be left out", "section model"]),
     ("trainer.lr_scheduler_type=reduce_lr_on_plateau", ["trainer.lr_scheduler_type must", "linear or cosine"]),
 ]
 
@@ -70,6 +72,33 @@ def test_to_evaluate_never_is_no_evaluation(value, said, unloadable, tmp_path):
 def test_a_package_that_is_not_installed_is_named_and_no_folder_is_claimed(override, words, refused, tmp_path):
     assert has(refused(override), *words)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trainer.loss_type=gpro", ["trainer.loss_type must be a word", "got 'gpro'", "Did you mean 'grpo'"]),
+        ("trainer.scale_rewards=bacth", ["'bacth'", "Did you mean 'batch'"]),
+        ("trainer.importance_sampling_level=tokens", ["'tokens'", "Did you mean 'token'"]),
+        ("trainer.multi_objective_aggregation=sum", ["'sum'"]),
+        ("trainer.temperature=0", ["trainer.temperature must be more than 0, got 0"]),
+        ("trainer.max_completion_length=0", ["trainer.max_completion_length must be 1 or more, got 0"]),
+        ("trainer.lr_scheduler_type=cosine_with_min_lr", ["min_lr", "Change that setting"]),
+        ("trainer.cache_implementation=often", ["cache_implementation", "often"]),
+    ],
+)
+def test_what_trl_would_refuse_in_its_first_step_is_refused_before(override, words, refused, tmp_path):
+    assert has(refused(override), *words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
+def test_words_that_trl_knows_are_none_of_ours_to_refuse(loss, tmp_path):
+    config = GRPOConfig(str(tmp_path), loss_type=loss, scale_rewards="batch", use_cpu=True, bf16=False)
+    trainer_settings.check_values(config)
+    config.loss_type = loss + "x"
+    with pytest.raises(ValueError, match="loss_type"):
+        trainer_settings.check_values(config)
 
 
 def test_trls_own_reason_has_the_remedy_of_groups_only_where_it_is_about_them(refused):

@@ -205,6 +205,6 @@ def check(spec: Recipe, reserved: Iterable[str]) -> None:
 
     recipe.check_arguments(GRPOConfig, spec.trainer, "trainer.", tuple(reserved))
     recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
-    trainer_settings.check_evaluation(spec.trainer)
+    trainer_settings.check_kept(spec.trainer)
     limit = spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"])
     rewards.bind(spec.rewards, spec.reward_options, limit)

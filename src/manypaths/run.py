@@ -70,7 +70,7 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     """Check a recipe against the data, the disk and the trainer's own rules. Raises ValueError with a remedy."""
     recipe.check_arguments(GRPOConfig, spec.trainer, "trainer.", SET_BY_THE_RUN)
     recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
-    trainer_settings.check_evaluation(spec.trainer)
+    trainer_settings.check_kept(spec.trainer)
     if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
         raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")
     config = _config(spec, out)
@@ -80,6 +80,7 @@ def prepare(spec: Recipe, out: Path) -> Plan:
 
 def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
     trainer_settings.check_packages(config)
+    trainer_settings.check_values(config)
     method = method_arguments(spec, config)
     if "{question}" not in json.dumps(spec.prompt):
         raise ValueError("prompt asks for a text, or chat messages, that hold {question}; there is none.")

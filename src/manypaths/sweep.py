@@ -99,7 +99,7 @@ def jobs(grid: Grid) -> list[Job]:
             raise ValueError(f"Two runs of the grid would be named {job.name}. Give the values other names.")
         try:
             spec = recipe.read([word for word in line if "=" not in word], [word for word in line if "=" in word])
-            trainer_settings.check_evaluation(spec.trainer)
+            trainer_settings.check_kept(spec.trainer)
             rewards.bind(
                 spec.rewards,
                 spec.reward_options,

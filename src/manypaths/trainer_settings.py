@@ -1,16 +1,21 @@
-"""Settings of TRL's trainer that `manypaths train` cannot keep: refused before anything is loaded.
+"""Settings of TRL's trainer that `manypaths train` cannot keep, or that TRL refuses late: refused before all else.
 
-A run evaluates by itself, on problems of its recipe. TRL's own evaluation asks for a data set that a run does not have.
+A run loads its model and evaluates by itself, on problems of its recipe. TRL's own evaluation asks for a data set that
+a run does not have. Misspelt words and impossible numbers TRL would refuse in its first step, with the model loaded.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import re
 from typing import Any
+
+from manypaths.recipe import nearest
 
 OWN_EVALUATION = "A run evaluates by itself: leave it out, and set evaluation.every=STEPS."
 # setting: (the values that a run keeps, in words; the values; what to do instead). YAML reads `no` as false.
-WITHOUT_EVALUATION: dict[str, tuple[str, tuple[object, ...], str]] = {
+KEPT: dict[str, tuple[str, tuple[object, ...], str]] = {
     "eval_strategy": ("no", ("no", False), OWN_EVALUATION),
     "eval_on_start": ("false", (False,), "A run with an evaluation begins with it: leave it out."),
     "load_best_model_at_end": ("false", (False,), f"{OWN_EVALUATION} Checkpoints stay every trainer.save_steps."),
@@ -19,14 +24,16 @@ WITHOUT_EVALUATION: dict[str, tuple[str, tuple[object, ...], str]] = {
         ("steps", "epoch", "no", False),
         "Without its own evaluation TRL knows no best step.",
     ),
+    "model_init_kwargs": ("left out", (None, {}), "A run loads the model itself: see the section model of a recipe."),
 }
 SCHEDULES_BY_EVALUATION = ("reduce_lr_on_plateau", "greedy")
+WORDS = ("loss_type", "scale_rewards", "importance_sampling_level", "multi_objective_aggregation", "vllm_mode")
 PACKAGES = {"use_vllm": "vllm", "use_liger_kernel": "liger_kernel"}
 
 
-def check_evaluation(trainer: dict[str, Any]) -> None:
-    """Raise ValueError for a setting among `trainer`, arguments of `GRPOConfig`, that needs TRL's own evaluation."""
-    for name, (words, kept, remedy) in WITHOUT_EVALUATION.items():
+def check_kept(trainer: dict[str, Any]) -> None:
+    """Raise ValueError for a setting among `trainer`, arguments of `GRPOConfig`, that a run would not keep."""
+    for name, (words, kept, remedy) in KEPT.items():
         if name in trainer and trainer[name] not in kept:
             raise ValueError(f"trainer.{name} must be {words}, got {trainer[name]!r}. {remedy}")
     schedule = trainer.get("lr_scheduler_type")
@@ -34,6 +41,35 @@ def check_evaluation(trainer: dict[str, Any]) -> None:
         raise ValueError(
             f"trainer.lr_scheduler_type must need no evaluation by TRL, got {schedule!r}. Take linear or cosine."
         )
+
+
+def check_values(config: Any) -> None:
+    """Raise ValueError for what TRL would refuse of a `GRPOConfig` only once it trains.
+
+    A word that does not stand in the source of TRL's trainer is none that it knows.
+    """
+    import torch
+    from transformers import GenerationConfig, get_scheduler
+    from trl.trainer import grpo_trainer
+
+    source = inspect.getsource(grpo_trainer)
+    for name in WORDS:
+        if isinstance(word := getattr(config, name), str) and f'"{word}"' not in source:
+            near = nearest(word, re.findall(r'"([a-z_]+)"', source))
+            raise ValueError(f"trainer.{name} must be a word that TRL knows, got {word!r}. {near}")
+    for name, least in (("temperature", "more than 0"), ("max_completion_length", "1 or more")):
+        if getattr(config, name) <= 0:
+            raise ValueError(
+                f"trainer.{name} must be {least}, got {getattr(config, name)}. Set another, or leave it out."
+            )
+    try:
+        GenerationConfig(do_sample=True, cache_implementation=config.cache_implementation)
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.learning_rate)
+        get_scheduler(config.lr_scheduler_type, optimizer, 0, 2, scheduler_specific_kwargs=config.lr_scheduler_kwargs)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"The trainer settings cannot be used: {error}. Change that setting, or leave it out."
+        ) from error
 
 
 def check_packages(config: Any) -> None:
