@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from manypaths.files import as_json, in_use, only_writer, read_json, read_lines, without_lock, write_whole
+from manypaths.files import as_json, content_of, in_use, only_writer, read_json, read_lines, write_whole
 
 HAMMER = """
 import sys
@@ -89,7 +89,7 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path):
     folder = tmp_path / "run"
     assert not in_use(folder)
     with only_writer(folder):
-        assert in_use(folder) and without_lock(folder) == []
+        assert in_use(folder) and content_of(folder) == []
         refused = pytest.raises(ValueError, match=r"run' is in use by another command\. Wait until that has ended")
         with refused, only_writer(folder):
             pass

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import sys
+import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,23 @@ def test_a_long_run_stays_small(tmp_path: Path) -> None:
     matrix = [[draw.random() for _ in range(8)] for _ in range(8)]
     given = [group(step, number, [text] * 8, similarity=matrix) for step in range(200) for number in range(8)]
     assert write_page(run_folder(tmp_path, given)).stat().st_size < 10e6
+
+
+def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memory(tmp_path, monkeypatch) -> None:
+    texts = ["word " * 500] * 8
+    given = [group(step, number, texts) for step in range(1, 61) for number in (0, 1)]
+    folder = run_folder(tmp_path, given)
+    size = (folder / "groups.jsonl").stat().st_size
+    assert data_of(write_page(folder))["steps"] == 60
+    monkeypatch.setattr(page, "LARGEST", size // 10 + 1)
+    tracemalloc.start()
+    data = data_of(write_page(folder))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert data["steps"] == 60
+    assert sorted({each["step"] for each in data["groups"]}) == [10, 20, 30, 40, 50, 60]
+    assert data["groups"] == [each for each in given if each["step"] % 10 == 0]
+    assert peak < size
 
 
 def test_page_needs_the_standard_library_only() -> None:

@@ -13,7 +13,7 @@ import yaml
 from manypaths import sweep
 from manypaths.cli import main
 from manypaths.compare import configurations, read
-from manypaths.files import read_lines
+from manypaths.files import only_writer, read_lines
 from manypaths.recipe import read as read_recipe
 from manypaths.sweep import Grid, Job, jobs, lock, read_grid, state
 
@@ -190,6 +190,22 @@ def test_what_others_finish_meanwhile_is_not_run_again(tmp_path, monkeypatch):
     threading.Thread(target=finish, daemon=True).start()
     assert sweep.run([Job("first", ["nowhere"]), Job("second", ["nowhere"])], tmp_path) == ["first"]
     assert not (tmp_path / "second.log").exists()
+
+
+def test_a_run_that_is_trained_outside_of_the_sweep_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "PAUSE", 0.01)
+    job, trained = Job("first", ["nowhere"]), []
+    monkeypatch.setattr(sweep, "_train", lambda job, out: trained.append(job.name))
+
+    with only_writer(tmp_path / "first"):
+        assert state(job, tmp_path) == "running"
+        waiting = threading.Thread(target=sweep.run, args=([job], tmp_path), daemon=True)
+        waiting.start()
+        time.sleep(0.3)
+        assert waiting.is_alive() and not trained
+        (tmp_path / "first" / "summary.json").write_text("{}")
+        waiting.join(10)
+    assert not waiting.is_alive() and not trained and state(job, tmp_path) == "finished"
 
 
 def with_rewards():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from manypaths.files import append, as_json, read_json, read_lines, without_lock, write_whole
+from manypaths.files import append, as_json, content_of, read_json, read_lines, write_whole
 from manypaths.generate import Generate, Prompt, Sample
 from manypaths.grading import extract, shared_grader
 from manypaths.metrics import measure, overall, share_correct
@@ -144,7 +144,7 @@ def claim(folder: Path, settings: dict[str, Any], environment: dict[str, Any] | 
     """
     there = folder / "settings.json"
     known = read_json(there) or None
-    begun = folder.exists() and any(path != there for path in without_lock(folder))
+    begun = folder.exists() and any(path != there for path in content_of(folder))
     if begun and known is None:
         raise ValueError(f"{str(folder)!r} is not empty and holds no results. Give --out a new or an empty folder.")
     if begun and known is not None:

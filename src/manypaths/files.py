@@ -172,6 +172,6 @@ def in_use_by_another(folder: Path) -> str:
     return f"{str(folder)!r} is in use by another command. Wait until that has ended, or give another --out."
 
 
-def without_lock(folder: Path) -> list[Path]:
-    """What is in a folder, apart from its lock."""
-    return [path for path in folder.iterdir() if path.name != LOCK]
+def content_of(folder: Path) -> list[Path]:
+    """What is in a folder, apart from its lock and from what a writer that was killed left there."""
+    return [path for path in folder.iterdir() if path.name != LOCK and not path.name.endswith(PARTIAL)]

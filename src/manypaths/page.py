@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from manypaths.files import write_whole
 
 Entry = dict[str, Any]
+T = TypeVar("T")
 CURVES = ("reward", "rewards/accuracy/mean", "diversity/similarity", "diversity/lam")
+LARGEST = 2**26  # bytes of groups.jsonl in one page; of a larger file every so many steps are shown
 LONGEST = 4000  # characters of one text; a longer one keeps its two ends
 UNSAFE = re.compile(r"[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # markup, control, line ends, what UTF-8 cannot hold
 
@@ -27,13 +29,16 @@ def write_page(run: Path, out: Path | None = None) -> Path:
 
     A last line that is cut short is left out: the run is still going, or was killed. A step that sampled more than
     once numbers its groups on; of a metric that a step has twice the later counts. NaN and infinity become null.
-    Raises ValueError for a missing file, for a run without groups, and for whatever cannot be read.
+    Where the groups are more than `LARGEST`, they are never in memory as a whole: the page has every so many steps, the
+    last among them, and says of how many. Raises ValueError for a missing file, for a run without groups, and for
+    whatever cannot be read.
     """
     for name in ("groups.jsonl", "metrics.jsonl"):
         if not (run / name).is_file():
             raise ValueError(f"write_page asks for the folder that training writes to; given {run}: it has no {name}.")
+    steps, shown = _steps(run / "groups.jsonl")
     groups: dict[tuple[int, int], Entry] = {}
-    for group in _read(run / "groups.jsonl", _group):
+    for group in _read(run / "groups.jsonl", lambda line: _group(line) if int(line["step"]) in shown else None):
         while (group["step"], group["group"]) in groups:
             group["group"] += 1
         groups[group["step"], group["group"]] = group
@@ -46,6 +51,7 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     data = {
         "name": run.resolve().name,
         "curves": CURVES,
+        "steps": steps,
         "metrics": [metrics[step] for step in sorted(metrics)],
         "groups": [groups[key] for key in sorted(groups)],
         "recipe": recipe.read_text("utf-8", errors="replace") if recipe.is_file() else None,
@@ -59,18 +65,28 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     return out
 
 
-def _read(path: Path, parse: Callable[[Any], Entry]) -> Iterator[Entry]:
-    """What `parse` makes of each line of JSON, but for a last one that is cut short: it has no line end."""
+def _steps(path: Path) -> tuple[int, set[int]]:
+    """(how many steps have groups, those that a page shows: as many as `LARGEST` has room for, evenly spread)."""
+    steps = sorted(set(_read(path, lambda line: int(line["step"]))))
+    stride = max(1, math.ceil(path.stat().st_size / LARGEST))
+    return len(steps), set(steps[::-stride])
+
+
+def _read(path: Path, parse: Callable[[Any], T | None]) -> Iterator[T]:
+    """What `parse` makes of the lines of JSON, if anything; a last one without its end, cut short, is left out."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield _parse(line, parse, f"{path}, line {number},")
+                parsed = _parse(line, parse, f"{path}, line {number},")
             except ValueError:
                 if line.endswith(b"\n"):
                     raise
+                return
+            if parsed is not None:
+                yield parsed
 
 
-def _parse(text: bytes, parse: Callable[[Any], Entry], where: object) -> Entry:
+def _parse(text: bytes, parse: Callable[[Any], T], where: object) -> T:
     try:
         return parse(json.loads(text))
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:

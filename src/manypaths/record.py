@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from manypaths.files import append, as_json, without_lock, write_whole
+from manypaths.files import PARTIAL, append, as_json, content_of, write_whole
 from manypaths.generate import Prompt
 from manypaths.messages import text_of
 from manypaths.recipe import Recipe, canonical, dump, read, to_yaml
@@ -123,7 +123,7 @@ def claim(run: Path, spec: Recipe) -> None:
     """Make a run folder, or make sure, with a ValueError, that the one there is of this recipe and can be written."""
     try:
         run.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=run) as probe:
+        with tempfile.TemporaryFile(dir=run, prefix=".probe.", suffix=PARTIAL) as probe:
             probe.write(bytes(2**16))
         free = shutil.disk_usage(run).free
     except OSError as error:
@@ -140,7 +140,7 @@ def claim(run: Path, spec: Recipe) -> None:
                 f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
                 "or no recipe at all to go on with that run."
             )
-    elif without_lock(run):
+    elif content_of(run):
         raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
     else:
         write_whole(there, dump(spec))

@@ -1,7 +1,8 @@
 """A grid of runs: recipes times seeds, on one machine or on several that share a folder. What is finished is skipped.
 
 Several processes may work on one sweep: each run is taken by whoever makes its lock file first. The lock is touched
-while the run lasts, so a lock that nobody touched for a while is of a machine that died, and its run is taken up.
+while the run lasts, so a lock that nobody touched for a while is of a machine that died, and its run is taken up. A run
+that a `manypaths train` of its own has in hand is waited for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import yaml
 
 from manypaths import recipe, rewards, trainer_settings
+from manypaths.files import in_use
 from manypaths.workload import DEFAULTS
 
 PAUSE = 2.0  # seconds between two looks at what others run
@@ -112,10 +114,10 @@ def jobs(grid: Grid) -> list[Job]:
 
 
 def state(job: Job, out: Path) -> str:
-    """finished, running (somebody has its lock) or open."""
+    """finished, running (a sweep has its lock, or any command its folder) or open."""
     if (out / job.name / "summary.json").exists():
         return "finished"
-    return "running" if (out / f"{job.name}.lock").exists() else "open"
+    return "running" if (out / f"{job.name}.lock").exists() or in_use(out / job.name) else "open"
 
 
 def run(waiting: list[Job], out: Path) -> list[str]:
@@ -129,7 +131,9 @@ def run(waiting: list[Job], out: Path) -> list[str]:
     while waiting := [job for job in waiting if state(job, out) != "finished" and job.name not in failed]:
         for job in waiting:
             with lock(out / f"{job.name}.lock") as ours:
-                if ours and not (out / job.name / "summary.json").exists() and (code := _train(job, out)):
+                if not ours or (out / job.name / "summary.json").exists() or in_use(out / job.name):
+                    continue  # finished, or somebody runs it
+                if code := _train(job, out):
                     failed.append(job.name)
                     print(f"{job.name}: failed ({code}); {_last_line(out / f'{job.name}.log')}", flush=True)
         time.sleep(PAUSE)  # before looking at what others have
