@@ -29,17 +29,18 @@ from manypaths.printable import listed, shown
 from manypaths.problems import ids_of, note
 from manypaths.rows import Row, Say, read_rows
 
-TEXTS: tuple[str, ...] = (
-    "samples",
-    "predictions",
-    "completions",
-    "responses",
-    "outputs",
-    "generations",
-    "completion",
+TEXTS: tuple[str, ...] = ("samples", "predictions", "completions", "responses", "outputs", "generations", "completion")
+TEXTS += (
     "response",
+    "output",
+    "prediction",
+    "generation",
+    "generated_text",
+    "model_output",
+    "text",
+    "resps",
+    "messages",
 )
-TEXTS += ("output", "prediction", "generation", "generated_text", "model_output", "text", "resps", "messages")
 GOLDS: tuple[str, ...] = ("gold", "golds", "answer", "target", "ground_truth", "expected_answer", "final_answer", "gts")
 GOLDS += ("reward_model.ground_truth", "solution")
 QUESTIONS = ("question", "problem", "Question", "Problem", "prompt", "query", "input")
@@ -97,9 +98,13 @@ def grade_file(
 def _graded(problems: Sequence[Answers], unboxed_by: str | None) -> list[dict[str, Any]]:
     """A line for each problem; all answers are graded at once, so that equal ones are looked at once."""
     answers = [[_read(text, unboxed_by) for text in problem.texts] for problem in problems]
-    boxes = [f"\\boxed{{{answer}}}" if answer else "" for each in answers for answer, _ in each]
+    texts = [
+        f"\\boxed{{{answer}}}" if way in unboxed.READERS else text
+        for problem, each in zip(problems, answers, strict=True)
+        for text, (answer, way) in zip(problem.texts, each, strict=True)
+    ]
     golds = [problem.gold for problem in problems for _ in problem.texts]
-    verdicts = iter(shared_grader().grade(boxes, golds))
+    verdicts = iter(shared_grader().grade(texts, golds))
     lines = []
     for problem, each in zip(problems, answers, strict=True):
         samples = [
@@ -119,11 +124,14 @@ def _read(text: str, unboxed_by: str | None) -> tuple[str | None, str | None]:
 
 
 def _ungradable(lines: Sequence[dict[str, Any]], say: Say) -> int:
-    """How many gold answers cannot be graded; of the first ones `say` is told why. One that was met can be."""
+    """How many gold answers cannot be graded; of the first ones `say` is told why.
+
+    Looked at are those to which answers were given and none was right.
+    """
     count, reasons = 0, {}
     for line in lines:
-        gold = line["answer"]
-        if any(sample["correct"] for sample in line["samples"]):
+        gold, samples = line["answer"], line["samples"]
+        if any(sample["correct"] for sample in samples) or not any(sample["read"] for sample in samples):
             continue
         if gold not in reasons:
             reasons[gold] = shared_grader().gold_problem(gold)

@@ -42,14 +42,16 @@ _BEHIND = {"choice", "choices", "ending", "endings", "option", "options"}  # par
 _PICTURE = {"chart", "diagram", "figure", "image", "images", "picture"}
 _ABOUT = {"count", "difficulty", "id", "idx", "index", "lang", "language", "length", "level", "name", "source", "type"}
 _NOT_NEEDED_WORDS = """
-    ability annotated annotation annotations answer answers author benchmark canary category chosen comment comments
-    competition completion completions concept concepts contest conversation conversations correct correctness cot
-    data dataset date domain equation equations error exam expected explanation extra feedback field final formula
-    generated generation generations gold grade info key keyword keywords label license link message messages meta
-    metadata model origin original output outputs parsed prediction predictions proof rate rating rationale reason
-    reasoning reasons rejected response responses review reward score skill skills solution solutions split status
-    step steps subfield subject subjects tag tags target theorem thinking thought title tokens topic topics truth
-    uid unique unit url uuid verification verified version ways year
+    ability annotated annotation annotations annotator answer answers author benchmark book canary category chapter
+    chosen class comment comments competition completion completions concept concepts contest conversation
+    conversations correct correctness cot country course critique data dataset date domain equation equations error
+    eval evaluation event exam expected explanation extra feedback field final formula generated generation
+    generations gold grade info judge judgement key keyword keywords label license link log logs message messages
+    meta metadata model origin original output outputs parsed pred prediction predictions preds proof publisher rate
+    rating rationale reason reasoning reasons ref reference references rejected response responses result results
+    review reward round school score section skill skills solution solutions split status step steps subfield
+    subject subjects tag tags target template theme theorem thinking thought title tokens topic topics truth uid
+    unique unit url uuid verdict verification verified version ways year
 """
 _NOT_NEEDED = _ABOUT | frozenset(_NOT_NEEDED_WORDS.split())
 
