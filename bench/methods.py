@@ -4,7 +4,7 @@
 
 All start from the same weights and see the same prompts in the same order; the 128 held-out problems are answered
 greedily. Finished runs are read, not run again. Seconds are means over the steps of the seed that took least. The
-interval is over problems (bootstrap of each problem's mean rise over the seeds, 95 %): it says nothing of other seeds.
+interval is over problems (of each problem's mean rise over the seeds, 95 %): it says nothing of other seeds.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from manypaths.cli import main
 from manypaths.files import read_lines
-from manypaths.metrics import interval
+from manypaths.statistics import estimate, interval
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 
@@ -48,13 +48,13 @@ def seconds_per_step(run: Path) -> dict[str, float]:
 
 def row(name: str, runs: list[Path]) -> str:
     before, after = ([verdicts(run, when) for run in runs] for when in ("before", "after"))
-    gains = [statistics.mean(late) - early for early, *late in zip(before[0], *after, strict=True)]
-    low, high = interval(gains)
+    start, end = (estimate([statistics.mean(seeds) for seeds in zip(*runs, strict=True)]) for runs in (before, after))
+    low, high = interval(end, start)
     spent = min(map(seconds_per_step, runs), key=lambda each: each["whole"])
     cells = [
         name,
         " ".join(f"{statistics.mean(each):.1%}" for each in after),
-        f"{100 * statistics.mean(gains):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+        f"{100 * (end.value - start.value):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
         *(f"{spent[part]:.1f}" for part in ("whole", "sampling", "update")),
         f"{spent['embedding'] + spent['reweighting']:.3f}",
         f"{statistics.mean(per_step(run, 'groups/without_spread') for run in runs):.0%}",

@@ -1,6 +1,7 @@
 """Laws of a comparison: what is one configuration, what counts, what is said of it. No torch here."""
 
 import csv
+import html
 import itertools
 import json
 import math
@@ -16,6 +17,7 @@ import yaml
 from manypaths import report
 from manypaths.cli import main
 from manypaths.compare import compare, configurations, read
+from manypaths.evaluate import summarise
 from manypaths.runs import PARTS, Run, Score
 
 STEPS, PROBLEMS = (0, 10, 20, 30), range(16)
@@ -365,9 +367,6 @@ def test_what_makes_runs_unlike_is_said():
     ]
     other[1].machine = None
     assert notes(*base, *other) == []
-    for run in other:
-        run.settings = {**MMR, "evaluation.samples": 8, "prompt": "{question}!", "trainer.lr": 1}
-    assert notes(*base, *other) == ["mmr was not evaluated like grpo: evaluation.samples, prompt differ."]
     short = [made_up(f"mmr-{seed}", seed, steps=STEPS[:-1], settings=MMR) for seed in (1, 2)]
     assert notes(*base, *short) == ["The ends are not the same step: grpo at 30, mmr at 20."]
 
@@ -376,6 +375,121 @@ def test_notes_of_the_runs_are_told():
     runs = [*two(), Run("new-1", "new", 1, notes=["new-1 has no evaluation yet, so no accuracy."])]
     assert compare(runs)["notes"] == ["new-1 has no evaluation yet, so no accuracy."]
     assert names(compare(runs)) == ["grpo", "mmr"]
+
+
+PAPERS = {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768, "samples": 16, "backend": "vllm", "prompt": "A"}
+
+
+def sampled(runs, **settings):
+    """The runs, evaluated with these settings."""
+    for run in runs:
+        for score in (score for scores in run.results.values() for score in scores.values()):
+            score.sampling = {**score.sampling, **settings}
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({}, None),
+        ({"samples": 4, "seed": 9, "batch_size": 1}, None),  # these change how sure a mean is, not the mean
+        ({"temperature": 0.0}, "temperature 0.0 here, 0.6 there"),
+        (
+            {"temperature": 0, "max_new_tokens": 64},
+            "temperature 0 here, 0.6 there; max_new_tokens 64 here, 32768 there",
+        ),
+        ({"prompt": "B", "dtype": "float32"}, 'prompt "B" here, "A" there'),  # of the dtype one side is unknown
+        ({"top_p": 1.0}, "top_p 1.0 here, 0.95 there"),
+        ({"backend": "transformers"}, 'backend "transformers" here, "vllm" there'),
+    ],
+    ids=str,
+)
+def test_results_of_other_sampling_are_not_compared_in_silence(other, told):
+    runs = two()
+    sampled(runs, **PAPERS)
+    sampled(runs[3:], **other)
+    found = compare(runs)
+    expected = [f"mmr was not evaluated like grpo: {told}. A difference in accuracy may be due to that."]
+    assert [note for note in found["notes"] if "evaluated" in note] == (expected if told else [])
+    assert all(
+        note in report.text(found) and html.escape(note) in report.page(found, [], []) for note in found["notes"]
+    )
+
+
+def test_greedy_results_differ_by_no_top_p():
+    runs = sampled(two(), temperature=0, top_p=1.0)
+    sampled(runs[3:], top_p=0.95)
+    assert compare(runs)["notes"] == []
+
+
+def test_unknown_sampling_is_said_where_other_sampling_is_known():
+    runs = two()
+    assert compare(runs)["notes"] == []
+    sampled(runs[:3], **PAPERS)
+    unknown = "How the completions of mmr were sampled is unknown; a difference in accuracy may be due to that."
+    assert compare(runs)["notes"] == [unknown]
+
+
+def test_seeds_and_steps_of_one_configuration_that_were_sampled_differently_are_said():
+    runs = sampled(two(), **PAPERS)
+    runs[0].results[10]["arithmetic"].sampling["temperature"] = 0.0
+    [mixed, apart] = compare(runs)["notes"]
+    assert mixed == "Not all evaluations of grpo were sampled alike: temperature 0.6 and 0.0."
+    assert apart.startswith("mmr was not evaluated like grpo: temperature 0.6 here, 0.6 and 0.0 there")
+
+
+def evaluated(folder, shares, **settings):
+    """What `manypaths evaluate` leaves: benchmark -> shares correct of 4 samples, by problem."""
+    folder.mkdir()
+    (folder / "settings.json").write_text(json.dumps({"model": folder.name, **settings}))
+    for name, of in shares.items():
+        lines = [
+            {"id": f"p{n}", "samples": [{"answer": "1", "correct": place < 4 * share} for place in range(4)]}
+            for n, share in enumerate(of)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summarise(folder, list(shares))
+    return folder
+
+
+RESULTS = {
+    "all wrong on few and on many": {"aime24": [0] * 30, "math500": [0] * 500},
+    "all right on one": {"aime24": [1] * 3},
+    "right or wrong": {"aime24": [1, 0, 0, 0, 1, 1, 1]},
+    "shares": {"aime24": [0.25, 0, 1, 0.5, 0.75], "amc23": [0, 0, 0.25], "math500": [1, 1, 1, 1]},
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_compare_and_evaluate_give_the_same_interval(name, tmp_path):
+    folder = evaluated(tmp_path / "one", RESULTS[name])
+    summary = json.loads((folder / "summary.json").read_text())["all"]
+    [one] = compare(read([folder])[0])["configurations"]
+    assert 0 <= summary["low"] < summary["high"] <= 1
+    assert {key: one["last"][key] for key in summary} == pytest.approx(summary)
+
+
+def test_all_right_and_all_wrong_results_have_an_interval_in_their_difference(tmp_path):
+    folders = [evaluated(tmp_path / f"{n}", {"aime24": [share] * 8}) for n, share in enumerate((1, 1, 0))]
+    found = by_name(compare(read(folders)[0]))
+    assert found["1"]["against"]["last"] == pytest.approx({"accuracy": 0, "low": -0.3244, "high": 0.3244}, abs=1e-4)
+    assert found["2"]["against"]["last"] == pytest.approx({"accuracy": -1, "low": -1, "high": -0.5413}, abs=1e-4)
+
+
+def test_two_evaluations_are_compared_with_their_settings(tmp_path):
+    folders = [
+        evaluated(tmp_path / "a", {"aime24": [0.5] * 12}, temperature=0.6, max_new_tokens=32768, samples=16, seed=1),
+        evaluated(tmp_path / "b", {"aime24": [1.0] * 12}, temperature=0.0, max_new_tokens=64, samples=1, seed=2),
+    ]
+    found = compare(read(folders)[0])
+    [note] = [note for note in found["notes"] if "evaluated" in note]
+    assert "temperature 0.0 here, 0.6 there; max_new_tokens 64 here, 32768 there" in note
+    differs = found["configurations"][1]["differs"]
+    assert differs["evaluation.temperature"] == [0.0, 0.6] and differs["model.name"] == ["b", "a"]
+
+
+def test_intervals_of_few_problems_are_called_rough():
+    assert compare(two(problems=range(3)))["notes"] == ["arithmetic has only 3 problems: its intervals are rough."]
 
 
 # Settings, seconds, metrics
@@ -474,7 +588,9 @@ def test_a_target_that_nobody_reaches_is_none_and_never():
 def test_a_target_that_is_reached_at_the_start_takes_0_steps():
     found = compare(two(), target=0.01)
     for one in found["configurations"]:
-        assert one["to_target"]["steps"] == one["to_target"]["hours"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+        for unit in ("steps", "hours"):
+            told = one["to_target"][unit]
+            assert told["value"] == told["low"] == 0.0 <= told["high"] < 3
         assert one["to_target"]["steps_saved"]["value"] is None
 
 

@@ -8,158 +8,14 @@ import numpy
 import pytest
 
 from manypaths.compare import configurations
-from manypaths.curves import (
-    arrival,
-    at,
-    estimate,
-    interval,
-    level_of,
-    peak,
-    race,
-    rise_of,
-    rising,
-    student,
-    variance_of,
-)
-from manypaths.metrics import wilson_interval
+from manypaths.curves import arrival, at, level_of, peak, race, rise_of, rising
 from manypaths.runs import Run, Score
-
-T_TABLE = {1: 12.706205, 2: 4.302653, 3: 3.182446, 4: 2.776445, 10: 2.228139, 30: 2.042272, 120: 1.979930}
-SHAPES = [(1, 7), (2, 2), (3, 5), (5, 40)]  # seeds, problems
-
-
-def table(seeds, problems, number=0):
-    """Random cells with luck of the seed and ease of the problem."""
-    draw = numpy.random.default_rng([number, seeds, problems])
-    return draw.normal(0, 1, (seeds, 1)) + draw.normal(0, 1, problems) + draw.normal(0, 0.3, (seeds, problems))
-
-
-def joined(*tables):
-    """Tables of benchmarks as `estimate` takes them: cells, weights, blocks."""
-    sizes = [cells.shape[1] for cells in tables]
-    weights = numpy.concatenate([numpy.full(size, 1 / size / len(sizes)) for size in sizes])
-    return numpy.concatenate(tables, 1), weights, numpy.repeat(numpy.arange(len(sizes)), sizes).astype(float)
-
-
-def mean_squares(cells):
-    """Of seeds, of problems and of what is left, as a textbook on two-way tables has them."""
-    seeds, problems = cells.shape
-    whole = fmean(cells[s][p] for s in range(seeds) for p in range(problems))
-    rows = [fmean(cells[s][p] for p in range(problems)) for s in range(seeds)]
-    columns = [fmean(cells[s][p] for s in range(seeds)) for p in range(problems)]
-    left = sum((cells[s][p] - rows[s] - columns[p] + whole) ** 2 for s in range(seeds) for p in range(problems))
-    return (
-        problems * sum((row - whole) ** 2 for row in rows) / max(1, seeds - 1),
-        seeds * sum((column - whole) ** 2 for column in columns) / (problems - 1),
-        left / max(1, (seeds - 1) * (problems - 1)),
-    )
+from manypaths.statistics import interval
 
 
 def same(one, other):
     """Whether two estimates say the same."""
     return (one.value, *interval(one)) == pytest.approx((other.value, *interval(other)))
-
-
-@pytest.mark.parametrize(("seeds", "problems"), SHAPES)
-@pytest.mark.parametrize("ease", [1, 0], ids=["problems differ", "problems are alike"])
-def test_the_variance_is_that_of_a_two_way_table_of_random_effects(seeds, problems, ease):
-    for number in range(20):
-        cells = table(seeds, problems, number)
-        if not ease:  # so that the variance between problems is estimated as less than nothing, and counts as nothing
-            cells = cells - (1 - 1e-3) * (cells.mean(0) - cells.mean())
-        of_seeds, of_problems, left = mean_squares(cells)
-        among = max(0.0, of_problems - left) / (seeds * problems)
-        between = of_seeds / (seeds * problems)
-        below = between**2 / max(1, seeds - 1) + among**2 / (problems - 1)
-        found = estimate(*joined(cells))
-        variance, freedom = variance_of([found])
-        assert found.value == pytest.approx(fmean(cells.flatten()))
-        assert variance == pytest.approx(between + among)
-        assert freedom == pytest.approx((between + among) ** 2 / below)
-        half = student(freedom) * math.sqrt(between + among)
-        assert interval(found) == pytest.approx((found.value - half, found.value + half))
-
-
-@pytest.mark.parametrize("seeds", [1, 4])
-def test_benchmarks_count_the_same_and_their_variances_add(seeds):
-    tables = [table(seeds, problems, number) for number, problems in enumerate((3, 30, 12))]
-    found = estimate(*joined(*tables))
-    assert found.value == pytest.approx(fmean(cells.mean() for cells in tables))
-    among = 0.0
-    for cells in tables:
-        _, of_problems, left = mean_squares(cells)
-        among += (of_problems - left) / cells.size / 9
-    seed_means = sum(cells.mean(1) for cells in tables) / 3
-    between = statistics.variance(seed_means) / seeds if seeds > 1 else 0.0
-    below = among**2 / (3 + 30 + 12 - 1) + between**2 / max(1, seeds - 1)
-    half = student((among + between) ** 2 / below) * math.sqrt(among + between)
-    assert interval(found) == pytest.approx((found.value - half, found.value + half))
-
-
-def test_the_order_of_seeds_and_problems_does_not_matter():
-    cells, weights, blocks = joined(table(4, 6), table(4, 9))
-    found, draw = estimate(cells, weights, blocks), numpy.random.default_rng(0)
-    for _ in range(5):
-        seeds, problems = draw.permutation(4), draw.permutation(15)
-        assert same(estimate(cells[seeds][:, problems], weights[problems], blocks[problems]), found)
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_a_configuration_is_no_better_than_itself(seeds):
-    one = estimate(*joined(table(seeds, 6), table(seeds, 9)))
-    low, high = interval(one, one)
-    assert low == -high <= 0
-    assert (high == 0) == (seeds == 1)  # other seeds of it would differ
-
-
-def test_the_interval_of_a_difference_turns_around_with_it():
-    one, other = (estimate(*joined(table(seeds, 6, seeds), table(seeds, 9, seeds))) for seeds in (3, 2))
-    low, high = interval(one, other)
-    assert interval(other, one) == pytest.approx((-high, -low))
-    assert (low + high) / 2 == pytest.approx(one.value - other.value)
-
-
-@pytest.mark.parametrize("counts", [(1, 1), (3, 3), (5, 2), (1, 4)], ids=str)
-def test_how_easy_a_problem_is_changes_no_difference(counts):
-    ease = numpy.random.default_rng(1).normal(0, 5, 15)
-    before, after = (
-        [estimate(cells + extra * ease, weights, blocks) for cells, weights, blocks in pair]
-        for pair in [[joined(table(seeds, 6, n), table(seeds, 9, n)) for n, seeds in enumerate(counts)]]
-        for extra in (0, 1)
-    )
-    assert interval(*after) == pytest.approx(interval(*before))
-    assert variance_of(after[:1])[0] > 0.5 + variance_of(before[:1])[0]
-
-
-def test_the_variance_of_a_difference_is_that_of_the_differences_on_each_problem():
-    pair = [table(seeds, 40, seeds) + numpy.linspace(0, 2, 40) for seeds in (3, 5)]
-    among = statistics.variance(pair[0].mean(0) - pair[1].mean(0)) / 40
-    between = 0.0
-    for cells in pair:
-        of_seeds, _, left = mean_squares(cells)
-        between += of_seeds / cells.size
-        among -= left / cells.size
-    assert among > 0
-    assert variance_of([estimate(*joined(cells)) for cells in pair])[0] == pytest.approx(between + among)
-
-
-def test_with_one_seed_only_problems_count():
-    cells = table(1, 12)
-    low, high = interval(estimate(*joined(cells)))
-    assert (high - low) / 2 == pytest.approx(student(11) * statistics.stdev(cells[0]) / math.sqrt(12))
-
-
-def test_noise_adds_its_square():
-    pair = [estimate(*joined(table(3, 8, number))) for number in (0, 1)]
-    noisy = [estimate(*joined(table(3, 8, number)), noise) for number, noise in ((0, 0.3), (1, 0.4))]
-    assert variance_of(noisy)[0] == pytest.approx(variance_of(pair)[0] + 0.3**2 + 0.4**2)
-    assert variance_of(noisy[:1])[0] == pytest.approx(variance_of(pair[:1])[0] + 0.3**2)
-
-
-@pytest.mark.parametrize(("seeds", "share"), [(1, 0.0), (3, 1.0)])
-def test_where_all_answers_are_alike_the_interval_is_wilsons(seeds, share):
-    found = estimate(*joined(numpy.full((seeds, 7), share), numpy.full((seeds, 5), share)))
-    assert interval(found) == pytest.approx(wilson_interval(share, 12))
 
 
 def test_of_one_mean_without_an_error_there_is_no_interval():
@@ -168,11 +24,6 @@ def test_of_one_mean_without_an_error_there_is_no_interval():
     (base,) = noiseless([0.2, 0.6])
     assert numpy.isnan(interval(at(one, 1), at(base, 1))).all()
     assert race(one, one, "30%")["steps"] == {"value": pytest.approx(5), "low": None, "high": None}
-
-
-@pytest.mark.parametrize("freedom", T_TABLE)
-def test_students_t_is_the_tables(freedom):
-    assert student(freedom) == pytest.approx(T_TABLE[freedom])
 
 
 def pooled(curve):
@@ -343,9 +194,10 @@ def test_a_baselines_peak_is_the_honest_one_and_never_above_its_curve():
         assert level == pytest.approx(min(honest, highest))
 
 
-def all_are(told, expected):
-    """Value, low and high: an interval of width 0."""
-    return (told["value"], told["low"], told["high"]) == pytest.approx((expected,) * 3)
+def holds(told, expected):
+    """Whether the value is the expected one, within its interval; a bound that is None is open."""
+    low, high = (math.inf * sign if told[key] is None else told[key] for key, sign in (("low", -1), ("high", 1)))
+    return told["value"] == pytest.approx(expected) and low <= expected + 1e-9 and expected - 1e-9 <= high
 
 
 SLOW, FAST = [0.2, 0.3, 0.4, 0.5, 0.6], [0.2, 0.4, 0.6, 0.6, 0.6]  # to 0.6 in 40 steps and in 20
@@ -356,20 +208,20 @@ SLOW, FAST = [0.2, 0.3, 0.4, 0.5, 0.6], [0.2, 0.4, 0.6, 0.6, 0.6]  # to 0.6 in 4
     ("target", "slow", "fast"),
     [("55%", 35, 17.5), (0.33, 13, 6.5), ("90%-of-rise", 36, 18), ("50%-of-rise", 20, 10), (None, 40, 20)],
 )
-def test_a_race_without_noise_is_exact(seeds, target, slow, fast):
+def test_the_values_of_a_race_without_noise_are_exact(seeds, target, slow, fast):
     base, one = noiseless(SLOW, FAST, seeds=seeds, pace=(90.0, 120.0))
     found = race(one, base, target)
-    assert all_are(found["steps"], fast) and all_are(found["steps_saved"], 1 - fast / slow)
-    assert all_are(found["hours"], fast * 120 / 3600) and all_are(found["hours_saved"], 1 - 120 * fast / (90 * slow))
+    assert holds(found["steps"], fast) and holds(found["steps_saved"], 1 - fast / slow)
+    assert holds(found["hours"], fast * 120 / 3600) and holds(found["hours_saved"], 1 - 120 * fast / (90 * slow))
     back = race(base, one, target)
-    assert all_are(back["steps"], slow) and all_are(back["steps_saved"], 1 - slow / fast)
+    assert holds(back["steps"], slow) and holds(back["steps_saved"], 1 - slow / fast)
     assert race(one, base, target) == found
 
 
 def test_a_race_that_nobody_ends():
     base, one = noiseless(SLOW, FAST, pace=(90.0, 120.0))
     for told in race(one, base, "61%").values():
-        assert told == {"value": None, "low": None, "high": None}
+        assert told["value"] is told["high"] is None
 
 
 def test_a_race_that_only_the_baseline_ends():
@@ -399,7 +251,8 @@ def test_a_target_that_is_relative_to_the_baseline_moves_with_its_curve():
     offsets = numpy.array([-0.1, 0.0, 0.1])[:, None, None]  # luck of seeds that are alike in all else
     one = configured(numpy.array(SLOW)[None, :, None] + offsets + numpy.zeros((3, 5, 8)))
     for target, steps in (("90%-of-rise", 36), ("50%-of-rise", 20)):
-        assert all_are(race(one, one, target)["steps"], steps)
+        found = race(one, one, target)["steps"]
+        assert holds(found, steps) and found["high"] - found["low"] < 9  # of other problems; of other seeds nothing
     found = race(one, one, "50%")["steps"]
     assert found["low"] < 25 and found["value"] == pytest.approx(30) and (found["high"] or 99) > 35
 
@@ -422,3 +275,69 @@ def test_a_race_is_the_same_each_time_and_does_not_touch_its_runs():
     assert first == race(one, base, "90%-of-rise")
     assert first["steps_saved"]["low"] < first["steps_saved"]["value"] < first["steps_saved"]["high"]
     assert (kept[0] == base.shares).all() and (kept[1] == one.shares).all()
+
+
+def test_a_race_between_problems_that_are_all_wrong_and_then_all_right_is_not_exact():
+    one, other = (configured(numpy.tile([[[0.0]], [[1.0]]][::order], (3, 1, 1, 20))[:, :, 0]) for order in (1, 1))
+    for found in (
+        race(one, one, "50%")["steps"],
+        race(other, one, "50%")["steps"],
+        race(other, one, "50%")["steps_saved"],
+    ):
+        assert found["low"] < found["value"] < found["high"]
+
+
+def test_runs_with_the_same_answers_are_not_shown_to_be_equally_fast():
+    draw = numpy.random.default_rng(11)
+    curves = draw.random((1, 6, 30)) < numpy.linspace(0.2, 0.8, 6)[:, None]
+    found = race(configured(curves), configured(curves), "50%")["steps_saved"]
+    assert found["low"] < found["value"] == 0 < found["high"]
+
+
+def test_a_baseline_may_reach_its_own_peak_as_late_as_its_curve_may_be_highest():
+    draw = numpy.random.default_rng(12)
+    curve = numpy.array([0.2, 0.5, 0.6, 0.61, 0.6, 0.605])[None, :, None]
+    found = race(one := configured(curve + draw.normal(0, 0.05, (3, 6, 20))), one, None)["steps"]
+    assert found["high"] == pytest.approx(50, abs=1) and found["low"] < 30
+
+
+# Coverage
+
+WORLDS = 150  # a rate of 95 % may come out as 89.7 to 100 %: three standard errors
+
+
+def worlds(seeds, luck, pace_luck=0.0):
+    """Pairs of configurations: the first is expected to reach 50 % at step 37.5, the second at step 30."""
+    for number in range(WORLDS):
+        draw = numpy.random.default_rng([number, seeds])
+        ease, steps, made = draw.normal(0, 0.05, 40), numpy.arange(7), []
+        for name, rise in (("slow", 0.08), ("fast", 0.1)):
+            liking = draw.normal(0, 0.02, 40)
+            level = 0.2 + rise * steps[:, None] + draw.normal(0, luck, (seeds, 1, 1)) + ease + liking
+            cells = level + draw.normal(0, 0.02, (seeds, 7, 40))
+            made += runs(name, cells)
+            for run, pace in zip(made[-seeds:], numpy.exp(draw.normal(0, pace_luck, seeds)), strict=True):
+                run.clock = [(10 * int(step), 3600 * 10 * step * pace) for step in steps[1:]]
+        yield configurations(made)[0]
+
+
+def held(told, truth):
+    """Whether an interval holds the truth; a bound that is None is open."""
+    low, high = told["low"], told["high"]
+    return (low is None or low <= truth) and (high is None or truth <= high)
+
+
+def test_intervals_of_steps_and_of_savings_hold_the_truth():
+    inside = {"own": 0, "steps": 0, "steps_saved": 0}
+    for base, one in worlds(seeds=2, luck=0.05):
+        assert (base.name, one.name) == ("slow", "fast")
+        told = race(one, base, "50%")
+        inside["own"] += held(race(base, base, "50%")["steps"], 37.5)
+        inside["steps"] += held(told["steps"], 30)
+        inside["steps_saved"] += held(told["steps_saved"], 0.2)
+    assert min(inside.values()) > 0.9 * WORLDS, inside
+
+
+def test_intervals_of_hours_hold_the_truth_where_the_pace_is_luck():
+    told = [race(base, base, "50%")["hours"] for base, _ in worlds(seeds=2, luck=0.005, pace_luck=0.1)]
+    assert sum(held(hours, 37.5 * math.exp(0.1**2 / 2)) for hours in told) > 0.9 * WORLDS

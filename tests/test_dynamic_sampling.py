@@ -86,7 +86,11 @@ def test_prompts_without_spread_never_reach_the_update(tiny_model, tmp_path, div
     assert sum(map(sum, zip(logged(ours, "thrown_away"), strict=True))) == pytest.approx(thrown_away)
     assert sum(logged(ours, "batches")) == len(ours.sampled) / batch > generations
     assert sum(logged(ours, "surplus")) == len(ours.sampled) / 4 - thrown_away - generations * batch / 4
-    assert sum(logged(ours, "unfilled")) == 0 and min(logged(ours, "extra_seconds")) >= 0
+    assert sum(logged(ours, "unfilled")) == 0
+    further = [
+        s for s, batches in zip(logged(ours, "extra_seconds"), logged(ours, "batches"), strict=True) if batches > 1
+    ]
+    assert further and min(further) > 1e-3  # a batch of this model takes more
 
 
 @pytest.mark.parametrize("diverse", [{}, {"reweight": mmr, "embedder": NgramEmbedder()}], ids=["none", "mmr"])

@@ -17,8 +17,8 @@ from manypaths.embed import NgramEmbedder
 from manypaths.evaluate import evaluate
 from manypaths.files import read_lines, write_whole
 from manypaths.generate import Sample
-from manypaths.metrics import interval
 from manypaths.problems import Problem
+from manypaths.statistics import estimate, interval, wilson_interval
 
 PROBLEMS = [Problem(f"p{number}", f"{number} + {number}?", str(2 * number)) for number in range(1, 5)]
 
@@ -33,16 +33,27 @@ def answers(table):
     return generate
 
 
+def slowly(generate, seconds):
+    """The same, after a pause."""
+
+    def paused(*asked):
+        time.sleep(seconds)
+        return generate(*asked)
+
+    return paused
+
+
 RIGHT_ONCE = {"1 + 1?": [2, 3], "2 + 2?": [None, 4], "3 + 3?": [6, 6], "4 + 4?": [1, None]}
 
 
 def test_accuracy_counts_the_first_answers_and_every_answer_is_written_in_order(tmp_path):
     out = tmp_path / "deep" / "answers.jsonl"
-    found = evaluate(PROBLEMS, answers(RIGHT_ONCE), prompt="Q: {question}", out=out)
+    began = time.perf_counter()
+    found = evaluate(PROBLEMS, slowly(answers(RIGHT_ONCE), 0.05), prompt="Q: {question}", out=out)
+    assert 0.05 <= found["seconds"] <= time.perf_counter() - began
     assert found["accuracy"] == 2 / 4
-    assert (found["low"], found["high"]) == interval([1.0, 0.0, 1.0, 0.0])
+    assert (found["low"], found["high"]) == pytest.approx(wilson_interval(2 / 4, 4))
     assert (found["problems"], found["samples"], found["boxed"]) == (4, 1, 3 / 4)
-    assert found["seconds"] >= 0
     assert read_lines(out)[0] == {
         "id": "p1",
         "question": "1 + 1?",
@@ -59,7 +70,8 @@ def test_of_several_samples_the_mean_of_means_counts(tmp_path):
     found = evaluate(PROBLEMS, answers(RIGHT_ONCE), prompt="Q: {question}", samples=2, out=out)
     assert found["accuracy"] == pytest.approx((0.5 + 0.5 + 1 + 0) / 4)
     assert (found["samples"], found["boxed"]) == (2, 6 / 8)
-    assert (found["low"], found["high"]) == interval([0.5, 0.5, 1.0, 0.0]), "over problems, not samples"
+    over_problems = interval(estimate([0.5, 0.5, 1.0, 0.0]))
+    assert (found["low"], found["high"]) == over_problems != pytest.approx(wilson_interval(4 / 8, 8))
     verdicts = [[one["correct"] for one in json.loads(line)["samples"]] for line in out.read_text().splitlines()]
     assert verdicts == [[True, False], [False, True], [True, True], [False, False]]
 

@@ -2,11 +2,14 @@
 
 import itertools
 import math
+import random
 import statistics
+from statistics import fmean
 
 import pytest
 
-from manypaths.metrics import interval, majority, measure, overall, pass_at_k, resample, votes, wilson_interval
+from manypaths.metrics import majority, measure, overall, pass_at_k, pass_curve, votes
+from manypaths.statistics import wilson_interval
 
 
 def graded(*answers, gold="1"):
@@ -67,29 +70,25 @@ def test_measure_counts_each_problem_the_same():
     assert (nothing["tokens"], nothing["truncated"], nothing["similarity"]) == (None, None, None)
 
 
-def test_the_interval_holds_the_mean_and_shrinks():
+def test_every_pass_at_k_is_that_of_its_binomials():
+    draw = random.Random(0)
+    for count in (1, 2, 5, 64):
+        counts = [draw.randint(count, count + 3) for _ in range(9)]
+        right = [draw.randint(0, n) for n in counts]
+        expected = [
+            fmean(pass_at_k(n, c, k) for n, c in zip(counts, right, strict=True)) for k in range(1, min(counts) + 1)
+        ]
+        assert pass_curve(counts, right) == pytest.approx(expected, rel=1e-14, abs=1e-15)
+
+
+def test_the_interval_of_measure_holds_the_mean_and_shrinks():
     widths = []
     for count in (4, 16, 64, 256):
-        values = [0.0, 0.25, 1.0, 0.5] * (count // 4)
-        low, high = interval(values)
-        assert 0 <= low <= statistics.mean(values) <= high <= 1
-        widths.append(high - low)
+        lines = [{"samples": graded(*["1"] * hits, *["2"] * (4 - hits))} for hits in [0, 1, 4, 2] * (count // 4)]
+        found = measure(lines)
+        assert 0 <= found["low"] <= found["accuracy"] <= found["high"] <= 1
+        widths.append(found["high"] - found["low"])
     assert widths == sorted(widths, reverse=True)
-    assert interval(values) == interval(values)
-
-
-def test_few_problems_have_the_wider_interval_of_students_t():
-    values = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.1, 0.9]
-    ordered = sorted(resample(values))
-    low, high = interval(values)
-    assert low < ordered[50] and high > ordered[-51]
-    exact = 2.364624 * statistics.stdev(values) / math.sqrt(8)  # of Student's t with 7 degrees of freedom
-    assert (high - low) / 2 == pytest.approx(exact, rel=0.1)
-
-
-@pytest.mark.parametrize("values", [[0.0] * 12, [1.0] * 12, [0.25] * 12, [1.0, 0.0, 0.0]], ids=str)
-def test_without_spread_and_with_one_sample_the_interval_is_wilsons(values):
-    assert interval(values) == wilson_interval(statistics.mean(values), len(values))
 
 
 def test_overall_is_the_mean_of_means_with_the_error_of_its_parts():
@@ -99,24 +98,6 @@ def test_overall_is_the_mean_of_means_with_the_error_of_its_parts():
     errors = [statistics.pvariance(values) / len(values) for values in (small, large)]
     exact = 1.959964 * math.sqrt(sum(errors)) / 2
     assert (found["high"] - found["low"]) / 2 == pytest.approx(exact, rel=0.15)
-    assert overall([small])["low"] == pytest.approx(interval(small)[0])
     assert overall([[0.0] * 16, [0.0] * 16])["high"] == pytest.approx(wilson_interval(0, 16)[1] / math.sqrt(2))
-
-
-@pytest.mark.parametrize("count", [1, 3, 10, 128, 1319, 10**9])
-def test_the_interval_is_wilsons_and_lies_within_0_and_1(count):
-    z = 1.959964
-    for hits in {0, 1, count // 3, count // 2, count - 1, count}:
-        share = hits / count
-        low, high = wilson_interval(share, count)
-        assert 0 <= low <= share <= high <= 1
-        assert low < high
-        assert math.copysign(1, low) == 1
-        for bound in (low, high):  # the closed form: bounds solve (share - p)^2 = z^2 p (1 - p) / count
-            assert (share - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / count, rel=1e-6, abs=1e-15)
-
-
-def test_the_interval_is_known_for_one_case_and_shrinks_with_the_count():
-    assert wilson_interval(0.3, 50) == pytest.approx((0.191040, 0.437495), abs=1e-5)
-    widths = [high - low for low, high in (wilson_interval(0.3, count) for count in (10, 20, 40, 400, 4000))]
-    assert all(later < earlier for earlier, later in itertools.pairwise(widths))
+    alone = measure([{"samples": graded("1" if share else "2")} for share in small])
+    assert {key: alone[key] for key in ("accuracy", "low", "high")} == pytest.approx(overall([small]))

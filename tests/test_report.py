@@ -220,11 +220,11 @@ def test_the_tables_parse_back_to_the_values(name):
                 assert numbers(raced[place]) == pytest.approx(known, rel=near, abs=0.001)
                 assert raced[place].count("open") == 3 - len(known)
             saved = one["to_target"][f"{unit}_saved"]
-            if raced[place + 1]:
+            never = "against" not in one or saved["value"] is None or raced[place] == "not measured"
+            assert (raced[place + 1] == "") == never
+            if not never:
                 known = [saved[key] for key in ("value", "low", "high") if saved[key] is not None]
-                assert "against" in one and numbers(raced[place + 1]) == pytest.approx(known, abs=0.0051)
-            else:
-                assert "against" not in one or saved["value"] is None or raced[place] == "not measured"
+                assert numbers(raced[place + 1]) == pytest.approx(known, abs=0.0051)
     for one, row in zip(every, parsed.get("Seconds a step", [[]])[1:], strict=False):
         assert numbers(" ".join(row[1:])) == pytest.approx(list(one["seconds"].values()), abs=0.00051)
     for one, row in zip(every, parsed.get("Accuracy at the end, by benchmark", [[]])[1:], strict=False):

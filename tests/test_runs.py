@@ -85,7 +85,9 @@ def test_a_run_folder_is_read_whole(trained):
     assert (run.name, run.seed, run.notes) == ("tiny-7", 7, [])
     assert run.settings["method.reweight"] == "mmr" and run.settings["trainer.max_steps"] == STEPS
     assert run.settings["problems.options.count"] == 40 and "seed" not in run.settings
-    assert "cores" in run.machine or " x " in run.machine
+    where = json.loads((trained / "environment.json").read_text())
+    gpus = [f"{where['gpus'].count(name)} x {name}" for name in dict.fromkeys(where["gpus"])]
+    assert run.machine == (", ".join(gpus) or f"{where['cores']} cores, {where['threads']} threads")
     assert [step for step, _ in run.clock] == list(range(1, STEPS + 1))
     assert [when for _, when in run.clock] == pytest.approx(
         [sum(map(spent, lines[:count])) for count in range(1, STEPS + 1)]
@@ -238,8 +240,29 @@ def test_results_of_manypaths_evaluate_are_a_run_of_one_step(trained, tmp_path):
         read_evaluation(tmp_path)
     shutil.copy(trained / "evaluation" / "after.jsonl", tmp_path / "arithmetic.jsonl")
     (run,), refused = read([tmp_path])
-    assert refused == [] and run.results == {0: read_run(trained).results[STEPS]}
-    assert math.isnan(run.seconds_at(0))
+    (score,), (own,) = (each.values() for each in (run.results[0], read_run(trained).results[STEPS]))
+    assert refused == [] and (score.accuracy, score.shares) == (own.accuracy, own.shares)
+    assert math.isnan(run.seconds_at(0)) and score.sampling == run.settings == {} and not run.trained
+
+
+def test_how_completions_were_sampled_is_read_from_wherever_it_is_recorded(trained, copy, tmp_path):
+    """By `train`, by an earlier version, which left it to the recipe, and by `evaluate`, also of a checkpoint."""
+    wanted = {"backend": "transformers", "dtype": "float32", "prompt": "{question} ", "samples": 2}
+    wanted |= {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 4}
+    assert [score.sampling for scores in read_run(trained).results.values() for score in scores.values()] == [
+        wanted
+    ] * 3
+    (copy / "evaluation" / "settings.json").unlink(missing_ok=True)
+    assert read_run(copy).results[5]["arithmetic"].sampling == wanted
+    settings = {"model": "m", "temperature": 0.6, "prompt": "Q: {question}", "limit": None, "seed": 3}
+    for folder in (tmp_path / "results", copy / "evaluation" / "step-5"):
+        folder.mkdir()
+        (folder / "settings.json").write_text(json.dumps(settings))
+        shutil.copy(trained / "evaluation" / "after.jsonl", folder / "aime24.jsonl")
+    more = {"temperature": 0.6, "prompt": "Q: {question}"}
+    run = read_evaluation(tmp_path / "results")
+    assert run.results[0]["aime24"].sampling == read_run(copy).results[5]["aime24"].sampling == more
+    assert run.settings == {"model.name": "m", "prompt": "Q: {question}", "evaluation.temperature": 0.6}
 
 
 def nothing(folder):

@@ -16,8 +16,10 @@ from typing import Any
 import numpy
 
 from manypaths import elsewhere
-from manypaths.curves import Configuration, Estimate, at, interval, level_of, peak, race, rise_of
+from manypaths.cautions import cautions
+from manypaths.curves import Configuration, at, level_of, peak, race, rise_of
 from manypaths.runs import CURVES, PARTS, Run, read_evaluation, read_run
+from manypaths.statistics import Estimate, interval
 
 Found = dict[str, Any]
 BROKEN = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
@@ -100,7 +102,10 @@ def _problems(runs: Sequence[Run], usable: dict[int, list[int]], name: str, note
     scores = [run.results[step][name] for run in runs for step in usable[id(run)]]
     known = [set(score.shares) for score in scores if score.shares is not None]
     if len(known) < len(scores):
-        notes.append(f"{name}: only means are known, so pairs of answers to one problem cannot be compared.")
+        notes.append(
+            f"{name}: only means are known, so pairs of answers to one problem cannot be compared. Without a standard "
+            "error the intervals hold over seeds alone, on these problems."
+        )
         return None
     common = set.intersection(*known)
     if not common:
@@ -138,8 +143,8 @@ def _configuration(
         for benchmark, ids in problems.items():
             score = run.results[step][benchmark]
             shares[seed][index] += [score.accuracy] if ids is None else [(score.shares or {})[one] for one in ids]
-            if ids is None and score.error is not None:
-                variance[index] += (score.error / len(problems)) ** 2 / len(runs)
+            if ids is None:  # a standard error of 0 is one that was not computed
+                variance[index] += ((score.error or math.nan) / len(problems)) ** 2 / len(runs)
     sizes = [1 if ids is None else len(ids) for ids in problems.values()]
     half: list[bool] = []
     for benchmark, ids in problems.items():
@@ -153,7 +158,8 @@ def _configuration(
         steps=numpy.array(steps, dtype=float),
         seconds=numpy.array([[run.seconds_at(step) for step in steps] for run in runs]),
         shares=numpy.array(shares),
-        blocks=numpy.repeat(numpy.arange(len(sizes)), sizes).astype(float),
+        blocks=numpy.repeat(numpy.arange(len(sizes)), sizes),
+        means_only=numpy.array([ids is None for ids in problems.values()]),
         first_half=numpy.array(half),
         noise=numpy.sqrt(variance),
     )
@@ -180,9 +186,9 @@ def compare(runs: Sequence[Run], baseline: str | None = None, target: float | st
         "baseline": baseline,
         "target": {"accuracy": level_of(base, target), "rise": rise_of(target)},
         "benchmarks": base.benchmarks,
-        "problems": at(base, 0).known or None,
+        "problems": int(at(base, 0).sizes.sum()) or None,
         "configurations": [_told(one, base, target) for one in found],
-        "notes": [*notes, *_cautions(found, base)],
+        "notes": [*notes, *cautions(found, base)],
     }
 
 
@@ -219,8 +225,6 @@ def _told(one: Configuration, base: Configuration, target: float | str | None) -
 
 def _bounds(one: Estimate, other: Estimate | None = None) -> Found:
     low, high = interval(one, other)
-    if other is None:
-        low, high = max(low, 0.0), min(high, 1.0)
     return {"accuracy": one.value - (other.value if other else 0.0), "low": _number(low), "high": _number(high)}
 
 
@@ -261,9 +265,14 @@ def _metrics(one: Configuration) -> dict[str, list[tuple[int, float, float, floa
 
 
 def _differs(one: Configuration, base: Configuration) -> dict[str, list[Any]]:
-    """The settings that are not the baseline's: [own, the baseline's]."""
+    """The settings that are not the baseline's: [own, the baseline's].
+
+    Of a training beside results alone those that both can have.
+    """
     own, others = ({key: _plain(value) for key, value in each.runs[0].settings.items()} for each in (one, base))
     keys = [key for key in {**others, **own} if own.get(key) != others.get(key)]
+    if one.runs[0].trained != base.runs[0].trained:
+        keys = [key for key in keys if key in own and key in others]
     return {key: [own.get(key), others.get(key)] for key in keys if own and others}
 
 
@@ -274,33 +283,3 @@ def _plain(value: Any) -> Any:
     except (TypeError, ValueError):
         return str(value)
     return value
-
-
-def _cautions(found: Sequence[Configuration], base: Configuration) -> list[str]:
-    """What a reader has to know before a difference is believed."""
-    told = []
-    if single := [one.name for one in found if len(one.runs) == 1]:
-        told.append(
-            f"One seed of {', '.join(single)}: no interval over seeds exists. The intervals hold for these runs alone, "
-            "on other problems of the same kind; another seed may turn them around."
-        )
-    for one in found:
-        if twice := [
-            str(seed) for seed, count in Counter(run.seed for run in one.runs).items() if seed is not None and count > 1
-        ]:
-            told.append(f"{one.name} has seed {', '.join(twice)} more than once: those runs are no repetitions.")
-    if not all(one.first_half.any() and not one.first_half.all() for one in found):
-        told.append("Peaks are chosen and read on the same problems, which flatters them.")
-    machines = {run.machine for one in found for run in one.runs if run.machine}
-    if len(machines) > 1:
-        told.append(
-            f"The runs were made on different machines ({'; '.join(sorted(machines))}): hours compare those too."
-        )
-    ends = [f"{one.name} at {one.steps[-1]:g}" for one in found]
-    if len({one.steps[-1] for one in found}) > 1:
-        told.append(f"The ends are not the same step: {', '.join(ends)}.")
-    for one in found:
-        other = {key: pair for key, pair in _differs(one, base).items() if key.startswith(("evaluation.", "prompt"))}
-        if other:
-            told.append(f"{one.name} was not evaluated like {base.name}: {', '.join(other)} differ.")
-    return told

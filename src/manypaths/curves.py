@@ -1,25 +1,32 @@
-"""Curves of accuracy, and what can be said of them: means, peaks, steps to a target, each with its interval.
+"""Curves of accuracy over training: peaks, steps and hours to a target, with their intervals.
 
-The answers to problem p in seed s at one step are y[s, p], the share of samples that are correct. Seeds and problems
-are both drawn from more of their kind, so a mean over them varies with both: its variance is the one between seeds plus
-the one between problems, less the part that both hold (two-way analysis of variance). All runs answer the same
-problems, so between two configurations only the difference on each problem counts. Intervals hold 95 %.
+A mean at one step and its interval are those of `manypaths.statistics`; what is no mean, such as steps to a target, has
+the percentiles of curves that are moved about as far as seeds and problems move them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
-from manypaths.metrics import wilson_interval
 from manypaths.runs import Run
+from manypaths.statistics import (
+    Array,
+    Estimate,
+    estimate,
+    freedom_of,
+    half_width,
+    not_observed,
+    problem_parts,
+    seed_parts,
+    variance_of,
+)
 
-Array = NDArray[numpy.float64]
 DRAWS = 1000  # of the curves, for what is no mean: steps and hours to a target
 PEAK = "peak-of-baseline"
 
@@ -34,106 +41,28 @@ class Configuration:
     steps: Array  # [T] at which all of them were evaluated
     seconds: Array  # [S, T] of training until then; NaN where nobody measured
     shares: Array  # [S, T, P] correct, of all benchmarks one after another
-    blocks: Array  # [P] the benchmark of each problem, as a number
+    blocks: NDArray[numpy.int64]  # [P] the benchmark of each problem, as a number
+    means_only: NDArray[numpy.bool_]  # [B] the benchmarks of which no single problem is known
     first_half: NDArray[numpy.bool_]  # [P]
-    noise: Array  # [T] standard error over problems, where only means are known; else 0
+    noise: Array  # [T] standard error over problems of those benchmarks; NaN where one of them has none; else 0
 
     @property
     def weights(self) -> Array:
         """[P] of each problem, so that every benchmark counts the same; they add up to 1."""
-        sizes = numpy.bincount(self.blocks.astype(int))
-        each: Array = 1.0 / (sizes[self.blocks.astype(int)] * len(sizes))
-        return each
+        sizes = numpy.bincount(self.blocks)
+        weights: Array = 1.0 / (sizes[self.blocks] * len(sizes))
+        return weights
 
-
-@dataclass
-class Estimate:
-    """A mean over seeds and problems, in the parts that its interval needs."""
-
-    value: float
-    seeds: Array  # [S] distance of each seed from it
-    problems: Array  # [P] what each problem adds to the distance from it
-    shared: float  # variance that both of them hold
-    known: int  # how many problems are known one by one
-    noise: float = 0.0  # variance over problems that is not in `problems`
-
-
-def estimate(cells: Array, weights: Array, blocks: Array, noise: float = 0.0) -> Estimate:
-    """The weighted mean of cells [S, P], and how it varies over seeds and, within blocks, over problems."""
-    value = cells.mean(0) @ weights
-    seeds = cells @ weights - value
-    inside = cells - _block_means(cells, blocks)
-    sizes = numpy.bincount(blocks.astype(int))[blocks.astype(int)]
-    widen = numpy.sqrt(sizes / numpy.maximum(sizes - 1, 1))
-    problems = inside.mean(0) * weights * widen
-    both = (inside - inside.mean(0)) * weights * widen
-    count = len(cells)
-    shared = float((both**2).sum() / (count * max(count - 1, 1)))
-    return Estimate(float(value), seeds, problems, shared, int((sizes > 1).sum()), noise**2)
-
-
-def _block_means(cells: Array, blocks: Array) -> Array:
-    """[S, P]: in place of each cell the mean of its seed over its block."""
-    means = numpy.empty_like(cells)
-    for block in numpy.unique(blocks):
-        own = blocks == block
-        means[:, own] = cells[:, own].mean(1, keepdims=True)
-    return means
-
-
-def interval(one: Estimate, other: Estimate | None = None) -> tuple[float, float]:
-    """95 % interval of an estimate, or of one less the other on the same problems: mean -+ t * standard error.
-
-    The degrees of freedom are Satterthwaite's. With one seed on a side it says nothing of seeds. Where all answers are
-    right, or wrong, it is Wilson's over problems; NaN where neither seeds nor problems are known.
-    """
-    pair = [one] if other is None else [one, other]
-    value = one.value - (other.value if other else 0.0)
-    if any(_silent(each) for each in pair):
-        return math.nan, math.nan
-    variance, freedom = variance_of(pair)
-    if other is None and variance < 1e-20 and one.known:
-        return wilson_interval(value, one.known)
-    half = student(freedom) * math.sqrt(variance)
-    return value - half, value + half
-
-
-def _silent(one: Estimate) -> bool:
-    """Whether nothing is known of how it would vary."""
-    return len(one.seeds) == 1 and not one.known and not one.noise
-
-
-def variance_of(pair: Sequence[Estimate]) -> tuple[float, float]:
-    """Of an estimate, or of the difference of two on the same problems: (variance, degrees of freedom)."""
-    parts = []
-    for each in pair:
-        if (count := len(each.seeds)) > 1:
-            parts.append((float((each.seeds**2).sum()) / (count * (count - 1)), count - 1))
-    problems = pair[0].problems - (pair[1].problems if len(pair) > 1 else 0.0)
-    among = float((problems**2).sum())
-    shared = sum(each.shared for each in pair if len(each.seeds) > 1)
-    parts.append((max(0.0, among - shared), max(1, len(problems) - 1)))
-    parts.append((sum(each.noise for each in pair), 1000))  # told by others, of many problems
-    variance = sum(part for part, _ in parts)
-    below = sum(part**2 / freedom for part, freedom in parts)
-    return variance, variance**2 / below if below else 1.0
-
-
-def student(freedom: float) -> float:
-    """The t that a Student's t of so many degrees of freedom exceeds, in size, in 5 % of cases.
-
-    With t = sqrt(freedom) * tan(angle), P(|T| < t) is the integral of cos(angle)^(freedom - 1), up to a constant.
-    """
-    freedom = min(freedom, 1000.0)
-    angle = numpy.linspace(0, math.pi / 2, 20001)
-    density = numpy.cos(angle) ** (freedom - 1)
-    within = numpy.concatenate([[0.0], numpy.cumsum(density[1:] + density[:-1])])
-    return math.sqrt(freedom) * math.tan(float(numpy.interp(0.95, within / within[-1], angle)))
+    @cached_property
+    def estimates(self) -> list[Estimate]:
+        """The mean over benchmarks at each of the T steps."""
+        steps = zip(numpy.moveaxis(self.shares, 1, 0), self.noise.tolist(), strict=True)
+        return [estimate(cells, self.blocks, self.means_only, noise) for cells, noise in steps]
 
 
 def at(one: Configuration, index: int) -> Estimate:
     """The mean over benchmarks at one of its steps."""
-    return estimate(one.shares[:, index], one.weights, one.blocks, float(one.noise[index]))
+    return one.estimates[index]
 
 
 def peak(one: Configuration) -> tuple[Estimate, int]:
@@ -153,7 +82,7 @@ def peak(one: Configuration) -> tuple[Estimate, int]:
         for half in (halves, ~halves):
             choice = int(numpy.argmax(others[:, ~half] @ one.weights[~half]))
             cells[seed, half] = one.shares[seed, choice, half]
-    return estimate(cells, one.weights, one.blocks), whole
+    return estimate(cells, one.blocks, one.means_only, float(one.noise[whole])), whole
 
 
 def rising(curves: Array) -> Array:
@@ -220,25 +149,54 @@ def race(one: Configuration, baseline: Configuration, target: float | str | None
 
     The interval is of `DRAWS` pairs of curves, moved about as far as seeds and problems move them (a bootstrap by
     multipliers, its spread widened to Student's t); both configurations of a pair see the same problems, and a target
-    that is relative to the baseline moves with its curve. None for what is not reached, and for an open bound.
+    that is relative to the baseline moves with its curve. The spread of a configuration's own steps and hours has the
+    degrees of freedom of its own curve, that of a saving those of the difference. None for what is not reached, and
+    for an open bound.
     """
-    draw = numpy.random.default_rng(0)
-    tops = [int(numpy.argmax(each.shares.mean(0) @ each.weights)) for each in (one, baseline)]
-    drawn = _drawn(one, baseline, draw)
-    goals = numpy.full(DRAWS + 1, level_of(baseline, target))
-    if rise := rise_of(target):
-        start, top = (drawn[1][:, index] for index in (0, tops[1]))
-        goals += (1 - rise) * (start - start[0]) + rise * (top - top[0])
-    found: dict[str, Any] = {}
-    steps = [
-        arrival(curves, each.steps, goals, top) for curves, each, top in zip(drawn, (one, baseline), tops, strict=True)
-    ]
-    hours = [_hours(each, own, draw) for each, own in zip((one, baseline), steps, strict=True)]
-    ends = (baseline.steps[-1], baseline.seconds.mean(0)[-1] / 3600)
-    for unit, (own, others), end in zip(("steps", "hours"), (steps, hours), ends, strict=True):
-        found[unit] = _told(own)
-        found[f"{unit}_saved"] = _saved(own, others, end)
-    return found
+    draw, pair = numpy.random.default_rng(0), (one, baseline)
+    tops = [int(numpy.argmax(each.shares.mean(0) @ each.weights)) for each in pair]
+    shifts = _shifts(one, baseline, draw)
+    level, rise = level_of(baseline, target), rise_of(target)
+
+    def drawn(freedom: float) -> list[Array]:
+        widened = numpy.sqrt(freedom / draw.chisquare(freedom, (DRAWS, 1)))
+        return [_moved(each, widened * shift) for each, shift in zip(pair, shifts, strict=True)]
+
+    def steps_to_target(curves: list[Array]) -> list[Array]:
+        goals = numpy.full(DRAWS + 1, level)
+        if rise:
+            start, top = (curves[1][:, index] for index in (0, tops[1]))
+            goals += (1 - rise) * (start - start[0]) + rise * (top - top[0])
+        return [arrival(own, each.steps, goals, top) for own, each, top in zip(curves, pair, tops, strict=True)]
+
+    alone = one is baseline or rise is None
+    curves = drawn(_freedom(one, None if alone else baseline))
+    steps = latest = steps_to_target(curves)[0]
+    if one is baseline and rise:
+        latest = _to_own_rise(curves[0], one.steps, rise)
+    pace = _paces(one, draw)
+    own, others, others_pace = steps, steps, pace
+    if one is not baseline:
+        own, others = steps_to_target(drawn(_freedom(one, baseline)))
+        others_pace = _paces(baseline, draw)
+    saved = _hours(one, own, pace), _hours(baseline, others, others_pace), baseline.seconds.mean(0)[-1] / 3600
+    return {
+        "steps": _told(steps, latest),
+        "steps_saved": _saved(own, others, baseline.steps[-1]),
+        "hours": _told(_hours(one, steps, pace), _hours(one, latest, pace)),
+        "hours_saved": _saved(*saved),
+    }
+
+
+def _to_own_rise(curves: Array, steps: Array, rise: float) -> Array:
+    """When each of the curves [D, T] has made a share of its rise to its own highest point: steps [D].
+
+    Which step is the highest is itself uncertain where a curve is flat. A baseline may therefore reach a share of its
+    rise as late as this.
+    """
+    top = curves.argmax(1)[:, None]
+    flat = numpy.where(numpy.arange(len(steps)) > top, curves.max(1, keepdims=True), curves)
+    return arrival(flat, steps, (1 - rise) * curves[:, 0] + rise * curves.max(1), len(steps) - 1)
 
 
 def _saved(own: Array, others: Array, end: float) -> dict[str, float | None]:
@@ -251,46 +209,77 @@ def _saved(own: Array, others: Array, end: float) -> dict[str, float | None]:
     return {**told, "value": None} if never[0] else told
 
 
-def _drawn(one: Configuration, other: Configuration, draw: numpy.random.Generator) -> list[Array]:
-    """Curves [1 + DRAWS, T] of both, the first as they are, the others moved."""
+def _freedom(one: Configuration, other: Configuration | None = None) -> float:
+    """The degrees of freedom of a Student's t as wide as the intervals at the steps (at which both were evaluated)."""
+    places: list[tuple[int, int]] = [(index, index) for index in range(len(one.steps))]
+    if other is not None:
+        theirs = {step: index for index, step in enumerate(other.steps)}
+        places = [(index, theirs[step]) for index, step in enumerate(one.steps) if step in theirs]
+    if not places:
+        return min(_freedom(one), _freedom(other or one))
+    widths = []
+    for own, its in places:
+        pair = at(one, own), None if other is None else at(other, its)
+        parts = seed_parts(*pair) + problem_parts(*pair)
+        spreads = {side: math.sqrt(variance_of(parts, side)[0]) for side in ("below", "above")}
+        widths += [half_width(*pair, side) / spread for side, spread in spreads.items() if spread > 0]
+    return freedom_of(float(numpy.median(widths))) if widths else 1.0
+
+
+def _moved(one: Configuration, shifts: Array) -> Array:
+    """Its curve, and below it the curve with each of the shifts: [1 + DRAWS, T]."""
+    values: Array = (one.shares.mean(0) @ one.weights)[None]
+    return numpy.concatenate([values, values + shifts])
+
+
+def _shifts(one: Configuration, other: Configuration, draw: numpy.random.Generator) -> list[Array]:
+    """How far seeds and problems move the curves of both, [DRAWS, T] each, as a normal distribution.
+
+    Problems are common to both: what a step of one and the same step of the other have in common moves both alike.
+    """
     pair = [one, other]
-    parts = [[at(each, index) for index in range(len(each.steps))] for each in pair]
-    known = [dict(zip(each.steps, own, strict=True)) for each, own in zip(pair, parts, strict=True)]
-    moves: list[list[Array]] = [[], []]
-    freedom = []
-    for side in (0, 1):
-        for step, part in known[side].items():
-            twin = known[1 - side].get(step)
-            if twin is None or one is other:
-                moves[side].append(part.problems)
-                continue
-            freedom.append(variance_of([part, twin])[1])
-            middle, apart = (part.problems + twin.problems) / 2, (part.problems - twin.problems) / 2
-            among, shared = float((4 * apart**2).sum()), part.shared + twin.shared
-            keep = math.sqrt(max(0.0, 1 - shared / among)) if among and min(map(len, (one.runs, other.runs))) > 1 else 1
-            moves[side].append(middle + keep * apart)
-    degrees = max(1.0, float(numpy.median(freedom))) if freedom else 100.0
-    tails = numpy.sqrt(degrees / draw.chisquare(degrees, (DRAWS, 1)))
+    curves = [each.estimates for each in pair]
+    by_step = [dict(zip(each.steps, own, strict=True)) for each, own in zip(pair, curves, strict=True)]
     on_problems = draw.standard_normal((DRAWS, one.shares.shape[2]))
-    found = []
-    for each, own, move in zip(pair, parts, moves, strict=True):
+    shifts = []
+    for side, each in enumerate(pair):
         count = len(each.runs)
-        values = numpy.array([part.value for part in own])
-        residuals = numpy.stack([part.seeds for part in own], 1) / math.sqrt(count * max(count - 1, 1))
-        shift = draw.standard_normal((DRAWS, count)) @ residuals + on_problems @ numpy.stack(move, 1)
-        shift += draw.standard_normal((DRAWS, 1)) * each.noise
-        shift += math.nan if _silent(own[-1]) else 0.0
-        found.append(numpy.concatenate([values[None], values + tails * shift]))
-    return found if one is not other else [found[0], found[0]]
+        seeds = numpy.stack([own.seeds for own in curves[side]], 1) / math.sqrt(count * max(count - 1, 1))
+        twins = [None if one is other else by_step[1 - side].get(step) for step in each.steps]
+        steps = list(zip(curves[side], twins, strict=True))
+        problems = numpy.stack([own.problems if twin is None else _apart(own, twin) for own, twin in steps], 1)
+        parts = [not_observed(*step) for step in steps]
+        below, above = (numpy.sqrt([variance_of(own, end)[0] for own in parts]) for end in ("below", "above"))
+        extra = draw.standard_normal((DRAWS, 1))
+        shift = draw.standard_normal((DRAWS, count)) @ seeds + on_problems @ problems
+        shifts.append(shift + numpy.where(extra < 0, extra * below, extra * above))
+    return shifts if one is not other else [shifts[0], shifts[0]]
 
 
-def _hours(one: Configuration, steps: Array, draw: numpy.random.Generator) -> Array:
-    """Steps [1 + DRAWS] as hours of training; the pace varies from seed to seed as it did."""
+def _apart(own: Estimate, twin: Estimate) -> Array:
+    """[P] how the problems move one of two means: where they differ, less what is the seeds' doing."""
+    middle, apart = (own.problems + twin.problems) / 2, (own.problems - twin.problems) / 2
+    among, shared = float((4 * apart**2).sum()), float((own.shared + twin.shared).sum())
+    several = min(len(own.seeds), len(twin.seeds)) > 1
+    keep = math.sqrt(max(0.0, 1 - shared / among)) if among and several else 1.0
+    moves: Array = middle + keep * apart
+    return moves
+
+
+def _paces(one: Configuration, draw: numpy.random.Generator) -> Array:
+    """[DRAWS] factors of its time; the pace varies from seed to seed as it did."""
     count, last = len(one.runs), one.seconds[:, -1]
     pace = numpy.divide(last, last.mean(), out=numpy.ones(count), where=last.mean() > 0) - 1
-    scale = 1 + draw.standard_normal((len(steps) - 1, count)) @ pace / math.sqrt(count * max(count - 1, 1))
+    freedom = max(count - 1, 1)
+    widened = numpy.sqrt(freedom / draw.chisquare(freedom, DRAWS))
+    factors: Array = 1 + widened * (draw.standard_normal((DRAWS, count)) @ pace) / math.sqrt(count * freedom)
+    return numpy.maximum(factors, 0.1)
+
+
+def _hours(one: Configuration, steps: Array, paces: Array) -> Array:
+    """Steps [1 + DRAWS] as hours of training."""
     hours: Array = numpy.interp(steps, one.steps, one.seconds.mean(0)) / 3600
-    hours *= numpy.concatenate([[1.0], numpy.maximum(scale, 0.1)])
+    hours *= numpy.concatenate([[1.0], paces])
     return numpy.where(numpy.isfinite(steps), hours, numpy.inf)
 
 

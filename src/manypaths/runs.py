@@ -28,6 +28,7 @@ CURVES: tuple[str, ...] = (
     "reward",
 )
 CURVES += ("groups/without_spread",)
+SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Score:
     accuracy: float  # 0 to 1
     shares: dict[str, float] | None = None  # the share of correct samples, by problem; None where only a mean is known
     error: float | None = None  # standard error of the mean over problems, where that is told and shares are not
+    sampling: dict[str, Any] = field(default_factory=dict)  # how completions were sampled; empty where that is unknown
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Run:
     group: str  # runs of one group differ by their seed alone
     seed: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)  # dotted recipe keys, less the seed
+    trained: bool = True  # False for results of a model alone, whose settings are those of the evaluation
     machine: str | None = None
     clock: list[tuple[int, float]] = field(default_factory=list)  # (step, seconds until then)
     parts: dict[str, float] = field(default_factory=dict)  # seconds a step, by part of the step
@@ -129,28 +132,45 @@ def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[
     for when in steps:  # of an earlier version, which wrote no shares
         if when not in shares:
             shares[when] = {Path(own).stem: _shares(folder / f"{when}.jsonl")}
-    found = {steps[when]: _scores(each) for when, each in shares.items() if when in steps}
+    sampling = _known(folder, "settings") or _sampling_of(recipe)
+    found = {steps[when]: _scores(each, sampling) for when, each in shares.items() if when in steps}
     for more in sorted(folder.glob("step-*/settings.json")):
         step = int(more.parent.name.removeprefix("step-"))
-        found[step] = {**found.get(step, {}), **_benchmarks(more.parent)}
+        found[step] = {**found.get(step, {}), **_benchmarks(more.parent, _known(more.parent, "settings"))}
     return {step: scores for step, scores in sorted(found.items()) if scores}
+
+
+def _sampling_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What the recipe of an earlier version's run says of its evaluations, in the words of settings.json."""
+    if not (evaluation := recipe.get("evaluation")):
+        return {}
+    own = {"prompt": recipe.get("prompt"), "dtype": (recipe.get("model") or {}).get("dtype"), **evaluation}
+    own["limit"] = (evaluation.get("problems") or {}).get("limit")
+    return {"backend": "transformers", **{key: own[key] for key in ("samples", *SAMPLING) if key in own}}
 
 
 def read_evaluation(folder: Path) -> Run:
     """What `manypaths evaluate` wrote: a run of one step, 0."""
-    run = Run(_name(folder), str(folder.resolve()), results={0: _benchmarks(folder)})
+    sampling = _known(folder, "settings")
+    names = {"model": "model.name", "prompt": "prompt"}
+    names |= {key: f"evaluation.{key}" for key in ("samples", *SAMPLING) if key != "prompt"}
+    settings = {name: sampling[key] for key, name in names.items() if sampling.get(key) is not None}
+    run = Run(_name(folder), str(folder.resolve()), None, settings, trained=False)
+    run.results = {0: _benchmarks(folder, sampling)}
     if not run.results[0]:
         raise ValueError(f"{str(folder)!r} has no finished benchmark yet. Let `manypaths evaluate` go on.")
     return run
 
 
-def _benchmarks(folder: Path) -> dict[str, Score]:
+def _benchmarks(folder: Path, sampling: dict[str, Any]) -> dict[str, Score]:
     known = _known(folder, "shares")
-    return _scores({path.stem: known.get(path.stem) or _shares(path) for path in sorted(folder.glob("*.jsonl"))})
+    shares = {path.stem: known.get(path.stem) or _shares(path) for path in sorted(folder.glob("*.jsonl"))}
+    return _scores(shares, sampling)
 
 
-def _scores(shares: dict[str, dict[str, float]]) -> dict[str, Score]:
-    return {name: Score(fmean(each.values()), each) for name, each in shares.items() if each}
+def _scores(shares: dict[str, dict[str, float]], sampling: dict[str, Any]) -> dict[str, Score]:
+    own = {key: sampling[key] for key in ("samples", *SAMPLING) if sampling.get(key) is not None}
+    return {name: Score(fmean(each.values()), each, sampling=own) for name, each in shares.items() if each}
 
 
 def _shares(path: Path) -> dict[str, float]:
