@@ -20,7 +20,7 @@ from manypaths import __version__, recipe
 from manypaths.cli import main
 from manypaths.files import only_writer, read_lines
 from manypaths.generate import transformers_generate
-from manypaths.sampling import Sampling, load_model, of_recipe
+from manypaths.sampling import Sampling, end_in_vllm, load_model, of_recipe, own_sampling
 from manypaths.trl import DiverseGRPOTrainer
 
 PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
@@ -86,6 +86,15 @@ def test_a_trainer_ends_completions_where_trl_does_and_where_the_recipe_says(man
     assert sorted(ours.eos_token_ids) == sorted({*theirs.eos_token_ids, *added}) and len(added) == 2
 
 
+def test_vllm_in_training_is_told_where_completions_end(many_ends):
+    model, _ = load_model(str(many_ends), Sampling(dtype="float32", end_tokens=["A"]), on_cpu=True)
+    ends = model.generation_config.eos_token_id
+    assert end_in_vllm(None, model) == {"stop_token_ids": ends} and len(ends) == 4
+    given = {"stop_token_ids": [7, ends[0]], "min_tokens": 2}
+    assert end_in_vllm(given, model) == {"stop_token_ids": [7, *ends], "min_tokens": 2}
+    assert given["stop_token_ids"] == [7, ends[0]]
+
+
 OWN_SAMPLING = {"repetition_penalty": 1.5, "top_k": 3, "min_p": 0.3, "temperature": 0.1, "no_repeat_ngram_size": 1}
 OWN_SAMPLING |= {"suppress_tokens": [32, 33], "typical_p": 0.2, "max_length": 5, "do_sample": True}
 
@@ -101,6 +110,10 @@ def test_what_a_generation_config_says_of_sampling_changes_nothing(drawn, tiny_m
         found.append(transformers_generate(model, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2))
     assert found[0] == found[1]
     assert model.generation_config.top_k == 3, "it is the model's again"
+    said = {"repetition_penalty", "top_k", "min_p", "no_repeat_ngram_size", "suppress_tokens", "typical_p"}
+    assert set(own_sampling(model)) == said and not own_sampling(
+        load_model(str(tiny_model), Sampling(), on_cpu=True)[0]
+    )
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))  # it changes nothing yet
     assert transformers_generate(adapted, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2) == found[0]
 

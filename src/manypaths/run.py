@@ -45,7 +45,7 @@ from manypaths.record import Recorder, claim, environment, prompt_text
 from manypaths.resume import check_saving, last_checkpoint, rewind
 from manypaths.reweight import REWEIGHTERS, Reweighter, keep_equal_rewards
 from manypaths.runs import PARTS, seconds_between
-from manypaths.sampling import Sampling, load_model, of_recipe, sampler, settings_of
+from manypaths.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
 from manypaths.sampling import environment as where_it_ran
 from manypaths.trl import DiverseGRPOTrainer, check
 from manypaths.workload import workload
@@ -240,7 +240,10 @@ def _begin(plan: Plan) -> None:
 
 
 def _load(plan: Plan, source: str) -> tuple[Any, Any]:
-    return load_model(source, Sampling(**of_recipe(plan.recipe)), on_cpu=plan.config.use_cpu)
+    model, tokenizer = load_model(source, Sampling(**of_recipe(plan.recipe)), on_cpu=plan.config.use_cpu)
+    if plan.config.use_vllm:
+        plan.config.generation_kwargs = end_in_vllm(plan.config.generation_kwargs, model)
+    return model, tokenizer
 
 
 def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> None:

@@ -12,10 +12,27 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from manypaths import checkpoint
-from manypaths.generate import Generate, server_generate, transformers_generate, vllm_generate
+from manypaths.generate import Generate, printable, server_generate, transformers_generate, vllm_generate
 from manypaths.recipe import Recipe
 
 AT_ONCE = 1024  # samples that vLLM is asked for together
+OWN_SAMPLING = (
+    "top_k",
+    "min_p",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "num_beams",
+    "min_length",
+    "min_new_tokens",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "bad_words_ids",
+    "sequence_bias",
+    "guidance_scale",
+)
 PACKAGES = ("manypaths", "torch", "transformers", "vllm")
 
 
@@ -77,6 +94,15 @@ def load_model(source: str, sampling: Sampling, *, on_cpu: bool) -> tuple[Any, A
     return model, tokenizer
 
 
+def end_in_vllm(arguments: dict[str, Any] | None, model: Any) -> dict[str, Any]:
+    """TRL's `generation_kwargs`, with which vLLM ends completions where a loaded model ends them.
+
+    In training, vLLM otherwise knows only the end tokens in the model's folder.
+    """
+    known = (arguments or {}).get("stop_token_ids") or []
+    return {**(arguments or {}), "stop_token_ids": list(dict.fromkeys([*known, *checkpoint.model_end_tokens(model)]))}
+
+
 def sampler(model: Any, tokenizer: Any, sampling: Sampling) -> tuple[Generate, int]:
     """A loaded model -> (what samples from it, how many problems at a time)."""
     names = ("max_new_tokens", "temperature", "top_p", "batch_size", "seed")
@@ -107,9 +133,18 @@ def start(
 
     device = None if use_cpu or not torch.accelerator.is_available() else torch.accelerator.current_accelerator()
     model, tokenizer = load_model(source, sampling, on_cpu=device is None)
+    if unused := own_sampling(model):
+        said = ", ".join(f"{name} {value}" for name, value in unused.items())
+        print(f"Note: the model's generation_config.json also says {printable(said, 300)}; it plays no part here.")
     if device is not None:
         model.to(device)
     return *sampler(model, tokenizer, sampling), str(device or "cpu")
+
+
+def own_sampling(model: Any) -> dict[str, Any]:
+    """What a model's generation_config says of sampling that no setting of ours replaces, such as a top_k."""
+    own = model.generation_config.to_diff_dict()
+    return {name: value for name, value in own.items() if value is not None and name in OWN_SAMPLING}
 
 
 def settings_of(
