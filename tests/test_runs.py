@@ -245,6 +245,18 @@ def test_results_of_manypaths_evaluate_are_a_run_of_one_step(trained, tmp_path):
     assert math.isnan(run.seconds_at(0)) and score.sampling == run.settings == {} and not run.trained
 
 
+@pytest.mark.parametrize("share", ["NaN", "null", "7.0", "-0.1", "Infinity", '"1"'])
+def test_what_is_no_share_of_correct_samples_leaves_the_run_out(share, trained, copy):
+    shares = json.loads((copy / "evaluation" / "shares.json").read_text())
+    problem = next(iter(shares["after"]["arithmetic"]))
+    shares["after"]["arithmetic"][problem] = json.loads(share)
+    (copy / "evaluation" / "shares.json").write_text(json.dumps(shares))
+    runs, [refused] = read([trained, copy])
+    assert [run.name for run in runs] == [trained.name]
+    assert f"must be from 0 to 1, got {json.loads(share)!r} for the problem {problem!r}." in refused
+    assert str(copy) in refused
+
+
 def test_how_completions_were_sampled_is_read_from_wherever_it_is_recorded(trained, copy, tmp_path):
     """By `train`, by an earlier version, which left it to the recipe, and by `evaluate`, also of a checkpoint."""
     wanted = {"backend": "transformers", "dtype": "float32", "prompt": "{question} ", "samples": 2}

@@ -133,7 +133,7 @@ def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[
         if when not in shares:
             shares[when] = {Path(own).stem: _shares(folder / f"{when}.jsonl")}
     sampling = _known(folder, "settings") or _sampling_of(recipe)
-    found = {steps[when]: _scores(each, sampling) for when, each in shares.items() if when in steps}
+    found = {steps[when]: _scores(folder, each, sampling) for when, each in shares.items() if when in steps}
     for more in sorted(folder.glob("step-*/settings.json")):
         step = int(more.parent.name.removeprefix("step-"))
         found[step] = {**found.get(step, {}), **_benchmarks(more.parent, _known(more.parent, "settings"))}
@@ -165,12 +165,19 @@ def read_evaluation(folder: Path) -> Run:
 def _benchmarks(folder: Path, sampling: dict[str, Any]) -> dict[str, Score]:
     known = _known(folder, "shares")
     shares = {path.stem: known.get(path.stem) or _shares(path) for path in sorted(folder.glob("*.jsonl"))}
-    return _scores(shares, sampling)
+    return _scores(folder, shares, sampling)
 
 
-def _scores(shares: dict[str, dict[str, float]], sampling: dict[str, Any]) -> dict[str, Score]:
+def _scores(folder: Path, shares: dict[str, dict[str, float]], sampling: dict[str, Any]) -> dict[str, Score]:
+    """The scores of an evaluation's benchmarks; ValueError for what is no share, from which no interval follows."""
+    for problem, share in ((problem, share) for of in shares.values() for problem, share in of.items()):
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise ValueError(
+                f"{str(folder)!r}: the share of correct samples must be from 0 to 1, got {share!r} for the problem "
+                f"{problem!r}. Evaluate again, or leave it out."
+            )
     own = {key: sampling[key] for key in ("samples", *SAMPLING) if sampling.get(key) is not None}
-    return {name: Score(fmean(each.values()), each, sampling=own) for name, each in shares.items() if each}
+    return {name: Score(fmean(of.values()), of, sampling=own) for name, of in shares.items() if of}
 
 
 def _shares(path: Path) -> dict[str, float]:
