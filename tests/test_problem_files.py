@@ -86,8 +86,9 @@ def test_every_format_reads_the_same(name, packed, tmp_path):
 
 
 def test_a_list_under_a_key_is_read_and_named(tmp_path):
-    path = written(tmp_path, "own.json", json.dumps({"version": 1, "data": ROWS}, indent=1))
-    assert noted(path, "'data'") == READ
+    for indent in None, 0, 1:
+        path = written(tmp_path, "own.json", json.dumps({"version": 1, "data": ROWS}, indent=indent))
+        assert noted(path, "'data'") == READ
     both = written(tmp_path, "both.json", json.dumps({"train": ROWS[:1], "test": ROWS[1:]}))
     assert "train, test" in refusal(both)
     assert [each.question for each in noted(both, "'test'", split="test")] == [READ[1].question]
@@ -122,6 +123,9 @@ def test_a_folder_with_data_files_or_saved_by_datasets_is_read(tmp_path):
         ("own.csv", "question,answer\n", ["empty"]),
         ("own.csv", "", ["empty"]),
         ("own.json", json.dumps({"question": {"0": "a"}, "answer": {"0": "1"}}), ["list of objects", "question"]),
+        ("own.jsonl", '{"question": "a", "answer": 1\n{"question": "b", "answer": 1}\n', ["not JSON", "line 1"]),
+        ("own.json", '{"question": "a", "answer": 1\n\n{"question": "b", "answer": 1}\n', ["not JSON", "line 1"]),
+        ("own.json", '{\n "data": [\n  {"question" "b"}\n ]\n}', ["not JSON", "line 3"]),
         ("own.jsonl", "[" * 100_000, ["line 1", "deep"]),
         ("own.jsonl", '{"question": "a", "answer": 1}\n\x1b[2J\n', ["line 2"]),
     ],
@@ -166,7 +170,7 @@ def test_a_hub_set_that_cannot_be_had_says_so_in_seconds(monkeypatch):
 
 
 def test_one_object_is_one_row(tmp_path):
-    for indent in None, 2:
+    for indent in None, 0, 2:
         assert silently(written(tmp_path, "own.json", json.dumps(ROWS[0], indent=indent))) == READ[:1]
 
 

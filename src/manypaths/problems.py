@@ -48,7 +48,7 @@ BENCHMARKS = {  # in the papers' order
     ),
     "amc23": Benchmark("AMC23", "knoveleng/AMC-23", "train", "amc23.jsonl", "problem", "answer", "2746ea8f1a28"),
     "minerva": Benchmark(
-        "Minerva", "knoveleng/Minerva-Math", "train", "minerva_math.jsonl", "problem", "solution", "fb9ad26e261e"
+        "Minerva", "knoveleng/Minerva-Math", "train", "minerva_math.jsonl", "problem", "solution", "6495ea702ded"
     ),
     "olympiadbench": Benchmark(
         "Olympiad",

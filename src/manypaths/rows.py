@@ -93,14 +93,11 @@ def _text(content: bytes, name: str, format_name: str) -> str:
 
 def _of_json(content: bytes, name: str, kind: str, split: str | None, say: Say) -> list[Row]:
     text = _text(content, name, "JSON")
-    first = text.lstrip().partition("\n")[0]
-    if first.startswith("{") and (kind != ".json" or len(first) < len(text.strip())) and _is_json(first):
-        whole, rows = None, _of_json_lines(text, name)
-    elif first.startswith(("{", "[")):
-        whole = _loaded(text, name, 1)
-        rows = whole if isinstance(whole, list) else _under_a_key(whole, name, split, say)
+    whole = _loaded(text, name, 1) if _is_one_value(text, kind) else None
+    if whole is None:
+        rows = _of_json_lines(text, name)
     else:
-        whole, rows = None, _of_json_lines(text, name)
+        rows = whole if isinstance(whole, list) else _under_a_key(whole, name, split, say)
     if split is not None and not isinstance(whole, dict):
         raise ValueError(f"{name} is a file without splits, got split {split!r}. Leave it out.")
     for number, row in enumerate(rows, 1):
@@ -109,12 +106,14 @@ def _of_json(content: bytes, name: str, kind: str, split: str | None, say: Say) 
     return rows
 
 
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+def _is_one_value(text: str, kind: str) -> bool:
+    """Whether a text is one JSON list or object, and not a line for each row."""
+    text = text.strip()
+    if text.startswith("[") or text.partition("\n")[0].strip() == "{":
+        return True
+    if not text.startswith("{") or re.search(r"\n[\[{]", text):
         return False
-    return True
+    return kind == ".json" or "\n" in text
 
 
 def _of_json_lines(text: str, name: str) -> list[Any]:
