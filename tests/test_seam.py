@@ -283,6 +283,30 @@ def test_with_an_environment_its_reward_is_part_of_the_raw_one(chat_model, tmp_p
     check(made, texts, [one + other for one, other in zip(rewards["points"], rewards["Sums"], strict=True)])
 
 
+class EachItsOwn(Sums):
+    """An environment without a reward, that tells every rollout something else."""
+
+    get_reward = None
+
+    def reset(self, **row):
+        super().reset(**row)
+        return f" You are {id(self)}."
+
+
+@pytest.mark.filterwarnings("ignore:You are using 'environment_factory'")
+def test_prompts_that_differ_within_a_group_are_one_group_where_the_trainer_is_asked(chat_model, tmp_path):
+    calls = [
+        f'<tool_call>\n{{"name": "guess", "arguments": {{"number": {place**5}}}}}\n</tool_call>' for place in range(8)
+    ]
+    wrapped = DiverseReward(points, num_generations=4, **OURS)
+    data, cls = chat().add_column("number", [1, 2]), scripted(GRPOTrainer, [calls, PLAIN])
+    made = trainer(chat_model, tmp_path, cls, wrapped, data, environment_factory=EachItsOwn)
+    made.train()
+    assert len({str(prompt) for prompt in made._logs["prompt"]}) == 8
+    completions = list(made._logs["completion"])
+    check(made, [text_of(each) for each in completions], points(completions))
+
+
 ROLLED = ["up and down", "down", "up and down", "left, then right", "b", "bb", "bbb", "now what"]
 
 
