@@ -35,7 +35,6 @@ NAMES = {
     "_pending_metrics": ("trl.GRPOTrainer", "dynamic_sampling", "emptied after a generation that failed"),
     "_pending_extra_logs": ("trl.GRPOTrainer", "dynamic_sampling", "columns that a reward function logs"),
     "_logs": ("trl.GRPOTrainer", "trl record", "texts and advantages of all processes"),
-    "_step": ("trl.GRPOTrainer", "dynamic_sampling", "which part of an update a generation is for"),
     "_use_triton": ("trl.trainer.utils", "cpu", "only the completions' tokens are scored"),
     "_shared_state": ("accelerate.PartialState", "embed", "empty until accelerate has chosen a device"),
     "_hf_deepspeed_config_weak_ref": ("transformers.integrations.deepspeed", "embed", "the configuration of ZeRO-3"),
@@ -87,7 +86,7 @@ def test_what_grpo_trainer_keeps_during_a_step(tiny_model, tmp_path):
     class Watched(GRPOTrainer):
         def _generate(self, prompts):
             generated = super()._generate(prompts)
-            seen["step"], seen["generated"], seen["prompts"] = self._step, generated, prompts
+            seen["generated"], seen["prompts"] = generated, prompts
             return generated
 
         def _calculate_rewards(self, *arguments):
@@ -107,10 +106,10 @@ def test_what_grpo_trainer_keeps_during_a_step(tiny_model, tmp_path):
     assert [len(column) for column in (prompt_ids, completion_ids, completions)] == [count] * 3
     assert all(isinstance(ids, list) for ids in completion_ids) and all(isinstance(text, str) for text in completions)
     assert tool_mask is None and logprobs is None and extra == {} and not images and not tool_images
-    assert seen["step"] == 0 and seen["metrics"] == {"mine": [1.0]}
+    assert seen["metrics"] == {"mine": [1.0]}
     assert seen["extra"] == {"length": [len(text) for text in completions]}
     assert not trainer._pending_metrics and not trainer._pending_extra_logs
-    assert trainer._step == 1 and "step_time" in {name for entry in trainer.state.log_history for name in entry}
+    assert "step_time" in {name for entry in trainer.state.log_history for name in entry}
     assert isinstance(trainer._metrics["train"], dict)
     assert list(trainer._logs["completion"]) == completions and len(trainer._logs["advantages"]) == count
     assert list(trainer._logs["rewards"]["told"]) == [float(len(text)) for text in completions]

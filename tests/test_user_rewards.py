@@ -10,9 +10,9 @@ import torch
 from test_trl import equal, identity, length, trained, trainer_of, vowels
 from torch.testing import assert_close
 from transformers import TrainerCallback
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
-from manypaths import dra, mmr
+from manypaths import dra, mmr, recipe
 from manypaths.embed import NgramEmbedder
 from manypaths.record import group_lines
 from manypaths.run import method_arguments
@@ -91,10 +91,6 @@ def test_reward_functions_of_one_name_are_two(tiny_model, tmp_path):
 
 
 def test_two_rewards_of_one_name_in_a_recipe_are_two(tiny_recipe, tmp_path, monkeypatch):
-    from trl import GRPOConfig
-
-    from manypaths import recipe
-
     (tmp_path / "first_rewards.py").write_text("def good(completions, **_):\n    return [1.0] * len(completions)\n")
     (tmp_path / "other_rewards.py").write_text("def good(completions, **_):\n    return [2.0] * len(completions)\n")
     monkeypatch.syspath_prepend(tmp_path)

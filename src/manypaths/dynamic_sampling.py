@@ -52,7 +52,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
 
     Its metrics: `dynamic_sampling/batches` sampled, `/thrown_away` groups without spread, `/surplus` groups with
     spread for which there was no place, `/unfilled` places, which groups without spread took, `/extra_seconds` after
-    the first batch. TRL's metrics of rewards (`reward`, `reward_std`, `rewards/NAME/mean` and `/std`,
+    the first batch. TRL's metrics of rewards (`reward`, `reward_std`, `rewards/NAME/mean` and `/std`, and by group
     `frac_reward_zero_std`) are raw and of all that was sampled, as its metrics of lengths and tokens are (of which min
     and max are means over the batches); those of the update, such as `kl` and `entropy`, are of the full batch.
 
@@ -290,7 +290,7 @@ def _check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
         for name in ("image", "images"):
             if row.get(name):
                 raise _media(f"a column {name}")
-        prompt = row["prompt"]
+        prompt = row.get("prompt") or ()
         for message in () if isinstance(prompt, str) else prompt:
             for block in message["content"] if isinstance(message.get("content"), list) else ():
                 if block.get("type") != "text":

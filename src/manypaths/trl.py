@@ -105,7 +105,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         if embedder is not None:
             self.own_metrics |= {"diversity/similarity", "diversity/effective_number"}
         if reweight is not None:
-            self.own_metrics.add("diversity/share")
+            self.own_metrics |= {"diversity/share", *(f"rewards/{self.diversity_name}/{of}" for of in ("mean", "std"))}
         self.add_callback(StepSeconds(self))
 
     def _calculate_rewards(
