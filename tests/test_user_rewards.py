@@ -268,6 +268,29 @@ def test_what_is_no_function_is_refused_before_a_model_loads(tmp_path, given, me
         DiverseGRPOTrainer("/no/such/model", vowels, **{"reweight": mmr, "embedder": EMBED} | given)
 
 
+def scaled(rewards, similarity, lam=5.0):
+    """A method of the user's with an argument of that name."""
+    return rewards * lam
+
+
+@pytest.mark.parametrize(
+    ("method", "lam"),
+    [
+        (lambda rewards, similarity: mmr(rewards, similarity, lam=0.7), 0.7),
+        (partial(mmr, lam=0.7), 0.7),
+        (scaled, None),
+        (partial(scaled, lam=torch.ones(2, 1)), None),
+        (lambda rewards, similarity, lam=None: dra(rewards, similarity), None),
+    ],
+    ids=["mmr in a function", "mmr with options", "lam of another method", "one per group", "lam that nobody uses"],
+)
+def test_the_metric_lam_is_mmrs_own_and_no_argument_that_is_called_so(tiny_model, tmp_path, method, lam):
+    ours = diverse(tiny_model, tmp_path, reweight=method, steps=1)
+    ours.train()
+    assert steps(ours)[0].get("diversity/lam") == (None if lam is None else pytest.approx(lam))
+    assert ("diversity/lam" in steps(ours)[0]) == (ours.groups.lam is not None) == (lam is not None)
+
+
 def in_place(rewards, similarity):
     adjusted = dra(rewards, similarity)
     similarity.zero_()
