@@ -13,7 +13,7 @@ import pytest
 
 from manypaths import __version__, checkpoint, recipe
 from manypaths.cli import main
-from manypaths.files import without_lock
+from manypaths.files import content_of
 
 QUICK = {
     "trainer.per_device_train_batch_size": 4,
@@ -290,7 +290,7 @@ def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, t
     assert has(printed.err, "arithmetic: 3/3 problems, 0.0% so far, 0 s left")
     lines = [json.loads(line) for line in (out / "arithmetic.jsonl").read_text().splitlines()]
     assert [len(line["samples"]) for line in lines] == [2, 2, 2]
-    assert sorted(path.name for path in without_lock(out)) == [
+    assert sorted(path.name for path in content_of(out)) == [
         "arithmetic.jsonl",
         "settings.json",
         "shares.json",

@@ -151,8 +151,25 @@ def test_an_option_is_said_and_other_settings_do_not_go_on(tiny_recipe, tiny_mod
     path.write_text(json.dumps(settings))
     assert main([*words, "--temperature", "0.5"]) == 2
     assert "dtype not recorded there, 'float32' here" in capsys.readouterr().err
-    assert main(["evaluate", "run", "--dtype", "float7", "--out", "other"]) == 2
-    assert "'float7'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "expected"),
+    [
+        ("a/b", ["--model-name", "m"], "--model-name must be left out with the backend transformers"),
+        ("a/b", ["--patience", "5"], "--patience must be left out with the backend transformers"),
+        ("http://here/v1", ["--dtype", "float32", "--batch-size", "2"], "--dtype and --batch-size must be left out"),
+        ("http://here/v1", ["--patience", "0"], "--patience must be above 0 seconds, got 0."),
+        ("http://here/v1", ["--patience", "nan"], "--patience must be above 0 seconds, got nan."),
+        ("a/b", ["--temperature", "nan"], "temperature must be 0 (greedy) or more, got nan."),
+        ("a/b", ["--top-p", "0"], "top_p must be above 0"),
+        ("a/b", ["--max-new-tokens", "0"], "max_new_tokens must be 1 or more, got 0."),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(model, words, expected, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["evaluate", model, "--problems", "svamp", "--limit", "1", *words, "--out", str(out)]) == 2
+    assert expected in capsys.readouterr().err and not out.exists()
 
 
 def test_an_evaluation_goes_on_elsewhere_and_says_where_it_was(tiny_model, tmp_path, monkeypatch, capsys):

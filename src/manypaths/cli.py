@@ -91,7 +91,8 @@ def parser() -> argparse.ArgumentParser:
         "--batch-size", type=int, help="sequences at a time, with transformers [a run's own, else 32]"
     )
     evaluate.add_argument("--seed", type=int, help="[a run's own, else 1]")
-    evaluate.add_argument("--dtype", help="of the weights: bfloat16, float16 or float32 [a run's own, else bfloat16]")
+    dtypes = ("bfloat16", "float16", "float32")
+    evaluate.add_argument("--dtype", choices=dtypes, help="of the weights [a run's own, else bfloat16]")
     evaluate.add_argument("--backend", choices=("transformers", "vllm", "server"), help="[vllm where it is installed]")
     evaluate.add_argument("--model-name", help="of a server: the model [the first it lists]")
     evaluate.add_argument("--patience", type=float, help="of a server: seconds without any completion [3600]")

@@ -34,6 +34,7 @@ def evaluate_model(options: argparse.Namespace) -> int:
     backend, why = choose_backend(source, options.backend)
     if itself and options.backend is None:
         backend, why = "transformers", "as in the run"
+    _check_backend_options(options, backend)
     sets = _problem_sets(options, own)
     prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
     if "{question}" not in json.dumps(prompt):
@@ -70,6 +71,16 @@ def evaluate_model(options: argparse.Namespace) -> int:
                 raise ValueError(f"{error} {kept}") from error
         print(table(summarise(out, list(sets))))
     return 0
+
+
+def _check_backend_options(options: argparse.Namespace, backend: str) -> None:
+    """Refuse, with a ValueError, what would play no part in this backend."""
+    others: tuple[str, ...] = ("dtype", "batch_size") if backend == "server" else ("model_name", "patience")
+    others += ("batch_size",) if backend == "vllm" else ()
+    if given := [f"--{name.replace('_', '-')}" for name in _given(options, others)]:
+        raise ValueError(f"{' and '.join(given)} must be left out with the backend {backend}, where nothing reads it.")
+    if options.patience is not None and not options.patience > 0:
+        raise ValueError(f"--patience must be above 0 seconds, got {options.patience:g}.")
 
 
 def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
