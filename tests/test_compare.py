@@ -488,6 +488,15 @@ def test_two_evaluations_are_compared_with_their_settings(tmp_path):
     assert differs["evaluation.temperature"] == [0.0, 0.6] and differs["model.name"] == ["b", "a"]
 
 
+def test_a_training_and_results_alone_differ_in_what_both_can_have():
+    runs = [
+        made_up("grpo-1", settings={**GRPO, "evaluation.temperature": 0.0}),
+        made_up("other", settings={"model.name": "big", "evaluation.temperature": 0.6}, trained=False),
+    ]
+    differs = compare(runs)["configurations"][1]["differs"]
+    assert differs == {"model.name": ["big", "tiny"], "evaluation.temperature": [0.6, 0.0]}
+
+
 def test_intervals_of_few_problems_are_called_rough():
     assert compare(two(problems=range(3)))["notes"] == ["arithmetic has only 3 problems: its intervals are rough."]
 
