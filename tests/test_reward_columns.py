@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import warnings
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from trl.rewards import get_repetition_penalty_reward, get_soft_overlong_punishment, think_format_reward
 
-from manypaths.grading import shared_grader
+from manypaths.grading import Grader, shared_grader
 from manypaths.problems import load
 from manypaths.rewards import accuracy, cosine, cosine_as_released, format_as_released, reward, think, think_answer
 
@@ -67,6 +68,17 @@ def test_equal_completions_are_graded_once() -> None:
     finally:
         del grader._ask  # type: ignore[method-assign]
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("processes", "workers"), [("1", 2), ("2", 1), ("64", 1)])
+def test_processes_on_one_machine_share_its_cores(processes: str, workers: int, monkeypatch: Any) -> None:
+    """Eight processes of a training that each graded on all cores would make each other run out of time."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    answers = [f"\\boxed{{\\frac{{x^2 - 1}}{{x + 1}} + {place}}}" for place in range(6)]
+    with Grader() as grader:
+        assert grader.grade(answers, [f"x + {place - 1}" for place in range(6)]) == [True] * 6
+        assert len(grader._idle[os.getpid()]) == workers
 
 
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 2, "b": 3}}}

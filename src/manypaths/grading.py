@@ -140,7 +140,8 @@ class Grader(contextlib.AbstractContextManager["Grader"]):
         verdicts = {pair: _settle(*pair) for pair in pairs}
         hard = [pair for pair, verdict in verdicts.items() if verdict is None]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if threads := min(WORKERS, cores, len(hard)):
+        share = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # of several processes on this machine
+        if threads := min(WORKERS, share, len(hard)):
             with ThreadPoolExecutor(threads) as pool:
                 verdicts.update(zip(hard, pool.map(self._ask, *zip(*hard, strict=True)), strict=True))
         return [bool(verdicts[pair]) for pair in pairs]
