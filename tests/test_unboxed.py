@@ -72,6 +72,9 @@ def test_the_last_number(text, number):
         ("\\\\[2pt] \\[x\\]", "x"),
         ("open $5 and \\(x=3\\)", "x=3"),
         ("$a$ $ $", "a"),
+        ("yields $x - 9$ and so $ x = 83 $.", "x = 83"),
+        ("yields $x - 9$ and so $ x = {83}$.", "x = {83}"),
+        ("5 $ and then $x$", "x"),
         ("the answer is 5", None),
     ],
 )

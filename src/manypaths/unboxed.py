@@ -49,26 +49,25 @@ def last_number(text: str) -> str | None:
 def last_math(text: str) -> str | None:
     r"""The content of the last `$...$`, `$$...$$`, `\(...\)` or `\[...\]` that is not blank; None where there is none.
 
-    A dollar sign opens before, and closes behind, what is no space, and closes where no digit follows: `$5 and $7` are
-    two prices.
+    A dollar sign does not close before a digit, nor behind a space, unless it opened before one: `$5 and $7` are two
+    prices.
     """
     last, opened, start = None, "", 0
     for mark in _MARK.finditer(text):
         sign = mark[0]
-        if opened and sign == _CLOSING[opened] and _closes(text, mark.start(), mark.end(), sign):
-            content = text[start : mark.start()].strip()
-            last, opened = content or last, ""
-        elif sign in _CLOSING and (opened in ("", "$")) and _opens(text, mark.end(), sign):
+        if opened and sign == _CLOSING[opened] and (sign != "$" or _closes(text, start, mark.start())):
+            last, opened = text[start : mark.start()].strip() or last, ""
+        elif sign in _CLOSING and opened in ("", "$"):
             opened, start = sign, mark.end()
     return last
 
 
-def _opens(text: str, end: int, sign: str) -> bool:
-    return sign != "$" or not text[end : end + 1].isspace()
-
-
-def _closes(text: str, start: int, end: int, sign: str) -> bool:
-    return sign != "$" or not (text[start - 1].isspace() or text[end : end + 1].isdigit())
+def _closes(text: str, start: int, end: int) -> bool:
+    """Whether the dollar sign at `end` closes the mathematics that begins at `start`."""
+    behind = text[end + 1 : end + 2]
+    if text[end - 1].isspace():
+        return text[start].isspace() and not (behind.isalnum() or behind == "\\")
+    return not behind.isdigit()
 
 
 READERS: dict[str, Callable[[str], str | None]] = {"last-number": last_number, "last-math": last_math}
