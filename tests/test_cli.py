@@ -437,3 +437,13 @@ def test_a_dry_run_of_a_run_folder_reads_its_recipe(capsys, tmp_path):
 def test_a_mistake_in_a_dry_run_is_one_line(words, expected, said, tmp_path):
     assert has(said("train", "smollm2-135m", *RECIPES, *words, "--out", tmp_path / "run"), *expected)
     assert not (tmp_path / "run").exists()
+
+
+def test_names_from_files_of_others_do_not_reach_a_terminal_raw(capsys, tmp_path):
+    rows = [f"{name},{step},0.{step}" for name in ("\x1b[31mred", "blue\x07") for step in (1, 2)]
+    (tmp_path / "runs.csv").write_text("\n".join(["run,step,accuracy", *rows, ""]))
+    (tmp_path / "\x1b[2J.csv").write_text("a\n1\n")
+    assert main(["compare", str(tmp_path / "runs.csv"), str(tmp_path / "\x1b[2J.csv")]) == 0
+    printed = capsys.readouterr()
+    assert "[31mred" in printed.out and "Left out" in printed.err
+    assert all(line.isprintable() for line in (printed.out + printed.err).split("\n"))

@@ -81,7 +81,7 @@ MODULES = {
     "doctor": ("machine readiness", "", ""),
     "cli": (
         "__init__ compare curves doctor dry_run evaluate evaluate_command files generate grade_file grading launch "
-        "page published recipe report run sweep",
+        "page published recipe report run sweep tables",
         "",
         "",
     ),

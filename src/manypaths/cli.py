@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from manypaths import __version__
 from manypaths.generate import printable
 from manypaths.grading import GraderError
+from manypaths.tables import visible
 
 try:
     from manypaths import recipe
@@ -249,10 +250,10 @@ def _compare(options: argparse.Namespace) -> int:
     rise_of(options.target)
     runs, refused = compare.read(options.runs)
     for told in refused:
-        print(f"Left out: {told}", file=sys.stderr)
+        print(f"Left out: {printable(told)}", file=sys.stderr)
     found = compare.compare(runs, options.baseline, options.target)
     written = f"\n\nReport: {report.write(found, options.out)}" if options.out is not None else ""
-    print(report.text(found) + written)
+    print(visible(report.text(found) + written))
     return 0
 
 
@@ -283,7 +284,7 @@ def _sweep(options: argparse.Namespace) -> int:
     runs, _ = compare.read([out / job.name for job in jobs if job.name not in failed])
     found = compare.compare(runs, grid.baseline, grid.target)
     written = report.write(found, out / "comparison")
-    print(f"{report.text(found)}\n\nReport: {written}")
+    print(visible(f"{report.text(found)}\n\nReport: {written}"))
     for name in failed:
         print(f"Failed: {name}; see {out / f'{name}.log'}", file=sys.stderr)
     return 1 if failed else 0
