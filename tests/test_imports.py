@@ -16,7 +16,7 @@ MODULES = {
     "advantage": ("", "torch", ""),
     "contracts": ("reweight", "torch", ""),
     "diversity": ("reweight", "torch", ""),
-    "checkpoint": ("", "", "torch transformers peft safetensors"),
+    "checkpoint": ("files", "", "torch transformers peft safetensors"),
     "resume": ("checkpoint files", "", ""),
     "embed": ("checkpoint", "torch", "sentence_transformers transformers"),
     "grading": ("", "", "math_verify"),

@@ -187,6 +187,17 @@ def test_a_damaged_file_of_a_run_is_named_in_one_sentence(name, recipe, copy, ca
     assert complaint.startswith("manypaths train: ") and str(copy / name) in complaint and "is damaged (" in complaint
 
 
+def test_metrics_that_end_before_the_checkpoint_are_refused(recipe, copy, capsys):
+    path = copy / "metrics.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    assert main(["train", str(recipe), "--out", str(copy)]) == 2
+    assert f"{path} must reach step 4, of which there is a checkpoint, got 3" in capsys.readouterr().err
+    path.unlink()
+    assert main(["train", str(recipe), "--out", str(copy)]) == 2
+    assert "got 0: lines are lost" in capsys.readouterr().err
+    assert (copy / "checkpoints" / "checkpoint-4").exists()
+
+
 def test_damaged_weights_of_a_finished_run_are_named(recipe, whole, copy, capsys):
     shutil.copytree(whole / "model", copy / "model")
     DAMAGE["cut"](copy / "model" / "adapter_model.safetensors")

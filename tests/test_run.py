@@ -156,9 +156,11 @@ def test_what_was_evaluated_after_the_checkpoint_is_forgotten(tmp_path):
     write_whole(tmp_path / "evaluation" / "shares.json", json.dumps({"before": {}, "step-2": {}, "step-4": {}}))
     for name in ("before.jsonl", "step-2.jsonl", "step-4.jsonl", "step-6.jsonl.part"):
         write_whole(tmp_path / "evaluation" / name, "")
+    write_whole(tmp_path / "metrics.jsonl", '{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
     (tmp_path / "evaluation" / "step-4").mkdir()  # of `manypaths evaluate`: not the run's
     rewind(tmp_path, Checkpoint(tmp_path / "checkpoints" / "checkpoint-2", 2, finished=False))
     assert json.loads((tmp_path / "evaluation" / "summary.json").read_text()) == {"before": 0, "step-2": 2}
     assert set(json.loads((tmp_path / "evaluation" / "shares.json").read_text())) == {"before", "step-2"}
+    assert read_lines(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
     left = {path.name for path in (tmp_path / "evaluation").iterdir()}
     assert left == {"before.jsonl", "step-2.jsonl", "step-4", "summary.json", "shares.json"}

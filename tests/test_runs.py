@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -317,6 +318,7 @@ DAMAGES = {
     "metrics.jsonl": [b"\x00\xff\xfe\x80\n" * 9, b"rubbish\n", b"[1]\n", b'{"loss": 1}\n', DEEP.encode() + b"\n"],
     "environment.json": [b"{", b"[]"],
 }
+NAMELESS = (b'{"before": [1]}', b'{"before": 3}', b'{"loss": 1}\n')  # sound JSON of another form
 CASES = [(name, content) for name, contents in DAMAGES.items() for content in contents]
 
 
@@ -329,4 +331,5 @@ def test_a_broken_run_is_named_and_the_others_are_read(name, content, trained, t
     assert [run.name for run in found] == ["a", "c"]
     assert all(run == read_run(tmp_path / run.name) for run in found)
     assert str(tmp_path / "b") in sentence and len(sentence) < 500
+    assert Path(name).name in sentence or content in NAMELESS
     assert sentence.endswith(".") and "\n" not in sentence

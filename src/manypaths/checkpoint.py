@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from manypaths.files import move_folder
+
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -111,7 +113,7 @@ def convert_gguf(gguf: Path) -> Path:
     model.save_pretrained(partial)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
     try:
-        partial.rename(folder)
+        move_folder(partial, folder)
     except OSError:  # another process was first
         shutil.rmtree(partial)
     return folder

@@ -64,7 +64,7 @@ def _complaint(folder: Path, state: dict[str, Any] | None) -> str | None:
         return damaged
     names = {path.name for path in folder.iterdir()}
     in_shards = any(name.startswith(("global_step", "pytorch_model_fsdp")) for name in names)  # DeepSpeed, FSDP
-    wanted = {"scheduler.pt"} if in_shards else {"scheduler.pt", "optimizer.pt"}
+    wanted = set() if in_shards else {"scheduler.pt", "optimizer.pt"}
     random = [name for name in names if name.startswith("rng_state")]
     if not in_shards and not random and not wanted & names:
         raise ValueError(
@@ -88,9 +88,13 @@ def _rename(folder: Path) -> None:
 def rewind(run: Path, last: Checkpoint | None) -> None:
     """Drop what was recorded after a checkpoint (None: everything), for those steps will run again."""
     step = 0 if last is None else last.step
-    for name in ("metrics.jsonl", "groups.jsonl"):
-        if (run / name).exists():
-            _keep_until(step, run / name)
+    reached = _keep_until(step, run / "metrics.jsonl")
+    _keep_until(step, run / "groups.jsonl")
+    if reached < step:  # each checkpoint has its line, which was on the disk before
+        raise ValueError(
+            f"{run / 'metrics.jsonl'} must reach step {step}, of which there is a checkpoint, got {reached}: lines are "
+            "lost. Restore the file from a copy, or train again in another --out."
+        )
     folder = run / "evaluation"
     late = [path for path in folder.glob("step-*.jsonl*") if int(path.name.split(".")[0][5:]) > step]
     late += [] if last is not None and last.finished else sorted(folder.glob("after.jsonl*"))
@@ -102,14 +106,19 @@ def rewind(run: Path, last: Checkpoint | None) -> None:
         path.unlink()
 
 
-def _keep_until(step: int, path: Path) -> None:
-    """Keep the lines of the steps up to `step`."""
+def _keep_until(step: int, path: Path) -> int:
+    """Keep the lines of the steps up to `step` -> the last of them, 0 where there is none."""
+    reached = 0
+    if not path.exists():
+        return reached
     with whole(path) as partial, partial.open("wb") as kept:
         for number, (record, line) in enumerate(stream_lines(path), 1):
             if not isinstance(record.get("step"), int):
                 raise ValueError(f"{path}, line {number}, is damaged (it has no step). Mend or remove that line.")
             if record["step"] <= step:
                 kept.write(line)
+                reached = max(reached, record["step"])
+    return reached
 
 
 def check_saving(config: Any, steps: Callable[[], int | None]) -> None:

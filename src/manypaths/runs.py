@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from manypaths.files import read_lines
+from manypaths.files import read_json, read_lines
 from manypaths.metrics import share_correct
 from manypaths.recipe import Loader, canonical
 
@@ -189,14 +189,13 @@ def _name(folder: Path) -> str:
 
 
 def _known(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / f"{name}.json"
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+    return read_json(folder / f"{name}.json")
 
 
 def _machine(path: Path) -> str | None:
     if not path.exists():
         return None
-    known = json.loads(path.read_text("utf-8"))
+    known = read_json(path)
     gpus = [f"{count} x {name}" for name, count in Counter(known.get("gpus") or []).items()]
     return ", ".join(gpus) or f"{known.get('cores', '?')} cores, {known.get('threads', '?')} threads"
 
