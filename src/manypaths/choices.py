@@ -56,8 +56,8 @@ def _pairs(value: Any) -> list[tuple[str, str]]:
         pairs = list(zip(value["label"], value["text"], strict=False))
     elif isinstance(value, Mapping):
         pairs = [(label, text) for label, text in value.items() if text is not None]
-    elif isinstance(value, list) and all(isinstance(one, Mapping) and len(one) == 2 for one in value):
-        pairs = [tuple(one.values()) for one in value]
+    elif isinstance(value, list) and all(isinstance(entry, Mapping) and len(entry) == 2 for entry in value):
+        pairs = [tuple(entry.values()) for entry in value]
     elif isinstance(value, list):
         pairs = _labelled(value)
     else:
@@ -69,22 +69,22 @@ def _pairs(value: Any) -> list[tuple[str, str]]:
 
 def _labelled(texts: list[Any]) -> list[tuple[Any, Any]]:
     """Texts that begin with `A)`, `(B)`, `C.` in order lose that; others get letters."""
-    found = [_LABELLED.match(text) if isinstance(text, str) else None for text in texts]
-    letters = "".join(match[1].upper() if match else "-" for match in found)
+    matches = [_LABELLED.match(text) if isinstance(text, str) else None for text in texts]
+    letters = "".join(match[1].upper() if match else "-" for match in matches)
     if letters and LETTERS.startswith(letters):
-        return [(match[1], text[match.end() :]) for match, text in zip(found, texts, strict=True) if match]
+        return [(match[1], text[match.end() :]) for match, text in zip(matches, texts, strict=True) if match]
     return list(zip(LETTERS, texts, strict=False))
 
 
 def _series(row: Row) -> list[str]:
     """Columns such as A, B, C or option_a, option_b or option1, option2, which begin with the first; blanks end it."""
-    found: dict[str, str] = {}
+    by_mark: dict[str, str] = {}
     for column in row:
         if (match := _SERIES.fullmatch(str(column).strip())) and row[column] is not None and str(row[column]).strip():
-            found.setdefault((match[1] or match[2]).upper(), column)
+            by_mark.setdefault((match[1] or match[2]).upper(), column)
     for marks in (LETTERS, "0123456789", "123456789"):
-        columns = [found[mark] for mark in marks if mark in found]
-        if len(columns) > 1 and all(mark in found for mark in marks[: len(columns)]):
+        columns = [by_mark[mark] for mark in marks if mark in by_mark]
+        if len(columns) > 1 and all(mark in by_mark for mark in marks[: len(columns)]):
             return columns
     return []
 
@@ -97,14 +97,14 @@ def letters(choices: Sequence[Choices], answers: Sequence[str]) -> tuple[str, li
     """
     ways = {}
     for name, place_of in _WAYS.items():
-        places = [place_of(one, answer) for one, answer in zip(choices, answers, strict=True)]
+        places = [place_of(offered, answer) for offered, answer in zip(choices, answers, strict=True)]
         if all(place is not None for place in places):
             ways[name] = [LETTERS[place] for place in places if place is not None]
     if "letters" in ways:
         ways = {name: ways[name] for name in ("letters", "texts of the choices") if name in ways}
     if not ways:
         raise ValueError("its answers are neither letters nor places nor texts of the choices")
-    if len({tuple(each) for each in ways.values()}) > 1:
+    if len({tuple(read) for read in ways.values()}) > 1:
         raise ValueError(f"its answers may be {' or '.join(ways)}")
     return next(iter(ways.items()))
 

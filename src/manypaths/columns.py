@@ -78,7 +78,11 @@ def find_column(asked: str | None, usual: Sequence[str], rows: Sequence[Row], na
 
 def is_chat(value: Any) -> bool:
     """Whether a value is a list of chat messages."""
-    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) and "role" in one for one in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(entry, Mapping) and "role" in entry for entry in value)
+    )
 
 
 def user_text(messages: list[dict[str, Any]]) -> str:

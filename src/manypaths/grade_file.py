@@ -91,8 +91,8 @@ def grade_file(
         write_whole(out, "".join(as_json(line) + "\n" for line in lines))
     ways = [sample["read"] or "none" for line in lines for sample in line["samples"]]
     read = {way: ways.count(way) for way in ("box", *unboxed.READERS, "none")}
-    found = {**measure(lines), "timed_out": timed_out, "boxed": read["box"] / len(ways), "read": read}
-    return {**found, "ungradable": _ungradable(lines, say)}
+    measured = {**measure(lines), "timed_out": timed_out, "boxed": read["box"] / len(ways), "read": read}
+    return {**measured, "ungradable": _ungradable(lines, say)}
 
 
 def _graded(problems: Sequence[Answers], unboxed_by: str | None) -> list[dict[str, Any]]:
@@ -100,16 +100,16 @@ def _graded(problems: Sequence[Answers], unboxed_by: str | None) -> list[dict[st
     answers = [[_read(text, unboxed_by) for text in problem.texts] for problem in problems]
     texts = [
         f"\\boxed{{{answer}}}" if way in unboxed.READERS else text
-        for problem, each in zip(problems, answers, strict=True)
-        for text, (answer, way) in zip(problem.texts, each, strict=True)
+        for problem, reads in zip(problems, answers, strict=True)
+        for text, (answer, way) in zip(problem.texts, reads, strict=True)
     ]
     golds = [problem.gold for problem in problems for _ in problem.texts]
     verdicts = iter(shared_grader().grade(texts, golds))
     lines = []
-    for problem, each in zip(problems, answers, strict=True):
+    for problem, reads in zip(problems, answers, strict=True):
         samples = [
             {"text": text, "tokens": None, "truncated": None, "answer": answer, "correct": next(verdicts), "read": way}
-            for text, (answer, way) in zip(problem.texts, each, strict=True)
+            for text, (answer, way) in zip(problem.texts, reads, strict=True)
         ]
         lines.append({"id": problem.id, "question": problem.question, "answer": problem.gold, "samples": samples})
     return lines
@@ -173,16 +173,16 @@ def read_answers(path: Path, text_column: str | None, gold_column: str | None, s
 def _golds(rows: Sequence[Row], name: str, column: str, say: Say) -> list[str]:
     """The gold answer of each row; of multiple choice, a letter where there is the place of a choice."""
     where = (f"{shown(name, 200)}, row {place}, {shown(column)}" for place in range(1, len(rows) + 1))
-    golds = [_gold(row, column, each) for row, each in zip(rows, where, strict=True)]
+    golds = [_gold(row, column, place) for row, place in zip(rows, where, strict=True)]
     if lists := sum(is_list_of_parts(row, column) for row in rows):
         say(
             f"{shown(name, 200)}: {lists} gold answers are lists: their entries are the parts of an answer, all needed."
         )
-    lettered = [(place, found) for place, row in enumerate(rows) if (found := choices.choices_of(row))]
+    lettered = [(place, offered) for place, row in enumerate(rows) if (offered := choices.choices_of(row))]
     if not lettered or not all(golds[place].isdecimal() for place, _ in lettered):
         return golds
     try:
-        way, letters = choices.letters([found for _, found in lettered], [golds[place] for place, _ in lettered])
+        way, letters = choices.letters([offered for _, offered in lettered], [golds[place] for place, _ in lettered])
     except ValueError as error:
         raise ValueError(
             f"{shown(name, 200)} has choices, and {error}. Write letters into {shown(column)}, or remove the choices."
@@ -239,7 +239,7 @@ def _decoded(values: list[Any], name: str, column: str, say: Say) -> list[Any]:
         lists = [json.loads(value) for value in values]
     except (ValueError, RecursionError):
         lists = []
-    if lists and all(entries and all(isinstance(one, (str, dict)) for one in entries) for entries in lists):
+    if lists and all(entries and all(isinstance(entry, (str, dict)) for entry in entries) for entries in lists):
         say(f"{shown(name, 200)}: {shown(column)} holds lists written as JSON, an answer in each entry.")
         return lists
     if all(value.startswith(("['", '["', "[{'")) for value in values):

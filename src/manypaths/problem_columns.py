@@ -73,10 +73,14 @@ def texts_and_golds(
     text_column = find_column(problem_column, usual[0], rows, name, "problem")
     lettered = _choices(rows, text_column, problem_column)
     if problem_column is None:
-        text_column = _whole(rows, name, text_column, {each for one in lettered if one for each in one.columns})
+        text_column = _whole(
+            rows, name, text_column, {column for offered in lettered if offered for column in offered.columns}
+        )
     texts = [_text(row, text_column, name, number) for number, row in enumerate(rows, 1)]
     if problem_column is None and lettered:
-        texts = [f"{text}\n{one.lettered}" if one else text for text, one in zip(texts, lettered, strict=True)]
+        texts = [
+            f"{text}\n{offered.lettered}" if offered else text for text, offered in zip(texts, lettered, strict=True)
+        ]
         usual = (usual[0], [*choices.ANSWERS, *usual[1]])
     gold_column = find_column(answer_column, usual[1], rows, name, "answer")
     if answer_column is None and not lettered:
@@ -98,11 +102,11 @@ def texts_and_golds(
 
 def _choices(rows: Sequence[Row], column: str, asked: str | None) -> list[choices.Choices | None]:
     """The choices of each row that are part of its problem; an empty list where no row has any."""
-    found = [choices.choices_of(row) for row in rows]
+    by_row = [choices.choices_of(row) for row in rows]
     if asked is not None:
         used = set(places(column, rows[0])) or {column}
-        found = [one if one and used & set(one.columns) else None for one in found]
-    return found if any(found) else []
+        by_row = [offered if offered and used & set(offered.columns) else None for offered in by_row]
+    return by_row if any(by_row) else []
 
 
 def _as_letters(
@@ -115,7 +119,7 @@ def _as_letters(
     strict: bool,
 ) -> list[str]:
     """Golds of multiple choice as letters; not `strict`, those that fit no choice stay as they are."""
-    pairs = [(one, gold) for one, gold in zip(lettered, golds, strict=True) if one]
+    pairs = [(offered, gold) for offered, gold in zip(lettered, golds, strict=True) if offered]
     columns = listed(pairs[0][0].columns)
     try:
         way, read = choices.letters(*zip(*pairs, strict=True))
@@ -127,8 +131,8 @@ def _as_letters(
             f"problem_column={text_column} for the question without its choices."
         ) from error
     say(f"{shown(name, 200)}: a problem has lettered choices ({columns}); {gold_column} holds {way}.")
-    found = iter(read)
-    return [next(found) if one else gold for one, gold in zip(lettered, golds, strict=True)]
+    letters = iter(read)
+    return [next(letters) if offered else gold for offered, gold in zip(lettered, golds, strict=True)]
 
 
 def _whole(rows: Sequence[Row], name: str, column: str, with_it: set[str]) -> str:
@@ -209,8 +213,8 @@ def _text(row: Row, column: str, name: str, number: int) -> str:
         return _part(value, row, place)
 
     if not places(column, row):
-        found = value_at(row, column) if has(row, column) else None
-        text = part(column) if isinstance(found, str) or is_chat(found) else ""
+        value = value_at(row, column) if has(row, column) else None
+        text = part(column) if isinstance(value, str) or is_chat(value) else ""
     elif column in [f"{{{body}}} {{{question}}}" for body in _BEFORE for question in QUESTIONS]:
         body, question = map(part, places(column, row))
         text = body + "." * (body[-1:].isalnum()) + " " + question
@@ -227,12 +231,12 @@ def _part(value: Any, row: Row, place: str) -> str:
         return ""
     if isinstance(value, (str, int, float)):
         return str(value).strip()
-    found = choices.choices_of({place: value}) or choices.choices_of({"choices": value})
-    if found is None:
+    offered = choices.choices_of({place: value}) or choices.choices_of({"choices": value})
+    if offered is None:
         raise ValueError(
             f"The column {shown(place)} must hold texts, numbers or a list of choices, got {shown(value)}."
         )
-    return found.lettered
+    return offered.lettered
 
 
 def _gold(row: Row, column: str, name: str, number: int) -> str:
@@ -265,7 +269,7 @@ def _check_one_gold(rows: Sequence[Row], name: str, column: str, usual: Sequence
     others = [other for other in usual if other not in (column, "solution") and has(rows[0], other)]
     for other in others:
         for place, row in enumerate(rows, 1):
-            first, second = (_gold_or_none(row, one) for one in (column, other))
+            first, second = (_gold_or_none(row, answer_column) for answer_column in (column, other))
             if first is not None and second is not None and not _same(first, second):
                 raise ValueError(
                     f"{shown(name, 200)} has different answers in {shown(column)} and {shown(other)}, as in row "

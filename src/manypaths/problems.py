@@ -115,11 +115,11 @@ def load(
             return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
         except TypeError as error:
             raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
-    known = BENCHMARKS.get(name := str(name))
+    benchmark = BENCHMARKS.get(name := str(name))
     rows = _rows(name, split, data_dir, revision, say)
     if not rows:
         raise ValueError(f"{shown(name, 200)} holds no problem: it is empty.")
-    usual = ((known.problem_column,), (known.answer_column,)) if known else (QUESTIONS, GOLDS)
+    usual = ((benchmark.problem_column,), (benchmark.answer_column,)) if benchmark else (QUESTIONS, GOLDS)
     texts, golds = texts_and_golds(rows, name, problem_column, answer_column, say, usual)
     problems = _by_id([*map(Problem, _ids(rows), texts, golds)], name, say)
     if shuffle is not None:
@@ -133,11 +133,11 @@ def is_here(name: str) -> bool:
 
 
 def _rows(name: str, split: str | None, data_dir: str | None, revision: str | None, say: Say) -> list[Row]:
-    known = BENCHMARKS.get(name)
-    if known is not None and data_dir is not None:
-        path = Path(data_dir, known.file)
+    benchmark = BENCHMARKS.get(name)
+    if benchmark is not None and data_dir is not None:
+        path = Path(data_dir, benchmark.file)
         if not path.is_file():
-            raise ValueError(f"The data folder {data_dir!r} asks for {known.file} for {name}; it is not there.")
+            raise ValueError(f"The data folder {data_dir!r} asks for {benchmark.file} for {name}; it is not there.")
         return read_rows(str(path), say=say)
     if name in SHIPPED:
         split = split or SHIPPED[name][0]
@@ -145,17 +145,19 @@ def _rows(name: str, split: str | None, data_dir: str | None, revision: str | No
             raise ValueError(f"{name} has the splits {', '.join(SHIPPED[name])}; given {split!r}.")
         packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
         return parse(gzip.decompress(packed), name)
-    if known is None and is_local(name):
+    if benchmark is None and is_local(name):
         return read_rows(name, split, say)
-    return _from_hub(known.hub if known else name, split or (known.split if known else "train"), revision)
+    return _from_hub(
+        benchmark.hub if benchmark else name, split or (benchmark.split if benchmark else "train"), revision
+    )
 
 
 def ids_of(rows: Sequence[Row]) -> list[str | None]:
     """The id of each row as text, from the first column with a usual name that has any; None where there is none."""
     for column in IDS:
-        found = [_id(row.get(column)) for row in rows]
-        if any(found):
-            return found
+        ids = [_id(row.get(column)) for row in rows]
+        if any(ids):
+            return ids
     return [None] * len(rows)
 
 
@@ -228,7 +230,7 @@ def _offline(wanted: bool) -> Iterator[None]:
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = (wanted or each for each in before)
+    constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = (wanted or switch for switch in before)
     try:
         yield
     finally:

@@ -201,16 +201,16 @@ def _of_folder(path: Path, split: str | None) -> list[Row]:
     import datasets
 
     try:
-        found = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path))
+        splits = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path))
     except Exception as error:  # the library raises many kinds; to the user they mean one thing
         raise ValueError(f"The folder {name} could not be read as a data set: {_one_line(error)}") from error
-    if not isinstance(found, dict):
-        found = {split or "train": found}
-    if split is None and len(found) == 1:
-        split = next(iter(found))
-    if split not in found:
-        raise ValueError(f"{name} has the splits {listed(found)}, got {split!r}. Give one of them as split.")
-    return list(found[split])
+    if not isinstance(splits, dict):
+        splits = {split or "train": splits}
+    if split is None and len(splits) == 1:
+        split = next(iter(splits))
+    if split not in splits:
+        raise ValueError(f"{name} has the splits {listed(splits)}, got {split!r}. Give one of them as split.")
+    return list(splits[split])
 
 
 def _one_line(error: BaseException) -> str:
