@@ -8,7 +8,8 @@ import torch
 from torch.testing import assert_close
 
 from manypaths import cosine_similarity, dra, mmr
-from manypaths.contracts import call_advantage, call_embedder, call_reweighter, name_of
+from manypaths.contracts import call_advantage, call_embedder, call_reweighter
+from manypaths.names import name_of
 from manypaths.reweight import keep_equal_rewards
 
 NAN, INF = float("nan"), float("inf")

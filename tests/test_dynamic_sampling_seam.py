@@ -12,8 +12,9 @@ from torch.testing import assert_close
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import mmr
-from manypaths.dynamic_sampling import _text_alone, distinct
+from manypaths.dynamic_sampling import _text_alone
 from manypaths.embed import NgramEmbedder
+from manypaths.names import distinct
 
 MMR = {"reweight": mmr, "embedder": NgramEmbedder()}
 

@@ -14,9 +14,11 @@ from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import dra, mmr, recipe
 from manypaths.embed import NgramEmbedder
+from manypaths.names import distinct
 from manypaths.record import group_lines
 from manypaths.run import method_arguments
 from manypaths.trl import DiverseGRPOTrainer
+from manypaths.wrapper import DiverseReward
 
 EMBED = NgramEmbedder()
 
@@ -88,6 +90,21 @@ def test_reward_functions_of_one_name_are_two(tiny_model, tmp_path):
     for name, function in {"good": vowels, "good_2": vowels, "good_3": length}.items():
         assert logged[f"rewards/{name}/mean"] == pytest.approx(sum(function(texts)) / 8)
         assert_close(list(ours._logs["rewards"][name]), function(texts))
+
+
+@pytest.mark.parametrize("names", [("good", "good"), ("raw", "adjusted"), ("adjusted", "adjusted")])
+def test_names_of_functions_within_a_diverse_reward_are_two(tiny_model, tmp_path, names):
+    first, second = (named(name, function) for name, function in zip(names, (vowels, length), strict=True))
+    wrapped = DiverseReward([first, second], reweight=mmr, embedder=EMBED, num_generations=4)
+    plain = trainer_of(tiny_model, tmp_path, rewards=[wrapped], steps=1)
+    plain.train()
+    texts, (logged,) = list(plain._logs["completion"]), steps(plain)
+    raw = [one + other for one, other in zip(vowels(texts), length(texts), strict=True)]
+    means = [
+        sum(values) / 8 for values in (vowels(texts), length(texts), raw, plain._logs["rewards"][wrapped.__name__])
+    ]
+    for name, mean in zip(distinct([*names, "raw", "adjusted"]), means, strict=True):
+        assert logged[f"rewards/{name}/mean"] == pytest.approx(mean), name
 
 
 def test_two_rewards_of_one_name_in_a_recipe_are_two(tiny_recipe, tmp_path, monkeypatch):

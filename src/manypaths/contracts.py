@@ -7,13 +7,13 @@ without a word, so it is a ValueError that names the function; so are infinities
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from manypaths.names import name_of
 from manypaths.reweight import Reweighter, diagnostics
 
 
@@ -57,17 +57,6 @@ def call_advantage(advantage: Callable[[Tensor, Tensor], Any], adjusted: Tensor,
     if not replaced.isfinite().all():
         raise ValueError(f"{who} must return finite advantages for scored completions, got NaN or infinity.")
     return replaced
-
-
-def name_of(function: Any) -> str:
-    """The name of a function beneath `functools.partial` and wrappers; of an object that is called, its class's."""
-    while True:
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif hasattr(function, "__wrapped__"):
-            function = function.__wrapped__
-        else:
-            return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _tensor(who: str, returned: Any) -> Tensor:

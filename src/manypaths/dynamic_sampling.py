@@ -15,7 +15,8 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import TrainerCallback
 
-from manypaths.reweight import has_spread
+from manypaths.names import distinct
+from manypaths.reweight import has_spread, weighted_sum
 from manypaths.tool_mask import ToolMaskGRPOTrainer
 
 GENERATED = 8  # values that TRL's `_generate` returns
@@ -232,21 +233,6 @@ class Position(TrainerCallback):
 
     def on_substep_end(self, *_: Any, **__: Any) -> None:
         self.substep += 1
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """The same names, of which a later one of the same name is NAME_2, NAME_3, ..."""
-    result: list[str] = []
-    for name in names:
-        numbered = (f"{name}_{number}" for number in itertools.count(2))
-        free = (other for other in numbered if other not in names and other not in result)
-        result.append(name if name not in result else next(free))
-    return result
-
-
-def weighted_sum(rewards: Tensor, weights: Tensor) -> Tensor:
-    """Raw rewards [N] of [N, K] and weights [K]; None (NaN) counts 0, and the row is NaN where all are None."""
-    return (rewards * weights.to(rewards.device)).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan)
 
 
 def _mean(values: Tensor) -> float:

@@ -156,6 +156,11 @@ def dra(rewards: Tensor, similarity: Tensor, *, floor: float | None = None) -> T
     return (origin + (rewards - origin) / count).to(rewards.dtype)
 
 
+def weighted_sum(rewards: Tensor, weights: Tensor) -> Tensor:
+    """Raw rewards [N] of [N, K] and weights [K]; None (NaN) counts 0, and the row is NaN where all are None."""
+    return (rewards * weights.to(rewards.device)).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan)
+
+
 def has_spread(rewards: Tensor) -> Tensor:
     """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]."""
     _check_rewards("has_spread", rewards)

@@ -16,10 +16,11 @@ from trl import GRPOConfig
 from manypaths.advantage import Advantage
 from manypaths.contracts import call_advantage, call_embedder, call_reweighter
 from manypaths.diversity import measures
-from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer, distinct, weighted_sum
+from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.messages import text_of
-from manypaths.reweight import Reweighter, cosine_similarity, has_spread
+from manypaths.names import distinct
+from manypaths.reweight import Reweighter, cosine_similarity, has_spread, weighted_sum
 
 WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo"),  # the others bring a ratio or a weight of their own

@@ -17,7 +17,8 @@ from manypaths.diversity import measures
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.grouping import group_size, row_keys, size_in_trainer
 from manypaths.messages import Completion, text_of
-from manypaths.reweight import Reweighter, cosine_similarity
+from manypaths.names import distinct
+from manypaths.reweight import Reweighter, cosine_similarity, weighted_sum
 
 RewardFunction = Callable[..., Any]  # (prompts, completions, **columns) -> list[float | None], or a coroutine of it
 
@@ -81,7 +82,8 @@ class DiverseReward:
             raise ValueError(f"DiverseReward asks for an embedder and a reweighter; given {embedder!r}, {reweight!r}.")
         self.reward_funcs, self.reward_weights, self.sizes = functions, torch.tensor(weights).float(), sizes
         self.embedder, self.reweight = embedder, reweight
-        self.__name__ = "adjusted"  # what trainers log it as
+        self._names = distinct([*map(_name, functions), "raw", "adjusted"])
+        self.__name__ = self._names[-1]  # what trainers log it as
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
         own = self._score(prompts=prompts, completions=completions, **columns)
@@ -94,7 +96,7 @@ class DiverseReward:
         if size is None:
             keys = [row for part in parts for row in part[0]]
             size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
-        raw = (rewards * self.reward_weights).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan).view(-1, size)
+        raw = weighted_sum(rewards, self.reward_weights).view(-1, size)
         embeddings = same_for_copies(*(torch.cat([part[k] for part in parts]) for k in (2, 3)))
         similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
         adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
@@ -124,8 +126,8 @@ class DiverseReward:
         return torch.stack(columns, dim=1)
 
     def _metrics(self, rewards: Tensor, raw: Tensor, diversity: dict[str, Tensor]) -> dict[str, Tensor]:
-        means = {f"rewards/{_name(one)}/mean": rewards[:, k] for k, one in enumerate(self.reward_funcs)}
-        return {**means, "rewards/raw/mean": raw, **diversity}
+        columns = zip(self._names, [*rewards.unbind(1), raw], strict=False)  # the last name is not logged here
+        return {**{f"rewards/{name}/mean": column for name, column in columns}, **diversity}
 
 
 def adjust(raw: Tensor, embeddings: Tensor, reweight: Reweighter) -> tuple[Tensor, Tensor]:
