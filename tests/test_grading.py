@@ -35,17 +35,19 @@ CASES = [
     for line in (Path(__file__).parent / "data/grading_cases.jsonl").read_text("utf-8").split("\n")[:-1]
 ]
 
-# (answer, gold) whose verdict is wrong, and why it stays so.
+# Cases from public threads and data sets, each with its "source"; "debatable" marks verdicts on which readers differ.
+REPORTED = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data/grading_reported.jsonl").read_text("utf-8").split("\n")[:-1]
+]
+
+# (text, gold) whose verdict is wrong, and why it stays so.
 KNOWN = {
     (
-        r"\frac{dM}{dt}=\frac{10^5 L_{\odot} M^5}{0.007 c^2 M_{\odot}^6}",
-        r"\frac{dM}{dt}=\frac{10^{5} L_{\odot}}{0.007 c^{2} M_{\odot}^{6}} M^{6}",
-    ): "math-verify takes two differential equations with equal, namely no, solutions for equal",
-    ("16,3,3,1", "16,3,1,1"): "a list with an answer twice is counted, but not which one is there twice",
-    (
-        r"1, \frac{3\pm\sqrt{21}}{2}",
-        r"1,\frac{3 + \sqrt{21}}{2},\frac{3 - \sqrt{21}}{2}",
-    ): "math-verify reads a list in a list as a set in a set",
+        "So the result is \\boxed{\\text{odd function}}.",
+        "odd",
+    ): "a noun behind the word of a gold answer is another answer",
+    ("So the result is \\boxed{5 \\times 10^{-6} \\text{ m}}.", "5 \\mu\\text{m}"): "units are not converted",
 }
 
 PWNED = Path(tempfile.gettempdir()) / f"manypaths-{os.getpid()}"
@@ -84,17 +86,26 @@ def case_id(case: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_case(grader: Grader, case: dict[str, Any], request: pytest.FixtureRequest) -> None:
-    if reason := KNOWN.get((case.get("answer"), case["gold"])):
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_case(grader: Grader, case: dict[str, Any]) -> None:
     text = case["text"] if "text" in case else f"First \\boxed{{7}}, no: ${{x}}$ \\boxed{{{case['answer']}}}."
     assert grader.is_correct(text, case["gold"]) is case["correct"], case["why"]
+
+
+def test_reported_cases() -> None:
+    """In one batch, as they are many; what differs is listed above with its reason, and pays for no wrong answer."""
+    with Grader() as grader:
+        verdicts = grader.grade([case["text"] for case in REPORTED], [case["gold"] for case in REPORTED])
+    differ = [case for case, verdict in zip(REPORTED, verdicts, strict=True) if verdict is not case["correct"]]
+    unknown = [case for case in differ if (case["text"], case["gold"]) not in KNOWN]
+    assert not unknown, "\n".join(f"{case['text']!r} | {case['gold']!r}: {case['why']}" for case in unknown)
+    assert len(differ) == len(KNOWN) and all(case["correct"] for case in differ)
+    assert len(KNOWN) <= 0.02 * len(REPORTED)
 
 
 def test_cases_are_enough() -> None:
     assert len({(case.get("text"), case.get("answer"), case["gold"]) for case in CASES}) == len(CASES) >= 300
     assert 0.4 < sum(case["correct"] for case in CASES) / len(CASES) < 0.6
-    assert len(KNOWN) <= 10 and KNOWN.keys() <= {(case.get("answer"), case["gold"]) for case in CASES}
+    assert len({(case["text"], case["gold"]) for case in REPORTED}) >= 500
 
 
 def test_a_batch_gives_the_verdicts_of_single_answers_in_any_order() -> None:
@@ -112,10 +123,11 @@ def test_a_batch_asks_each_pair_once_from_several_threads(monkeypatch: pytest.Mo
     asked: list[tuple[str | None, str, int]] = []
     both = threading.Barrier(2, timeout=30)
 
-    def ask(answer: str | None, gold: str) -> bool:
-        asked.append((answer, gold, threading.get_ident()))
+    def ask(question: grading.Question) -> bool:
+        assert question.answers
+        asked.append((question.answers[0], question.gold, threading.get_ident()))
         both.wait()
-        return answer == "x+1"
+        return question.answers == ("x+1",)
 
     monkeypatch.setattr(grading, "WORKERS", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
@@ -141,17 +153,19 @@ def test_a_batch_asks_each_pair_once_from_several_threads(monkeypatch: pytest.Mo
         ("x" * (LONGEST + 1), "longer than"),
         ("x+1}", "braces"),
         ("{x+1", "braces"),
-        ("np.arcsin(10/13)", "cannot read"),  # Minerva, 5
+        ("np.arcsin(10/13)", None),  # Minerva, 5
+        (r"1-\frac{1}{\mathrm{e}}", None),
+        ("9 (apples)", None),  # ASDiv
         ("t(0,4]", "cannot read"),  # OlympiadBench, 2045
         (r"$f(x)=a x+b$, where $b$ is an arbitrary integer, and $\mho(a)=0$", "cannot read"),  # OlympiadBench, 1965
         (r"\frac{0}{0}", "cannot read"),
     ],
 )
-def test_gold_problem(gold: str, problem: str | None, impatient: Grader) -> None:
-    found = impatient.gold_problem(gold)
+def test_gold_problem(gold: str, problem: str | None, grader: Grader) -> None:
+    found = grader.gold_problem(gold)
     assert found is None if problem is None else found and problem in found
     if problem is None:
-        assert impatient.is_correct(f"\\boxed{{{extract(gold) or gold.rpartition('####')[2]}}}", gold)
+        assert grader.is_correct(f"\\boxed{{{extract(gold) or gold.rpartition('####')[2]}}}", gold)
 
 
 def test_the_shared_gold_problem() -> None:
@@ -170,7 +184,11 @@ def test_the_shared_gold_problem() -> None:
         (r"\boxed{1} then \fbox{2}", "2"),
         (r"\boxed {2}", "2"),
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
-        (r"\boxed{7} and \boxed{unclosed", "7"),
+        (r"\boxed{7} and \boxed{unclosed", None),
+        (r"\boxed{7} and \boxed{", None),
+        (r"\boxed{7} and \boxed", None),
+        (r"\boxed{7} and \framebox{8}", "8"),
+        (r"\boxed{7} and \boxed{\frac{1}{2}", None),
         (r"\boxed{unclosed, and \boxed{7} then", "7"),
         (r"\boxed{7} } } {", "7"),
         (r"{ { \boxed{7}", "7"),
@@ -201,7 +219,9 @@ def test_extract_returns_any_balanced_content_of_the_last_box() -> None:
 
     for _ in range(500):
         first, last = balanced(3), balanced(4)
-        assert extract(f"so {first} \\boxed{{{first}}} and \\boxed{{{last}}} \\boxed{{{{{last}") == last
+        text = f"so {first} \\boxed{{{first}}} and \\boxed{{{last}}} {{{last}"
+        assert extract(text) == last
+        assert extract(f"{text} \\boxed{{{{{last}") is None
 
 
 @pytest.mark.parametrize(
@@ -257,20 +277,7 @@ NO_NUMBERS = [
     "1_000x",
     "2!",
 ]
-NO_NUMBERS += [
-    r"2\frac{-1}{2}",
-    "2^3",
-    "18 or 20",
-    "3 million",
-    "6m",
-    "5/",
-    "5 -",
-    "5^",
-    "1..2",
-    r"2\pi",
-    "2 pi",
-    "x = 2",
-]
+NO_NUMBERS += [r"2\frac{-1}{2}", "2^3", "18 or 20", "6m", "5/", "5 -", "5^", "1..2", r"2\pi", "2 pi", "x = 2"]
 
 
 @pytest.mark.parametrize("text", NO_NUMBERS)
@@ -288,6 +295,15 @@ def test_number_is_none_for_anything_else(text: str) -> None:
         ("52_{8}", 52, ("_", "8")),
         (r"0.1\overline{6}", Fraction(1, 6), ()),
         (r"62.5 \%", Fraction(125, 2), ("%",)),
+        (r"1.5 \text{ million}", 1_500_000, ()),
+        (r"\$3 million", 3_000_000, ("dollars",)),
+        ("2 dozen", 24, ()),
+        (r"0.1\dot{6}", Fraction(1, 6), ()),
+        (r"0.\dot{1}4285\dot{7}", Fraction(1, 7), ()),
+        (r"0.1666\ldots", Fraction(1, 6), ()),
+        ("0.(3)", Fraction(1, 3), ()),
+        ("6.3 x 10^{-7}", Fraction("6.3e-7"), ()),
+        ("9 (apples)", 9, ("apples",)),
         (r"4.5 \times 10^{33} \text{ erg per s}", Fraction("4.5e33"), ("erg", "/", "s")),
     ],
 )
@@ -633,7 +649,7 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     import json, os
     from manypaths.grading import _start
     idle, busy = _start(2.0), _start(2.0)
-    busy.stdin.write(json.dumps([r"9^{9^{9^9}}", "x+3"]) + "\n")
+    busy.stdin.write(json.dumps([[r"9^{9^{9^9}}"], "x+3"]) + "\n")
     print(idle.pid, busy.pid, flush=True)
     os.kill(os.getpid(), 9)
     """
@@ -655,13 +671,25 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
 
 
 def test_grading_and_rewards_import_nothing_heavy() -> None:
-    for module in ("grading", "rewards"):
+    modules = (
+        "grading",
+        "grading_numbers",
+        "grading_sets",
+        "grading_signs",
+        "grading_text",
+        "grading_worker",
+        "golds",
+        "messages",
+        "rewards",
+    )
+    ours = {"manypaths", *(f"manypaths.{module}" for module in modules)}
+    for module in modules:
         tree = ast.parse((SOURCE / "manypaths" / f"{module}.py").read_text())
         for node in tree.body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                assert name == "manypaths.grading" or name.split(".")[0] in sys.stdlib_module_names, (module, name)
+                assert name in ours or name.split(".")[0] in sys.stdlib_module_names, (module, name)
 
 
 PUMPED = [

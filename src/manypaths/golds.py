@@ -8,7 +8,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from manypaths.grading import extract
+from manypaths.grading import final_answer
+
+__all__ = ["final_answer", "gold_text"]
 
 _MISSING = ("nan", "NaN", "<NA>", "NaT")
 
@@ -42,18 +44,6 @@ def gold_text(value: object) -> str | None:
         keys = ", ".join(repr(str(key)[:40]) for key in list(value)[:10])
         raise ValueError(f"A gold answer must be a text, a number or a list, got an object with the keys {keys}.")
     raise ValueError(f"A gold answer must be a text, a number or a list, got a value of type {type(value).__name__}.")
-
-
-def final_answer(solution: str) -> str:
-    """The answer in a gold text: behind its last `####`, else in its last box, else all of it.
-
-    A `####` with several lines behind it is a heading, and no mark.
-    """
-    behind = solution.rpartition("####")[2].strip()
-    boxed = extract(behind)
-    if boxed is None and (len(behind.splitlines()) != 1 or behind == solution.strip()):
-        behind, boxed = solution, extract(solution)
-    return (behind if boxed is None else boxed).strip()
 
 
 def _written_out(value: float) -> str:

@@ -1,0 +1,245 @@
+"""Gold answers rewritten harmlessly, and spoilt by one change: how many does the grader call wrong, and right?
+
+    python bench/rewritings.py --golds DATA [--limit 0] [--seed 0] [--examples 3]
+
+DATA is a file or a folder of .jsonl or .json files; the gold answers are the texts under `answer`, `solution`,
+`final_answer` or `gold`. Left out, the gold answers of tests/data are taken. Each gold answer is written in every way
+below that changes it, and spoilt in every way that changes its value: a spoilt one that is equal to the gold answer as
+a number, at random values of its letters, or as a text without spaces, is left out, whatever the grader says.
+"""
+
+import argparse
+import json
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from manypaths.golds import final_answer, gold_text
+from manypaths.grading import Grader
+
+COLUMNS = ("answer", "final_answer", "solution", "gold")
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+IS_NUMBER = re.compile(r"-?\d+(\.\d+)?").fullmatch
+IS_PROSE = re.compile(r"[A-Za-z]{4,}(?![^{]*\})").search
+
+
+def golds_of(path: Path) -> Iterator[str]:
+    """The gold answers in a file or a folder, each once."""
+    files = sorted(path.glob("*.json*")) if path.is_dir() else [path]
+    seen = set()
+    for file in files:
+        content = file.read_text("utf-8")
+        rows = json.loads(content) if content.lstrip().startswith("[") else map(json.loads, content.split("\n")[:-1])
+        for row in rows:
+            value = next((row[column] for column in COLUMNS if row.get(column) is not None), None)
+            text = None if value is None else gold_text(value)
+            gold = final_answer(text) if text else ""
+            gold = gold.strip().removeprefix("$").removesuffix("$").strip() if gold.count("$") == 2 else gold.strip()
+            if gold and gold not in seen and "$" not in gold.replace("\\$", ""):
+                seen.add(gold)
+                yield gold
+
+
+def unless(condition: bool, text: str) -> str | None:
+    return None if condition else text
+
+
+def in_python(gold: str) -> str | None:
+    """As a program prints it, where it is arithmetic of letters, numbers, roots and powers."""
+    text = re.sub(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}", r"(\1/\2)", gold.replace("\\left", "").replace("\\right", ""))
+    text = re.sub(r"\\sqrt\{(\w+)\}", r"sqrt(\1)", text).replace("\\pi", "pi").replace("\\cdot", "*")
+    text = re.sub(r"\^\{(-?\w+)\}|\^(\w)", r"**(\1\2)", text)
+    text = re.sub(r"(?<=[\d)])\s*(?=[a-z(])|(?<=pi)\s*(?=sqrt)", "*", text)
+    return None if re.search(r"\\|[{}]|[a-z]{2,}(?<!pi)(?<!sqrt)|,", text) else text
+
+
+REWRITINGS: dict[str, Callable[[str], str | None]] = {
+    "display brackets": lambda gold: f"\\[ {gold} \\]",
+    "inline brackets": lambda gold: f"\\( {gold} \\)",
+    "dollars": lambda gold: f"${gold}$",
+    "Unicode root": lambda gold: re.sub(r"\\sqrt\{(\w+)\}", r"√(\1)", gold),
+    "Unicode root, bare": lambda gold: re.sub(r"\\sqrt\{(\d+)\}(?!\d)", r"√\1", gold),
+    "Unicode power": lambda gold: re.sub(r"\^\{?(\d+)\}?", lambda found: found[1].translate(SUPERSCRIPTS), gold),
+    "Unicode fraction": lambda gold: re.sub(r"\\frac\{1\}\{2\}", "½", gold),
+    "Unicode minus": lambda gold: gold.replace("-", "\u2212"),
+    "en dash": lambda gold: gold.replace("-", "–"),
+    "Unicode signs": lambda gold: re.sub(r"\\pi(?![a-z]) ?", "π", gold.replace("\\cdot", "·").replace("\\infty", "∞")),
+    "Unicode union": lambda gold: gold.replace("\\cup", "∪"),
+    "degree sign": lambda gold: re.sub(r"\^\{?\\circ\}?", "°", gold),
+    "full width": lambda gold: gold.replace("(", "（").replace(")", "）").replace(",", "，"),
+    "no-break spaces": lambda gold: f"\u00a0{gold}\u200b",
+    "Python": in_python,
+    "dfrac": lambda gold: gold.replace("\\frac", "\\dfrac"),
+    "tfrac": lambda gold: gold.replace("\\frac", "\\tfrac"),
+    "slash": lambda gold: re.sub(r"^\\[dt]?frac\{(-?\w+)\}\{(\w)\}$", r"\1/\2", gold),
+    "left right": lambda gold: unless("\\left" in gold, gold.replace("(", "\\left(").replace(")", "\\right)")),
+    "no left right": lambda gold: gold.replace("\\left", "").replace("\\right", ""),
+    "text": lambda gold: unless(not IS_NUMBER(gold), f"\\text{{{gold}}}"),
+    "text before": lambda gold: unless(bool(IS_PROSE(gold)), f"\\text{{The answer is }} {gold}"),
+    "no text": lambda gold: re.sub(r"^\\text\{([^{}]*)\}$", r"\1", gold),
+    "displaystyle": lambda gold: f"\\displaystyle {gold}",
+    "large": lambda gold: f"{{\\large {gold}}}",
+    "boldsymbol": lambda gold: f"\\boldsymbol{{{gold}}}",
+    "mathbf": lambda gold: f"\\mathbf{{{gold}}}",
+    "colour": lambda gold: f"\\color{{red}}{{{gold}}}",
+    "aligned": lambda gold: unless("\\\\" in gold, f"\\begin{{aligned}} {gold} \\end{{aligned}}"),
+    "period": lambda gold: f"{gold}.",
+    "line break": lambda gold: f"{gold} \\\\",
+    "tilde": lambda gold: f"~{gold}~",
+    "equals": lambda gold: unless("=" in gold, f"= {gold}"),
+    "name before": lambda gold: unless(
+        bool(re.search(r"=|,|<|>|\\le|\\ge|\\text|[A-Za-z]{3}|_|:|z", gold)), f"z = {gold}"
+    ),
+    "upright i and e": lambda gold: re.sub(r"(?<![A-Za-z\\{])([ie])(?![A-Za-z])", r"\\mathrm{\1}", gold),
+    "spaces": lambda gold: (
+        re.sub(r"([-+,=()])", r" \1 ", gold) if "\\" not in gold else re.sub(r"([+,=])", r" \1 ", gold)
+    ),
+    "thin spaces": lambda gold: re.sub(r"([+=,])", r"\\,\1\\;", gold),
+    "no spaces": lambda gold: re.sub(r"(?<![A-Za-z]) | (?![A-Za-z])", "", gold) if "text" not in gold else None,
+    "braces": lambda gold: re.sub(r"\^(\w)(?!\w)", r"^{\1}", gold),
+    "no braces": lambda gold: re.sub(r"([\^_])\{(\w)\}", r"\1\2", gold),
+    "unit": lambda gold: unless(not IS_NUMBER(gold), f"{gold} \\text{{ apples}}"),
+    "unit, bare": lambda gold: unless(not IS_NUMBER(gold), f"{gold} apples"),
+    "thousands": lambda gold: re.sub(r"^(\d{1,3})(\d{3})$", r"\1{,}\2", gold),
+    "interval as inequality": lambda gold: re.sub(r"^\[(-?\d+), ?(-?\d+)\)$", r"\1 \\le x < \2", gold),
+    "set-builder": lambda gold: re.sub(r"^\((-?\d+), ?\\infty\)$", r"\\{x \\mid x > \1\\}", gold),
+    "set in braces": lambda gold: unless(not re.fullmatch(r"-?\d+(, ?-?\d+)+", gold), f"\\{{{gold}\\}}"),
+    "and": lambda gold: re.sub(r"^(-?\d+), ?(-?\d+)$", r"\1 \\text{ and } \2", gold),
+    "choice with text": lambda gold: unless(
+        not re.fullmatch(r"\(?[A-E]\)?|\\text\{\(?[A-E]\)?\}", gold), f"{gold}. words"
+    ),
+}
+
+
+def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
+    """(kind, text) of a gold answer with one change that should matter."""
+    digits = [found.start() for found in re.finditer(r"\d", gold)]
+    if digits:
+        place = chance.choice(digits)
+        yield "digit", gold[:place] + str((int(gold[place]) + chance.randrange(1, 10)) % 10) + gold[place + 1 :]
+        yield "digit more", gold[:place] + str(chance.randrange(1, 10)) + gold[place:]
+    yield "sign", gold[1:] if gold.startswith("-") else f"-{gold}"
+    for kind, pattern, by in (
+        ("plus and minus", r"(?<=[\w}) ])\+", "-"),
+        ("minus and plus", r"(?<=[\w}) ])-", "+"),
+        ("bracket", r"^\[", "("),
+        ("bracket", r"^\((?=.*,)", "["),
+        ("bracket", r"\]$", ")"),
+        ("numerator and denominator", r"\\([dt]?)frac\{([^{}]*)\}\{([^{}]*)\}", r"\\\1frac{\3}{\2}"),
+        ("an element less", r"^([(\[]?)[^,()\[\]{}]+,", r"\1"),
+        ("no root", r"\\sqrt\{([^{}]*)\}", r"\1"),
+        ("order", r"^\(([^,()]+),([^,()]+)\)$", r"(\2,\1)"),
+        ("relation", r"<|\\le(?![a-z])", ">"),
+        ("unknown", r"(?<![A-Za-z\\])x(?![A-Za-z])", "w"),
+        ("power", r"\^2", "^3"),
+    ):
+        changed = re.sub(pattern, by, gold, count=1)
+        if changed != gold:
+            yield kind, changed
+    letters = [found.start() for found in re.finditer(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z{])", gold)]
+    if letters and not re.search(r"text|[A-Za-z]{5}(?!\{)", gold):
+        place = chance.choice(letters)
+        yield "case", gold[:place] + gold[place].swapcase() + gold[place + 1 :]
+
+
+def value(text: str) -> object:
+    """The text at fixed values of its letters, by another way than the grader's: sympy's own reader of arithmetic."""
+    from sympy import Symbol
+    from sympy.parsing.sympy_parser import implicit_multiplication, parse_expr, standard_transformations
+
+    for pattern, by in (
+        (r"\\left|\\right|\\[,;! ]|\\displaystyle", ""),
+        (r"\\[dtc]?frac(\d)(\d)", r"((\1)/(\2))"),
+        (r"\\[dtc]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))"),
+        (r"\\sqrt\{([^{}]*)\}", r"sqrt(\1)"),
+        (r"\\sqrt(\d)", r"sqrt(\1)"),
+        (r"\\[dtc]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))"),
+        (r"\\pi", " pi "),
+        (r"\\cdot|\\times", "*"),
+        (r"\^\{([^{}]*)\}", r"**(\1)"),
+        (r"\^", "**"),
+        (r"\^?\{?\\circ\}?|\\%|\\\$", ""),
+    ):
+        text = re.sub(pattern, by, text)
+    if re.search(r"\\|[{}=<>:_\[\]]|[A-Za-z]{2,}(?<!pi)(?<!sqrt)", text) or text.count("**") > 6 or len(text) > 120:
+        return None
+    try:
+        parsed = parse_expr(text, transformations=(*standard_transformations, implicit_multiplication))
+        parts = parsed if isinstance(parsed, tuple) else (parsed,)
+        found = []
+        for part in parts:
+            points = {
+                letter: 0.3 + 0.17 * index for index, letter in enumerate(map(Symbol, "abcdefghjklmnopqrstuvwxyz"))
+            }
+            found.append(complex(part.subs(points).evalf()))
+        return sorted(found, key=lambda number: (number.real, number.imag))
+    except Exception:
+        return None
+
+
+def same_value(one: str, other: str) -> bool:
+    left, right = value(one), value(other)
+    if not isinstance(left, list) or not isinstance(right, list) or len(left) != len(right):
+        return False
+    return all(abs(a - b) <= 1e-9 * max(abs(a), abs(b)) for a, b in zip(left, right, strict=True))
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s|\\left|\\right|\\[,;!]|[{}]", "", text)
+
+
+def show(title: str, counts: Counter[str], bad: dict[str, list[tuple[str, str]]], examples: int) -> None:
+    total, wrong = sum(counts.values()), sum(map(len, bad.values()))
+    print(f"\n{title}: {wrong} of {total}, {wrong / max(total, 1):.2%}")
+    for kind, found in sorted(bad.items(), key=lambda item: -len(item[1])):
+        print(f"  {kind}: {len(found)} of {counts[kind]}")
+        for text, gold in found[:examples]:
+            print(f"      {text[:90]!r} | {gold[:90]!r}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--golds", type=Path, default=Path(__file__).parent.parent / "tests/data/grading_cases.jsonl")
+    parser.add_argument("--limit", type=int, default=0, help="so many gold answers, drawn at random; 0 is all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--examples", type=int, default=3)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    golds = list(golds_of(options.golds))
+    with Grader() as grader:
+        golds = [gold for gold in golds if grader.gold_problem(gold) is None]
+        golds = chance.sample(golds, options.limit) if 0 < options.limit < len(golds) else golds
+        print(f"{len(golds)} different gold answers that can be graded")
+        for title, pairs, wanted in (
+            ("rewritten, called wrong", list(rewritten(golds)), True),
+            ("spoilt, called right", list(changed_golds(golds, chance)), False),
+        ):
+            counts = Counter(kind for kind, _, _ in pairs)
+            verdicts = grader.grade([f"\\boxed{{{text}}}" for _, text, _ in pairs], [gold for _, _, gold in pairs])
+            bad: dict[str, list[tuple[str, str]]] = defaultdict(list)
+            for (kind, text, gold), verdict in zip(pairs, verdicts, strict=True):
+                if verdict is not wanted:
+                    bad[kind].append((text, gold))
+            show(title, counts, bad, options.examples)
+        print(f"\n{grader.timed_out} out of time")
+
+
+def rewritten(golds: list[str]) -> Iterator[tuple[str, str, str]]:
+    for gold in golds:
+        for kind, rewrite in REWRITINGS.items():
+            text = rewrite(gold)
+            if text is not None and text != gold:
+                yield kind, text, gold
+
+
+def changed_golds(golds: list[str], chance: random.Random) -> Iterator[tuple[str, str, str]]:
+    for gold in golds:
+        for kind, text in spoilt(gold, chance):
+            if squeezed(text) != squeezed(gold) and not same_value(text, gold):
+                yield kind, text, gold
+
+
+if __name__ == "__main__":
+    main()
