@@ -63,6 +63,7 @@ def test_every_private_name_is_in_the_table():
     unknown = {
         name: modules for name, modules in used.items() if not modules <= set(NAMES.get(name, ("", "", ""))[1].split())
     }
+    assert set(NAMES) <= set().union(*(taken for taken, _, _ in modules.values())), "nobody uses some of NAMES"
     assert not unknown, f"say in NAMES who owns these and what for: {unknown}"
 
 
