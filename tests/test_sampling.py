@@ -86,6 +86,18 @@ def test_a_trainer_ends_completions_where_trl_does_and_where_the_recipe_says(man
     assert sorted(ours.eos_token_ids) == sorted({*theirs.eos_token_ids, *added}) and len(added) == 2
 
 
+def test_a_model_that_names_no_end_runs_to_the_limit(tiny_model, tmp_path):
+    folder = tmp_path / "endless"
+    shutil.copytree(tiny_model, folder)
+    GenerationConfig(pad_token_id=257).save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token": None}))
+    model, tokenizer = load_model(str(folder), Sampling(dtype="float32"), on_cpu=True)
+    assert model.generation_config.eos_token_id is None and tokenizer.eos_token_id is None
+    rows = transformers_generate(model, tokenizer, max_new_tokens=40, temperature=1.0)(PROMPTS, 4)
+    assert {(one.tokens, one.truncated) for row in rows for one in row} == {(40, True)}
+
+
 def test_vllm_in_training_is_told_where_completions_end(many_ends):
     model, _ = load_model(str(many_ends), Sampling(dtype="float32", end_tokens=["A"]), on_cpu=True)
     ends = model.generation_config.eos_token_id

@@ -85,7 +85,7 @@ def load_model(source: str, sampling: Sampling, *, on_cpu: bool) -> tuple[Any, A
     model, tokenizer = checkpoint.load(source, dtype=sampling.dtype)
     ends = checkpoint.model_end_tokens(model)
     own = checkpoint.end_tokens(tokenizer, sampling.end_tokens)
-    model.generation_config.eos_token_id = list(dict.fromkeys([*ends, *own]))
+    model.generation_config.eos_token_id = list(dict.fromkeys([*ends, *own])) or None
     if on_cpu:
         from manypaths import cpu
 
