@@ -194,11 +194,11 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
 
-    def get_batch_samples(self, *arguments: Any) -> tuple[list[Any], Any]:
+    def get_batch_samples(self, *arguments: Any, **named: Any) -> tuple[list[Any], Any]:
         """No batch for a finished training that is resumed, which would take one step more than it should."""
         if self.state.global_step >= self.state.max_steps:
             return [], None
-        batches: tuple[list[Any], Any] = super().get_batch_samples(*arguments)
+        batches: tuple[list[Any], Any] = super().get_batch_samples(*arguments, **named)
         return batches
 
 
