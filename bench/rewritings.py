@@ -124,9 +124,9 @@ def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
     for kind, pattern, by in (
         ("plus and minus", r"(?<=[\w}) ])\+", "-"),
         ("minus and plus", r"(?<=[\w}) ])-", "+"),
-        ("bracket", r"^\[", "("),
-        ("bracket", r"^\((?=.*,)", "["),
-        ("bracket", r"\]$", ")"),
+        ("bracket", r"^\[(?!-?\\infty)", "("),
+        ("bracket", r"^\((?!-?\\infty)(?=.*,)", "["),
+        ("bracket", r"(?<!\\infty)\]$", ")"),
         ("numerator and denominator", r"\\([dt]?)frac\{([^{}]*)\}\{([^{}]*)\}", r"\\\1frac{\3}{\2}"),
         ("an element less", r"^([(\[]?)[^,()\[\]{}]+,", r"\1"),
         ("no root", r"\\sqrt\{([^{}]*)\}", r"\1"),

@@ -93,6 +93,7 @@ def test_times() -> None:
     assert minutes("12 am") == (0, True) and minutes("noon") == (43200, True)
     assert minutes("3:4") is minutes("13 pm") is minutes("5") is minutes("4:75") is None
     assert same_time("4:30", "4:30 p.m.") and same_time("4:30 a.m.", "4:30 p.m.") is False
+    assert same_time("9", "9 a.m.") and same_time("10", "9 a.m.") is False
     assert same_time("4:30", "2:15") is None  # two ratios, for all that it says
 
 

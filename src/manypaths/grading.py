@@ -92,6 +92,7 @@ _SYNONYMS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("infty",): ("infinity",),
     ("none",): ("none",),
 }
+_BASES = re.compile(r"(?<=\d)\s?_\s?\{?(\w+)")  # of numbers, which the parser ignores
 _PERCENT = re.compile(r"\s*\\?%$")
 _PYTHONS_LOG = re.compile(r"(?<![A-Za-z\\])log(?=\()")
 _LIST = re.compile(r"\[(.+)\]")
@@ -269,7 +270,7 @@ def _question(answer: str, gold: str) -> bool | Question:
     ours, theirs = (grading_text.mathematics(_PERCENT.sub("", without_unit(text))) for text in (answer, gold))
     if ours == theirs:
         return True
-    if _SIDE_BY_SIDE.search(ours):
+    if _SIDE_BY_SIDE.search(ours) or _BASES.findall(ours) != _BASES.findall(theirs):
         return False
     if ("_{D" in ours) and ("_{D" in theirs):
         bare = [grading_text.without_variables_of_derivatives(text) for text in (ours, theirs)]
@@ -320,7 +321,7 @@ def _same_words(answer: str, gold: str) -> bool | None:
     if not _is_words(gold):
         return None
     ours, theirs = (_SYNONYMS.get(found, found) for found in (words(answer), words(gold)))
-    return ours == theirs
+    return ours == theirs and answer[0] not in "-+"
 
 
 def _is_words(gold: str) -> bool:

@@ -26,9 +26,10 @@ _NUMBER = re.compile(
 _SHORT = r"(?:[ckm]m|[km]g|ft|in|hr|lb|oz|mi|yd|m[lL]|[ap]m|Hz|Pa|eV|kJ|kW|[km]A|[km]V|dB|ms|sq|cc|dm)\b"
 _SHORT_BEHIND_DIGITS = r"(?<=\d)(?:hrs|lbs|mph|kHz|MHz|kPa|[kM]eV|rad|mol|min|sec)\b"
 _SYMBOL = r"(?<=[\s}])[CFKJNVWA](?![\w(^+*/=-])|(?<=\\mu)\s?m(?!\w)|[\u3040-\u9fff\uac00-\ud7a3]"
+_OVER = r"(?<=\s)[mglL](?=\s?/\s?[A-Za-z\\])|(?<=/)[msghlL](?![A-Za-z])"
 _UNIT = re.compile(  # no two alternatives match alike, for it would take exponential time otherwise
     rf"(?:{_TEXT.pattern}|(?<=[\s/-])[A-Za-z]{{3,}}(?![A-Za-z])|(?<=\d)[A-Za-z]{{4,}}(?![A-Za-z])|{_SHORT}"
-    rf"|{_SHORT_BEHIND_DIGITS}|{_SYMBOL}"
+    rf"|{_SHORT_BEHIND_DIGITS}|{_SYMBOL}|{_OVER}"
     r"|(?<=[A-Za-z}])\^\s?(?:\d|\{-?\d\})|_(?:\d|\{\d+\})|\\?%|(?:\^\s?)?(?:\{\s?\\circ\s?\}|\\circ)|°"
     r"|\\cdot|\\[,;:! ]|\\(?:Omega|mu|degree|ohm)(?![A-Za-z])|[\s~]|/(?=\s?[A-Za-z\\])|(?<=[A-Za-z])[-.]"
     r"|\([A-Za-z][A-Za-z ,.-]{0,60}\))*"
@@ -38,6 +39,7 @@ _NO_UNIT = re.compile(  # behind a number, it makes another one of it
     r"\b(?:hundred|thousand|[mbtr]+illion|dozen|half|thirds?|squared|cubed|factorial|or|and|to|mod|modulo|plus|minus|times"
     r"|over|choose|base|pi|sqrt|sin|cos|tan|log|exp|inf|infinity)\b"
 )
+_IN_BRACKETS = re.compile(r"\([A-Za-z ,.-]*\)")
 _MONEY = {
     "€": "euros",
     "£": "pounds",
@@ -146,7 +148,11 @@ def quantity(text: str) -> tuple[Fraction, tuple[str, ...]] | None:
     text = _GOING_ON.sub(_going_on, _REPEATING.sub(_repeating, _THOUSANDS.sub(",", text)))
     text = _OUT_OF.sub(r"\1/\2", _FRACTION.sub(r" \1\2/\3\4", text))
     found = _NUMBER.match(text)
-    if not found or not _UNIT.fullmatch(text, found.end()) or _NO_UNIT.search(text, found.end()):
+    if (
+        not found
+        or not _UNIT.fullmatch(text, found.end())
+        or _NO_UNIT.search(_IN_BRACKETS.sub("", text[found.end() :]))
+    ):
         return None
     sign, whole, top, bottom, *powers = found.groups()
     with contextlib.suppress(ZeroDivisionError):
@@ -225,7 +231,7 @@ def minutes(text: str) -> tuple[int, bool] | None:
 def same_time(answer: str, gold: str) -> bool | None:
     """Whether two times of the day are one; None where the gold answer is none, or neither says its half of the day."""
     theirs = minutes(gold)
-    ours = minutes(answer)
+    ours = minutes(f"{answer}:00" if answer.isdigit() else answer)
     if theirs is None or ours is None:
         return None
     if not (theirs[1] or ours[1]):

@@ -120,6 +120,9 @@ _FUNCTIONS = (
     "arcsin|arccos|arctan|arccot|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|lg|exp|max|min|gcd|lcm|deg|det|dim"
 )
 _UPRIGHT = _rules(
+    (r"\\(?:SI|qty)\s?\{([^{}\\]*)\}\s?\{([^{}\\]*)\}", r"\1 \\text{ \2}"),
+    (r"\\(?:unit|si)\s?(?=\{)", r" \\text"),
+    (r"\\num\s?\{([^{}]*)\}", r"\1"),
     (r"(?<=\d)(?:,\s?\\!\s?|(?<!\\)\\[,;:!])(?=\d{3}(?!\d))", "{,}"),
     (r"(?<!\\)\\[,;:>]", " "),
     (r"(?<!\\)\\!", ""),

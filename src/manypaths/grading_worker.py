@@ -377,13 +377,13 @@ class Reader:
         return True if agreed >= ENOUGH else None
 
     def _points(self, symbols: set[Any]) -> Iterator[dict[Any, Any]]:
-        """The same points in every comparison: positive ones, ones of either sign, and positive whole numbers."""
+        """The same points in every comparison: positive ones, ones where each second is negative, whole numbers."""
         chance = random.Random(5)
         for index in range(POINTS):
             point = {}
-            for symbol in sorted(symbols, key=str):
+            for place, symbol in enumerate(sorted(symbols, key=str)):
                 size = self.sympy.Rational(chance.randrange(101, 3000), 997)
-                sign = -1 if index % 3 == 1 and chance.random() < 0.7 else 1
+                sign = -1 if index % 3 == 1 and (index // 3 + place) % 2 == 0 else 1
                 point[symbol] = self.sympy.Integer(chance.randrange(2, 12)) if index % 3 == 2 else sign * size
             yield point
 
