@@ -61,7 +61,9 @@ REWRITINGS: dict[str, Callable[[str], str | None]] = {
     "dollars": lambda gold: f"${gold}$",
     "Unicode root": lambda gold: re.sub(r"\\sqrt\{(\w+)\}", r"√(\1)", gold),
     "Unicode root, bare": lambda gold: re.sub(r"\\sqrt\{(\d+)\}(?!\d)", r"√\1", gold),
-    "Unicode power": lambda gold: re.sub(r"\^\{?(\d+)\}?", lambda found: found[1].translate(SUPERSCRIPTS), gold),
+    "Unicode power": lambda gold: re.sub(
+        r"\^(?:\{(\d+)\}|(\d))", lambda found: (found[1] or found[2]).translate(SUPERSCRIPTS), gold
+    ),
     "Unicode fraction": lambda gold: re.sub(r"\\frac\{1\}\{2\}", "½", gold),
     "Unicode minus": lambda gold: gold.replace("-", "\u2212"),
     "en dash": lambda gold: gold.replace("-", "–"),

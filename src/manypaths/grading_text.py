@@ -48,6 +48,7 @@ _LAYOUT = _rules(
     (r"\\[\[\]()]", " "),  # \[5\] and \(5\); line breaks are gone by then
     (rf"\\(?:{_SIZES})(?![A-Za-z])", " "),
     (r"\\left\s?\.|\\right\s?\.", " "),
+    (r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s?(?=[\[\](){}|\\/<>])", ""),
     (rf"\\(?:{_STYLES})(?![A-Za-z])", " "),
     (r"\\(?:textcolor|colorbox)\s?(?:\[\w*\])?\s?\{[^{}]*\}", ""),
     (r"\\fcolorbox\s?\{[^{}]*\}\s?\{[^{}]*\}", ""),
