@@ -122,6 +122,7 @@ def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
         place = chance.choice(digits)
         yield "digit", gold[:place] + str((int(gold[place]) + chance.randrange(1, 10)) % 10) + gold[place + 1 :]
         yield "digit more", gold[:place] + str(chance.randrange(1, 10)) + gold[place:]
+    named = re.match(r"[^=<>]*(?:=|\\in(?![a-z]))", gold)  # the name of a value, which may be left out
     yield "sign", gold[1:] if gold.startswith("-") else f"-{gold}"
     for kind, pattern, by in (
         ("plus and minus", r"(?<=[\w}) ])\+", "-"),
@@ -138,9 +139,11 @@ def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
         ("power", r"\^2", "^3"),
     ):
         changed = re.sub(pattern, by, gold, count=1)
-        if changed != gold:
+        if changed != gold and not (kind == "unknown" and named):
             yield kind, changed
+    behind = named.end() if named else 0
     letters = [found.start() for found in re.finditer(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z{])", gold)]
+    letters = [place for place in letters if place >= behind]
     if letters and not re.search(r"text|[A-Za-z]{5}(?!\{)", gold):
         place = chance.choice(letters)
         yield "case", gold[:place] + gold[place].swapcase() + gold[place + 1 :]
