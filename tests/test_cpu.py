@@ -287,6 +287,14 @@ def test_without_trls_private_names_training_goes_on_as_in_trl(tiny_model, tmp_p
     assert all(many > 8 * 8 for many in rows)
 
 
+def test_without_the_kind_of_layer_prompts_run_as_ever(tiny_model, monkeypatch, warnings):
+    monkeypatch.delattr(transformers.cache_utils, "DynamicLayer")
+    model = loaded(tiny_model)
+    plain = model.get_decoder().forward
+    cpu.run_prompts_once(model)
+    assert model.get_decoder().forward == plain and "DynamicLayer" in warnings()[0]
+
+
 def test_a_model_without_plain_keys_and_values_trains_as_ever(warnings):
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
     config = transformers.MistralConfig(**sizes, num_hidden_layers=2, vocab_size=200, sliding_window=4)

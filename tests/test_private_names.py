@@ -38,6 +38,7 @@ NAMES = {
     "_use_triton": ("trl.trainer.utils", "cpu", "only the completions' tokens are scored"),
     "_shared_state": ("accelerate.PartialState", "embed", "empty until accelerate has chosen a device"),
     "_hf_deepspeed_config_weak_ref": ("transformers.integrations.deepspeed", "embed", "the configuration of ZeRO-3"),
+    "_unsorted_args": ("latex2sympy2_extended", "grading_worker", "links of a chain and members of a set as written"),
     "_run_exitfuncs": ("atexit", "launch", "what others do at the end of Python, before os._exit"),
 }
 
@@ -156,6 +157,14 @@ def test_without_zero3_no_private_name_is_asked_for(monkeypatch):
     monkeypatch.delattr(deepspeed, "_hf_deepspeed_config_weak_ref")
     with _whole():
         pass
+
+
+def test_sets_and_chains_of_equations_keep_their_order():
+    from math_verify import parse
+
+    (members, *_), (chain, *_) = parse(r"$\{3, 1, 2\}$"), parse("$x = 3 = y$")
+    assert [str(member) for member in members._unsorted_args] == ["3", "1", "2"]
+    assert [str(link.rhs) for link in chain._unsorted_args] == ["3", "y"]
 
 
 def test_what_others_registered_for_the_end_of_python_runs_once():

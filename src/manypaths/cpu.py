@@ -18,10 +18,8 @@ from typing import Any
 import torch
 import transformers
 import trl
-import trl.trainer.utils
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 CACHE_NAMES = ("cache", "past_key_values")  # of a decoder's argument: since transformers 5.24, and before
 MORE_OUTPUTS = ("output_attentions", "output_hidden_states", "output_router_logits")
@@ -105,6 +103,8 @@ def _make_head_input_contiguous(model: Any) -> None:
 
 def _share_beginnings(model: Any) -> None:
     """Replace the decoder's forward by one that runs what rows have in common once, where that saves time."""
+    from transformers.cache_utils import DynamicLayer
+
     decoder = model.get_decoder()
     plain = decoder.forward
     taken = inspect.signature(plain).parameters
@@ -173,12 +173,14 @@ def _drops(decoder: Any) -> bool:
 @contextmanager
 def _as_with_triton() -> Iterator[None]:
     """Within this, TRL scores only the tokens with a label on the CPU too."""
-    original = trl.trainer.utils._use_triton
-    trl.trainer.utils._use_triton = lambda device: device.type == "cpu" or original(device)
+    from trl.trainer import utils
+
+    original = utils._use_triton
+    utils._use_triton = lambda device: device.type == "cpu" or original(device)
     try:
         yield
     finally:
-        trl.trainer.utils._use_triton = original
+        utils._use_triton = original
 
 
 def _leaves_results(model: Any, change: Callable[[Any], None], saving: str) -> bool:
@@ -223,10 +225,12 @@ def _results(model: Any, change: Callable[[Any], None] = lambda _: None) -> list
 
 def _scores() -> list[Tensor]:
     """Log-probabilities that TRL takes of the completions, and their gradients, of a small model."""
+    from trl.trainer.utils import add_fused_lm_head
+
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
     config = transformers.LlamaConfig(vocab_size=VOCABULARY, num_hidden_layers=LAYERS, **sizes)
     model = transformers.LlamaForCausalLM(config)
-    trl.trainer.utils.add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
     ids, mask = _batch()
     labels = ids.masked_fill(torch.arange(ids.shape[1]) < 7, -100)
     scored = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
