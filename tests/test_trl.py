@@ -154,7 +154,8 @@ def test_metrics_of_the_reward_functions_stay_raw(tiny_model, tmp_path):
 @pytest.mark.parametrize(("reweight", "own"), [(None, set()), (dra, {"share"}), (mmr, {"share", "lam"})])
 def test_what_diversity_did_is_among_the_metrics(tiny_model, tmp_path, reweight, own):
     """They are in TRL's own logs, and so in whatever `report_to` names."""
-    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, steps=2, reweight=reweight, embedder=NgramEmbedder())
+    diverse = {"reweight": reweight, "embedder": NgramEmbedder()}
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, [vowels, length], steps=2, **diverse)
     ours.train()
     for logged in [entry for entry in ours.state.log_history if "reward" in entry]:
         measures = {key.removeprefix("diversity/") for key in logged if key.startswith("diversity/")}

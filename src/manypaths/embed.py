@@ -163,8 +163,10 @@ def _whole() -> Iterator[None]:
 
 
 def _accelerators() -> list[str]:
+    if not torch.accelerator.is_available():
+        return []
     kind = torch.accelerator.current_accelerator()
-    return [f"{kind.type}:{index}" for index in range(torch.accelerator.device_count())] if kind else []
+    return [f"{kind.type}:{index}" for index in range(torch.accelerator.device_count())]
 
 
 class NgramEmbedder:
