@@ -448,7 +448,7 @@ def evaluated(folder, shares, **settings):
             for n, share in enumerate(of)
         ]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    summarise(folder, list(shares))
+    summarise(folder)
     return folder
 
 

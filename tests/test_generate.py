@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from manypaths import checkpoint, generate
-from manypaths.generate import choose_backend, seed_of, server_generate, transformers_generate
+from manypaths import server as client
+from manypaths.generate import choose_backend, seed_of, transformers_generate
+from manypaths.server import server_generate
 
 PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
 
@@ -128,7 +130,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def url(monkeypatch):
     Server.failures, Server.asked, Server.headers_seen = [], [], []
-    monkeypatch.setattr(generate, "WAIT", 0.001)
+    monkeypatch.setattr(client, "WAIT", 0.001)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"

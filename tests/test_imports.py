@@ -37,6 +37,7 @@ MODULES = {
     "grade_file": ("choices columns files golds grading messages metrics printable problems rows unboxed", "", ""),
     "metrics": ("grading statistics", "", ""),
     "generate": ("checkpoint", "", "torch transformers vllm"),
+    "server": ("generate printable", "", ""),
     "files": ("", "", "filelock"),
     "page": ("files", "", ""),
     "tables": ("", "", ""),
@@ -57,8 +58,12 @@ MODULES = {
     "dry_run": ("memory recipe rewards trainer_settings workload", "", "trl peft"),
     "messages": ("", "", ""),
     "rewards": ("golds grading messages", "", "trl"),
-    "sampling": ("checkpoint cpu generate recipe", "yaml", "torch"),
-    "evaluate_command": ("embed evaluate files generate grading problems recipe sampling", "yaml torch", ""),
+    "sampling": ("checkpoint cpu generate printable recipe server", "yaml", "torch"),
+    "evaluate_command": (
+        "embed evaluate files generate grading printable problems recipe rows sampling server",
+        "yaml torch",
+        "",
+    ),
     "__main__": ("cli", "", ""),
     "evaluate": ("files generate grading metrics problems tables", "", ""),
     "cpu": ("", "torch transformers trl", ""),
@@ -77,7 +82,7 @@ MODULES = {
     "record": ("files generate messages recipe trl", "torch transformers", ""),
     "run": (
         "advantage reweight checkpoint embed files generate grading metrics problems page recipe rewards evaluate cpu "
-        "record resume runs sampling trainer_settings trl workload",
+        "record resume rows runs sampling trainer_settings trl workload",
         "accelerate torch transformers peft trl",
         "datasets",
     ),
@@ -86,8 +91,8 @@ MODULES = {
     "readiness": ("machine memory problems recipe workload", "", "packaging"),
     "doctor": ("machine readiness", "", ""),
     "cli": (
-        "__init__ compare curves doctor dry_run evaluate evaluate_command files generate grade_file grading launch "
-        "page published recipe report run sweep tables",
+        "__init__ compare curves doctor dry_run evaluate evaluate_command files grade_file grading launch page "
+        "printable published recipe report run sweep",
         "",
         "",
     ),

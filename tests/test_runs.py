@@ -225,6 +225,13 @@ def test_what_manypaths_evaluate_adds_are_benchmarks_of_its_step(trained, copy):
     assert {step: run.results[step] for step in (0, 5, STEPS)} == whole.results
 
 
+@pytest.mark.parametrize("missing", ["recipe.yaml", "evaluation/shares.json"])
+def test_the_evaluations_of_a_run_are_no_results_of_their_own(missing, copy):
+    (copy / missing).unlink()
+    runs, [refused] = read([copy / "evaluation"])
+    assert runs == [] and f"Give the run's folder, {str(copy)!r}" in refused
+
+
 def test_seconds_at_a_step_lie_on_a_line(copy):
     lines = read_lines(copy / "metrics.jsonl")
     write_lines(copy / "metrics.jsonl", [lines[4], lines[9]])
@@ -254,7 +261,8 @@ def test_what_is_no_share_of_correct_samples_leaves_the_run_out(share, trained, 
     (copy / "evaluation" / "shares.json").write_text(json.dumps(shares))
     runs, [refused] = read([trained, copy])
     assert [run.name for run in runs] == [trained.name]
-    assert f"must be from 0 to 1, got {json.loads(share)!r} for the problem {problem!r}." in refused
+    value = json.loads(share, parse_constant=lambda _: None)  # what is no number in JSON is missing
+    assert f"must be from 0 to 1, got {value!r} for the problem {problem!r}." in refused
     assert str(copy) in refused
 
 

@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from manypaths import generate
+from manypaths import server as client
 from manypaths.cli import main
 from manypaths.files import read_lines
-from manypaths.generate import server_generate
+from manypaths.server import server_generate
 
 SAMPLES, PROBLEMS = 3, 20
 WORDS = ["--problems", "arithmetic", "--limit", str(PROBLEMS), "--samples", str(SAMPLES), "--temperature", "1"]
@@ -110,7 +110,7 @@ def drip(handler):
 
 @pytest.fixture
 def started(monkeypatch):
-    monkeypatch.setattr(generate, "WAIT", 0.01)
+    monkeypatch.setattr(client, "WAIT", 0.01)
     servers = []
 
     def start(*words, **named):
@@ -141,7 +141,7 @@ def test_a_wrong_address_costs_one_connection(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (status(401, "wrong key \x1b[31m\x07"), ["401", "wrong key [31m"]),
+        (status(401, "wrong key \x1b[31m\x07"), ["401", "wrong key \\x1b[31m\\x07"]),
         (status(403), ["403"]),
         (lambda handler: handler.reply(b"<html>hello</html>"), ["no JSON"]),
         (lambda handler: handler.reply([1]), ["lists no models", "/v1"]),
@@ -153,7 +153,7 @@ def test_a_wrong_address_costs_one_connection(tmp_path, capsys):
     ],
 )
 def test_what_is_wrong_from_the_start_costs_one_request(answer, expected, started, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(generate, "PROBE_PATIENCE", 1.0)
+    monkeypatch.setattr(client, "PROBE_PATIENCE", 1.0)
     server = started(answer, models=None)
     code, said, seconds = evaluated(server, tmp_path / "out", capsys)
     assert (code, server.lists, len(server.asked)) == (2, 1, 0) and seconds < 5
@@ -197,7 +197,7 @@ def test_a_server_that_fails_in_the_middle_ends_it_and_only_what_is_missing_is_a
     code, said, seconds = evaluated(server, out, capsys)
     assert code == 2 and reason in said and str(out) in said and seconds < 10
     assert said.splitlines()[-1].isprintable()
-    tries = generate.RETRIES if (answer, reason) in LASTING else 1
+    tries = client.RETRIES if (answer, reason) in LASTING else 1
     assert len(server.asked) <= after + 64 * tries
     kept = read_lines(out / "arithmetic.jsonl.part")
     whole = started()
@@ -256,9 +256,9 @@ def test_a_slow_server_is_waited_for(started, tmp_path, capsys):
 
 
 def test_a_server_that_answers_nothing_any_more_is_given_up_early_and_a_busy_one_is_not(started, monkeypatch):
-    monkeypatch.setattr(generate, "PROBE", 0.1)
-    monkeypatch.setattr(generate, "PROBE_PATIENCE", 0.1)
-    monkeypatch.setattr(generate, "DEAF", 1.0)
+    monkeypatch.setattr(client, "PROBE", 0.1)
+    monkeypatch.setattr(client, "PROBE_PATIENCE", 0.1)
+    monkeypatch.setattr(client, "DEAF", 1.0)
     server = started(lambda handler: (time.sleep(2), handler.complete()))
     assert len(server_generate(server.url, max_new_tokens=5)(["a"], 1)) == 1
     assert server.lists > 3, "it is asked whether it is there"

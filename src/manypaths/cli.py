@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from manypaths import __version__
-from manypaths.generate import printable
 from manypaths.grading import GraderError
-from manypaths.tables import visible
+from manypaths.printable import lines, one_line
 
 try:
     from manypaths import recipe
@@ -47,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         if rank := int(os.environ.get("RANK", "0")):  # the first process says the same, and then a launcher ends this
             time.sleep(PATIENCE)
         process = f", process {rank}" if rank else ""
-        print(f"manypaths {options.name}{process}: {printable(str(error))}", file=sys.stderr)
+        print(f"manypaths {options.name}{process}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
@@ -250,10 +249,10 @@ def _compare(options: argparse.Namespace) -> int:
     rise_of(options.target)
     runs, refused = compare.read(options.runs)
     for told in refused:
-        print(f"Left out: {printable(told)}", file=sys.stderr)
+        print(f"Left out: {one_line(told)}", file=sys.stderr)
     found = compare.compare(runs, options.baseline, options.target)
     written = f"\n\nReport: {report.write(found, options.out)}" if options.out is not None else ""
-    print(visible(report.text(found) + written))
+    print(lines(report.text(found) + written))
     return 0
 
 
@@ -284,7 +283,7 @@ def _sweep(options: argparse.Namespace) -> int:
     runs, _ = compare.read([out / job.name for job in jobs if job.name not in failed])
     found = compare.compare(runs, grid.baseline, grid.target)
     written = report.write(found, out / "comparison")
-    print(visible(f"{report.text(found)}\n\nReport: {written}"))
+    print(lines(f"{report.text(found)}\n\nReport: {written}"))
     for name in failed:
         print(f"Failed: {name}; see {out / f'{name}.log'}", file=sys.stderr)
     return 1 if failed else 0

@@ -97,6 +97,15 @@ def _sampled(
         yield [wanted[place]], [answers]
 
 
+def check_name(out: Path, problems: Sequence[Problem]) -> None:
+    """Refuse, with a ValueError, to write over the results, finished or not, of other problems."""
+    asked = {(problem.id, problem.question) for problem in problems}
+    for path in [out, *_parts(out)]:
+        there = {(line["id"], line["question"]) for line in read_lines(path)}
+        if there and not there & asked:
+            raise ValueError(f"{str(path)!r} holds the results of other problems of that name. Give another --out.")
+
+
 def _parts(out: Path) -> list[Path]:
     """Where the processes keep what there is before all are done."""
     return sorted(out.parent.glob(f"{glob.escape(out.name)}.part*"))
@@ -185,9 +194,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return f"{markdown(head)}\n\n{markdown(rest)}"
 
 
-def summarise(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the finished benchmarks of a folder say, each and `all`: in summary.json, table.md and shares.json."""
-    lines = {name: read_lines(folder / f"{name}.jsonl") for name in names}
+def summarise(folder: Path) -> dict[str, dict[str, Any]]:
+    """What all finished sets of a folder say, each and `all`: in summary.json, table.md and shares.json."""
+    lines = {path.stem: read_lines(path) for path in sorted(folder.glob("*.jsonl"))}
     found: dict[str, dict[str, Any]] = {name: measure(each) for name, each in lines.items()}
     shares = {name: {line["id"]: share_correct(line) for line in each} for name, each in lines.items()}
     found["all"] = overall([list(each.values()) for each in shares.values()])

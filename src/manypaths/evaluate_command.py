@@ -11,12 +11,15 @@ from typing import Any
 
 from manypaths import problems, recipe, sampling
 from manypaths.embed import NgramEmbedder
-from manypaths.evaluate import claim, evaluate, summarise, table
+from manypaths.evaluate import check_name, claim, evaluate, summarise, table
 from manypaths.files import only_writer, read_json
-from manypaths.generate import ServerError, choose_backend, printable
+from manypaths.generate import choose_backend
 from manypaths.grading import shared_grader
+from manypaths.printable import one_line, shown
 from manypaths.recipe import Recipe
+from manypaths.rows import name_of
 from manypaths.sampling import Sampling
+from manypaths.server import ServerError
 
 PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate
 FLAGS = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size", "seed", "dtype")
@@ -46,6 +49,8 @@ def evaluate_model(options: argparse.Namespace) -> int:
     settings = sampling.settings_of(chosen, limit=limit, **named)
     out = options.out or _place(options.model, spec, options.benchmarks)
     claim(out, settings)
+    for name, members in sets.items():
+        check_name(out / f"{name}.jsonl", members)
     print(f"Backend: {backend} ({why}); results in {out}", flush=True)
     if itself:
         print(_departures(options, usual), flush=True)
@@ -69,7 +74,7 @@ def evaluate_model(options: argparse.Namespace) -> int:
             except ServerError as error:
                 kept = f"The problems that were finished are kept in {out}; the same command goes on."
                 raise ValueError(f"{error} {kept}") from error
-        print(table(summarise(out, list(sets))))
+        print(table(summarise(out)))
     return 0
 
 
@@ -102,8 +107,8 @@ def _note_golds(name: str, members: list[problems.Problem]) -> None:
     """Print which gold answers cannot be graded."""
     for problem in members:
         if wrong := shared_grader().gold_problem(problem.answer):
-            label = printable(f"{name} {problem.id}")
-            print(f"Note: {label}: the gold answer {problem.answer!r} cannot be graded: {printable(wrong)}")
+            label = one_line(f"{name} {problem.id}", 100)
+            print(f"Note: {label}: the gold answer {shown(problem.answer)} cannot be graded: {one_line(wrong)}")
 
 
 def _usual(spec: Recipe | None, own: recipe.Evaluation | None, papers: bool) -> dict[str, Any]:
@@ -173,4 +178,4 @@ def _problem_sets(options: argparse.Namespace, own: recipe.Evaluation | None) ->
             "Give --benchmarks or --problems; only a run whose recipe has an evaluation knows its problems."
         )
     asked = recipe.Problems(options.problems) if options.problems or own is None else own.problems
-    return {Path(asked.name).stem: problems.load(**{**vars(asked), **columns})}
+    return {name_of(asked.name): problems.load(**{**vars(asked), **columns})}

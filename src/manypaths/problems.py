@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from manypaths.printable import escaped, shown
+from manypaths.printable import escaped, one_line, shown
 from manypaths.problem_columns import GOLDS, QUESTIONS, texts_and_golds
 from manypaths.rows import Row, Say, is_local, parse, read_rows
 
@@ -212,7 +212,7 @@ def _from_hub(name: str, split: str, revision: str | None) -> list[Row]:
     try:
         HfApi().dataset_info(name, revision=revision, timeout=PATIENCE)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise ValueError(f"{where} is not on the hub, or is closed to you: {_one_line(error)}") from error
+        raise ValueError(f"{where} is not on the hub, or is closed to you: {one_line(error, 300)}") from error
     except Exception:  # no network, no answer, or an answer that says nothing of the data set
         answers = False
     try:
@@ -220,7 +220,7 @@ def _from_hub(name: str, split: str, revision: str | None) -> list[Row]:
             return list(datasets.load_dataset(name, split=split, revision=revision))
     except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
         why = "" if answers else " The hub does not answer, and the cache was looked into."
-        raise ValueError(f"{where} could not be had from the hub: {_one_line(error)}{why}") from error
+        raise ValueError(f"{where} could not be had from the hub: {one_line(error, 300)}{why}") from error
 
 
 @contextmanager
@@ -235,10 +235,6 @@ def _offline(wanted: bool) -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
-
-
-def _one_line(error: BaseException) -> str:
-    return escaped(" ".join(str(error).split()))[:300]
 
 
 def arithmetic(

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from manypaths.printable import escaped, listed, shown
+from manypaths.printable import listed, one_line, shown
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -37,6 +37,17 @@ def is_local(name: str) -> bool:
     """Whether a name stands for a file or folder here, be it there or not, and not for a data set on the hub."""
     looks_like_a_path = name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name)
     return looks_like_a_path or Path(name).suffix.lower() in (*_SUFFIXES, *_OTHERS.split()) or Path(name).exists()
+
+
+def name_of(name: str) -> str:
+    """What a set is called, fit for the name of a file: "dir/x.jsonl.gz" is "x", "org/set-1.5" is "set-1.5"."""
+    last = name.rpartition("/")[2]
+    if is_local(name):
+        last = Path(name).expanduser().resolve().name
+        last = last[:-3] if last.lower().endswith(".gz") else last
+        last = Path(last).stem if last.lower().endswith(_SUFFIXES) else last
+    plain = re.sub(r"[^\w .+-]", "_", last).strip(". ")[:100] or "problems"
+    return f"{plain}_" if plain == "all" else plain  # `all` stands for every set together
 
 
 def read_rows(name: str, split: str | None = None, say: Say = print) -> list[Row]:
@@ -186,7 +197,7 @@ def _of_parquet(content: bytes, name: str) -> list[Row]:
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(content))
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{name} is not a whole parquet file: {_one_line(error)}") from error
+        raise ValueError(f"{name} is not a whole parquet file: {one_line(error, 300)}") from error
     if twice := [column for column, count in Counter(table.column_names).items() if count > 1]:
         raise ValueError(f"{name} has the column {shown(twice[0])} twice. Rename or remove one.")
     return list(table.to_pylist(maps_as_pydicts="strict"))
@@ -201,9 +212,11 @@ def _of_folder(path: Path, split: str | None) -> list[Row]:
     import datasets
 
     try:
-        splits = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path))
+        splits = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path.resolve()))
     except Exception as error:  # the library raises many kinds; to the user they mean one thing
-        raise ValueError(f"The folder {name} could not be read as a data set: {_one_line(error)}") from error
+        raise ValueError(
+            f"The folder {name} could not be read as a data set: {one_line(error.__cause__ or error, 300)}"
+        ) from error
     if not isinstance(splits, dict):
         splits = {split or "train": splits}
     if split is None and len(splits) == 1:
@@ -211,7 +224,3 @@ def _of_folder(path: Path, split: str | None) -> list[Row]:
     if split not in splits:
         raise ValueError(f"{name} has the splits {listed(splits)}, got {split!r}. Give one of them as split.")
     return list(splits[split])
-
-
-def _one_line(error: BaseException) -> str:
-    return escaped(" ".join(str(error).split()))[:300]

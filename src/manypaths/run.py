@@ -44,6 +44,7 @@ from manypaths.recipe import Recipe
 from manypaths.record import Recorder, claim, environment, prompt_text
 from manypaths.resume import check_saving, last_checkpoint, rewind
 from manypaths.reweight import REWEIGHTERS, Reweighter, keep_equal_rewards
+from manypaths.rows import name_of
 from manypaths.runs import PARTS, seconds_between
 from manypaths.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
 from manypaths.sampling import environment as where_it_ran
@@ -276,7 +277,7 @@ def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> No
     settings["environments"] = [where_it_ran(str(plan.config.device))]
     write_whole(folder / "settings.json", as_json(settings, indent=2))
     by_problem = {line["id"]: share_correct(line) for line in read_lines(out)}
-    benchmark = Path(spec.problems.name).stem
+    benchmark = name_of(spec.problems.name)
     write_whole(folder / "shares.json", as_json({**shares, when: {benchmark: by_problem}}))
     write_whole(folder / "summary.json", as_json({**summary, when: {"step": step, **found}}, indent=2))
 

@@ -151,6 +151,8 @@ def _sampling_of(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def read_evaluation(folder: Path) -> Run:
     """What `manypaths evaluate` wrote: a run of one step, 0."""
+    if any("step" in found for found in _known(folder, "summary").values()):
+        raise ValueError(f"{str(folder)!r} is a part of a run. Give the run's folder, {str(folder.parent)!r}.")
     sampling = _known(folder, "settings")
     names = {"model": "model.name", "prompt": "prompt"}
     names |= {key: f"evaluation.{key}" for key in ("samples", *SAMPLING) if key != "prompt"}

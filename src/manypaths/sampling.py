@@ -12,8 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from manypaths import checkpoint
-from manypaths.generate import Generate, printable, server_generate, transformers_generate, vllm_generate
+from manypaths.generate import Generate, transformers_generate, vllm_generate
+from manypaths.printable import one_line
 from manypaths.recipe import Recipe
+from manypaths.server import server_generate
 
 AT_ONCE = 1024  # samples that vLLM is asked for together
 OWN_SAMPLING = (
@@ -135,7 +137,7 @@ def start(
     model, tokenizer = load_model(source, sampling, on_cpu=device is None)
     if unused := own_sampling(model):
         said = ", ".join(f"{name} {value}" for name, value in unused.items())
-        print(f"Note: the model's generation_config.json also says {printable(said, 300)}; it plays no part here.")
+        print(f"Note: the model's generation_config.json also says {one_line(said, 300)}; it plays no part here.")
     if device is not None:
         model.to(device)
     return *sampler(model, tokenizer, sampling), str(device or "cpu")

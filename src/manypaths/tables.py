@@ -11,8 +11,3 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     lines = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in lines)
-
-
-def visible(text: str) -> str:
-    """Lines for a terminal, which names from files of others could take over: control characters are replaced."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)

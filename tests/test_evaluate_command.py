@@ -1,0 +1,81 @@
+"""Where `manypaths evaluate` writes: every set keeps its results, under a name that is safe for a file."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from manypaths.cli import main
+from manypaths.compare import read
+from manypaths.files import read_lines
+from manypaths.rows import name_of
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("arithmetic", "arithmetic"),
+        ("dir/own.jsonl", "own"),
+        ("dir/own.jsonl.gz", "own"),
+        ("own.parquet", "own"),
+        ("own.v2.csv.gz", "own.v2"),
+        ("dir/data.v2/", "data.v2"),
+        ("../.hidden.jsonl", "hidden"),
+        ("org/set-1.5", "set-1.5"),
+        ("a\x1b[31m b:c.jsonl", "a__31m b_c"),
+        ("/", "problems"),
+        ("all.jsonl", "all_"),
+        ("all", "all_"),
+    ],
+)
+def test_a_set_has_a_name_that_is_safe_for_a_file(name, wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert name_of(name) == wanted
+    assert wanted.isprintable() and os.path.basename(wanted) == wanted and not wanted.startswith(".")
+
+
+def test_a_folder_is_called_by_its_own_name(tmp_path, monkeypatch):
+    (tmp_path / "data.v2").mkdir()
+    monkeypatch.chdir(tmp_path / "data.v2")
+    assert name_of(".") == name_of("../data.v2") == "data.v2"
+
+
+def own(path, *questions):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps({"question": text, "answer": "1"}) + "\n" for text in questions))
+    return str(path)
+
+
+def evaluated(model, problems, out):
+    brief = ["--max-new-tokens", "2", "--dtype", "float32", "--backend", "transformers"]
+    return main(["evaluate", str(model), "--problems", problems, *brief, "--out", str(out)])
+
+
+def test_a_second_set_in_a_folder_is_added_and_takes_nothing_away(tiny_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    first, other = own(tmp_path / "a.jsonl", "a", "b"), own(tmp_path / "b.jsonl", "c")
+    assert evaluated(tiny_model, first, out) == 0
+    before = json.loads((out / "summary.json").read_text())
+    assert evaluated(tiny_model, other, out) == 0
+    after, shares = (json.loads((out / name).read_text()) for name in ("summary.json", "shares.json"))
+    assert list(after) == ["a", "b", "all"] and after["a"] == before["a"]
+    assert shares == {"a": {"0": 0.0, "1": 0.0}, "b": {"0": 0.0}}
+    table = (out / "table.md").read_text()
+    assert table in capsys.readouterr().out and "| a " in table and "| b " in table
+    assert set(read([out])[0][0].results[0]) == {"a", "b"}
+
+
+@pytest.mark.parametrize("file", ["test.jsonl", "test.jsonl.part"])
+def test_another_set_of_the_same_name_is_refused_and_the_results_stay(file, tiny_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    first, other = own(tmp_path / "a" / "test.jsonl", "a", "b"), own(tmp_path / "b" / "test.jsonl", "c", "d")
+    assert evaluated(tiny_model, first, out) == 0
+    (out / "test.jsonl").rename(out / file)
+    kept = (out / file).read_bytes()
+    assert evaluated(tiny_model, other, out) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "other problems of that name" in message and "--out" in message
+    assert (out / file).read_bytes() == kept
+    assert evaluated(tiny_model, first, out) == 0 and len(read_lines(out / "test.jsonl")) == 2
