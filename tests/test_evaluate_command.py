@@ -9,7 +9,9 @@ import pytest
 
 from manypaths.cli import main
 from manypaths.compare import read
+from manypaths.evaluate import summarise
 from manypaths.files import read_lines
+from manypaths.grade_file import grade_file
 from manypaths.rows import name_of
 
 
@@ -79,3 +81,41 @@ def test_another_set_of_the_same_name_is_refused_and_the_results_stay(file, tiny
     assert "other problems of that name" in message and "--out" in message
     assert (out / file).read_bytes() == kept
     assert evaluated(tiny_model, first, out) == 0 and len(read_lines(out / "test.jsonl")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--benchmarks", "svamp", "--problems", "arithmetic"], "--problems"),
+        (["--problems", "svamp", "--data-dir", "."], "--data-dir"),
+        (["--problems", "own.jsonl", "--revision", "main"], "--revision"),
+        (["--benchmarks", "svamp,gsm8k", "--revision", "main"], "--revision"),
+        (["--benchmarks", "aime24", "--data-dir", ".", "--revision", "main"], "--revision"),
+        (["--problems", "arithmetic", "--split", "test"], "--split"),
+        (["--problems", "arithmetic", "--problem-column", "question", "--answer-column", "answer"], "--answer-column"),
+    ],
+)
+def test_options_that_no_set_reads_are_refused(words, expected, tiny_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    own(tmp_path / "own.jsonl", "a")
+    assert main(["evaluate", str(tiny_model), *words, "--limit", "1", "--max-new-tokens", "1", "--out", "out"]) == 2
+    message = capsys.readouterr().err
+    assert expected in message and "must be left out" in message and not (tmp_path / "out").exists()
+
+
+def test_results_that_are_graded_again_give_the_figures_of_the_evaluation(tiny_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["--problems", "arithmetic", "--limit", "5", "--samples", "4", "--temperature", "1"]
+    assert main(["evaluate", str(tiny_model), *words, "--max-new-tokens", "4", "--out", str(out)]) == 0
+    lines = read_lines(out / "arithmetic.jsonl")
+    for place, sample in enumerate(sample for line in lines for sample in line["samples"]):  # a random model has no box
+        sample["text"] = f"\\boxed{{{lines[place // 4]['answer'] if place % 3 else 0}}}"
+    (out / "arithmetic.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = grade_file(out / "arithmetic.jsonl", out=out / "arithmetic.jsonl.again", say=[].append)
+    (out / "arithmetic.jsonl.again").rename(out / "arithmetic.jsonl")
+    summary = summarise(out)["arithmetic"]
+    measured = ("accuracy", "low", "high", "problems", "samples", "pass_at", "majority", "boxed", "distinct")
+    assert {key: found[key] for key in measured} == {key: summary[key] for key in measured}
+    assert 0 < found["accuracy"] < 1 and found["pass_at"]["4"] == 1
+    assert main(["grade", str(out)]) == 2
+    assert "Give one of its files" in capsys.readouterr().err

@@ -48,6 +48,10 @@ CHAT = [{"role": "user", "content": "2 + 2? \\boxed{7}"}, {"role": "assistant", 
         {"completion": CHAT[1:]},
         {"messages": CHAT},
         {"response": {"text": RIGHT}},
+        {"response": CHAT[1]},
+        {"response": {"role": "assistant", "content": [{"type": "text", "text": RIGHT}]}},
+        {"response": {"status_code": 200, "body": {"choices": [{"index": 0, "message": CHAT[1]}]}}},
+        {"model_response": {"text": [RIGHT], "input": "?"}},
         {"output": {"message": CHAT[1]}},
         {"completion": CHAT[1:], "prompt": CHAT[:1]},
         {"resps": [[RIGHT]], "doc": {"question": "?"}},
@@ -223,3 +227,39 @@ def test_golds_that_cannot_be_graded_are_named(tmp_path):
     found, notes = graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4"}, {"text": RIGHT, "answer": "{\x1b[2J"}))
     assert found["ungradable"] == 1 and "'1'" in notes[0] and "1 of 2 gold answers" in notes[1]
     assert all(note.isprintable() for note in notes)
+
+
+def test_the_filters_of_one_sample_are_one_answer(tmp_path):
+    rows = [
+        {"doc_id": doc, "resps": [[text]], "filtered_resps": ["4"], "filter": name, "target": "4"}
+        for name in ("strict-match", "flexible-extract")
+        for doc, text in enumerate((RIGHT, WRONG))
+    ]
+    found, [note] = graded(rows_in(tmp_path, *rows))
+    once, nothing = graded(rows_in(tmp_path, *rows[:2]))
+    assert found == once and found["samples"] == 1 and nothing == []
+    assert "strict-match, flexible-extract" in note and "those of strict-match count" in note
+
+
+def test_samples_with_ids_of_their_own_are_said_to_count_as_problems(tmp_path):
+    rows = [{"id": n, "question": "2 + 2?", "text": RIGHT, "answer": "4"} for n in range(3)]
+    found, [note] = graded(rows_in(tmp_path, *rows, {**rows[0], "id": 3, "question": "3 + 1?"}))
+    assert found["problems"] == 4 and "2 of 4 problems have the question and gold answer of another" in note
+
+
+def test_the_file_that_is_graded_is_not_written_over(tmp_path):
+    path = rows_in(tmp_path, {"text": RIGHT, "answer": "4"})
+    (tmp_path / "link.jsonl").symlink_to(path)
+    before = (tmp_path / "own.jsonl").read_bytes()
+    for out in (tmp_path / "own.jsonl", tmp_path / "link.jsonl", tmp_path):
+        assert "--out must be a file of its own" in refusal(path, out=out)
+    assert (tmp_path / "own.jsonl").read_bytes() == before
+
+
+def test_an_answer_that_is_missing_says_what_to_do(tmp_path):
+    assert "Remove the row, or write an empty text" in refusal(rows_in(tmp_path, {"text": None, "answer": "4"}))
+
+
+def test_choices_with_an_answer_key_are_graded_by_their_letter(tmp_path):
+    row = {"question": "?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "B"}
+    assert shares(rows_in(tmp_path, {**row, "text": "\\boxed{B}"}), tmp_path) == {"0": [True]}

@@ -340,7 +340,6 @@ def test_choices_whose_answers_can_be_read_two_ways_or_none_are_refused(tmp_path
         ("tableData", [["a", 1]]),
         ("scene", "It is a day in the life of Ann."),
         ("clues", ["Ann is tall", "Bob is small"]),
-        ("incorrect_answer_1", "7"),
         ("Numbers", "7.0 4.0"),
         ("情景", "小明有三个苹果，小红有四个苹果。"),
     ],
@@ -502,3 +501,9 @@ def test_train_reads_a_column_by_a_template_in_an_override(tmp_path):
         ["smollm2-135m", "grpo", "mmr", "gsm8k"], [f"problems.name={path}", column, "problems.split=null"]
     )
     assert [problem.question for problem in load(**vars(spec.problems))] == ["A is 2. What is A?"]
+
+
+@pytest.mark.parametrize("column", ["distractor1", "Incorrect Answer 1", "wrong_answers"])
+def test_wrong_choices_are_never_advised_as_a_part_of_the_question(column, tmp_path):
+    message = refusal(rows_in(tmp_path, {"question": "Which?", column: "not this one", "answer": "this one"}))
+    assert "choices that are wrong" in message and "problem_column=question" in message and "{" not in message

@@ -38,6 +38,7 @@ def evaluate_model(options: argparse.Namespace) -> int:
     if itself and options.backend is None:
         backend, why = "transformers", "as in the run"
     _check_backend_options(options, backend)
+    _check_set_options(options, itself)
     sets = _problem_sets(options, own)
     prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
     if "{question}" not in json.dumps(prompt):
@@ -86,6 +87,21 @@ def _check_backend_options(options: argparse.Namespace, backend: str) -> None:
         raise ValueError(f"{' and '.join(given)} must be left out with the backend {backend}, where nothing reads it.")
     if options.patience is not None and not options.patience > 0:
         raise ValueError(f"--patience must be above 0 seconds, got {options.patience:g}.")
+
+
+def _check_set_options(options: argparse.Namespace, itself: bool) -> None:
+    """Refuse, with a ValueError, what would play no part for these problems."""
+    if options.benchmarks and options.problems:
+        raise ValueError("--problems must be left out beside --benchmarks. Give one of them, and the other afterwards.")
+    names = options.benchmarks.split(",") if options.benchmarks else [options.problems] if options.problems else []
+    idle: tuple[str, ...] = () if options.benchmarks else ("data_dir",)
+    if options.data_dir is not None or (names and all(map(problems.is_here, names))):
+        idle += ("revision",)
+    if names == ["arithmetic"]:
+        idle += ("split", "problem_column", "answer_column")
+    if unread := [f"--{name.replace('_', '-')}" for name in _given(options, idle)]:
+        what = "the run's own problems" if itself else ", ".join(names) or "no problems"
+        raise ValueError(f"{' and '.join(unread)} must be left out with {what}, where nothing reads it.")
 
 
 def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from manypaths.rows import Row, Say, read_rows
 
 TEXTS: tuple[str, ...] = ("samples", "predictions", "completions", "responses", "outputs", "generations", "completion")
 TEXTS += (
+    "response.body.choices",  # a result of OpenAI's batches
+    "model_response.text",  # a detail of lighteval
     "response",
     "output",
     "prediction",
@@ -42,7 +44,7 @@ TEXTS += (
     "messages",
 )
 GOLDS: tuple[str, ...] = ("gold", "golds", "answer", "target", "ground_truth", "expected_answer", "final_answer", "gts")
-GOLDS += ("reward_model.ground_truth", "solution")
+GOLDS += ("answerKey", "reward_model.ground_truth", "solution")
 QUESTIONS = ("question", "problem", "Question", "Problem", "prompt", "query", "input")
 OF_A_SAMPLE = ("text", "content", "generated_text", "completion", "response", "output")  # where an object has its text
 
@@ -83,6 +85,8 @@ def grade_file(
     """
     if unboxed_by is not None and unboxed_by not in unboxed.READERS:
         raise ValueError(f"--unboxed must be one of {', '.join(unboxed.READERS)}, got {unboxed_by!r}.")
+    if out is not None and (out.is_dir() or out.resolve() == path.resolve()):
+        raise ValueError(f"--out must be a file of its own, got {str(out)!r}. What is there would be lost.")
     problems = read_answers(path, text_column, gold_column, say)
     before = shared_grader().timed_out
     lines = _graded(problems, unboxed_by)
@@ -146,7 +150,11 @@ def _ungradable(lines: Sequence[dict[str, Any]], say: Say) -> int:
 
 def read_answers(path: Path, text_column: str | None, gold_column: str | None, say: Say) -> list[Answers]:
     """The problems of a file with all their texts, in the order of the file."""
-    name, rows = str(path), read_rows(str(path), say=say)
+    if results := sorted(path.glob("*.jsonl")) if (path / "settings.json").is_file() else []:
+        raise ValueError(
+            f"{shown(path, 200)} holds results of manypaths evaluate. Give one of its files, such as {results[0]}."
+        )
+    name, rows = str(path), _of_one_filter(read_rows(str(path), say=say), str(path), say)
     text_column = _column(text_column, rows, name, TEXTS, "text")
     gold_column = _column(gold_column, rows, name, GOLDS, "gold")
     values = _decoded([_at(row, text_column) for row in rows], name, text_column, say)
@@ -167,7 +175,29 @@ def read_answers(path: Path, text_column: str | None, gold_column: str | None, s
     if len(by_key) < len(rows):
         by = "with the same id" if any(ids) else f"with the same {question_column} and gold answer"
         say(f"{shown(name, 200)}: rows {by} are samples of one problem: {len(rows)} rows, {len(by_key)} problems.")
+    _note_likeness([*by_key.values()], name, say)
     return list(by_key.values())
+
+
+def _of_one_filter(rows: list[Row], name: str, say: Say) -> list[Row]:
+    """Rows of lm-evaluation-harness, which writes the same samples once for every filter, of the first filter."""
+    if not all({"filter", "doc_id", "resps"} <= set(row) for row in rows):
+        return rows
+    filters = list(dict.fromkeys(str(row["filter"]) for row in rows))
+    if len(filters) > 1:
+        say(f"{shown(name, 200)}: samples are there once for each of {listed(filters)}; those of {filters[0]} count.")
+    return [row for row in rows if str(row["filter"]) == filters[0]]
+
+
+def _note_likeness(problems: Sequence[Answers], name: str, say: Say) -> None:
+    """Say where problems with ids of their own have one question, as samples of one problem may have."""
+    different = {(problem.question, problem.gold) for problem in problems if problem.question}
+    like = sum(bool(problem.question) for problem in problems) - len(different)
+    if like:
+        say(
+            f"{shown(name, 200)}: {like} of {len(problems)} problems have the question and gold answer of another, but "
+            "an id of their own. If they are samples of one problem, give these the same id, or remove the ids."
+        )
 
 
 def _golds(rows: Sequence[Row], name: str, column: str, say: Say) -> list[str]:
@@ -198,7 +228,7 @@ def _column(asked: str | None, rows: Sequence[Row], name: str, usual: Sequence[s
     """The column asked for, else the usual one; ValueError where two usual ones say different things."""
     column = find_column(asked, usual, rows, name, role)
     for other in () if asked else usual:
-        if other in (column, "solution") or not has(rows[0], other):
+        if other in (column, column.partition(".")[0], "solution") or not has(rows[0], other):
             continue
         if any(not _agree(_at(row, column), _at(row, other), role) for row in rows):
             raise ValueError(
@@ -268,6 +298,8 @@ def _text(entry: Any, where: str) -> str:
             return assistant_text(entry)
         except ValueError as error:
             raise ValueError(f"{where}: {error}.") from error
+    if isinstance(entry, Mapping) and "role" in entry:
+        return _text([entry], where)
     if isinstance(entry, Mapping):
         inner = next((entry[key] for key in ("message", *OF_A_SAMPLE) if entry.get(key) is not None), None)
         if isinstance(inner, Mapping):
@@ -279,7 +311,8 @@ def _text(entry: Any, where: str) -> str:
             f"got {listed(entry, 10)}. Set text_column (--text-column) to a path such as column.key."
         )
     kind = "nothing" if entry is None or entry != entry else f"a value of type {type(entry).__name__}"
-    raise ValueError(f"{where}: an answer must be a text or chat messages, got {kind}.")
+    advice = " Remove the row, or write an empty text, which counts as wrong." if kind == "nothing" else ""
+    raise ValueError(f"{where}: an answer must be a text or chat messages, got {kind}.{advice}")
 
 
 def _gold(row: Row, column: str, where: str) -> str:
@@ -292,7 +325,7 @@ def _gold(row: Row, column: str, where: str) -> str:
         raise ValueError(f"{where}: {error}{advice}") from error
     answer = final_answer(text) if text else ""
     if not answer:
-        raise ValueError(f"{where}: there is no gold answer.")
+        raise ValueError(f"{where}: there is no gold answer. Write one, or remove the row.")
     return answer
 
 

@@ -40,6 +40,7 @@ _NEEDED_WORDS = """
 _NEEDED = frozenset(_NEEDED_WORDS.split())
 _BEHIND = {"choice", "choices", "ending", "endings", "option", "options"}  # parts that follow a question
 _PICTURE = {"chart", "diagram", "figure", "image", "images", "picture"}
+_WRONG = {"distractor", "incorrect", "wrong"}
 _ABOUT = {"count", "difficulty", "id", "idx", "index", "lang", "language", "length", "level", "name", "source", "type"}
 _NOT_NEEDED_WORDS = """
     ability annotated annotation annotations annotator answer answers author benchmark book canary category chapter
@@ -149,6 +150,12 @@ def _whole(rows: Sequence[Row], name: str, column: str, with_it: set[str]) -> st
                     f"{shown(name, 200)} has {shown(other)} beside {shown(column)}, and a problem may need it, but "
                     f"only text is read here. Set problem_column={column} for that alone."
                 )
+            if _WRONG & {*_words(other)}:
+                raise ValueError(
+                    f"{shown(name, 200)} has {shown(other)} beside {shown(column)}: choices that are wrong. Write a "
+                    f"column choices with all of them, in an order of your own, or set problem_column={column} for "
+                    "the question alone."
+                )
             both = [column, other] if {*_words(other)} & _BEHIND else [other, column]
             raise ValueError(
                 f"{shown(name, 200)} has {shown(other)} beside {shown(column)}, and a problem may need both. Set "
@@ -254,7 +261,7 @@ def _gold(row: Row, column: str, name: str, number: int) -> str:
         raise ValueError(f"{where}: {error}{_nested(value, column)}") from error
     answer = final_answer(text) if text else ""
     if not answer:
-        raise ValueError(f"{where}: there is no gold answer.")
+        raise ValueError(f"{where}: there is no gold answer. Write one, or remove the row.")
     return answer
 
 
