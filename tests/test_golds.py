@@ -31,6 +31,12 @@ from manypaths.grading import is_correct
         (numpy.int64(7), "7"),
         (numpy.float64(7), "7"),
         (torch.tensor(7), "7"),
+        (1e-7, "0.0000001"),
+        (numpy.float32(0.1), "0.1"),
+        (torch.tensor(-1.7), "-1.7"),
+        (numpy.array([0.1, 2.5, 3], "float32"), "0.1, 2.5, 3"),
+        (numpy.float32(1 / 4096), "0.000244140625"),
+        (numpy.finfo("float32").max, str(int(numpy.finfo("float32").max))),
     ],
 )
 def test_a_text_or_a_number_is_written_as_it_is(value, text):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import math
+import struct
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from manypaths.grading import final_answer
@@ -13,13 +15,15 @@ from manypaths.grading import final_answer
 __all__ = ["final_answer", "gold_text"]
 
 _MISSING = ("nan", "NaN", "<NA>", "NaT")
+_LONG = 15  # characters of a number that nobody wrote by hand
 
 
 def gold_text(value: object) -> str | None:
     r"""The gold answer that a value stands for, as a text for `manypaths.grading`; None where there is none.
 
     - A text is itself: an answer, an answer in a box, or a worked solution that ends in a box or in GSM8K's `#### 4`.
-    - A number is written out; a float that is whole loses its point.
+    - A number is written out; a float that is whole loses its point. A float32 of an array or tensor is the number with
+      the fewest digits that is stored so: 0.1, not 0.10000000149011612.
     - None, NaN, pandas' NA and NaT, also written as a text, a blank text and an empty list are no gold answer. The text
       "None" is the word.
     - A list holds the parts of one answer, and all are needed, in any order: ["4", "5"] is `4, 5`. So does a text that
@@ -28,7 +32,8 @@ def gold_text(value: object) -> str | None:
     Raises ValueError for anything else, such as an object, and for a list in which something is missing.
     """
     if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
-        value = value.tolist()
+        single = str(getattr(value, "dtype", "")).removeprefix("torch.") == "float32"
+        value = _shortest(value.tolist()) if single else value.tolist()
     if isinstance(value, str):
         written = _written_value(value.strip())
         return gold_text(written) if written is not None else None if value in _MISSING else value.strip() or None
@@ -39,17 +44,30 @@ def gold_text(value: object) -> str | None:
     if isinstance(value, float):
         return _written_out(value)
     if isinstance(value, int) or type(value).__name__ in ("Decimal", "Fraction"):
-        return str(value)
+        return str(value) if value == value else None
     if isinstance(value, Mapping):
         keys = ", ".join(repr(str(key)[:40]) for key in list(value)[:10])
         raise ValueError(f"A gold answer must be a text, a number or a list, got an object with the keys {keys}.")
     raise ValueError(f"A gold answer must be a text, a number or a list, got a value of type {type(value).__name__}.")
 
 
+def _shortest(value: Any) -> Any:
+    """The number that a float32, or each of a list, was read from: 0.1, where 0.10000000149011612 is its value.
+
+    It is the one with the fewest digits that is stored so, unless the value itself has few.
+    """
+    if isinstance(value, list):
+        return [_shortest(part) for part in value]
+    if not math.isfinite(value) or value.is_integer() or len(repr(value)) < _LONG:
+        return value
+    shorter = (float(f"{value:.{digits}g}") for digits in range(1, 10))
+    return next((number for number in shorter if struct.unpack("f", struct.pack("f", number))[0] == value), value)
+
+
 def _written_out(value: float) -> str:
     if math.isinf(value):
         return "\\infty" if value > 0 else "-\\infty"
-    return str(int(value)) if value.is_integer() else str(value)
+    return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
 
 
 def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
