@@ -82,6 +82,10 @@ def test_a_package_that_is_not_installed_is_named_and_no_folder_is_claimed(overr
         ("trainer.importance_sampling_level=tokens", ["'tokens'", "Did you mean 'token'"]),
         ("trainer.multi_objective_aggregation=sum", ["'sum'"]),
         ("trainer.temperature=0", ["trainer.temperature must be more than 0, got 0"]),
+        ("trainer.top_p=1.5", ["trainer.top_p must be more than 0, and 1 or less, got 1.5"]),
+        ("trainer.top_k=-3", ["trainer.top_k must be 0, which is off, or more, got -3"]),
+        ("trainer.min_p=2.0", ["trainer.min_p must be 0 to 1, got 2.0"]),
+        ("trainer.repetition_penalty=0.0", ["trainer.repetition_penalty must be more than 0, got 0.0"]),
         ("trainer.max_completion_length=0", ["trainer.max_completion_length must be 1 or more, got 0"]),
         ("trainer.lr_scheduler_type=cosine_with_min_lr", ["min_lr", "Change that setting"]),
         ("trainer.cache_implementation=often", ["cache_implementation", "often"]),
@@ -116,6 +120,9 @@ def own_module(tmp_path, monkeypatch):
         if name.partition(".")[0] in ("own_rewards", "package", "broken", "needy"):
             monkeypatch.delitem(sys.modules, name)
     function = "def vowels(completions, scale=1.0, **_):\n    return [scale * len(text) for text in completions]\n"
+    function += (
+        "class Consonants:\n    def __call__(self, completions, **_):\n        return [0.0] * len(completions)\n"
+    )
     (here / "own_rewards.py").write_text(function)
     (here / "package" / "inside.py").write_text(function)
     (here / "broken.py").write_text("def vowels(:\n")
@@ -152,6 +159,7 @@ def test_the_dry_run_finds_it_too(own_module, said, capsys):
     ("name", "words"),
     [
         ("own_rewards.vowel", ["no attribute 'vowel'", "did you mean 'own_rewards.vowels'"]),
+        ("own_rewards.Consonants", ["'own_rewards.Consonants' must be a function, got a class. Name an instance"]),
         ("own_reward.vowels", ["No module named 'own_reward'"]),
         ("package.outside.vowels", ["No module named 'package.outside'"]),
         ("broken.vowels", ["'broken.vowels'", "broken cannot be imported (SyntaxError"]),

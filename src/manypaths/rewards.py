@@ -275,6 +275,10 @@ def _find(name: str) -> Reward:
     found: Reward = getattr(module, function)
     if not callable(found):
         raise ValueError(f"Reward {name!r} is not a function but {found!r}.")
+    if isinstance(found, type):
+        raise ValueError(
+            f"Reward {name!r} must be a function, got a class. Name an instance of it that the module makes."
+        )
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
+from collections.abc import Callable
 from typing import Any
 
 from manypaths.recipe import nearest
@@ -28,6 +29,15 @@ KEPT: dict[str, tuple[str, tuple[object, ...], str]] = {
 }
 SCHEDULES_BY_EVALUATION = ("reduce_lr_on_plateau", "greedy")
 WORDS = ("loss_type", "scale_rewards", "importance_sampling_level", "multi_objective_aggregation", "vllm_mode")
+# of sampling, setting: (what TRL's generation takes, in words; whether a value is that)
+BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "temperature": ("more than 0", lambda value: value > 0),
+    "max_completion_length": ("1 or more", lambda value: value >= 1),
+    "top_p": ("more than 0, and 1 or less", lambda value: 0 < value <= 1),
+    "top_k": ("0, which is off, or more", lambda value: value >= 0),
+    "min_p": ("0 to 1", lambda value: 0 <= value <= 1),
+    "repetition_penalty": ("more than 0", lambda value: value > 0),
+}
 PACKAGES = {"use_vllm": "vllm", "use_liger_kernel": "liger_kernel"}
 
 
@@ -57,11 +67,10 @@ def check_values(config: Any) -> None:
         if isinstance(word := getattr(config, name), str) and f'"{word}"' not in source:
             near = nearest(word, re.findall(r'"([a-z_]+)"', source))
             raise ValueError(f"trainer.{name} must be a word that TRL knows, got {word!r}. {near}")
-    for name, least in (("temperature", "more than 0"), ("max_completion_length", "1 or more")):
-        if getattr(config, name) <= 0:
-            raise ValueError(
-                f"trainer.{name} must be {least}, got {getattr(config, name)}. Set another, or leave it out."
-            )
+    for name, (words, fits) in BOUNDS.items():
+        value = getattr(config, name)
+        if value is not None and not fits(value):
+            raise ValueError(f"trainer.{name} must be {words}, got {value}. Set another, or leave it out.")
     try:
         GenerationConfig(do_sample=True, cache_implementation=config.cache_implementation)
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.learning_rate)
