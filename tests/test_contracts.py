@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch.testing import assert_close
 
 from manypaths import cosine_similarity, dra, mmr
@@ -40,6 +41,7 @@ def read_only():
         ROWS.clone().requires_grad_() * 1,
         ROWS.T.contiguous().T,
         ROWS.to_sparse(),
+        csr_matrix(ROWS.numpy()),
         ROWS.numpy(),
         ROWS.numpy().astype("float16"),
         ROWS.flip(0).numpy()[::-1],
@@ -50,7 +52,7 @@ def read_only():
         list(ROWS.numpy()),
         [row.clone().requires_grad_() for row in ROWS],
     ],
-    ids=range(16),
+    ids=range(17),
 )
 @pytest.mark.filterwarnings("error")
 def test_an_embedder_may_return_tensors_arrays_and_lists(returned):

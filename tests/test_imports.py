@@ -68,9 +68,9 @@ MODULES = {
     "evaluate": ("files generate grading metrics problems tables", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "tool_mask": ("", "torch trl", ""),
-    "dynamic_sampling": ("names reweight tool_mask", "torch accelerate datasets transformers", ""),
+    "dynamic_sampling": ("contracts names reweight tool_mask", "torch accelerate datasets transformers", ""),
     "trl": (
-        "advantage contracts diversity dynamic_sampling embed messages names reweight",
+        "advantage contracts diversity dynamic_sampling embed messages names reweight wrapper",
         "torch accelerate transformers trl",
         "",
     ),

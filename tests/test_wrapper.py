@@ -224,13 +224,16 @@ def test_coroutine_functions_also_beneath_a_running_loop():
 def test_columns_and_loggers_reach_the_functions():
     seen, metrics, extra = {}, {}, {}
 
-    def curious(completions, **columns):
+    def curious(completions, log_metric, log_extra, **columns):
         seen.update(columns)
+        log_metric("curiosity", 3.0)
+        log_extra("seen", WORDS)
         return [1.0] * len(completions)
 
-    columns = {"answer": ["5"] * 8, "log_metric": metrics.__setitem__, "log_extra": extra.__setitem__}
-    wrapped(partial(curious))(MESSAGES, WORDS, **columns)
+    columns = {"answer": ["5"] * 8}
+    wrapped(partial(curious))(MESSAGES, WORDS, log_metric=metrics.__setitem__, log_extra=extra.__setitem__, **columns)
     assert seen == {**columns, "prompts": MESSAGES}
+    assert metrics.pop("curiosity") == 3.0 and extra.pop("seen") == WORDS
     assert metrics["rewards/curious/mean"] == 1 and metrics["groups/without_spread"] == 1
     assert metrics["rewards/raw/mean"] == 1 and extra == {"raw": [1.0] * 8}
 
@@ -260,7 +263,7 @@ def test_refusals():
             wrapped([vowels, model])
     with pytest.raises(ValueError, match=r"num_generations, a whole number of 1 or more; given \[0\]"):
         wrapped(size=0)
-    with pytest.raises(ValueError, match="an embedder and a reweighter; given"):
+    with pytest.raises(ValueError, match=r"reweight must be a function of rewards and similarities, .*got 'mmr'"):
         wrapped(reweight="mmr")
 
 

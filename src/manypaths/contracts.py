@@ -7,7 +7,9 @@ without a word, so it is a ValueError that names the function; so are infinities
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +17,49 @@ from torch import Tensor
 
 from manypaths.names import name_of
 from manypaths.reweight import Reweighter, diagnostics
+
+KINDS = {  # what each must be, with an example, and the names of what it is given
+    "reweight": ("a function of rewards and similarities, such as manypaths.mmr", ("rewards", "similarity")),
+    "embedder": ("a function of a list of texts, such as SentenceEmbedder(...)", ("texts",)),
+    "advantage": (
+        "a function of adjusted rewards and advantages, such as manypaths.advantage.positive",
+        ("adjusted", "advantages"),
+    ),
+}
+
+
+def check_functions(**functions: Any) -> None:
+    """Raise ValueError for a reweight, embedder or advantage that is no function or cannot be called as one.
+
+    None is left out. A signature that Python does not know is not checked.
+    """
+    for name, function in functions.items():
+        if function is None:
+            continue
+        kind, arguments = KINDS[name]
+        if not callable(function):
+            raise ValueError(f"{name} must be {kind}, got {function!r}.")
+        if isinstance(function, torch.nn.Module) and hasattr(function, "encode"):
+            raise ValueError(f"{name} must be {kind}, got the model {type(function).__name__} itself. Pass its encode.")
+        if isinstance(function, type):
+            raise ValueError(
+                f"{name} must be {kind}, got the class {function.__name__} itself. Pass an instance of it."
+            )
+        if error := _cannot_take(function, arguments):
+            raise ValueError(f"{name} must be {kind}, got {name_of(function)!r}: {error}.")
+
+
+def check_finite(names: Sequence[str], rewards: Tensor, weights: Tensor) -> None:
+    """Raise ValueError for an infinite reward, [N, K], of one of K functions, unless its weight [K] is 0.
+
+    TRL makes advantages of 0 of the group without a word.
+    """
+    for name, column, weight in zip(names, rewards.unbind(1), weights.tolist(), strict=False):
+        if weight and column.isinf().any():
+            raise ValueError(
+                f"Reward function {name!r} must return finite numbers, within float32, got infinity. Return None for a "
+                "completion that cannot be scored."
+            )
 
 
 def call_embedder(embedder: Callable[[list[str]], Any], texts: list[str]) -> Tensor:
@@ -74,9 +119,28 @@ def _tensor(who: str, returned: Any) -> Tensor:
 def _converted(returned: Any) -> Tensor:
     if isinstance(returned, Tensor):
         return returned.detach().to_dense() if returned.layout != torch.strided else returned.detach()
+    if hasattr(returned, "toarray"):  # scipy's sparse matrices, such as a TfidfVectorizer's
+        returned = returned.toarray()
     if hasattr(returned, "__array__"):
         return torch.as_tensor(returned.__array__().copy())  # not every array may be written to, or shared
     if isinstance(returned, (list, tuple)):
         nested = any(isinstance(row, Tensor) or hasattr(row, "__array__") for row in returned)
         return torch.stack([_converted(row) for row in returned]) if nested else torch.tensor(returned)
     return torch.as_tensor(returned)
+
+
+def _cannot_take(function: Any, arguments: Sequence[str]) -> str:
+    """Why a function cannot be called with so many arguments; nothing where it can, or where nobody can tell."""
+    options: dict[str, Any] = {}
+    while isinstance(function, functools.partial):
+        options, arguments = function.keywords | options, (*function.args, *arguments)
+        function = function.func
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*arguments, **options)
+    except TypeError as error:
+        return str(error)
+    return ""

@@ -15,6 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import TrainerCallback
 
+from manypaths.contracts import check_finite
 from manypaths.names import distinct
 from manypaths.reweight import has_spread, weighted_sum
 from manypaths.tool_mask import ToolMaskGRPOTrainer
@@ -70,6 +71,9 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
     ) -> None:
         if not isinstance(max_batches, int) or max_batches < 1:
             raise ValueError(f"max_batches must be a whole number of 1 or more, got {max_batches!r}.")
+        data = named_host.get("train_dataset", host[3] if len(host) > 3 else None)
+        if dynamic_sampling is not None and data is not None:
+            _check_data(data)  # before a model loads
         super().__init__(*host, **named_host)
         self.dynamic_sampling, self.max_batches = dynamic_sampling, max_batches
         self.own_metrics: set[str] = set()  # names under which a reward function must not log
@@ -90,9 +94,10 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         try:
             if self.model.training and self.dynamic_sampling is not None:
                 inputs = self._fill_batch(inputs)
+            logged = {name: len(values) for name, values in self._metrics["train"].items()}
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             if self._sampled is not None:
-                self._log_raw_rewards(self._sampled.everything)
+                self._log_raw_rewards(self._sampled.everything, logged)
         except BaseException:  # what a broken step has logged belongs to no completion of the next one
             self._pending_extra_logs.clear()
             self._pending_metrics.clear()
@@ -124,7 +129,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         fresh, everything = self._fresh_inputs(places, count), []
         first_end, seconds = 0.0, 0.0
         for batch in range(1, self.max_batches + 1):
-            rows, rewards, spent = self._sample(inputs if batch == 1 else next(fresh))
+            rows, rewards, spent = self._sample(inputs if batch == 1 else _with_columns(next(fresh), inputs))
             seconds += spent
             everything.append(rewards)
             for group, good in enumerate(has_spread(rewards[:, self._column].view(-1, size)).tolist()):
@@ -143,9 +148,8 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         rewards[len(with_spread) * size :] = torch.nan
         own_rows = self._own([row for rows, _ in chosen for row in rows], count)
         inputs, prompt_ids, completion_ids, completions, logprobs, extra = map(list, zip(*own_rows, strict=True))
-        for each in extra:
-            for key, value in each.items():
-                self._pending_extra_logs[key].append(value)
+        for key in dict.fromkeys(itertools.chain(*extra)):  # None where a batch logged no such column
+            self._pending_extra_logs[key] = [logged.get(key) for logged in extra]
         scored = None if logprobs[0] is None else logprobs
         self._sampled = Sampled(
             generated=(prompt_ids, completion_ids, None, completions, scored, {}, None, []),
@@ -163,9 +167,11 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         began = time.perf_counter()
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
         seconds = time.perf_counter() - began
-        logged = {key: list(values) for key, values in self._pending_extra_logs.items()}
+        counts = self.reward_weights != 0
+        counts[self._column] = True
+        check_finite(self.reward_func_names, rewards, counts)
+        extra = _by_completion(self._pending_extra_logs, len(inputs))
         self._pending_extra_logs.clear()
-        extra = [{key: values[index] for key, values in logged.items()} for index in range(len(inputs))]
         columns = (inputs, prompt_ids, completion_ids, completions, logprobs or [None] * len(inputs), extra)
         return gather_object(list(zip(*columns, strict=True))), rewards, seconds
 
@@ -196,8 +202,12 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         """This process's `count` of the rows of all processes."""
         return everybodys[self.accelerator.process_index * count :][:count]
 
-    def _log_raw_rewards(self, rewards: Tensor) -> None:
-        """Put what TRL logs of the full batch's rewards right: raw, of all that was sampled, [M, K]."""
+    def _log_raw_rewards(self, rewards: Tensor, logged: Mapping[str, int]) -> None:
+        """Put what TRL logs of the full batch's rewards right: raw, of all that was sampled, [M, K].
+
+        `logged` is how many values a metric had before TRL logged its own; after it comes what a reward function logged
+        under the same name.
+        """
         count = len(self.reward_funcs)
         raw = weighted_sum(rewards, self.reward_weights[:count])
         grouped = raw.view(-1, self.num_generations)
@@ -206,7 +216,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         for name, column in zip(self.reward_func_names[:count], rewards.unbind(1), strict=True):
             values |= {f"rewards/{name}/mean": _mean(column), f"rewards/{name}/std": _deviation(column)}
         for name, value in values.items():
-            self._metrics["train"][name][-1] = value
+            self._metrics["train"][name][logged.get(name, 0)] = value
 
     def _log_metric(self, name: str, value: float) -> None:
         """What a reward function logs; under a name of ours the two would be averaged."""
@@ -233,6 +243,27 @@ class Position(TrainerCallback):
 
     def on_substep_end(self, *_: Any, **__: Any) -> None:
         self.substep += 1
+
+
+def _with_columns(rows: list[dict[str, Any]], first: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with those columns alone that the loader's have: it may leave out what the model does not take."""
+    columns = {*itertools.chain(*first)}
+    return [{name: row[name] for name in row if name in columns} for row in rows]
+
+
+def _by_completion(extra: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:
+    """What reward functions logged with `log_extra`, for each of `count` completions.
+
+    Where several log one column the last counts, as in TRL.
+    """
+    columns = {name: values[-count:] for name, values in extra.items() if values}
+    for name, values in columns.items():
+        if len(values) < count:
+            raise ValueError(
+                f"log_extra must be given a value for each of {count} completions, got {len(values)} for {name!r}. "
+                "Give None where there is none."
+            )
+    return [{name: values[place] for name, values in columns.items()} for place in range(count)]
 
 
 def _mean(values: Tensor) -> float:
@@ -274,12 +305,13 @@ def _check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse media wherever they stand: a transform of the data may have put them there."""
     for row in rows:
         for name in ("image", "images"):
-            if row.get(name):
+            empty = isinstance(row.get(name), (list, tuple, str)) and not row[name]
+            if row.get(name) is not None and not empty:
                 raise _media(f"a column {name}")
         prompt = row.get("prompt") or ()
         for message in () if isinstance(prompt, str) else prompt:
             for block in message["content"] if isinstance(message.get("content"), list) else ():
-                if block.get("type") != "text":
+                if isinstance(block, Mapping) and block.get("type") != "text":
                     raise _media(f"a block of type {block.get('type')!r} in a message")
 
 

@@ -14,13 +14,14 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths.advantage import Advantage
-from manypaths.contracts import call_advantage, call_embedder, call_reweighter
+from manypaths.contracts import call_advantage, call_embedder, call_reweighter, check_finite, check_functions
 from manypaths.diversity import measures
 from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.messages import text_of
 from manypaths.names import distinct
 from manypaths.reweight import Reweighter, cosine_similarity, has_spread, weighted_sum
+from manypaths.wrapper import DiverseReward
 
 WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo"),  # the others bring a ratio or a weight of their own
@@ -93,13 +94,20 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
     ) -> None:
         if reweight is not None and embedder is None:
             raise ValueError("A reweighter asks for an embedder; given None. Pass embedder=SentenceEmbedder(...).")
-        _check_functions(reweight=reweight, embedder=embedder, advantage=advantage)
+        check_functions(reweight=reweight, embedder=embedder, advantage=advantage)
+        args = named_host.get("args", host[2] if len(host) > 2 else None)
+        if args is not None:
+            check(args, reweight=reweight is not None, policy_ratio=policy_ratio)
         super().__init__(*host, **named_host)
-        check(self.args, reweight=reweight is not None, policy_ratio=policy_ratio)
+        if any(isinstance(function, DiverseReward) for function in self.reward_funcs):
+            raise ValueError(
+                "reward_funcs must hold the reward functions themselves here, got a DiverseReward. Pass its functions, "
+                "and its reweight and embedder to the trainer."
+            )
         self.reweight, self.embedder = reweight, embedder
         self.advantage, self.policy_ratio = advantage, policy_ratio
-        self.diversity_name: str = distinct([*self.reward_func_names, "diversity"])[-1]
         self.groups: Groups | None = None
+        self._in_training = False  # of the generation at work: a reward or embedder may turn the model to evaluation
         self._without_diversity: tuple[list[str], Tensor] | None = None  # names and weights, while its column is there
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
         self.own_metrics |= {"groups/without_spread", *(f"seconds/{part}" for part in PARTS)}
@@ -109,14 +117,20 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             self.own_metrics |= {"diversity/share", *(f"rewards/{self.diversity_name}/{of}" for of in ("mean", "std"))}
         self.add_callback(StepSeconds(self))
 
+    @property
+    def diversity_name(self) -> str:
+        """What the diversity column is logged as: a name that no reward function has."""
+        return distinct([*self.reward_func_names[: len(self.reward_funcs)], "diversity"])[-1]
+
     def _calculate_rewards(
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> Tensor:
         """Rewards [N, K] gathered over processes; with a reweighter, in training, [N, K + 1]."""
         began = time.perf_counter()
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if not self.model.training:
+        if not self._in_training:
             return rewards
+        check_finite(self.reward_func_names, rewards, self.reward_weights)
         scored = self._spend("rewards", began - (self._sampled.seconds if self._sampled else 0.0))
         raw = weighted_sum(rewards, self.reward_weights).view(-1, self.num_generations)
         similarity = self._similarity(completions, raw)
@@ -165,7 +179,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         """The diversity column is there for as long as TRL sums up; another advantage goes in after TRL's own."""
         began = time.perf_counter() - sum(self.seconds.values())
         self.reward_weights = own_weights(self.reward_weights, len(self.reward_funcs))
-        if self.model.training:
+        self._in_training = self.model.training
+        if self._in_training:
             self.groups = None
         try:
             output = super()._generate_and_score_completions(inputs)
@@ -173,7 +188,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             if self._without_diversity is not None:
                 self.reward_func_names, self.reward_weights = self._without_diversity
                 self._without_diversity = None
-        if not self.model.training:
+        if not self._in_training:
             if self.reweight is not None:  # columns of the table of completions must have one length
                 everybodys = len(inputs) * self.accelerator.num_processes
                 self._logs["rewards"][self.diversity_name].extend([torch.nan] * everybodys)
@@ -244,22 +259,6 @@ def check(args: GRPOConfig, *, reweight: bool, policy_ratio: bool) -> None:
             f"policy_ratio=False (RGRA) with beta={args.beta} asks for use_bias_correction_kl=False, given True: "
             "the correction multiplies the KL term by the policy ratio."
         )
-
-
-EXAMPLES = {
-    "reweight": "a function of rewards and similarities, such as manypaths.mmr",
-    "embedder": "a function of a list of texts, such as SentenceEmbedder(...)",
-    "advantage": "a function of adjusted rewards and advantages, such as manypaths.advantage.positive",
-}
-
-
-def _check_functions(**functions: Any) -> None:
-    for name, function in functions.items():
-        if function is not None and not callable(function):
-            raise ValueError(f"{name} must be {EXAMPLES[name]}, got {function!r}.")
-        if isinstance(function, torch.nn.Module) and hasattr(function, "encode"):
-            kind = type(function).__name__
-            raise ValueError(f"{name} must be {EXAMPLES[name]}, got the model {kind} itself. Pass its encode.")
 
 
 def own_weights(weights: Tensor, count: int) -> Tensor:

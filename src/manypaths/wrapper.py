@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manypaths.contracts import call_embedder, call_reweighter
+from manypaths.contracts import call_embedder, call_reweighter, check_finite, check_functions
 from manypaths.diversity import measures
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.grouping import group_size, row_keys, size_in_trainer
@@ -78,21 +78,24 @@ class DiverseReward:
             )
         if not all(isinstance(size, int) and size >= 1 for size in sizes):
             raise ValueError(f"DiverseReward asks for num_generations, a whole number of 1 or more; given {sizes}.")
-        if not callable(embedder) or not callable(reweight):
+        if embedder is None or reweight is None:
             raise ValueError(f"DiverseReward asks for an embedder and a reweighter; given {embedder!r}, {reweight!r}.")
+        check_functions(embedder=embedder, reweight=reweight)
         self.reward_funcs, self.reward_weights, self.sizes = functions, torch.tensor(weights).float(), sizes
         self.embedder, self.reweight = embedder, reweight
         self._names = distinct([*map(_name, functions), "raw", "adjusted"])
         self.__name__ = self._names[-1]  # what trainers log it as
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
-        own = self._score(prompts=prompts, completions=completions, **columns)
+        logged = _Logged(columns.get("log_metric"), columns.get("log_extra"))
+        own = self._score(prompts=prompts, completions=completions, **columns | logged.instead_of(columns))
         texts = [text_of(each) for each in completions]
         embeddings = call_embedder(self.embedder, texts).cpu()
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
         rows = row_keys(prompts, columns) if size is None else []
         parts, rank = gather_parts((rows, own, embeddings, keys_of(texts)))
         rewards = torch.cat([part[1] for part in parts])
+        check_finite(self._names, rewards, self.reward_weights)
         if size is None:
             keys = [row for part in parts for row in part[0]]
             size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
@@ -102,12 +105,17 @@ class DiverseReward:
         adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
 
         if "log_metric" in columns:
-            for name, values in self._metrics(rewards, raw, measures(raw, adjusted, similarity, diagnostics)).items():
+            metrics = self._metrics(rewards, raw, measures(raw, adjusted, similarity, diagnostics))
+            if clashes := sorted(metrics.keys() & logged.metrics):
+                raise ValueError(
+                    f"log_metric must be given a name of your own, got {clashes[0]!r}, a metric of DiverseReward's."
+                )
+            for name, values in metrics.items():
                 columns["log_metric"](name, values.nanmean().item())
         before = sum(len(part[1]) for part in parts[:rank])
         mine = slice(before, before + len(completions))
         if "log_extra" in columns:
-            columns["log_extra"]("raw", _with_none(raw.flatten()[mine]))
+            columns["log_extra"](distinct([*logged.extras, "raw"])[-1], _with_none(raw.flatten()[mine]))
         return _with_none(adjusted.flatten()[mine])
 
     def _score(self, **named: Any) -> Tensor:
@@ -118,7 +126,7 @@ class DiverseReward:
             found = function(**named)
             if inspect.isawaitable(found):
                 found = _wait_for(found)
-            scores = [torch.nan if score is None else float(score) for score in found]
+            scores = _numbers(_name(function), found)
             if len(scores) != count:
                 asked = f"Reward function {_name(function)!r} is asked for one reward per completion, {count}"
                 raise ValueError(f"{asked}; given {len(scores)}.")
@@ -161,6 +169,37 @@ def _name(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _numbers(name: str, returned: Any) -> list[float]:
+    """The rewards that a function returned, NaN for None; a text is no number, as in TRL."""
+    try:
+        scores = list(returned)
+        if texts := [score for score in scores if isinstance(score, str)]:
+            raise TypeError(f"{texts[0][:40]!r} is a text")
+        return [torch.nan if score is None else float(score) for score in scores]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Reward function {name!r} must return a list of numbers or None: {error}.") from error
+
+
+class _Logged:
+    """Passes on what reward functions log, and keeps the names."""
+
+    def __init__(self, log_metric: Any, log_extra: Any) -> None:
+        self._log_metric, self._log_extra = log_metric, log_extra
+        self.metrics: set[str] = set()
+        self.extras: set[str] = set()
+
+    def instead_of(self, columns: dict[str, Any]) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("log_metric", "log_extra") if name in columns}
+
+    def log_metric(self, name: str, value: float) -> None:
+        self.metrics.add(name)
+        self._log_metric(name, value)
+
+    def log_extra(self, column: str, values: list[Any]) -> None:
+        self.extras.add(column)
+        self._log_extra(column, values)
 
 
 def _with_none(rewards: Tensor) -> list[float | None]:
