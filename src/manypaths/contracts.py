@@ -52,7 +52,7 @@ def check_functions(**functions: Any) -> None:
 def check_finite(names: Sequence[str], rewards: Tensor, weights: Tensor) -> None:
     """Raise ValueError for an infinite reward, [N, K], of one of K functions, unless its weight [K] is 0.
 
-    TRL makes advantages of 0 of the group without a word.
+    TRL alone would set all advantages of the group to 0 and say nothing.
     """
     for name, column, weight in zip(names, rewards.unbind(1), weights.tolist(), strict=False):
         if weight and column.isinf().any():

@@ -67,8 +67,9 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
     `groups` holds what was generated last. A completion for which every reward function gave None stays unscored:
     advantage 0, neighbour of nobody. `reward_weights`, `reward_funcs` and `reward_func_names` are those of the reward
     functions, as in GRPOTrainer; a callback may set other weights. Raises ValueError as `check` does, for a reweighter
-    without an embedder, and, while training, for what `manypaths.contracts` says no embedder, reweighter or advantage
-    may return.
+    without an embedder, and for a `DiverseReward` among the reward functions; while training, for an infinite reward of
+    a function whose weight is not 0, and for what `manypaths.contracts` says no embedder, reweighter or advantage may
+    return.
 
     Beside TRL's metrics, in the logs and in what `report_to` names; None, as in TRL, where no step defines them:
         rewards/diversity/mean, /std: of adjusted - raw; `diversity_2` where a reward function is called diversity.

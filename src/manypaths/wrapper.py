@@ -49,8 +49,9 @@ class DiverseReward:
     it is so many of one row of the data (`manypaths.grouping.group_size`).
 
     Raises ValueError for what is no function, weights that do not match, fewer than one generation; when called, for a
-    function that returns another number of rewards, a batch that is not made of whole groups, and a `num_generations`
-    that is not the trainer's.
+    function that returns another number of rewards, no numbers, or infinity unless its weight is 0, or logs a metric
+    under a name of these here; for a batch that is not made of whole groups, and a `num_generations` that is not the
+    trainer's.
     """
 
     def __init__(
