@@ -199,6 +199,22 @@ def test_a_metric_of_a_diverse_reward_is_not_averaged_with_one_of_its_functions(
         trainer_of(tiny_model, tmp_path, rewards=wrapped).train()
 
 
+def test_two_diverse_rewards_in_a_trainer_log_apart(tiny_model, tmp_path):
+    first, second = (DiverseReward(each, num_generations=4, **OURS) for each in (vowels, length))
+    second.__name__ = "other"
+    plain = trainer_of(tiny_model, tmp_path, rewards=[first, second], steps=2)
+    plain.train()
+    texts, entry = list(plain._logs["completion"]), [each for each in plain.state.log_history if "reward" in each][-1]
+    scores = {"": vowels(texts), "_2": length(texts)}
+    assert entry["rewards/length_2/mean"] == entry["rewards/raw_2/mean"]
+    for suffix, raw in scores.items():
+        assert entry[f"rewards/raw{suffix}/mean"] == pytest.approx(sum(raw) / 8)
+        assert_close(list(plain._logs["extra"][f"raw{suffix}"]), raw)
+    grouped = torch.tensor(scores["_2"]).view(2, 4)
+    assert entry["groups_2/without_spread"] == (grouped.amax(1) == grouped.amin(1)).float().mean()
+    assert entry["diversity_2/similarity"] == entry["diversity/similarity"]
+
+
 # What is refused before a model loads
 
 

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from manypaths.grouping import group_size, row_keys, size_in_trainer
 from manypaths.messages import Completion, text_of
 from manypaths.names import distinct
 from manypaths.reweight import Reweighter, cosine_similarity, weighted_sum
+
+_IN_TRAINERS: WeakKeyDictionary[Any, list[DiverseReward]] = WeakKeyDictionary()  # those that a trainer has called
 
 RewardFunction = Callable[..., Any]  # (prompts, completions, **columns) -> list[float | None], or a coroutine of it
 
@@ -43,7 +46,8 @@ class DiverseReward:
     function gave None. A group may straddle processes: rewards and embeddings are gathered over all of them, and each
     process gets its own rows back. What the trainer calls it by, and logs, is `adjusted`; the raw means and the
     measures of diversity are logged beside it where the trainer passes `log_metric`, and raw rewards go into the table
-    of completions where it passes `log_extra`.
+    of completions where it passes `log_extra`. A second one in the same trainer logs as `rewards/raw_2/mean`,
+    `diversity_2/similarity` and so on; give it a `__name__` of its own, or the trainer logs both as `adjusted`.
 
     A group is `num_generations` completions in a row; TRL's GRPO and RLOO trainers are asked for the number. Elsewhere
     it is so many of one row of the data (`manypaths.grouping.group_size`).
@@ -88,6 +92,7 @@ class DiverseReward:
         self.__name__ = self._names[-1]  # what trainers log it as
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+        number = self._number(getattr(columns.get("log_metric"), "__self__", None))
         logged = _Logged(columns.get("log_metric"), columns.get("log_extra"))
         own = self._score(prompts=prompts, completions=completions, **columns | logged.instead_of(columns))
         texts = [text_of(each) for each in completions]
@@ -107,6 +112,7 @@ class DiverseReward:
 
         if "log_metric" in columns:
             metrics = self._metrics(rewards, raw, measures(raw, adjusted, similarity, diagnostics))
+            metrics = {_numbered(name, number): values for name, values in metrics.items()}
             if clashes := sorted(metrics.keys() & logged.metrics):
                 raise ValueError(
                     f"log_metric must be given a name of your own, got {clashes[0]!r}, a metric of DiverseReward's."
@@ -116,8 +122,17 @@ class DiverseReward:
         before = sum(len(part[1]) for part in parts[:rank])
         mine = slice(before, before + len(completions))
         if "log_extra" in columns:
-            columns["log_extra"](distinct([*logged.extras, "raw"])[-1], _with_none(raw.flatten()[mine]))
+            columns["log_extra"](distinct([*logged.extras, *["raw"] * number])[-1], _with_none(raw.flatten()[mine]))
         return _with_none(adjusted.flatten()[mine])
+
+    def _number(self, trainer: Any) -> int:
+        """Which of the DiverseRewards of a trainer this is, from 1 on."""
+        if not hasattr(trainer, "num_generations"):  # nobody's, or that of something else
+            return 1
+        called = _IN_TRAINERS.setdefault(trainer, [])
+        if self not in called:
+            called.append(self)
+        return called.index(self) + 1
 
     def _score(self, **named: Any) -> Tensor:
         """Rewards of this process's completions, [n, K]; NaN for None."""
@@ -201,6 +216,14 @@ class _Logged:
     def log_extra(self, column: str, values: list[Any]) -> None:
         self.extras.add(column)
         self._log_extra(column, values)
+
+
+def _numbered(metric: str, number: int) -> str:
+    """The name of a metric of the second in a trainer, and so on: rewards/raw_2/mean, diversity_2/similarity."""
+    parts = metric.split("/")
+    place = int(parts[0] == "rewards")
+    parts[place] += f"_{number}" * (number > 1)
+    return "/".join(parts)
 
 
 def _with_none(rewards: Tensor) -> list[float | None]:
