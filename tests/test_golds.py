@@ -10,7 +10,7 @@ import pandas
 import pytest
 import torch
 
-from manypaths.golds import final_answer, gold_text
+from manypaths.golds import final_answer, gold_text, note_on_sentences
 from manypaths.grading import is_correct
 
 
@@ -127,3 +127,14 @@ def test_what_says_no_answer_is_refused(value, words):
 )
 def test_the_mark_wins_over_a_box_before_it(solution, answer):
     assert final_answer(solution) == answer
+
+
+@pytest.mark.parametrize("gold", ["We add one. The answer is: 4", "Because A is more than B, it is C."])
+def test_golds_that_are_sentences_are_said(gold):
+    said = note_on_sentences(["4", gold])
+    assert said is not None and said.startswith("1 of 2 gold answers are sentences") and repr(gold) in said
+
+
+@pytest.mark.parametrize("gold", ["4", "5 apples", "no real solution", "\\text{June 20}", "\\frac{\\sin x}{\\cos y}"])
+def test_other_golds_are_no_sentences(gold):
+    assert note_on_sentences([gold]) is None

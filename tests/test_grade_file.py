@@ -263,3 +263,8 @@ def test_an_answer_that_is_missing_says_what_to_do(tmp_path):
 def test_choices_with_an_answer_key_are_graded_by_their_letter(tmp_path):
     row = {"question": "?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "B"}
     assert shares(rows_in(tmp_path, {**row, "text": "\\boxed{B}"}), tmp_path) == {"0": [True]}
+
+
+def test_golds_that_are_sentences_are_said(tmp_path):
+    found, notes = graded(rows_in(tmp_path, {"text": RIGHT, "solution": "We add two to two, and so it is 4."}))
+    assert found["accuracy"] == 0 and "gold answers are sentences" in notes[0]

@@ -507,3 +507,9 @@ def test_train_reads_a_column_by_a_template_in_an_override(tmp_path):
 def test_wrong_choices_are_never_advised_as_a_part_of_the_question(column, tmp_path):
     message = refusal(rows_in(tmp_path, {"question": "Which?", column: "not this one", "answer": "this one"}))
     assert "choices that are wrong" in message and "problem_column=question" in message and "{" not in message
+
+
+def test_solutions_that_mark_no_answer_are_said(tmp_path):
+    rows = [{"question": "1 + 1?", "solution": text} for text in ("We add one to it: 2", "so \\boxed{2}", "add #### 2")]
+    noted(rows_in(tmp_path, *rows), "1 of 3 gold answers are sentences")
+    silently(rows_in(tmp_path, *rows[1:]))

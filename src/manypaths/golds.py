@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from manypaths.grading import final_answer
 
-__all__ = ["final_answer", "gold_text"]
+__all__ = ["final_answer", "gold_text", "note_on_sentences"]
 
 _MISSING = ("nan", "NaN", "<NA>", "NaT")
 _LONG = 15  # characters of a number that nobody wrote by hand
@@ -62,6 +63,21 @@ def _shortest(value: Any) -> Any:
         return value
     shorter = (float(f"{value:.{digits}g}") for digits in range(1, 10))
     return next((number for number in shorter if struct.unpack("f", struct.pack("f", number))[0] == value), value)
+
+
+_WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
+_SENTENCE = 5  # words
+
+
+def note_on_sentences(golds: Sequence[str]) -> str | None:
+    """What to know where gold answers are sentences, such as worked solutions without a box; None where none is."""
+    sentences = [gold for gold in golds if len(_WORD.findall(gold[:1000])) >= _SENTENCE]
+    if not sentences:
+        return None
+    return (
+        f"{len(sentences)} of {len(golds)} gold answers are sentences, such as {sentences[0][:60]!r}, which an answer "
+        "alone does not equal. Name a column that holds the answer alone, in \\boxed{} or after ####"
+    )
 
 
 def _written_out(value: float) -> str:

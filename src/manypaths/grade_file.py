@@ -21,7 +21,7 @@ from manypaths.columns import (
     value_at,
 )
 from manypaths.files import as_json, write_whole
-from manypaths.golds import final_answer, gold_text
+from manypaths.golds import final_answer, gold_text, note_on_sentences
 from manypaths.grading import extract, number, shared_grader
 from manypaths.messages import text_of
 from manypaths.metrics import measure
@@ -208,6 +208,8 @@ def _golds(rows: Sequence[Row], name: str, column: str, say: Say) -> list[str]:
         say(
             f"{shown(name, 200)}: {lists} gold answers are lists: their entries are the parts of an answer, all needed."
         )
+    if sentences := note_on_sentences(golds):
+        say(f"{shown(name, 200)}: {sentences}.")
     lettered = [(place, offered) for place, row in enumerate(rows) if (offered := choices.choices_of(row))]
     if not lettered or not all(golds[place].isdecimal() for place, _ in lettered):
         return golds

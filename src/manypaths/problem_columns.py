@@ -18,7 +18,7 @@ from manypaths.columns import (
     user_text,
     value_at,
 )
-from manypaths.golds import final_answer, gold_text
+from manypaths.golds import final_answer, gold_text, note_on_sentences
 from manypaths.grading import number
 from manypaths.messages import text_of
 from manypaths.printable import listed, shown
@@ -95,6 +95,8 @@ def texts_and_golds(
         golds = _as_letters(lettered, golds, name, text_column, gold_column, say, strict=problem_column is None)
     elif problem_column is None and places(text_column, rows[0]):
         say(f"{shown(name, 200)}: a problem is {text_column}.")
+    if sentences := note_on_sentences(golds):
+        say(f"{shown(name, 200)}: {sentences}.")
     chats = [value for row in rows if is_chat(value := row.get(text_column, ""))]
     if any(len(chat) > 1 for chat in chats):
         say(f"{shown(name, 200)}: of the chat messages in {shown(text_column)} a problem is the user's turn.")
