@@ -68,9 +68,10 @@ MODULES = {
     "evaluate": ("files generate grading metrics problems tables", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "tool_mask": ("", "torch trl", ""),
+    "data_order": ("", "transformers", ""),
     "dynamic_sampling": ("contracts names reweight tool_mask", "torch accelerate datasets transformers", ""),
     "trl": (
-        "advantage contracts diversity dynamic_sampling embed messages names reweight wrapper",
+        "advantage contracts data_order diversity dynamic_sampling embed messages names reweight wrapper",
         "torch accelerate transformers trl",
         "",
     ),

@@ -34,6 +34,7 @@ NAMES = {
     "_metrics": ("trl.GRPOTrainer", "trl dynamic_sampling", "seconds of a step, means over all that was sampled"),
     "_pending_metrics": ("trl.GRPOTrainer", "dynamic_sampling", "emptied after a generation that failed"),
     "_pending_extra_logs": ("trl.GRPOTrainer", "dynamic_sampling", "columns that a reward function logs"),
+    "_get_train_sampler": ("trl.GRPOTrainer", "trl", "the order of each epoch, after a resume too"),
     "_logs": ("trl.GRPOTrainer", "trl record", "texts and advantages of all processes"),
     "_use_triton": ("trl.trainer.utils", "cpu", "only the completions' tokens are scored"),
     "_shared_state": ("accelerate.PartialState", "embed", "empty until accelerate has chosen a device"),

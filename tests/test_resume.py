@@ -125,6 +125,31 @@ DAMAGE = {
 }
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"save_strategy": "epoch", "num_iterations": 2},
+        {"save_strategy": "epoch", "gradient_accumulation_steps": 2},
+        {"save_steps": 5},
+    ],
+    ids=str,
+)
+def test_a_run_resumed_in_a_later_epoch_ends_as_if_it_had_not_been_stopped(settings, recipe, tmp_path):
+    settings = {"max_steps": -1, "num_train_epochs": 4, **settings}
+    words = [f"trainer.{name}={value}" for name, value in settings.items()]
+    words += ["problems.options.count=3", "evaluation=null"]
+    alone, stopped = tmp_path / "alone", tmp_path / "stopped"
+    assert main(["train", str(recipe), *words, "--out", str(alone)]) == 0
+    shutil.copytree(alone, stopped)
+    shutil.rmtree(stopped / "model")
+    (stopped / "summary.json").unlink()
+    steps = sorted(int(path.name.split("-")[1]) for path in stopped.glob("checkpoints/checkpoint-*"))
+    for step in steps[1:]:
+        shutil.rmtree(stopped / "checkpoints" / f"checkpoint-{step}")
+    assert main(["train", "--out", str(stopped)]) == 0
+    assert differing(contents(alone), contents(stopped)) == []
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_before_a_damaged_checkpoint_the_one_before_it_is_used(name, damage, whole, tmp_path):

@@ -15,6 +15,7 @@ from trl import GRPOConfig
 
 from manypaths.advantage import Advantage
 from manypaths.contracts import call_advantage, call_embedder, call_reweighter, check_finite, check_functions
+from manypaths.data_order import DataOrder
 from manypaths.diversity import measures
 from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import Embedder, keys_of, same_for_copies
@@ -99,6 +100,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:
             check(args, reweight=reweight is not None, policy_ratio=policy_ratio)
+        self.data_order = DataOrder()
         super().__init__(*host, **named_host)
         if any(isinstance(function, DiverseReward) for function in self.reward_funcs):
             raise ValueError(
@@ -117,6 +119,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         if reweight is not None:
             self.own_metrics |= {"diversity/share", *(f"rewards/{self.diversity_name}/{of}" for of in ("mean", "std"))}
         self.add_callback(StepSeconds(self))
+        self.add_callback(self.data_order)
 
     @property
     def diversity_name(self) -> str:
@@ -209,6 +212,10 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             inputs = {key: value for key, value in inputs.items() if key != "old_per_token_logps"}
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
+
+    def _get_train_sampler(self, *arguments: Any) -> Any:
+        self.data_order.sampler = super()._get_train_sampler(*arguments)
+        return self.data_order.sampler
 
     def get_batch_samples(self, *arguments: Any, **named: Any) -> tuple[list[Any], Any]:
         """No batch for a finished training that is resumed, which would take one step more than it should."""
