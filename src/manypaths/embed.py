@@ -163,10 +163,8 @@ def _whole() -> Iterator[None]:
 
 
 def _accelerators() -> list[str]:
-    if not torch.accelerator.is_available():
-        return []
-    kind = torch.accelerator.current_accelerator()
-    return [f"{kind.type}:{index}" for index in range(torch.accelerator.device_count())]
+    kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return [f"{kind.type}:{index}" for index in range(torch.accelerator.device_count())] if kind else []
 
 
 class NgramEmbedder:
