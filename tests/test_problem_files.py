@@ -513,3 +513,26 @@ def test_solutions_that_mark_no_answer_are_said(tmp_path):
     rows = [{"question": "1 + 1?", "solution": text} for text in ("We add one to it: 2", "so \\boxed{2}", "add #### 2")]
     noted(rows_in(tmp_path, *rows), "1 of 3 gold answers are sentences")
     silently(rows_in(tmp_path, *rows[1:]))
+
+
+LETTERED = {"question": "Which one?", "options": ["a thing", "b thing", "c thing"]}
+
+
+@pytest.mark.parametrize("other", [{"answer_index": 1}, {"answer_index": 2}, {"label": "B"}, {"correct": "b thing"}])
+def test_answers_of_a_choice_that_agree_are_read(other, tmp_path):
+    assert noted(rows_in(tmp_path, {**LETTERED, "answer": "B", **other}), "letters")[0].answer == "B"
+
+
+@pytest.mark.parametrize("other", [{"answer_index": 0}, {"label": "C"}, {"correct": "a thing"}])
+def test_answers_of_a_choice_that_differ_are_refused(other, tmp_path):
+    message = refusal(rows_in(tmp_path, {**LETTERED, "answer": "B", **other}))
+    assert "different answers in 'answer' and" in message and "answer_column" in message
+
+
+def test_choices_of_any_name_in_a_template_have_letters_as_golds(tmp_path):
+    rows = [{"ctx": "A man sits.", "endings": ["up", "down", "still"], "label": label} for label in "02"]
+    named = {"problem_column": "{ctx}\n{endings}", "answer_column": "label"}
+    problems = noted(rows_in(tmp_path, *rows), "places counted from 0", **named)
+    assert [problem.answer for problem in problems] == ["A", "C"]
+    assert problems[0].question == "A man sits.\nA. up\nB. down\nC. still"
+    assert "from 0 or places counted from 1" in refusal(rows_in(tmp_path, {**rows[0], "label": "1"}), **named)

@@ -89,11 +89,27 @@ def _series(row: Row) -> list[str]:
     return []
 
 
+class AmbiguousError(ValueError):
+    """Answers that stand for different letters in two ways."""
+
+
 def letters(choices: Sequence[Choices], answers: Sequence[str]) -> tuple[str, list[str]]:
     """(how the answers were read, the letter that each stands for), in the one way that fits every row.
 
-    An answer may be a letter or label, a place counted from 0 or from 1, or the text of a choice. ValueError where none
-    of these fits all rows, or where two that fit disagree.
+    ValueError where no way of `readings` fits all rows, `AmbiguousError` where two that fit disagree.
+    """
+    ways = readings(choices, answers)
+    if not ways:
+        raise ValueError("its answers are neither letters nor places nor texts of the choices")
+    if len({tuple(read) for read in ways.values()}) > 1:
+        raise AmbiguousError(f"its answers may be {' or '.join(ways)}")
+    return next(iter(ways.items()))
+
+
+def readings(choices: Sequence[Choices], answers: Sequence[str]) -> dict[str, list[str]]:
+    """The letters that answers stand for, by each way that fits every row.
+
+    An answer may be a letter or label, a place counted from 0 or from 1, or the text of a choice.
     """
     ways = {}
     for name, place_of in _WAYS.items():
@@ -102,11 +118,7 @@ def letters(choices: Sequence[Choices], answers: Sequence[str]) -> tuple[str, li
             ways[name] = [LETTERS[place] for place in places if place is not None]
     if "letters" in ways:
         ways = {name: ways[name] for name in ("letters", "texts of the choices") if name in ways}
-    if not ways:
-        raise ValueError("its answers are neither letters nor places nor texts of the choices")
-    if len({tuple(read) for read in ways.values()}) > 1:
-        raise ValueError(f"its answers may be {' or '.join(ways)}")
-    return next(iter(ways.items()))
+    return ways
 
 
 def _place_of(marks: Sequence[str], answer: str) -> int | None:

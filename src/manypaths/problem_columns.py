@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from manypaths import choices
@@ -93,6 +94,8 @@ def texts_and_golds(
         )
     if lettered:
         golds = _as_letters(lettered, golds, name, text_column, gold_column, say, strict=problem_column is None)
+        if answer_column is None:
+            _check_one_letter(rows, lettered, golds, name, gold_column)
     elif problem_column is None and places(text_column, rows[0]):
         say(f"{shown(name, 200)}: a problem is {text_column}.")
     if sentences := note_on_sentences(golds):
@@ -108,8 +111,20 @@ def _choices(rows: Sequence[Row], column: str, asked: str | None) -> list[choice
     by_row = [choices.choices_of(row) for row in rows]
     if asked is not None:
         used = set(places(column, rows[0])) or {column}
-        by_row = [offered if offered and used & set(offered.columns) else None for offered in by_row]
+        by_row = [
+            offered if offered and used & set(offered.columns) else _choices_at(row, used)
+            for row, offered in zip(rows, by_row, strict=True)
+        ]
     return by_row if any(by_row) else []
+
+
+def _choices_at(row: Row, used: set[str]) -> choices.Choices | None:
+    """The choices in a list that a template names, whatever its column is called."""
+    values = {place: value_at(row, place) for place in used if has(row, place)}
+    for place, value in values.items():
+        if not is_chat(value) and (offered := choices.choices_of({"choices": value})):
+            return replace(offered, columns=(place,))
+    return None
 
 
 def _as_letters(
@@ -127,11 +142,12 @@ def _as_letters(
     try:
         way, read = choices.letters(*zip(*pairs, strict=True))
     except ValueError as error:
-        if not strict:
+        if not strict and not isinstance(error, choices.AmbiguousError):
             return golds
+        instead = f"set problem_column={text_column} for" if strict else "leave the choices out of problem_column, for"
         raise ValueError(
-            f"{shown(name, 200)} has choices ({columns}), and {error}. Write letters into {shown(gold_column)}, or set "
-            f"problem_column={text_column} for the question without its choices."
+            f"{shown(name, 200)} has choices ({columns}), and {error}. Write letters into {shown(gold_column)}, or "
+            f"{instead} the question without its choices."
         ) from error
     say(f"{shown(name, 200)}: a problem has lettered choices ({columns}); {gold_column} holds {way}.")
     letters = iter(read)
@@ -284,6 +300,26 @@ def _check_one_gold(rows: Sequence[Row], name: str, column: str, usual: Sequence
                     f"{shown(name, 200)} has different answers in {shown(column)} and {shown(other)}, as in row "
                     f"{place}. Set answer_column to the one that is right."
                 )
+
+
+def _check_one_letter(
+    rows: Sequence[Row], lettered: Sequence[choices.Choices | None], golds: list[str], name: str, column: str
+) -> None:
+    """Refuse another usual column of multiple choice that stands for other letters than the golds."""
+    offered = [each for each in lettered if each]
+    if len(offered) < len(rows):
+        return
+    for other in choices.ANSWERS:
+        texts = [_gold_or_none(row, other) for row in rows]
+        answers = [text for text in texts if text is not None]
+        if other == column or len(answers) < len(rows):
+            continue
+        ways = choices.readings(offered, answers)
+        if ways and golds not in ways.values():
+            raise ValueError(
+                f"{shown(name, 200)} has different answers in {shown(column)} and {shown(other)}. Set answer_column to "
+                "the one that is right."
+            )
 
 
 def _gold_or_none(row: Row, column: str) -> str | None:
