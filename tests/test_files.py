@@ -76,6 +76,16 @@ def test_a_damaged_line_is_named_and_a_last_one_that_was_cut_off_is_left_out(con
     assert str(path) in str(error.value)
 
 
+def test_a_last_line_is_left_out_wherever_it_was_cut_but_not_for_its_newline_alone(tmp_path):
+    path, lines = tmp_path / "metrics.jsonl", [{"step": 1}, {"step": 2, "loss": [0.5, {"a": "}"}]}]
+    first, last = (json.dumps(line).encode() + b"\n" for line in lines)
+    for length in range(len(last) - 1):
+        path.write_bytes(first + last[:length])
+        assert read_lines(path) == lines[:1]
+    path.write_bytes(first + last.rstrip())
+    assert read_lines(path) == lines
+
+
 def test_a_byte_order_mark_is_no_damage(tmp_path):
     (tmp_path / "saved.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert read_json(tmp_path / "saved.json") == {"a": 1}

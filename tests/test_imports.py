@@ -60,7 +60,7 @@ MODULES = {
     "rewards": ("golds grading messages", "", "trl"),
     "sampling": ("checkpoint cpu generate printable recipe server", "yaml", "torch"),
     "evaluate_command": (
-        "embed evaluate files generate grading printable problems recipe rows sampling server",
+        "embed evaluate files generate grading printable problems recipe resume rows sampling server",
         "yaml torch",
         "",
     ),

@@ -352,3 +352,68 @@ def test_the_commit_is_that_of_the_package_alone(tmp_path):
     git("init")
     git("commit", "--allow-empty", "-m", "theirs")
     assert commit(package) is None and len(commit(ours)) == 40
+
+
+def test_a_finished_run_is_left_as_it_is(whole, capsys):
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    assert main(["train", "--out", str(whole)]) == 0
+    assert f"Seconds in {STEPS} steps" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+
+
+@pytest.mark.parametrize("ending", ["", "model", "summary.json"])
+def test_a_recipe_that_was_changed_after_its_run_began_is_refused(ending, whole, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    if ending:
+        (run / ending).rename(tmp_path / "away")
+    recipe = run / "recipe.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace(f"max_steps: {STEPS}", "max_steps: 9"))
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert main(["train", "--out", str(run)]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"{str(recipe)!r} was changed after its run began. Restore it, or train with it in another --out.\n"
+    )
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    recipe.write_bytes(b"\xef\xbb\xbf# a note\n" + text.replace("\n", "\r\n").encode())
+    assert main(["train", "--out", str(run)]) == 0
+
+
+def test_copies_under_names_of_the_users_are_no_part_of_a_run(recipe, whole, copy, capsys):
+    checkpoints, evaluation = copy / "checkpoints", copy / "evaluation"
+    shutil.copytree(checkpoints / "checkpoint-2", checkpoints / "checkpoint-best2")
+    (checkpoints / "checkpoint-9").write_text("")
+    shutil.rmtree(checkpoints / "checkpoint-4")
+    shutil.copy(evaluation / "step-1.jsonl", evaluation / "step-1-old.jsonl")
+    assert main(["evaluate", str(copy)]) == 2
+    assert str(checkpoints / "checkpoint-2") in capsys.readouterr().err
+    assert main(["train", str(recipe), "--out", str(copy)]) == 0
+    (evaluation / "step-1-old.jsonl").unlink()
+    assert differing(contents(whole), contents(copy)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("metrics.jsonl", b'{"loss": 1}\n', "line 1, is damaged (it has no step)"),
+        ("metrics.jsonl", b'{"step": "4"}\n', "line 1, is damaged (it has no step)"),
+        ("evaluation/summary.json", b'{"before": 3, "after": 4}', "is damaged (its values must be objects)"),
+    ],
+)
+def test_what_no_run_writes_is_named_in_a_finished_training(name, content, complaint, whole, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "summary.json").unlink()
+    (run / name).write_bytes(content)
+    assert main(["train", "--out", str(run)]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_an_evaluation_that_was_removed_is_made_again_as_far_as_it_can(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "evaluation")
+    (run / "summary.json").unlink()
+    assert main(["train", "--out", str(run)]) == 0
+    assert list(read_json(run / "summary.json")["evaluation"]) == ["after"]

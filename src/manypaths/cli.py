@@ -176,7 +176,7 @@ def _train(options: argparse.Namespace) -> int:
     if summary is None:  # the first process tells
         return 0
     if found := summary["evaluation"]:
-        parts = ", ".join(f"{when} {_share(found[when])}" for when in ("before", "after"))
+        parts = ", ".join(f"{when} {_share(found[when])}" for when in ("before", "after") if when in found)
         print(f"Accuracy on {found['after']['problems']} held-out problems [95 % interval]: {parts}")
     spent = ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items())
     wall = time.perf_counter() - began

@@ -17,6 +17,7 @@ from manypaths.generate import choose_backend
 from manypaths.grading import shared_grader
 from manypaths.printable import one_line, shown
 from manypaths.recipe import Recipe
+from manypaths.resume import checkpoints
 from manypaths.rows import name_of
 from manypaths.sampling import Sampling
 from manypaths.server import ServerError
@@ -151,8 +152,8 @@ def _model_of(name: str) -> tuple[Recipe | None, str]:
 
 
 def _unfinished(run: Path, missing: str) -> str:
-    steps = [int(path.name.partition("-")[2]) for path in run.glob("checkpoints/checkpoint-*[0-9]")]
-    instead = f", or evaluate a checkpoint: {run / 'checkpoints' / f'checkpoint-{max(steps)}'}" if steps else ""
+    paths = checkpoints(run)
+    instead = f", or evaluate a checkpoint: {paths[-1]}" if paths else ""
     return (
         f"The run {str(run)!r} is not finished: {str((run / missing).resolve())!r} does not exist. "
         f"Finish it: manypaths train --out {run}{instead}."

@@ -94,7 +94,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON lines file; ValueError names a damaged line.
 
-    A missing file is empty, and a last line without its end, which a kill leaves, is left out.
+    A missing file is empty, and a last line that is cut short, which a kill leaves, is left out.
     """
     return [record for record, _ in stream_lines(path)] if path.exists() else []
 
@@ -103,13 +103,13 @@ def stream_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     """(object, line) of each line of a JSON lines file that may be larger than the memory; as `read_lines`."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
             try:
                 record = _object(line)
             except ValueError as error:
+                if not line.endswith(b"\n"):
+                    return
                 raise ValueError(f"{path}, line {number}, is damaged ({error}). Mend or remove that line.") from error
-            yield record, line
+            yield record, line if line.endswith(b"\n") else line + b"\n"  # an editor may take the last one away
 
 
 def _object(text: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Its files are listed in the README.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -21,10 +22,10 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from manypaths.files import PARTIAL, append, as_json, content_of, write_whole
+from manypaths.files import PARTIAL, append, as_json, content_of, read_json, write_whole
 from manypaths.generate import Prompt
 from manypaths.messages import text_of
-from manypaths.recipe import Recipe, canonical, dump, read, to_yaml
+from manypaths.recipe import Recipe, canonical, content, dump, read, to_yaml
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
@@ -140,10 +141,19 @@ def claim(run: Path, spec: Recipe) -> None:
                 f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
                 "or no recipe at all to go on with that run."
             )
+        if read_json(run / "environment.json").get("recipe", fingerprint(there)) != fingerprint(there):
+            raise ValueError(
+                f"{str(there)!r} was changed after its run began. Restore it, or train with it in another --out."
+            )
     elif content_of(run):
         raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
     else:
         write_whole(there, dump(spec))
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of what a recipe file says, however it is written."""
+    return hashlib.sha256(to_yaml(canonical(content([str(path)]))).encode()).hexdigest()
 
 
 def environment() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,7 @@ def last_checkpoint(run: Path, say: Callable[[str], None] = print) -> Checkpoint
     run, as it gets there again, would write over them, and a kill leave new weights beside an old state. ValueError
     where checkpoints hold weights alone, for a run resumed from one would not end as if it had not been stopped.
     """
-    found = {int(path.name.rpartition("-")[2]): path for path in (run / "checkpoints").glob("checkpoint-*[0-9]")}
-    for _, folder in sorted(found.items(), reverse=True):
+    for folder in reversed(checkpoints(run)):
         state = _state(folder)
         complaint = _complaint(folder, state)
         if state is not None and complaint is None:
@@ -45,6 +44,12 @@ def last_checkpoint(run: Path, say: Callable[[str], None] = print) -> Checkpoint
         else:
             _rename(folder)
     return None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The folders that the trainer named, in the order of their steps; copies under names of the user's are not."""
+    paths = [path for path in (run / "checkpoints").glob("checkpoint-*") if path.is_dir()]
+    return sorted((path for path in paths if path.name[11:].isdecimal()), key=lambda path: int(path.name[11:]))
 
 
 def _state(folder: Path) -> dict[str, Any] | None:
@@ -96,7 +101,8 @@ def rewind(run: Path, last: Checkpoint | None) -> None:
             "lost. Restore the file from a copy, or train again in another --out."
         )
     folder = run / "evaluation"
-    late = [path for path in folder.glob("step-*.jsonl*") if int(path.name.split(".")[0][5:]) > step]
+    paths = [path for path in folder.glob("step-*.jsonl*") if path.name.split(".")[0][5:].isdecimal()]
+    late = [path for path in paths if int(path.name.split(".")[0][5:]) > step]
     late += [] if last is not None and last.finished else sorted(folder.glob("after.jsonl*"))
     dropped = {path.name.split(".")[0] for path in late}
     for name in ("summary.json", "shares.json") if late else ():
@@ -106,15 +112,26 @@ def rewind(run: Path, last: Checkpoint | None) -> None:
         path.unlink()
 
 
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, none where it is missing; ValueError names a damaged one."""
+    path = run / "metrics.jsonl"
+    return [record for record, _ in _with_steps(path)] if path.exists() else []
+
+
+def _with_steps(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    for number, (record, line) in enumerate(stream_lines(path), 1):
+        if not isinstance(record.get("step"), int):
+            raise ValueError(f"{path}, line {number}, is damaged (it has no step). Mend or remove that line.")
+        yield record, line
+
+
 def _keep_until(step: int, path: Path) -> int:
     """Keep the lines of the steps up to `step` -> the last of them, 0 where there is none."""
     reached = 0
     if not path.exists():
         return reached
     with whole(path) as partial, partial.open("wb") as kept:
-        for number, (record, line) in enumerate(stream_lines(path), 1):
-            if not isinstance(record.get("step"), int):
-                raise ValueError(f"{path}, line {number}, is damaged (it has no step). Mend or remove that line.")
+        for record, line in _with_steps(path):
             if record["step"] <= step:
                 kept.write(line)
                 reached = max(reached, record["step"])

@@ -41,8 +41,8 @@ from manypaths.metrics import share_correct
 from manypaths.page import write_page
 from manypaths.problems import Problem, load, render
 from manypaths.recipe import Recipe
-from manypaths.record import Recorder, claim, environment, prompt_text
-from manypaths.resume import check_saving, last_checkpoint, rewind
+from manypaths.record import Recorder, claim, environment, fingerprint, prompt_text
+from manypaths.resume import check_saving, last_checkpoint, metrics, rewind
 from manypaths.reweight import REWEIGHTERS, Reweighter, keep_equal_rewards
 from manypaths.rows import name_of
 from manypaths.runs import PARTS, seconds_between
@@ -199,7 +199,8 @@ def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> Non
 def train(plan: Plan) -> dict[str, Any] | None:
     """Run a plan to its end, from its last whole checkpoint if it was cut off -> the summary of `summarise`.
 
-    Under a launcher every process calls this, on one folder that all of them see; all but the first one get None.
+    A run that is finished is left as it is. Under a launcher every process calls this, on one folder that all of them
+    see; all but the first one get None.
     """
     state = PartialState()
     with only_writer(plan.out) if state.is_main_process else nullcontext():
@@ -209,16 +210,14 @@ def train(plan: Plan) -> dict[str, Any] | None:
 
 
 def _train(plan: Plan, state: PartialState) -> dict[str, Any] | None:
-    if state.is_main_process and not (plan.out / "environment.json").exists():
-        write_whole(plan.out / "environment.json", as_json(environment(), indent=2))
-    if not (plan.out / "model").exists():
-        _begin(plan)
-        clear_device_cache(garbage_collection=True)  # trainer, optimizer and weights hold each other in cycles
-    if plan.held_out:
-        _measure(plan, "after", _last_step(plan.out), *_load(plan, str(plan.out / "model")))
+    summary = _finished(plan.out)
+    if summary is not None and (plan.out / "inspect.html").exists():
+        return summary if state.is_main_process else None
+    if summary is None:
+        _fill(plan, state)
     if not state.is_main_process:
         return None
-    summary = summarise(plan.out)
+    summary = summary or summarise(plan.out)
     try:
         write_page(plan.out)
     except ValueError as error:
@@ -226,8 +225,25 @@ def _train(plan: Plan, state: PartialState) -> dict[str, Any] | None:
     return summary
 
 
+def _finished(run: Path) -> dict[str, Any] | None:
+    """The summary of a run to which nothing but its page may be added."""
+    summary = read_json(run / "summary.json") if (run / "model").is_dir() else {}
+    return summary if {"evaluation", "steps", "seconds"} <= summary.keys() else None
+
+
+def _fill(plan: Plan, state: PartialState) -> None:
+    if state.is_main_process and not (plan.out / "environment.json").exists():
+        began_with = {"recipe": fingerprint(plan.out / "recipe.yaml")}
+        write_whole(plan.out / "environment.json", as_json({**environment(), **began_with}, indent=2))
+    if not (plan.out / "model").exists():
+        _begin(plan)
+        clear_device_cache(garbage_collection=True)  # trainer, optimizer and weights hold each other in cycles
+    if plan.held_out:
+        _measure(plan, "after", _last_step(plan.out), *_load(plan, str(plan.out / "model")))
+
+
 def _last_step(run: Path) -> int:
-    lines = read_lines(run / "metrics.jsonl")
+    lines = metrics(run)
     if not lines:
         raise ValueError(f"{run / 'metrics.jsonl'} has no step, though the training is finished. Restore it.")
     return int(lines[-1]["step"])
@@ -344,12 +360,15 @@ def _resume_from(run: Path) -> str | None:
 
 def summarise(run: Path) -> dict[str, Any]:
     """Accuracy before and after, and where the seconds of all steps went: {evaluation, steps, seconds}."""
-    lines = read_lines(run / "metrics.jsonl")
-    evaluation = read_json(run / "evaluation" / "summary.json")
+    lines = metrics(run)
+    path = run / "evaluation" / "summary.json"
+    evaluation = read_json(path)
+    if not all(isinstance(entry, dict) for entry in evaluation.values()):
+        raise ValueError(f"{path} is damaged (its values must be objects). Restore it from a copy, or remove it.")
     seconds = dict.fromkeys(PARTS, 0.0)
     for _, spent in seconds_between(lines):
         seconds = {part: seconds[part] + spent[part] for part in PARTS}
-    seconds["evaluation"] = sum(entry["seconds"] for entry in evaluation.values())
+    seconds["evaluation"] = sum(entry.get("seconds") or 0.0 for entry in evaluation.values())
     summary = {"evaluation": evaluation, "steps": lines[-1]["step"] if lines else 0, "seconds": seconds}
     write_whole(run / "summary.json", as_json(summary, indent=2))
     return summary

@@ -135,7 +135,9 @@ def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[
     sampling = _known(folder, "settings") or _sampling_of(recipe)
     found = {steps[when]: _scores(folder, each, sampling) for when, each in shares.items() if when in steps}
     for more in sorted(folder.glob("step-*/settings.json")):
-        step = int(more.parent.name.removeprefix("step-"))
+        if not (number := more.parent.name.removeprefix("step-")).isdecimal():
+            continue  # a copy under another name
+        step = int(number)
         found[step] = {**found.get(step, {}), **_benchmarks(more.parent, _known(more.parent, "settings"))}
     return {step: scores for step, scores in sorted(found.items()) if scores}
 
