@@ -324,3 +324,14 @@ def test_an_evaluation_that_cannot_be_is_refused(override, complaint):
     with pytest.raises(ValueError, match=complaint):
         read(BASE, [f"evaluation.{override}"])
     assert read(BASE, ["evaluation.samples=4", "evaluation.temperature=0.6"]).evaluation.samples == 4
+
+
+@pytest.mark.parametrize("text", ["010", "-07", "00", "12:00", "1:30.5", "2024-01-01", "2024-01-01 10:00:00"])
+def test_what_yaml_makes_another_number_of_or_a_date_is_text(text, tmp_path):
+    base = ["smollm2-135m", "grpo", "gsm8k"]
+    with pytest.raises(ValueError, match="seed asks for int; given"):
+        read(base, [f"seed={text}"])
+    spec = read(base, [f"problems.split={text}", f"problems.options={{a: {text}}}"])
+    assert spec.problems.split == spec.problems.options["a"] == text
+    (tmp_path / "dumped.yaml").write_text(dump(spec))
+    assert read([str(tmp_path / "dumped.yaml")]) == spec

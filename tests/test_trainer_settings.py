@@ -96,6 +96,12 @@ def test_what_trl_would_refuse_in_its_first_step_is_refused_before(override, wor
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("override", ["trainer.max_steps=0", "trainer.num_train_epochs=0"])
+def test_a_training_without_a_step_is_refused(override, refused):
+    sentence = refused("trainer.max_steps=-1", override)
+    assert has(sentence, "must have a step", override.split(".")[1].replace("=", " "), "above 0")
+
+
 @pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
 def test_words_that_trl_knows_are_none_of_ours_to_refuse(loss, tmp_path):
     config = GRPOConfig(str(tmp_path), loss_type=loss, scale_rewards="batch", use_cpu=True, bf16=False)

@@ -322,7 +322,10 @@ def _is_number(value: Any) -> bool:
 
 
 class Loader(yaml.SafeLoader):
-    """SafeLoader in which 1e-6 is a number, as in YAML 1.2 and as people write learning rates."""
+    """SafeLoader with the numbers of YAML 1.2: 1e-6 is one, as people write learning rates.
+
+    What YAML 1.1 would turn into another number, 010 into 8 and 12:00 into 720, and dates stay text.
+    """
 
 
 class Dumper(yaml.SafeDumper):
@@ -335,7 +338,13 @@ class Dumper(yaml.SafeDumper):
 
 Dumper.add_representer(str, Dumper.represent_str)
 
+TEXT = "tag:yaml.org,2002:str"
+AS_TEXT = re.compile(
+    r"([-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t].*)?)$"
+)
 for side in (Loader, Dumper):
     side.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
     )
+    rules = side.yaml_implicit_resolvers
+    side.yaml_implicit_resolvers = {first: [(TEXT, AS_TEXT), *those] for first, those in rules.items()}

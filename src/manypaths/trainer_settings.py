@@ -71,6 +71,11 @@ def check_values(config: Any) -> None:
         value = getattr(config, name)
         if value is not None and not fits(value):
             raise ValueError(f"trainer.{name} must be {words}, got {value}. Set another, or leave it out.")
+    if config.max_steps == 0 or (config.max_steps < 0 and config.num_train_epochs <= 0):
+        raise ValueError(
+            f"A training must have a step, got trainer.max_steps {config.max_steps} and trainer.num_train_epochs "
+            f"{config.num_train_epochs}. Set one of them above 0."
+        )
     try:
         GenerationConfig(do_sample=True, cache_implementation=config.cache_implementation)
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.learning_rate)
