@@ -17,9 +17,10 @@ What counts, where mathematics leaves it open:
   joined by `or` their union. A list of intervals is their union where the gold answer is one. `\{1,2\}` is no ordered
   pair. A vector may be a tuple.
 - An equation counts as a value only if all its other sides are that value or made of names alone: `x = 3`, `3 = x`,
-  `f(2) = 3`, `m + n = 3` and `x = 1 + 2 = 3` are right for 3; `2x = 3`, `x^2 = 3` and `1 + 1 = 3` are not. Of a gold
-  answer `x = 3` the 3 is enough, of `x + y = 3`, which may be a line, it is not. Two equations are equal if one is a
-  multiple of the other, or both have the same solutions.
+  `f(2) = 3`, `P(X = 2) = 3`, `\det A = 3`, `m + n = 3` and `x = 1 + 2 = 3` are right for 3; `2x = 3`, `x^2 = 3` and
+  `1 + 1 = 3` are not. Of a gold answer `x = 3` the 3 is enough, of `x + y = 3`, which may be a line, it is not. Two
+  equations are equal if one is a multiple of the other, or both have the same solutions.
+- A ratio of two is its quotient, 2:3 is 4:6; of a ratio of three each part counts, 2:4:6 is not 1:2:3.
 - A derivative is a name: dy/dx = 2x is right for 2x and for y' = 2x, not for dy/dx = 3x. Degrees count inside
   functions: sin 30 is not sin 30°.
 - Of a choice the letter counts, whatever stands behind it. A time of day without its half, 4:30, is right for both.
@@ -61,6 +62,7 @@ from manypaths.grading_numbers import (
     without_unit,
     words,
 )
+from manypaths.grading_sets import split
 from manypaths.grading_text import LONGEST
 from manypaths.grading_worker import MEMORY
 
@@ -83,7 +85,7 @@ _PLAIN = re.compile(
 _TEXT = re.compile(r"\\(?:text|mathrm|operatorname)\s{0,9}\{([^{}]*)\}")
 _SIDE_BY_SIDE = re.compile(r"(?<!frac)(?<!frac\s)\d[\s~]+\d")
 _CHOICE = re.compile(
-    r"(?:(?i:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-J])(?=[).:]|$))[).:]*[\s\\]*(?:(?<=[\s\\).:])(.+))?",
+    r"(?:(?i:option|choice|answer)\s*:?\s*)?(?:\(\s?([A-Ja-j])\s?\)|([A-J])(?=[).:]|$))[).:]*[\s\\]*(?:(?<=[\s\\).:])(.+))?",
     re.DOTALL,
 )
 _CHOICES = re.compile(r"\(?[A-H]\)?(?:\s*(?:(?:,|;|&|and|or|\\text\s?\{\s*(?:and|or)\s*\})\s*)?\(?[A-H]\)?)+")
@@ -93,13 +95,16 @@ _SYNONYMS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("none",): ("none",),
 }
 _BASES = re.compile(r"(?<=\d)\s?_\s?\{?(\w+)")  # of numbers, which the parser ignores
+_COMMA = re.compile(r"(?<! ) ?, ?")
+_GOES_ON = re.compile(r", ?\\ldots")  # a list
+_NAMES_OF_RATIO = re.compile(r"^[A-Za-z\\ ]+:[A-Za-z\\ :]+=")  # a:b:c =
 _PERCENT = re.compile(r"\s*\\?%$")
 _PYTHONS_LOG = re.compile(r"(?<![A-Za-z\\])log(?=\()")
 _LIST = re.compile(r"\[(.+)\]")
 _WITHOUT_UNKNOWN = re.compile(r"^\\(?:ne|le|ge)(?![A-Za-z])|^[<>]")
 _WITH_UNKNOWN = re.compile(r"^\\?[A-Za-z]\s*(?=\\(?:ne|le|ge)(?![A-Za-z])|[<>])")
 _RESIDUE = re.compile(
-    r"(?:\\?[A-Za-z]\s*)?(?:\\equiv|=)?\s*(-?\d+)\s*(?:\\pmod\s*\{|\(\s*\\?(?:bmod|mod|text\s?\{\s*mod\s*\})\s*|\\?(?:bmod|mod)\s*\{?)\s*(\d+)\s*[})]?"
+    r"(?:(\\?[A-Za-z])\s*)?(?:\\equiv|=)?\s*(-?\d+)\s*(?:\\pmod\s*\{|\(\s*\\?(?:bmod|mod|text\s?\{\s*mod\s*\})\s*|\\?(?:bmod|mod)\s*\{?)\s*(\d+)\s*[})]?"
 )
 
 
@@ -233,6 +238,8 @@ def settle(answer: str, gold: str) -> bool | Question:
     answer, gold = grading_text.readable(answer), grading_text.readable(gold)
     if not answer or not gold or answer == gold:
         return answer == gold != ""
+    if _COMMA.sub(",", answer) == _COMMA.sub(",", gold):
+        return True
     verdict = _settled_by_form(answer, gold)
     if verdict is None:
         answer, gold = _without_choice(answer), _without_choice(gold)
@@ -270,6 +277,11 @@ def _question(answer: str, gold: str) -> bool | Question:
     ours, theirs = (grading_text.mathematics(_PERCENT.sub("", without_unit(text))) for text in (answer, gold))
     if ours == theirs:
         return True
+    ratios = [_parts_of_ratio(text) for text in (ours, theirs)]
+    if any(ratios):
+        return Question((ratios[0],), ratios[1]) if all(ratios) else False
+    if bool(_GOES_ON.search(ours)) != bool(_GOES_ON.search(theirs)):
+        return False
     if _SIDE_BY_SIDE.search(ours) or _BASES.findall(ours) != _BASES.findall(theirs):
         return False
     if ("_{D" in ours) and ("_{D" in theirs):
@@ -291,6 +303,12 @@ def _question(answer: str, gold: str) -> bool | Question:
     if inside and theirs[:1] not in "[(" and not re.search(r"\\le|<", theirs):
         answers.append(inside[1])
     return Question(tuple(answers), theirs)
+
+
+def _parts_of_ratio(text: str) -> str:
+    """`1:2:3` as the tuple (1, 2, 3), to the parser a quotient of three; empty for anything but such a ratio."""
+    parts = split(_NAMES_OF_RATIO.sub("", text), ":")
+    return f"({','.join(parts)})" if len(parts) > 2 and all(parts) else ""
 
 
 def _choice(text: str) -> tuple[str, str]:
@@ -334,9 +352,10 @@ def _is_words(gold: str) -> bool:
 def _same_residue(answer: str, gold: str) -> bool | None:
     r"""`n \equiv 1 \pmod 4` and `5 \mod 4` are one class."""
     ours, theirs = _RESIDUE.fullmatch(answer), _RESIDUE.fullmatch(gold)
-    if not ours or not theirs or "equiv" not in gold + answer or not int(theirs[2]):
+    if not ours or not theirs or not int(theirs[3]):
         return None
-    return ours[2] == theirs[2] and (int(ours[1]) - int(theirs[1])) % int(theirs[2]) == 0
+    same_unknown = None in (ours[1], theirs[1]) or ours[1] == theirs[1]
+    return same_unknown and ours[3] == theirs[3] and (int(ours[2]) - int(theirs[2])) % int(theirs[3]) == 0
 
 
 class GraderError(RuntimeError):

@@ -32,7 +32,7 @@ _UNIT = re.compile(  # no two alternatives match alike, for it would take expone
     rf"|{_SHORT_BEHIND_DIGITS}|{_SYMBOL}|{_OVER}"
     r"|(?<=[A-Za-z}])\^\s?(?:\d|\{-?\d\})|_(?:\d|\{\d+\})|\\?%|(?:\^\s?)?(?:\{\s?\\circ\s?\}|\\circ)|°"
     r"|\\cdot|\\[,;:! ]|\\(?:Omega|mu|degree|ohm)(?![A-Za-z])|[\s~]|/(?=\s?[A-Za-z\\])|(?<=[A-Za-z])[-.]"
-    r"|\([A-Za-z][A-Za-z ,.-]{0,60}\))*"
+    r"|\((?:[A-Za-z][A-Za-z ,.-]{0,60}|\\?%)\))*"
 )
 _UNIT_OF_ALL = re.compile(rf"(?<=\S)[\s~\\,]{{0,9}}{_TEXT.pattern}(?:\^(?:\d|\{{\d\}}))?$")
 _NO_UNIT = re.compile(  # behind a number, it makes another one of it
@@ -58,6 +58,9 @@ _MONEY |= {
     "฿": "baht",
     "₦": "naira",
     "₪": "shekels",
+    "US\\$": "dollars",
+    "USD": "dollars",
+    "EUR": "euros",
     "\\$": "dollars",
 }
 _SIGN_OF_MONEY = "|".join(map(re.escape, _MONEY))
@@ -75,7 +78,7 @@ _CLOCK = re.compile(
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _BASES |= {"eleven": 11, "twelve": 12, "sixteen": 16}
 _IN_BASE = re.compile(
-    r"\(?\s*(?:\\text\s?\{)?\s*([0-9A-Fa-f]+)\s*\}?\s*\)?\s*_\s?\{?\s*\(?(?:\\text\s?\{)?\s*(\d+|[a-z]+)\s*\}?\)?\s*\}?"
+    r"\(?\s*(?:(?:\\text\s?)?\{)?\s*([0-9A-Fa-f]+)\s*\}?\s*\)?\s*_\s?\{?\s*\(?(?:\\text\s?\{)?\s*(\d+|[a-z]+)\s*\}?\)?\s*\}?"
 )
 _BASE_IN_WORDS = re.compile(r"\s*\\?(?:text\s?\{)?\s*\(?(?:in\s+)?base[\s-]*\}?\s*(\w+)\)?\s*\}?$")
 
@@ -131,6 +134,8 @@ _SPELT = (
     (re.compile(r"\bsq(?:uare|\.)?\s+([A-Za-z]+)"), r"\1 2"),
     (re.compile(r"\bcu(?:bic|\.)?\s+([A-Za-z]+)"), r"\1 3"),
     (re.compile(r"\\mu\s?m\b"), "micrometer"),
+    (re.compile(r"\b([a-z]+)\s?\^\s?\{?-1\}?(?!\d)"), r"/\1"),
+    (re.compile(r"\b([a-z]+)\s?\^\s?\{?-(\d)\}?(?!\d)"), r"/\1 \2"),
 )
 _CURRENCIES = {"dollar", "euro", "pound", "yen", "rupee", "cent", "yuan"}
 _DURATIONS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
@@ -215,8 +220,8 @@ def same_unit(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 def minutes(text: str) -> tuple[int, bool] | None:
     """(seconds since midnight, whether the half of the day is said) of `4:30 p.m.`, `16:30`, `10 AM`, noon."""
     bare = _TEXT.sub(r" \1 ", text).strip().lower().rstrip(".")
-    if bare in ("noon", "midnight"):
-        return 43200 * (bare == "noon"), True
+    if bare in ("noon", "12 noon", "midnight", "12 midnight"):
+        return 43200 * bare.endswith("noon"), True
     found = _CLOCK.fullmatch(text.strip())
     if not found or not (found[2] or found[4]):
         return None

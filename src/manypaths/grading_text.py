@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from manypaths.grading_names import sides_as_names
 from manypaths.grading_sets import as_set, closing, conditions_as_sets, split
 from manypaths.grading_signs import without_signs
 
@@ -81,17 +82,21 @@ _LETTERS_OF_VECTORS = re.compile(
 _ARROWS = re.compile(r"\\(?:vec|overrightarrow|widehat)\s?\{([^{}]*)\}|\\vec\s?([A-Za-z])(?![A-Za-z])")
 _ALIGNMENT = _rules((r"\\\\\s*&?\s*(?==)", " "), (r"&\s?(?==)", " "))
 _GRID = re.compile(r"matrix|cases|[(\[]\s*\\begin\s?\{array")
+_SYSTEM = re.compile(  # of equations, as a list of them
+    r"(?:\\left\s?\\\{)?\s*\\begin\s?\{cases\}([^{}&<>]*=[^{}&<>]*)\\end\s?\{cases\}\s*(?:\\right\s?\.?)?"
+)
 _LEADING = _rules(
     (
         r"^\s*(?:so\s+)?(?:[Tt]he\s+)?(?:[Ff]inal\s+|[Cc]orrect\s+)?(?:[Aa]nswer|[Rr]esult|[Vv]alue|[Ss]olution)s?"
         r"\s*(?:\b(?:is|are|equals)\b\s*[:=]?|[:=])\s*(?=\S)",
         "",
     ),
+    (r"^\s*\*\*([^*]+)\*\*\s*$", r"\1"),  # of Markdown
     (r"^\s*\\text\s?\{\s*(?:[Tt]he\s+)?(?:[Ff]inal\s+)?[Aa]nswer\s*\}\s*[:=]?\s*(?=\S)", ""),
     (r"^\s*\\text\s?\{[^{}]*(?:\bis|\bare|:|=)\s*\}\s*(?=[^\s.]|\.\d)", ""),
     (r"^\s*\\text\s?\{[^{}]*\}\s*[:=]\s*(?=\S)", ""),
     (
-        r"^[\s&]*(?:\\(?:Rightarrow|Longrightarrow|implies|to|approx|therefore|sim|colon)(?![A-Za-z])|=>|->|:=|=|:|~|\\;|\\,|&)+[\s&]*",
+        r"^(?:[\s&]*(?:\\(?:Rightarrow|Longrightarrow|implies|to|approx|therefore|sim|colon)(?![A-Za-z])|=>|->|:=|=|:|~|\\;|\\,|&))+[\s&]*",
         "",
     ),
 )
@@ -100,6 +105,8 @@ _LEADING = _rules(
 def _layout(text: str) -> str:
     if "\\" not in text:
         return text
+    if system := _SYSTEM.fullmatch(text):
+        text = system[1]
     text = _apply(_ALIGNMENT, text)
     if not _GRID.search(text):
         text = re.sub(r"\\\\(?:\s?\[[-.\w ]*\])?", ", " if re.search(r"\\\\\s*[^\s\\]", text) else " ", text)
@@ -134,16 +141,23 @@ _UPRIGHT = _rules(
     (r"\\(?:text|mathrm|textrm|mbox|operatorname)\s?\{\s*([ied])\s*\}", r"{\1}"),
     (rf"\\(?:text|mathrm|textrm|mbox|operatorname)\*?\s?\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
     (r"\{\\rm\s+([^{}]*)\}", r"\\mathrm{\1}"),
+    (r"\\(?:mathrm|rm)\s([ied])(?![A-Za-z])", r"{\1}"),
+    (r"\\mathrm\s?\{C\}_\s?\{?(\d+)\}?\s?\^\s?\{?(\d+)\}?", r"\\binom{\1}{\2}"),
+    (r"\\mathrm\s?\{[AP]\}_\s?\{?(\d+)\}?\s?\^\s?\{?(\d+)\}?", r"\\frac{(\1)!}{(\1-\2)!}"),
     (r"\\(?:mathrm|text|textrm|mbox)\s?\{\s*([-+*/^=().,\d\s]*\d[-+*/^=().,\d\s]*)\s*\}", r"{\1}"),
     (r"\\(?:mathrm|text|textrm|mbox)\s?\{\s*\}", ""),
     (
         r"\\frac\s?\{\s*\\(?:text|mathrm)\s?\{([^{}]*)\}\s*\}\s*\{\s*\\(?:text|mathrm)\s?\{([^{}]*)\}\s*\}",
         r"\\text{\1/\2}",
     ),
+    (r"_\s?\{\{(\w+)\}\}", r"_{\1}"),
+    (r"\{:\}", ":"),
     (r"\\lg(?![A-Za-z])", r"\\log_{10}"),
     (r"\\(?:varnothing|O)(?![A-Za-z])", r"\\emptyset"),
     (r"\\(?:R|Reals|reals)(?![A-Za-z])", r"\\mathbb{R}"),
     (r"\\mathbb\s?([RZNQC])(?![A-Za-z])", r"\\mathbb{\1}"),
+    (r"\\mathbb\{R\}\s?(?:\^\s?\{?\s?\+\s?\}?|_\s?\{\s?>\s?0\s?\})", r"(0,\\infty)"),
+    (r"\\mathbb\{R\}\s?(?:\^\s?\{?\s?-\s?\}?|_\s?\{\s?<\s?0\s?\})", r"(-\\infty,0)"),
     (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])", r"\\le "),
     (r"\\(?:geq|geqslant|geqq)(?![A-Za-z])", r"\\ge "),
     (r"\\(?:neq|not\s?=)(?![A-Za-z])", r"\\ne "),
@@ -153,6 +167,7 @@ _UPRIGHT = _rules(
     (r"\\(?:imath)(?![A-Za-z])", "i"),
     (r"\\pmod\s?(\d)(?!\d)", r"\\pmod{\1}"),
 )
+_UPRIGHT_UNIT = re.compile(r"\\(mathrm|text)\s?\{((?:[^{}^]|\^(?:\s?\{-?\d\})?)*)\}")
 _WHOLE_TEXT = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s?\{(?=[^{}]*[\d$\\])")
 
 
@@ -165,14 +180,18 @@ _PYTHON = _rules(
     (r"\*\*", "^"),
     (r"(?<![A-Za-z\\{])pi(?![A-Za-z])", r"\\pi "),
     (r"(?<![A-Za-z\\])oo(?![A-Za-z])", r"\\infty "),
+    (r"^(?:S\.)?EmptySet$", r"\\emptyset"),
+    (r"(?<![A-Za-z\\])(?:S\.)?Reals(?![A-Za-z])", r"\\mathbb{R}"),
     (r"(?<![A-Za-z\\])(?:infinity|Infinity|inf)(?![A-Za-z])", r"\\infty "),
     (r"<=", r"\\le "),
     (r">=", r"\\ge "),
     (r"!=|/=", r"\\ne "),
+    (r"^\(([^()]+)\)\s?&\s?\(([^()]+)\)$", r"\1 \\text{ and } \2"),
+    (r"^\(([^()]+)\)\s?\|\s?\(([^()]+)\)$", r"\1 \\text{ or } \2"),
     (r"==", "="),
     (r"(?<=\d)\s?\*\s?I(?![A-Za-z])|(?<=\d)j(?![A-Za-z])", "i"),
     (r"(?<![A-Za-z\\])I\s?\*\s?(?=[\w(])|(?<=\*)I(?![A-Za-z])", "i"),
-    (r"(\d)[eE]([-+]?\d{1,3})(?=\s?[*/+A-Za-z-])", r"\1\\cdot 10^{\2}"),
+    (r"(\d)[eE]([-+]?\d{1,3})(?=\s?[*/+A-Za-z-]|$)", r"\1\\cdot 10^{\2}"),
     (r"(?<![A-Za-z\\])a(sin|cos|tan)h?(?=\s?\()", r"\\arc\1"),
     (rf"(?<![A-Za-z\\])({_FUNCTIONS})(?=\s?\(|\s\\?[A-Za-z0-9])(?!\s?\([^()]*\)\s?=)", r"\\\1"),
     (r"(?<![A-Za-z\\])exp(?=\()", r"\\exp"),
@@ -193,12 +212,26 @@ _CALLS: dict[str, Callable[[str, list[str]], str | None]] = {  # name: how its a
     "array": lambda inner, _: inner,
     "set": lambda inner, _: inner,
     "FiniteSet": lambda inner, _: f"\\{{{inner}\\}}",
+    "Eq": lambda inner, parts: "=".join(parts) if len(parts) == 2 else inner,
+    "Interval": lambda _, parts: _interval("[", parts, "]"),
+    "Interval.open": lambda _, parts: _interval("(", parts, ")"),
+    "Interval.Lopen": lambda _, parts: _interval("(", parts, "]"),
+    "Interval.Ropen": lambda _, parts: _interval("[", parts, ")"),
+    "Union": lambda _, parts: " \\cup ".join(parts),
     "binomial": lambda _, parts: f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else None,
     "comb": lambda _, parts: f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else None,
     "C": lambda _, parts: f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if _all_whole(parts) and len(parts) == 2 else None,
 }
-_CALL = re.compile(rf"(?<![A-Za-z])\\?({'|'.join(_CALLS)})\s?\(|\^\s?\(")
+_CALL = re.compile(rf"(?<![A-Za-z])\\?({'|'.join(map(re.escape, _CALLS))})\s?\(|\^\s?\(")
 _NESTED_LISTS = re.compile(r"\[\s*\[([^\[\]]*(?:\]\s*,\s*\[[^\[\]]*)*)\]\s*\]")
+
+
+def _interval(left: str, parts: list[str], right: str) -> str | None:
+    """An interval as sympy prints it: Interval(-oo, 3) is open at its infinite end."""
+    if len(parts) != 2:
+        return None
+    left, right = ("(" if "infty" in parts[0] else left), (")" if "infty" in parts[1] else right)
+    return f"{left}{parts[0]},{parts[1]}{right}"
 
 
 def _all_whole(parts: list[str]) -> bool:
@@ -241,6 +274,8 @@ _BRACES = _rules(
     (r"\\frac\s?(\d)\s?(\d)", r"\\frac{\1}{\2}"),
     (r"\\frac\s(\w)\s(\w)", r"\\frac{\1}{\2}"),
     (r"\\sqrt\s?(\d)", r"\\sqrt{\1}"),
+    (r"\\sqrt\s?\[(\w)\]\s?(\d)", r"\\sqrt[\1]{\2}"),
+    (r"(?<![\w!.])(\d+|[A-Za-z])!\s?(?=\^)", r"(\1!)"),
     (r"\\sqrt\s?\((\w+)\)", r"\\sqrt{\1}"),
     (r"\\log_\{(\w+)\}\s?(\d+)", r"\\log_{\1}{\2}"),
     (r"\{\s?(\w+)\s?\\choose\s?(\w+)\s?\}", r"\\binom{\1}{\2}"),
@@ -305,10 +340,16 @@ def strip(text: str) -> str:
     return text[:end].strip()
 
 
+def _without_braces_of_powers(found: re.Match[str]) -> str:
+    r"""`\mathrm{m s^{-1}}` as `\mathrm{m s^-1}`."""
+    inner = re.sub(r"\^\s?\{(-?\d)\}", r"^\1", found[2])
+    return f"\\{found[1]}{{{inner}}}"
+
+
 def readable(text: str) -> str:
     """Signs and layout replaced, phrases before it taken away: what words, numbers and units are read from."""
     text = strip(_layout(strip(re.sub(r"\.{3,}", r"\\ldots ", without_signs(text)))))
-    text = _apply(_UPRIGHT, text)
+    text = _UPRIGHT_UNIT.sub(_without_braces_of_powers, _apply(_UPRIGHT, text))
     whole = _WHOLE_TEXT.match(text)
     if whole and closing(text, whole.end() - 1) == len(text) - 1:
         text = text[whole.end() : -1].replace("$", " ")
@@ -316,7 +357,7 @@ def readable(text: str) -> str:
     for _ in range(9):
         if not (text.startswith("{") and closing(text, 0) == len(text) - 1):
             break
-        text = strip(text[1:-1])
+        text = strip(_apply(_LEADING, strip(text[1:-1])))
     text = re.sub(r"(?<!\\)~", " ", text)
     return strip(re.sub(r"(?<!\d) {2,}| {2,}(?!\d)", " ", text))
 
@@ -325,7 +366,9 @@ def mathematics(text: str) -> str:
     """`readable` text as what the parser understands."""
     text = _apply(_BRACES, text)
     text = _NESTED_LISTS.sub(_matrix, _calls(_apply(_PYTHON, text)))
-    return re.sub(r" {2,}", " ", conditions_as_sets(_angles(_derivatives(_apply(_BRACES, text))))).strip()
+    return re.sub(
+        r" {2,}", " ", conditions_as_sets(sides_as_names(_angles(_derivatives(_apply(_BRACES, text)))))
+    ).strip()
 
 
 def plain(text: str) -> str:

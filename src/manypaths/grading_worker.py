@@ -32,8 +32,10 @@ _REWRITES = (  # what the parser takes for something else, or cannot read
     (re.compile(r"\\gamma(?![A-Za-z_])"), "g_{amma}"),  # Euler's constant, or the function
     (re.compile(r"\\Gamma(?![A-Za-z_(])"), "G_{amma}"),
     (re.compile(r"_\s?\{\s?\\([A-Za-z]+)\s?\}"), r"_{\1}"),  # a command as an index
-    (re.compile(r"(?<=[\d)])(?<![_^]\d)\s?\((?=\d+\))"), r"\\cdot ("),  # 2(3), to it a sum
+    (re.compile(r"(?<=[\d)])(?<![_^]\d)\s?\((?=\s?\d+\s?\))"), r"\\cdot ("),  # 2(3), to it a sum
 )
+_POWER_OF_T = re.compile(r"(?<!matrix\})\s?\^\s?(?:\{\s?T\s?\}|T)")  # to the parser a transpose
+_T = re.compile(r"\\(?:text|mathrm|operatorname)\s?\{[^{}]*\}|\\[A-Za-z]+|(T)")
 _HEAD = re.compile(r"\s*\\?[A-Za-z]+\s*\([^()=]*\)\s*=")  # P(X > 1) =
 
 
@@ -58,6 +60,8 @@ class Reader:
         return any(self._equals(answer, gold) for answer in answers)
 
     def _equals(self, answer: str, gold: str) -> bool:
+        if any(map(_POWER_OF_T.search, (answer, gold))):
+            answer, gold = (_T.sub(lambda found: "\\varsigma " if found[1] else found[0], of) for of in (answer, gold))
         is_real = not (_is_complex(answer) or _is_complex(gold))
         theirs = self.read(gold, is_real, False)
         if theirs is None:
@@ -169,8 +173,11 @@ class Reader:
         return others[-1]
 
     def _same_equation(self, gold: list[Any], answer: list[Any]) -> bool:
-        names = [{str(side) for side in sides if self._is_name(side)} for sides in (gold, answer)]
         values = [self._value(sides, self._is_name) for sides in (gold, answer)]
+        names = [
+            {str(side) for side in sides if side != value and self._is_name(side)}
+            for sides, value in zip((gold, answer), values, strict=True)
+        ]
         if None not in values and not getattr(values[0], "free_symbols", True):
             names = [set(map(str.casefold, of)) for of in names]  # V = 5 is v = 5, V = 5r is not v = 5r
         if names[0] & names[1] and None not in values and self.equal(*values):
@@ -345,9 +352,10 @@ class Reader:
         value, scale = difference.evalf(15, maxn=150), gold.evalf(5)
         if not value.is_number or value.has(self.sympy.nan) or not scale.is_number:
             return self._simplifies_to_zero(difference)
-        size = abs(value)
-        if not size.is_comparable:
+        parts = value.as_real_imag()
+        if not all(part.is_Float or part.is_Rational for part in parts):
             return self._simplifies_to_zero(difference)
+        size = max(map(abs, parts))
         return bool(size <= self.sympy.Float(10) ** -100 * max(abs(scale), self.sympy.Float(10) ** -1000))
 
     def _simplifies_to_zero(self, difference: Any) -> bool:
