@@ -1,5 +1,6 @@
 """Files that survive a kill: writers that race, damage that is named, strict JSON, locks of one process."""
 
+import errno
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import sys
 
 import pytest
 
-from manypaths.files import as_json, content_of, in_use, only_writer, read_json, read_lines, write_whole
+from manypaths.files import LOCK, as_json, content_of, in_use, only_writer, read_json, read_lines, write_whole
 
 HAMMER = """
 import sys
@@ -129,3 +130,15 @@ def test_a_lock_ends_with_its_process_also_with_a_kill(tmp_path):
     assert not in_use(tmp_path)
     with only_writer(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_where_there_are_no_locks_a_note_says_so_and_nothing_is_refused(code, tmp_path, monkeypatch, capsys):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / LOCK).touch()  # of a command that was killed
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert not in_use(tmp_path)
+    with only_writer(tmp_path):
+        assert "cannot be locked" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     import filelock  # a dependency of torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK, timeout=1.0, thread_local=False)  # `in_use` holds it for a moment
+    lock = _lock(folder, timeout=1.0)  # `in_use` holds it for a moment
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -156,16 +156,30 @@ def _remove_partials(folder: Path) -> None:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a command holds the lock of a folder."""
+    """Whether a command holds the lock of a folder; False where there are no locks."""
     import filelock
 
     if not (folder / LOCK).exists():
         return False
     try:
-        with filelock.FileLock(folder / LOCK, timeout=0, thread_local=False):
+        with _lock(folder, timeout=0):
             return False
     except filelock.Timeout:
         return True
+    except (OSError, NotImplementedError):
+        return False
+
+
+def _lock(folder: Path, timeout: float) -> Any:
+    """The system's lock or none: a newer filelock would else take the mere file for it, even after a kill."""
+    import filelock
+
+    path = folder / LOCK
+    own: dict[str, Any] = {"timeout": timeout, "thread_local": False}
+    try:
+        return filelock.FileLock(path, fallback_to_soft=False, **own)
+    except TypeError:  # an older filelock, which has no other lock than the system's
+        return filelock.FileLock(path, **own)
 
 
 def in_use_by_another(folder: Path) -> str:
