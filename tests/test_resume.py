@@ -417,3 +417,12 @@ def test_an_evaluation_that_was_removed_is_made_again_as_far_as_it_can(whole, tm
     (run / "summary.json").unlink()
     assert main(["train", "--out", str(run)]) == 0
     assert list(read_json(run / "summary.json")["evaluation"]) == ["after"]
+
+
+def test_a_checkpoint_of_another_run_is_named(recipe, copy, tmp_path, capsys):
+    other, last = tmp_path / "other", copy / "checkpoints" / "checkpoint-4"
+    assert main(["train", str(recipe), "lora.r=4", "evaluation=null", "--out", str(other)]) == 0
+    shutil.rmtree(last)
+    shutil.copytree(other / "checkpoints" / "checkpoint-4", last)
+    assert main(["train", "--out", str(copy)]) == 2
+    assert f"{last} must be a checkpoint of this run" in capsys.readouterr().err

@@ -338,7 +338,15 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
         recorder.trainer = trainer
         trainer.add_callback(Evaluations(plan, tokenizer))  # the last one, when the seconds of the step are counted
         trainer.remove_callback(transformers.PrinterCallback)
-        trainer.train(resume_from_checkpoint=last)
+        try:
+            trainer.train(resume_from_checkpoint=last)
+        except RuntimeError as error:
+            if last is None or "size mismatch" not in str(error):
+                raise
+            raise ValueError(
+                f"{last} must be a checkpoint of this run, got weights of other sizes. Remove it: the run goes on from "
+                "the checkpoint before it, or from the start."
+            ) from error
     trainer.save_model(str(plan.out / ".model.partial"))
     state.wait_for_everyone()
     if state.is_main_process:
