@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -169,3 +171,30 @@ def test_a_gguf_file_is_converted_once_into_an_ordinary_checkpoint(tmp_path, mon
     with torch.no_grad():
         best = model(**inputs).logits[0, -1].argmax().item()
     assert tokenizer.decode([best]) == " Paris"
+
+
+def test_a_model_of_a_hub_that_does_not_answer_is_an_error_in_seconds(monkeypatch):
+    """Nothing listens at the hub's address; the clients alone try for most of a minute."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"'nobody/nothing' could not be loaded[\s\S]*hub does not answer"):
+        load("nobody/nothing")
+    assert time.monotonic() - began < 20 and not constants.HF_HUB_OFFLINE
+
+
+def test_what_is_cached_of_a_hub_that_does_not_answer_is_loaded(tiny_model, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    snapshot = tmp_path / "models--somebody--tiny" / "snapshots" / "abc"
+    shutil.copytree(tiny_model, snapshot)
+    (tmp_path / "models--somebody--tiny" / "refs").mkdir()
+    (tmp_path / "models--somebody--tiny" / "refs" / "main").write_text("abc")
+    for name, value in (("HF_HUB_OFFLINE", False), ("ENDPOINT", "http://127.0.0.1:9"), ("HF_HUB_CACHE", str(tmp_path))):
+        monkeypatch.setattr(constants, name, value)
+    model, _ = load("somebody/tiny", dtype="float32")
+    expected, _ = load(str(tiny_model), dtype="float32")
+    for name, weight in expected.state_dict().items():
+        assert weight.equal(model.state_dict()[name]), name

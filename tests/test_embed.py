@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -419,3 +420,14 @@ def test_copies_that_two_processes_embedded_get_one_row():
     code = "from manypaths.embed import keys_of; print(keys_of(['a', 'b']).tolist())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(told) == keys_of(texts[:2]).tolist(), "in another process it is the same number"
+
+
+def test_an_embedder_of_a_hub_that_does_not_answer_is_an_error_in_seconds(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises((OSError, ValueError), match=r"nobody/nothing|connect"):
+        SentenceEmbedder("nobody/nothing")
+    assert time.monotonic() - began < 20

@@ -62,8 +62,8 @@ def test_rewards_read_texts_and_messages_alike(as_messages: bool) -> None:
     assert reward("boxed")(completions=completions, **columns) == [1.0, 1.0, 0.0, 0.0, 0.0]
 
 
-def test_boxed_looks_at_the_last_closed_box() -> None:
-    assert boxed(["\\boxed{7} \\boxed{8", "\\boxed{7} \\boxed{}", "\\boxed{7", "\\boxed 7"]) == [1.0, 0.0, 0.0, 1.0]
+def test_boxed_looks_at_the_last_box_which_must_close() -> None:
+    assert boxed(["\\boxed{7} \\boxed{8", "\\boxed{7} \\boxed{}", "\\boxed{7", "\\boxed 7"]) == [0.0, 0.0, 0.0, 1.0]
 
 
 def test_scores_are_floats() -> None:

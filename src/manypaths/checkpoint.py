@@ -14,10 +14,12 @@ import re
 import shutil
 import tempfile
 import zipfile
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from manypaths import hub
 from manypaths.files import move_folder
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -125,22 +127,25 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = find_checkpoint(name)
+    why = ""
     try:
         if source.endswith(".gguf"):
             source = str(convert_gguf(Path(source)))
         adapter = Path(source) / "adapter_config.json"
-        if adapter.is_file():
-            from peft import PeftModel
+        base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else source
+        weights = find_checkpoint(base)
+        on_hub = not Path(weights).exists()
+        with hub.answering("model", weights) if on_hub else nullcontext(True) as answers:
+            why = "" if answers else " The hub does not answer, and the cache was looked into."
+            model = AutoModelForCausalLM.from_pretrained(weights, dtype=getattr(torch, dtype))
+            if adapter.is_file():
+                from peft import PeftModel
 
-            base = json.loads(adapter.read_text())["base_model_name_or_path"]
-            model = AutoModelForCausalLM.from_pretrained(find_checkpoint(base), dtype=getattr(torch, dtype))
-            model = PeftModel.from_pretrained(model, source).merge_and_unload()
-        else:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype))
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
+                model = PeftModel.from_pretrained(model, source).merge_and_unload()
+            tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
     except Exception as error:  # each library raises kinds of its own; to the user they mean one thing
         damaged = damaged_file(Path(source)) if Path(source).is_dir() else None
-        raise ValueError(f"Model {name!r} could not be loaded: {damaged or error}") from error
+        raise ValueError(f"Model {name!r} could not be loaded: {damaged or error}{why}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer

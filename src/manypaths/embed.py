@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from manypaths import hub
 from manypaths.checkpoint import installed_folder
 
 Embedder = Callable[[list[str]], Any]
@@ -62,7 +63,12 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
 
         self.batch_size, self.max_tokens = batch_size, max_tokens
-        with torch.random.fork_rng(devices=[]), _whole():  # loading may draw weights before it reads them
+        on_hub = "/" in source and not Path(source).exists()
+        with (
+            torch.random.fork_rng(devices=[]),  # loading may draw weights before it reads them
+            _whole(),
+            hub.answering("model", source) if on_hub else nullcontext(),
+        ):
             self.model = SentenceTransformer(source, trust_remote_code=trust_remote_code, device=str(where))
         self.model.to(kind).requires_grad_(False).eval()
         self.width = len(self.model.encode("", show_progress_bar=False))

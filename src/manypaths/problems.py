@@ -12,13 +12,13 @@ import os
 import random
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from manypaths import hub
 from manypaths.printable import escaped, one_line, shown
 from manypaths.problem_columns import GOLDS, QUESTIONS, texts_and_golds
 from manypaths.rows import Row, Say, is_local, parse, read_rows
@@ -61,7 +61,6 @@ BENCHMARKS = {  # in the papers' order
     ),
 }
 IDS = ("id", "unique_id", "idx", "ID", "problem_id", "question_id", "task_id", "doc_id", "uid", "uuid")
-PATIENCE = 10.0  # seconds for the hub's first answer
 PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\boxed{}."}]
 
 
@@ -202,39 +201,18 @@ def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict
 
 
 def _from_hub(name: str, split: str, revision: str | None) -> list[Row]:
-    """The rows of a data set on the hub, or in its cache where the hub does not answer within `PATIENCE`."""
+    """The rows of a data set on the hub, or in its cache where the hub does not answer."""
     import datasets
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    where = f"Data set {shown(name, 200)}, split {split!r},"
-    answers = True
+    where, why = f"Data set {shown(name, 200)}, split {split!r},", ""
     try:
-        HfApi().dataset_info(name, revision=revision, timeout=PATIENCE)
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise ValueError(f"{where} is not on the hub, or is closed to you: {one_line(error, 300)}") from error
-    except Exception:  # no network, no answer, or an answer that says nothing of the data set
-        answers = False
-    try:
-        with _offline(not answers):
+        with hub.answering("dataset", name, revision) as answers:
+            why = "" if answers else " The hub does not answer, and the cache was looked into."
             return list(datasets.load_dataset(name, split=split, revision=revision))
+    except hub.NotOnTheHub as error:
+        raise ValueError(f"{where} {one_line(error, 300)}") from error
     except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
-        why = "" if answers else " The hub does not answer, and the cache was looked into."
         raise ValueError(f"{where} could not be had from the hub: {one_line(error, 300)}{why}") from error
-
-
-@contextmanager
-def _offline(wanted: bool) -> Iterator[None]:
-    """Let the hub's clients look into their cache alone, which saves minutes of retries."""
-    import datasets
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = (wanted or switch for switch in before)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def arithmetic(

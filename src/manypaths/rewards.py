@@ -53,7 +53,7 @@ def accuracy(
 
 
 def boxed(completions: Sequence[Completion], **_: object) -> list[float | None]:
-    r"""1 where the last closed `\boxed{}` is not empty, else 0."""
+    r"""1 where the last `\boxed{}` closes and is not empty, else 0."""
     return [float(bool((extract(text_of(completion)) or "").strip())) for completion in completions]
 
 
