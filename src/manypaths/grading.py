@@ -98,6 +98,7 @@ _BASES = re.compile(r"(?<=\d)\s?_\s?\{?(\w+)")  # of numbers, which the parser i
 _COMMA = re.compile(r"(?<! ) ?, ?")
 _GOES_ON = re.compile(r", ?\\ldots")  # a list
 _NAMES_OF_RATIO = re.compile(r"^[A-Za-z\\ ]+:[A-Za-z\\ :]+=")  # a:b:c =
+_ANGLE = re.compile(r"\\angle\s?([A-Z]{3})(?![A-Za-z])")  # to the parser a product of its letters
 _PERCENT = re.compile(r"\s*\\?%$")
 _PYTHONS_LOG = re.compile(r"(?<![A-Za-z\\])log(?=\()")
 _LIST = re.compile(r"\[(.+)\]")
@@ -280,6 +281,9 @@ def _question(answer: str, gold: str) -> bool | Question:
     ratios = [_parts_of_ratio(text) for text in (ours, theirs)]
     if any(ratios):
         return Question((ratios[0],), ratios[1]) if all(ratios) else False
+    angles = [{min(name, name[::-1]) for name in _ANGLE.findall(text)} for text in (ours, theirs)]
+    if all(angles) and angles[0].isdisjoint(angles[1]):
+        return False
     if bool(_GOES_ON.search(ours)) != bool(_GOES_ON.search(theirs)):
         return False
     if _SIDE_BY_SIDE.search(ours) or _BASES.findall(ours) != _BASES.findall(theirs):

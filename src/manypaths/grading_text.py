@@ -141,6 +141,7 @@ _UPRIGHT = _rules(
     (r"\\(?:text|mathrm|textrm|mbox|operatorname)\s?\{\s*([ied])\s*\}", r"{\1}"),
     (rf"\\(?:text|mathrm|textrm|mbox|operatorname)\*?\s?\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
     (r"\{\\rm\s+([^{}]*)\}", r"\\mathrm{\1}"),
+    (r"\^\s?\{?\s?\\(?:mathrm|text)\s?\{\s?T\s?\}\s?\}?", r"^{T}"),
     (r"\\(?:mathrm|rm)\s([ied])(?![A-Za-z])", r"{\1}"),
     (r"\\mathrm\s?\{C\}_\s?\{?(\d+)\}?\s?\^\s?\{?(\d+)\}?", r"\\binom{\1}{\2}"),
     (r"\\mathrm\s?\{[AP]\}_\s?\{?(\d+)\}?\s?\^\s?\{?(\d+)\}?", r"\\frac{(\1)!}{(\1-\2)!}"),
