@@ -261,7 +261,9 @@ def test_what_is_asked_of_torch_exists():
 
 
 def test_torch_without_cuda_beside_a_gpu(like):
-    facts = like(nvidia={"present": True, "driver": "580.95.05", "gpus": ["NVIDIA H100 80GB HBM3, 81559 MiB"]})
+    build = {"version": "2.13.0+cpu", "cuda": None, "refused": None}
+    gpus = {"present": True, "driver": "580.95.05", "gpus": ["NVIDIA H100 80GB HBM3, 81559 MiB"]}
+    facts = like(nvidia=gpus, torch=build)
     one = said(facts, "accelerator")
     assert one.state == "bad" and "built without CUDA" in one.words and "H100" in one.words
     assert one.remedy.startswith(f"pip install --force-reinstall '{ASKED['torch']}'")
