@@ -673,11 +673,13 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
 def test_grading_and_rewards_import_nothing_heavy() -> None:
     modules = (
         "grading",
+        "grading_logic",
         "grading_names",
         "grading_numbers",
         "grading_sets",
         "grading_signs",
         "grading_text",
+        "grading_vectors",
         "grading_worker",
         "golds",
         "messages",

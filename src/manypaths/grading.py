@@ -15,7 +15,7 @@ What counts, where mathematics leaves it open:
 - A gold answer in words, `\text{east}`, is compared as words, without case and punctuation.
 - A list needs every answer, as often as the gold has it, in any order; an inequality is its interval, and inequalities
   joined by `or` their union. A list of intervals is their union where the gold answer is one. `\{1,2\}` is no ordered
-  pair. A vector may be a tuple.
+  pair. A vector may be a tuple. The order of a cross product counts; formulas of logic are compared by truth tables.
 - An equation counts as a value only if all its other sides are that value or made of names alone: `x = 3`, `3 = x`,
   `f(2) = 3`, `P(X = 2) = 3`, `\det A = 3`, `m + n = 3` and `x = 1 + 2 = 3` are right for 3; `2x = 3`, `x^2 = 3` and
   `1 + 1 = 3` are not. Of a gold answer `x = 3` the 3 is enough, of `x + y = 3`, which may be a line, it is not. Two
@@ -64,6 +64,7 @@ from manypaths.grading_numbers import (
 )
 from manypaths.grading_sets import split
 from manypaths.grading_text import LONGEST
+from manypaths.grading_vectors import both_marked
 from manypaths.grading_worker import MEMORY
 
 __all__ = [
@@ -274,6 +275,7 @@ def _question(answer: str, gold: str) -> bool | Question:
     """The two as the worker reads them, with what the answer may also mean beside such a gold answer."""
     if "\\ln" in gold and "\\log" not in gold:
         answer = _PYTHONS_LOG.sub(r"\\ln", answer)
+    answer, gold = both_marked(answer, gold)
     percents = [_PERCENT.search(text) is not None for text in (answer, gold)]
     ours, theirs = (grading_text.mathematics(_PERCENT.sub("", without_unit(text))) for text in (answer, gold))
     if ours == theirs:

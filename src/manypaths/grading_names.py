@@ -42,7 +42,7 @@ def sides_as_names(text: str) -> str:
     if len(sides) < 2 or not all(sides):
         return text
     has_matrix = "matrix}" in text
-    named = [_symbol(side) if _is_name(side, has_matrix) else side for side in sides]
+    named = [symbol(side) if _is_name(side, has_matrix) else side for side in sides]
     return text if named == sides else "=".join(named)
 
 
@@ -58,6 +58,7 @@ def _has_unknown(side: str) -> bool:
     return _HAS_LETTER(behind) is not None
 
 
-def _symbol(side: str) -> str:
+def symbol(side: str) -> str:
+    """A name that the parser reads as one symbol, the same for the same text."""
     spelt = side.replace("\\mid", "|").replace("\\,", "").translate(_SPELLINGS)
     return f"N_{{{hashlib.sha256(spelt.encode()).hexdigest()[:16].translate(_DIGITS_AS_LETTERS)}}}"

@@ -70,7 +70,7 @@ def as_set(text: str, commas: bool = False) -> tuple[str, str] | None:
 
 def conditions_as_sets(text: str) -> str:
     builder = _BUILDER.match(text)
-    if builder and _OPERATOR.search(builder[2]):
+    if builder and _OPERATOR.search(builder[2]) and builder[1] in builder[2]:
         text = builder[2]
     for pattern, by in _SETS:
         text = re.sub(pattern, by, text)

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from manypaths.grading_logic import formula_as_symbol
 from manypaths.grading_names import sides_as_names
 from manypaths.grading_sets import as_set, closing, conditions_as_sets, split
 from manypaths.grading_signs import without_signs
+from manypaths.grading_vectors import cross_products_as_symbols, mark_cross_products
 
 __all__ = ["LONGEST", "as_set", "mathematics", "plain", "readable", "strip", "without_variables_of_derivatives"]
 
@@ -114,6 +116,7 @@ def _layout(text: str) -> str:
     else:
         text = text.replace("\\\\", "\x01")
     text = _apply(_LAYOUT, text)
+    text = mark_cross_products(text)
     text = _LETTERS_OF_VECTORS.sub(lambda found: f"\\vec{{{found[1] or found[2]}}}", text)
     text = _WRAPPER.sub("", text)
     text = _ARROWS.sub(
@@ -367,9 +370,8 @@ def mathematics(text: str) -> str:
     """`readable` text as what the parser understands."""
     text = _apply(_BRACES, text)
     text = _NESTED_LISTS.sub(_matrix, _calls(_apply(_PYTHON, text)))
-    return re.sub(
-        r" {2,}", " ", conditions_as_sets(sides_as_names(_angles(_derivatives(_apply(_BRACES, text)))))
-    ).strip()
+    text = formula_as_symbol(cross_products_as_symbols(_apply(_BRACES, text)))
+    return re.sub(r" {2,}", " ", conditions_as_sets(sides_as_names(_angles(_derivatives(text))))).strip()
 
 
 def plain(text: str) -> str:
