@@ -4,11 +4,12 @@
 
 DATA is a file or a folder of .jsonl or .json files; the gold answers are the texts under `answer`, `solution`,
 `final_answer` or `gold`. Left out, the gold answers of tests/data are taken. Each gold answer is written in every way
-below that changes it, and spoilt in every way that changes its value: a spoilt one that is equal to the gold answer as
-a number, at random values of its letters, or as a text without spaces, is left out, whatever the grader says.
+below that changes it, and spoilt in every way that changes its value. A spoilt one that is still right is left out,
+whatever the grader says: see `is_still_right`.
 """
 
 import argparse
+import cmath
 import json
 import random
 import re
@@ -22,6 +23,8 @@ from manypaths.grading import Grader
 COLUMNS = ("answer", "final_answer", "solution", "gold")
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 IS_NUMBER = re.compile(r"-?\d+(\.\d+)?").fullmatch
+IS_SCIENTIFIC = re.compile(r"\d[eE][-+]?\d").search  # 1e5, whose e is no number
+IS_MIXED = re.compile(r"\d\s*\\[dt]?frac").search  # 2\frac{1}{2}, which is a sum
 IS_PROSE = re.compile(r"[A-Za-z]{4,}(?![^{]*\})").search
 
 
@@ -36,8 +39,8 @@ def golds_of(path: Path) -> Iterator[str]:
             value = next((row[column] for column in COLUMNS if row.get(column) is not None), None)
             text = None if value is None else gold_text(value)
             gold = final_answer(text) if text else ""
-            gold = gold.strip().removeprefix("$").removesuffix("$").strip() if gold.count("$") == 2 else gold.strip()
-            if gold and gold not in seen and "$" not in gold.replace("\\$", ""):
+            gold = re.sub(r"(?<!\\)\$", "", gold).strip()
+            if gold and gold not in seen:
                 seen.add(gold)
                 yield gold
 
@@ -46,8 +49,15 @@ def unless(condition: bool, text: str) -> str | None:
     return None if condition else text
 
 
+def has_spaced_comma(gold: str) -> bool:
+    """Whether a comma is a part of a command, `\\,`, or of a number, `10,\\!080`."""
+    return "\\," in gold or ",\\!" in gold
+
+
 def in_python(gold: str) -> str | None:
     """As a program prints it, where it is arithmetic of letters, numbers, roots and powers."""
+    if IS_SCIENTIFIC(gold) or IS_MIXED(gold):
+        return None
     text = re.sub(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}", r"(\1/\2)", gold.replace("\\left", "").replace("\\right", ""))
     text = re.sub(r"\\sqrt\{(\w+)\}", r"sqrt(\1)", text).replace("\\pi", "pi").replace("\\cdot", "*")
     text = re.sub(r"\^\{(-?\w+)\}|\^(\w)", r"**(\1\2)", text)
@@ -94,11 +104,14 @@ REWRITINGS: dict[str, Callable[[str], str | None]] = {
     "name before": lambda gold: unless(
         bool(re.search(r"=|,|<|>|\\le|\\ge|\\text|[A-Za-z]{3}|_|:|z", gold)), f"z = {gold}"
     ),
-    "upright i and e": lambda gold: re.sub(r"(?<![A-Za-z\\{])([ie])(?![A-Za-z])", r"\\mathrm{\1}", gold),
-    "spaces": lambda gold: (
-        re.sub(r"([-+,=()])", r" \1 ", gold) if "\\" not in gold else re.sub(r"([+,=])", r" \1 ", gold)
+    "upright i and e": lambda gold: unless(
+        bool(IS_SCIENTIFIC(gold)), re.sub(r"(?<![A-Za-z\\{])([ie])(?![A-Za-z])", r"\\mathrm{\1}", gold)
     ),
-    "thin spaces": lambda gold: re.sub(r"([+=,])", r"\\,\1\\;", gold),
+    "spaces": lambda gold: unless(
+        bool(IS_SCIENTIFIC(gold)) or has_spaced_comma(gold),
+        re.sub(r"([-+,=()])", r" \1 ", gold) if "\\" not in gold else re.sub(r"([+,=])", r" \1 ", gold),
+    ),
+    "thin spaces": lambda gold: unless(has_spaced_comma(gold), re.sub(r"([+=,])", r"\\,\1\\;", gold)),
     "no spaces": lambda gold: re.sub(r"(?<![A-Za-z]) | (?![A-Za-z])", "", gold) if "text" not in gold else None,
     "braces": lambda gold: re.sub(r"\^(\w)(?!\w)", r"^{\1}", gold),
     "no braces": lambda gold: re.sub(r"([\^_])\{(\w)\}", r"\1\2", gold),
@@ -107,7 +120,10 @@ REWRITINGS: dict[str, Callable[[str], str | None]] = {
     "thousands": lambda gold: re.sub(r"^(\d{1,3})(\d{3})$", r"\1{,}\2", gold),
     "interval as inequality": lambda gold: re.sub(r"^\[(-?\d+), ?(-?\d+)\)$", r"\1 \\le x < \2", gold),
     "set-builder": lambda gold: re.sub(r"^\((-?\d+), ?\\infty\)$", r"\\{x \\mid x > \1\\}", gold),
-    "set in braces": lambda gold: unless(not re.fullmatch(r"-?\d+(, ?-?\d+)+", gold), f"\\{{{gold}\\}}"),
+    "set in braces": lambda gold: unless(
+        not re.fullmatch(r"-?\d+(, ?-?\d+)+", gold) or len(set(re.findall(r"-?\d+", gold))) <= gold.count(","),
+        f"\\{{{gold}\\}}",
+    ),
     "and": lambda gold: re.sub(r"^(-?\d+), ?(-?\d+)$", r"\1 \\text{ and } \2", gold),
     "choice with text": lambda gold: unless(
         not re.fullmatch(r"\(?[A-E]\)?|\\text\{\(?[A-E]\)?\}", gold), f"{gold}. words"
@@ -117,12 +133,13 @@ REWRITINGS: dict[str, Callable[[str], str | None]] = {
 
 def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
     """(kind, text) of a gold answer with one change that should matter."""
+    gold = re.sub(r"(\\[dtc]?frac)(\d)(\d)", r"\1{\2}{\3}", gold)  # a digit more in \frac23 would be a factor
     digits = [found.start() for found in re.finditer(r"\d", gold)]
     if digits:
         place = chance.choice(digits)
         yield "digit", gold[:place] + str((int(gold[place]) + chance.randrange(1, 10)) % 10) + gold[place + 1 :]
         yield "digit more", gold[:place] + str(chance.randrange(1, 10)) + gold[place:]
-    named = re.match(r"[^=<>]*(?:=|\\in(?![a-z]))", gold)  # the name of a value, which may be left out
+    named = re.match(r"[^=<>]*(?:=|\\in(?![a-z])|∈)", gold)  # the name of a value, which may be left out
     yield "sign", gold[1:] if gold.startswith("-") else f"-{gold}"
     for kind, pattern, by in (
         ("plus and minus", r"(?<=[\w}) ])\+", "-"),
@@ -149,50 +166,123 @@ def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
         yield "case", gold[:place] + gold[place].swapcase() + gold[place + 1 :]
 
 
-def value(text: str) -> object:
-    """The text at fixed values of its letters, by another way than the grader's: sympy's own reader of arithmetic."""
-    from sympy import Symbol
+READINGS = (  # of LaTeX, as sympy's own reader of arithmetic takes it
+    (r"\\left|\\right|\\[,;! ]|\\displaystyle", ""),
+    (r"\\(?:[dt]?binom\{(\d+)\}|mathrm\{C\}_\{(\d+)\}\^)\{(\d+)\}", r"binomial(\1\2,\3)"),
+    (r"\\[dtc]?frac(\d)(\d)", r"((\1)/(\2))"),
+    (r"\\[dtc]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))"),
+    (r"\\sqrt\{([^{}]*)\}", r"sqrt(\1)"),
+    (r"\\sqrt(\d)", r"sqrt(\1)"),
+    (r"\\[dtc]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))"),
+    (r"\\pi", " pi "),
+    (r"\\cdot|\\times", "*"),
+    (r"(?<=\*)\s*I(?![A-Za-z])|(?<![A-Za-z])I(?=\s*\*)", "i"),  # Python's imaginary unit
+    (r"\^\{([^{}]*)\}", r"**(\1)"),
+    (r"\^", "**"),
+    (r"\^?\{?\\circ\}?|\\%|\\\$", ""),
+)
+
+
+def values(text: str) -> list[complex] | None:
+    r"""The numbers of a list at fixed values of their letters, `\pm` as both; None for anything else."""
+    from sympy import I, Symbol
     from sympy.parsing.sympy_parser import implicit_multiplication, parse_expr, standard_transformations
 
-    for pattern, by in (
-        (r"\\left|\\right|\\[,;! ]|\\displaystyle", ""),
-        (r"\\[dtc]?frac(\d)(\d)", r"((\1)/(\2))"),
-        (r"\\[dtc]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))"),
-        (r"\\sqrt\{([^{}]*)\}", r"sqrt(\1)"),
-        (r"\\sqrt(\d)", r"sqrt(\1)"),
-        (r"\\[dtc]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))"),
-        (r"\\pi", " pi "),
-        (r"\\cdot|\\times", "*"),
-        (r"\^\{([^{}]*)\}", r"**(\1)"),
-        (r"\^", "**"),
-        (r"\^?\{?\\circ\}?|\\%|\\\$", ""),
-    ):
+    for pattern, by in READINGS:
         text = re.sub(pattern, by, text)
-    if re.search(r"\\|[{}=<>:_\[\]]|[A-Za-z]{2,}(?<!pi)(?<!sqrt)", text) or text.count("**") > 6 or len(text) > 120:
+    names = "|".join(("pi", "sqrt", "binomial"))
+    if re.search(rf"\\(?!pm)|[{{}}=<>:_\[\]]|(?<![A-Za-z\\])(?!(?:{names}|pm)\b)[A-Za-z]{{2,}}", text):
         return None
+    if text.count("**") > 6 or len(text) > 120:
+        return None
+    letters = [letter for letter in map(chr, range(65, 123)) if letter.isalpha() and letter != "i"]
+    symbols = {letter: Symbol(letter) for letter in letters}
+    points = {symbol: 0.3 + 0.17 * index for index, symbol in enumerate(symbols.values())}
+    transformations = (*standard_transformations, implicit_multiplication)
+    numbers: list[complex] = []
+    is_ordered = False
     try:
-        parsed = parse_expr(text, transformations=(*standard_transformations, implicit_multiplication))
-        parts = parsed if isinstance(parsed, tuple) else (parsed,)
-        found = []
-        for part in parts:
-            points = {
-                letter: 0.3 + 0.17 * index for index, letter in enumerate(map(Symbol, "abcdefghjklmnopqrstuvwxyz"))
-            }
-            found.append(complex(part.subs(points).evalf()))
-        return sorted(found, key=lambda number: (number.real, number.imag))
+        for part in re.split(r",(?![^()]*\))", text):
+            for sign in "+-" if "\\pm" in part else "+":
+                parsed = parse_expr(part.replace("\\pm", sign), {**symbols, "i": I}, transformations)
+                is_ordered |= isinstance(parsed, tuple)
+                of_part = parsed if isinstance(parsed, tuple) else (parsed,)
+                numbers += [complex(one.subs(points).evalf()) for one in of_part]
     except Exception:
         return None
+    return numbers if is_ordered else sorted(numbers, key=lambda number: (round(number.real, 9), round(number.imag, 9)))
 
 
-def same_value(one: str, other: str) -> bool:
-    left, right = value(one), value(other)
-    if not isinstance(left, list) or not isinstance(right, list) or len(left) != len(right):
+def same_values(one: str, other: str) -> bool:
+    left, right = values(one), values(other)
+    if left is None or right is None or len(left) != len(right):
         return False
-    return all(abs(a - b) <= 1e-9 * max(abs(a), abs(b)) for a, b in zip(left, right, strict=True))
+    return all(cmath.isclose(*pair, rel_tol=1e-9, abs_tol=1e-12) for pair in zip(left, right, strict=True))
+
+
+def members(text: str) -> Callable[[float], bool] | None:
+    """Whether a number is in a union of intervals with whole ends; None for anything else."""
+    text = re.sub(r"\s|\\left|\\right", "", text).replace("−", "-").replace("∪", "\\cup").replace("∞", "\\infty")
+    intervals = [re.fullmatch(r"([\[(])(-?\d+|-\\infty),(-?\d+|\\infty)([\])])", part) for part in text.split("\\cup")]
+    if not all(intervals):
+        return None
+    ends = [
+        (found[1] == "[", *(float(end.replace("\\infty", "inf")) for end in found.group(2, 3)), found[4] == "]")
+        for found in intervals
+        if found
+    ]
+
+    def has(number: float) -> bool:
+        return any(
+            low < number < high or (closed_low and number == low) or (closed_high and number == high)
+            for closed_low, low, high, closed_high in ends
+        )
+
+    return has
+
+
+def same_members(one: str, other: str) -> bool:
+    left, right = members(one), members(other)
+    if left is None or right is None:
+        return False
+    if not ("\\cup" in one or "∪" in one) and "inf" not in one and "∞" not in one:
+        return False  # (1,2) may be a pair, and (2,1) is no empty set
+    ends = [float(end) for end in re.findall(r"\d+", one + other)]
+    samples = [sign * (end + step) for end in ends for step in (-0.5, 0.0, 0.5) for sign in (1, -1)]
+    return all(left(number) == right(number) for number in [*samples, 1e9, -1e9])
+
+
+CHOICE = re.compile(r"(?:\\text(?:bf)?)?\(?([A-Ja-j])(?:[).:].*)?", re.DOTALL)
+NAME = re.compile(
+    r"[A-Za-z](?:_\w|_\{\w+\})?(?:\([^()=]*\))?(?==(?:[A-Za-z]=)*(?:[^A-Za-z,\\]|\\[A-Za-z]+)+(?:,|$))"
+)  # before a value without letters
+
+
+def same_choice(one: str, other: str) -> bool:
+    left, right = CHOICE.fullmatch(squeezed(one)), CHOICE.fullmatch(squeezed(other))
+    is_marked = re.search(r"[).:]", other) is not None
+    return bool(is_marked and left and right and left[1].upper() == right[1].upper())
+
+
+def same_but_for_names(one: str, other: str) -> bool:
+    left, right = (NAME.sub(lambda found: found[0].lower(), squeezed(text)) for text in (one, other))
+    return left == right
+
+
+def is_still_right(text: str, gold: str) -> bool:
+    """Whether a change left the value as it was, or changed what the policy of `manypaths.grading` ignores."""
+    return (
+        squeezed(text) == squeezed(gold)  # spaces and braces, and digits before an ellipsis: 0.333... is 0.3333...
+        or same_values(text, gold)  # 2/4 for 1/2, -\pm 3 for \pm 3, Python's I for i, C(5,3) for C(5,2)
+        or same_members(text, gold)  # (0,9) \cup [1,36) is (0,9) \cup (1,36); no interval is closed at infinity
+        or same_choice(text, gold)  # policy: of a choice the letter counts, in either case
+        or same_but_for_names(text, gold)  # policy: of name = value the value counts, V = 5 is v = 5
+    )
 
 
 def squeezed(text: str) -> str:
-    return re.sub(r"\s|\\left|\\right|\\[,;!]|[{}]", "", text)
+    text = re.sub(r"\s|\\ |\\left|\\right|\\[,;!]|[{}]", "", text)
+    return re.sub(r"(\d)\1{2,}(?=\\ldots|\\dots|\.{3}|…)", r"\1\1\1", text)
 
 
 def show(title: str, counts: Counter[str], bad: dict[str, list[tuple[str, str]]], examples: int) -> None:
@@ -242,7 +332,7 @@ def rewritten(golds: list[str]) -> Iterator[tuple[str, str, str]]:
 def changed_golds(golds: list[str], chance: random.Random) -> Iterator[tuple[str, str, str]]:
     for gold in golds:
         for kind, text in spoilt(gold, chance):
-            if squeezed(text) != squeezed(gold) and not same_value(text, gold):
+            if not is_still_right(text, gold):
                 yield kind, text, gold
 
 
