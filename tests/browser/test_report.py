@@ -51,8 +51,8 @@ def runs(names: tuple[str, ...], seeds: int = 3, clock: bool = True) -> list[Run
         }
         times = [(step, step * (40.0 + place + seed)) for step in steps if step] if clock else []
         parts = {part: 8.0 + place + number / 7 for number, part in enumerate(PARTS)} if clock else {}
-        run = Run(f"{name}-seed{seed}", name, seed, own, f"{place + 1} x H100", times, parts, waves, results)
-        made.append(run)
+        measured = {"clock": times, "parts": parts, "curves": waves, "results": results}
+        made.append(Run(f"{name}-seed{seed}", name, seed, own, machine=f"{place + 1} x H100", **measured))
     return made
 
 
