@@ -297,7 +297,10 @@ def test_the_reward_function_may_be_given_by_its_position(tiny_model, tmp_path):
         return [0.5] * len(completions)
 
     first, good = good, interesting
-    other = lambda prompts, completions, **_: good(prompts, completions)  # noqa: E731
+
+    def other(prompts, completions, **_):
+        return good(prompts, completions)
+
     other.__name__ = "good"
     rewards = [first, other]
     with pytest.raises(ValueError, match=r"must name one reward function, got 'good', the name of 2\. .* 0 or 1"):

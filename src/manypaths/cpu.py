@@ -68,8 +68,8 @@ def same_results(saving: str, plain: Results, changed: Results) -> bool:
     Both are called with the same random state; the caller's is left as it was.
     """
     try:
-        expected, found = _seeded(plain), _seeded(changed)
-        difference = max(_difference(*pair) for pair in zip(found, expected, strict=True))
+        expected, results = _seeded(plain), _seeded(changed)
+        difference = max(_difference(*pair) for pair in zip(results, expected, strict=True))
         reason = f"changes results by {difference:.2g}"
     except Exception as error:  # of whatever kind: the plain way still works
         difference, reason = float("inf"), f"fails ({type(error).__name__}: {str(error).strip()[:200]})"
@@ -142,9 +142,9 @@ def _share_beginnings(model: Any) -> None:
 
 def _understood(named: dict[str, Any], cache_name: str) -> bool:
     """Whether the arguments of a decoder are one text in each row, from its first token on, and nothing else."""
-    known = ("input_ids", "attention_mask", "position_ids", cache_name)
-    ids, mask, positions, cache = (named.get(name) for name in known)
-    others = {name: value for name, value in named.items() if name not in (*known, "use_cache")}
+    names = ("input_ids", "attention_mask", "position_ids", cache_name)
+    ids, mask, positions, cache = (named.get(name) for name in names)
+    others = {name: value for name, value in named.items() if name not in (*names, "use_cache")}
     if ids is None or any(value is not None and value is not False for value in others.values()):
         return False
     if cache is not None and (type(cache) is not DynamicCache or cache.get_seq_length() > 0):

@@ -45,11 +45,11 @@ def effective_number(rewards: Tensor, similarity: Tensor) -> Tensor:
     The Vendi score (Friedman and Dieng, arXiv 2210.02410, Definition 3.1): exp of the entropy of the eigenvalues of
     similarity / n. Copies of one completion count as 1, n completions of no similarity as n.
     """
-    known = in_float64(similarity)
-    scored = ~rewards.isnan().to(known.device)
-    known = known.masked_fill(~(scored.unsqueeze(1) & scored.unsqueeze(2)), 0.0)
+    kernel = in_float64(similarity)
+    scored = ~rewards.isnan().to(kernel.device)
+    kernel = kernel.masked_fill(~(scored.unsqueeze(1) & scored.unsqueeze(2)), 0.0)
     count = scored.sum(1, keepdim=True)
-    share = torch.linalg.eigvalsh(known).clamp(min=0.0) / count.clamp(min=1)
+    share = torch.linalg.eigvalsh(kernel).clamp(min=0.0) / count.clamp(min=1)
     number: Tensor = torch.special.entr(share).sum(1).exp()
     return number.masked_fill(count.squeeze(1) == 0, torch.nan).to(similarity.dtype).to(similarity.device)
 
