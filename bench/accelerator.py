@@ -18,12 +18,13 @@ from pathlib import Path
 
 import torch
 
-from manypaths import recipe, run
+from manypaths import recipe
 from manypaths.files import read_lines
-from manypaths.memory import GIB, architecture, memory
+from manypaths.preflight.memory import GIB, architecture, memory
+from manypaths.preflight.workload import workload
 from manypaths.tables import markdown
+from manypaths.training import run
 from manypaths.trl import PARTS
-from manypaths.workload import workload
 
 SMALL = ["smollm2-135m-pypi", "evaluation=null", "trainer.save_strategy=no", "trainer.disable_tqdm=true"]
 LARGE = [f"trainer.{word}" for word in ("num_generations=16", "per_device_train_batch_size=128")]

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from manypaths import recipe
-from manypaths.runs import PARTS
+from manypaths.comparison.runs import PARTS
 
 NAMES = ["smollm2-135m-pypi", "grpo", "none", "arithmetic", "quickstart"]
 

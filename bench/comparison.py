@@ -18,8 +18,8 @@ from functools import cache, partial
 
 import numpy
 
-from manypaths.compare import compare
-from manypaths.runs import Run, Score
+from manypaths.comparison.compare import compare
+from manypaths.comparison.runs import Run, Score
 
 STEPS = numpy.arange(0, 101, 10)
 SAMPLES = 4

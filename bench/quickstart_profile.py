@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
-from manypaths import checkpoint, cpu, recipe, run
+from manypaths import checkpoint, cpu, recipe
 from manypaths.problems import render
+from manypaths.training import run
 from manypaths.trl import DiverseGRPOTrainer
 
 RECIPES = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart"]

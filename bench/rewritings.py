@@ -17,8 +17,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from manypaths.golds import final_answer, gold_text
 from manypaths.grading import Grader
+from manypaths.grading.golds import final_answer, gold_text
 
 COLUMNS = ("answer", "final_answer", "solution", "gold")
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from manypaths.memory import EMBEDDERS, architecture, linears, parameters
+from manypaths.preflight.memory import EMBEDDERS, architecture, linears, parameters
 from manypaths.tables import markdown
 
 # An H100 SXM: NVIDIA's data sheet (bf16 without sparsity), and one 400 Gbit/s link of InfiniBand to each GPU.
@@ -304,8 +304,8 @@ def measure():
     import torch
 
     from manypaths import cosine_similarity
-    from manypaths.diversity import effective_number
     from manypaths.embed import SentenceEmbedder
+    from manypaths.methods.diversity import effective_number
     from manypaths.problems import load
 
     def least(call, at_most=2.0):

@@ -15,9 +15,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from manypaths import dra, mmr, run
+from manypaths import dra, mmr
 from manypaths.cli import main
 from manypaths.files import read_lines
+from manypaths.training import run
 from manypaths.trl import PARTS, DiverseGRPOTrainer
 
 TURNS = {"plain": None, "mmr": mmr, "dra": dra}

@@ -22,9 +22,9 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from manypaths import run as runs
 from manypaths.files import read_json, read_lines
 from manypaths.recipe import read
+from manypaths.training import run as runs
 
 STOPPED = 77
 EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")

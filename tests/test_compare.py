@@ -14,11 +14,11 @@ from statistics import fmean
 import pytest
 import yaml
 
-from manypaths import report
 from manypaths.cli import main
-from manypaths.compare import compare, configurations, read
-from manypaths.evaluate import summarise
-from manypaths.runs import PARTS, Run, Score
+from manypaths.comparison import report
+from manypaths.comparison.compare import compare, configurations, read
+from manypaths.comparison.runs import PARTS, Run, Score
+from manypaths.evaluation.evaluate import summarise
 
 STEPS, PROBLEMS = (0, 10, 20, 30), range(16)
 GRPO = {"method.reweight": None, "model.name": "tiny", "trainer.max_steps": 30}

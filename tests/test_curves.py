@@ -7,9 +7,9 @@ from statistics import fmean
 import numpy
 import pytest
 
-from manypaths.compare import configurations
-from manypaths.curves import arrival, at, level_of, peak, race, rise_of, rising
-from manypaths.runs import Run, Score
+from manypaths.comparison.compare import configurations
+from manypaths.comparison.curves import arrival, at, level_of, peak, race, rise_of, rising
+from manypaths.comparison.runs import Run, Score
 from manypaths.statistics import interval
 
 

@@ -5,10 +5,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from manypaths import diversity, dra, mmr
+from manypaths import dra, mmr
 from manypaths.cli import main
-from manypaths.generate import transformers_generate
-from manypaths.reweight import adaptive_lambda, cosine_similarity
+from manypaths.evaluation.generate import transformers_generate
+from manypaths.methods import diversity
+from manypaths.methods.reweight import adaptive_lambda, cosine_similarity
 
 MPS = torch.device("mps")
 

@@ -22,9 +22,10 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
-from manypaths import doctor, machine, readiness, recipe
-from manypaths.memory import GPUS, architecture, memory, parameters
-from manypaths.workload import workload
+from manypaths import recipe
+from manypaths.preflight import doctor, machine, readiness
+from manypaths.preflight.memory import GPUS, architecture, memory, parameters
+from manypaths.preflight.workload import workload
 
 SOURCE = Path(__file__).parent.parent / "src"
 GIB = 2**30

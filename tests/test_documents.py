@@ -3,9 +3,9 @@
 import doctest
 from pathlib import Path
 
-from manypaths.advantage import ADVANTAGES
+from manypaths.methods.advantage import ADVANTAGES
+from manypaths.methods.reweight import REWEIGHTERS
 from manypaths.rewards import REWARDS
-from manypaths.reweight import REWEIGHTERS
 
 METHODS = Path(__file__).parent.parent / "docs" / "methods.md"
 

@@ -19,9 +19,10 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2Model, TrainerCallback
 from trl import GRPOConfig
 
-from manypaths import checkpoint, cosine_similarity, dry_run, memory, mmr, problems, recipe, workload
-from manypaths.diversity import effective_number
+from manypaths import checkpoint, cosine_similarity, mmr, problems, recipe
 from manypaths.embed import SentenceEmbedder
+from manypaths.methods.diversity import effective_number
+from manypaths.preflight import dry_run, memory, workload
 from manypaths.trl import DiverseGRPOTrainer
 
 COUNTS = {
@@ -216,7 +217,7 @@ def test_parameters_are_those_of_the_model(name):
 
 
 def test_every_architecture_that_is_shipped_is_counted_here():
-    file = Path(dry_run.__file__).parent / "data" / "architectures.json"
+    file = Path(dry_run.__file__).parents[1] / "data" / "architectures.json"
     assert set(json.loads(file.read_text())) == set(COUNTS)
 
 
@@ -652,12 +653,13 @@ def test_the_page_needs_neither_torch_nor_trl():
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("manypaths", sys.argv[1], submodule_search_locations=[sys.argv[2]])
 sys.modules["manypaths"] = importlib.util.module_from_spec(spec)
-from manypaths import dry_run, recipe
+from manypaths.preflight import dry_run
+from manypaths import recipe
 names = ["r1-distill-qwen-7b", "grpo", "mmr", "mmr-grpo"]
 print(dry_run.page(recipe.read(names), names))
 print("imported:", sorted({"torch", "trl", "peft", "transformers", "datasets", "vllm"} & set(sys.modules)))
 """
-    folder = Path(dry_run.__file__).parent
+    folder = Path(dry_run.__file__).parents[1]
     command = [sys.executable, "-c", code, str(folder / "__init__.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.endswith("imported: []\n"), done.stderr

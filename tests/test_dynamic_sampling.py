@@ -10,9 +10,9 @@ from test_trl import PROMPTS, equal, in_two_processes, length, trained, trainer_
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import mmr
-from manypaths.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.embed import NgramEmbedder
 from manypaths.trl import DiverseGRPOTrainer
+from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
 
 
 def is_dull(prompt):

@@ -12,9 +12,9 @@ from torch.testing import assert_close
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import mmr
-from manypaths.dynamic_sampling import _text_alone
 from manypaths.embed import NgramEmbedder
 from manypaths.names import distinct
+from manypaths.trl.dynamic_sampling import _text_alone
 
 MMR = {"reweight": mmr, "embedder": NgramEmbedder()}
 

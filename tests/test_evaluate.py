@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from manypaths.embed import NgramEmbedder
-from manypaths.evaluate import evaluate
+from manypaths.evaluation.evaluate import evaluate
+from manypaths.evaluation.generate import Sample
 from manypaths.files import read_lines, write_whole
-from manypaths.generate import Sample
 from manypaths.problems import Problem
 from manypaths.statistics import estimate, interval, wilson_interval
 

@@ -8,11 +8,11 @@ import os
 import pytest
 
 from manypaths.cli import main
-from manypaths.compare import read
-from manypaths.evaluate import summarise
+from manypaths.comparison.compare import read
+from manypaths.evaluation.evaluate import summarise
+from manypaths.evaluation.grade_file import grade_file
 from manypaths.files import read_lines
-from manypaths.grade_file import grade_file
-from manypaths.rows import name_of
+from manypaths.problems.rows import name_of
 
 
 @pytest.mark.parametrize(

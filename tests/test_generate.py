@@ -10,10 +10,11 @@ from typing import ClassVar
 import pytest
 import torch
 
-from manypaths import checkpoint, generate
-from manypaths import server as client
-from manypaths.generate import choose_backend, seed_of, transformers_generate
-from manypaths.server import server_generate
+from manypaths import checkpoint
+from manypaths.evaluation import generate
+from manypaths.evaluation import server as client
+from manypaths.evaluation.generate import choose_backend, seed_of, transformers_generate
+from manypaths.evaluation.server import server_generate
 
 PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
 

@@ -10,8 +10,8 @@ import pandas
 import pytest
 import torch
 
-from manypaths.golds import final_answer, gold_text, note_on_sentences
 from manypaths.grading import is_correct
+from manypaths.grading.golds import final_answer, gold_text, note_on_sentences
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from test_problem_files import as_parquet, rows_in, written
 
 from manypaths.cli import main
+from manypaths.evaluation.grade_file import grade_file
 from manypaths.files import read_lines
-from manypaths.grade_file import grade_file
 
 RIGHT, WRONG, BARE = "so \\boxed{4}", "so \\boxed{5}", "The answer is 4."
 

@@ -25,7 +25,7 @@ import pytest
 from manypaths import grading
 from manypaths.grading import LONGEST, Grader, extract, gold_problem, grade, is_correct, number, quantity, shared_grader
 
-SOURCE = Path(grading.__file__).parents[1]
+SOURCE = Path(grading.__file__).parents[2]
 
 # One JSON object a line: "answer", what the last box holds, or "text", all of a completion; "gold", the gold answer;
 # "correct", the verdict by mathematics and by the policy in the module's docstring; "why". Drawn from the gold answers
@@ -673,14 +673,14 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
 def test_grading_and_rewards_import_nothing_heavy() -> None:
     modules = (
         "grading",
-        "grading_logic",
-        "grading_names",
-        "grading_numbers",
-        "grading_sets",
-        "grading_signs",
-        "grading_text",
-        "grading_vectors",
-        "grading_worker",
+        "grading.logic",
+        "grading.sides",
+        "grading.quantities",
+        "grading.sets",
+        "grading.signs",
+        "grading.layout",
+        "grading.vectors",
+        "grading.worker",
         "golds",
         "messages",
         "rewards",

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from manypaths.grading import settle
-from manypaths.grading_numbers import compound, in_base, minutes, same_time
-from manypaths.grading_text import plain
+from manypaths.grading.layout import plain
+from manypaths.grading.quantities import compound, in_base, minutes, same_time
 
 WRITTEN = {
     # Unicode

@@ -1,4 +1,7 @@
-"""Which module may import which: imports point one way, and a new arrow fails until the table here has it."""
+"""Which room may import which: imports point one way, and a new arrow fails until the table here has it.
+
+A room is a folder of the package, or one of its modules that lies in none.
+"""
 
 import ast
 import graphlib
@@ -9,99 +12,56 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "manypaths"
 
-# module: (modules of ours, packages needed to import it, packages that its functions import when called)
-MODULES = {
-    "__init__": ("reweight", "", ""),
-    "reweight": ("", "torch", ""),
-    "advantage": ("", "torch", ""),
+# room: (rooms it may import, packages needed to import one of its modules, packages that its functions import)
+ROOMS = {
+    "__init__": ("methods", "", ""),
+    "methods": ("names", "torch", ""),
     "names": ("", "", ""),
-    "contracts": ("names reweight", "torch", ""),
-    "diversity": ("reweight", "torch", ""),
-    "hub": ("", "", "huggingface_hub"),
-    "checkpoint": ("files hub", "", "torch transformers peft safetensors"),
-    "resume": ("checkpoint files", "", ""),
-    "embed": ("checkpoint hub", "torch", "sentence_transformers transformers"),
-    "grading_signs": ("", "", ""),
-    "grading_sets": ("", "", ""),
-    "grading_names": ("grading_sets", "", ""),
-    "grading_logic": ("grading_names", "", ""),
-    "grading_vectors": ("grading_names", "", ""),
-    "grading_text": ("grading_logic grading_names grading_sets grading_signs grading_vectors", "", ""),
-    "grading_numbers": ("", "", ""),
-    "grading_worker": ("", "", "latex2sympy2_extended math_verify sympy"),
-    "grading": ("grading_numbers grading_sets grading_text grading_vectors grading_worker", "", ""),
-    "golds": ("grading", "", ""),
-    "printable": ("", "", ""),
-    "rows": ("printable", "", "datasets pyarrow"),
-    "columns": ("messages printable", "", ""),
-    "choices": ("", "", ""),
-    "problem_columns": ("choices columns golds grading messages printable", "", ""),
-    "problems": ("hub printable problem_columns rows", "", "datasets"),
-    "unboxed": ("grading", "", ""),
-    "grade_file": ("choices columns files golds grading messages metrics printable problems rows unboxed", "", ""),
-    "metrics": ("grading statistics", "", ""),
-    "generate": ("checkpoint", "", "torch transformers vllm"),
-    "server": ("generate printable", "", ""),
-    "files": ("", "", "filelock"),
-    "page": ("files", "", ""),
-    "tables": ("", "", ""),
-    "published": ("tables", "", ""),
-    "runs": ("files metrics recipe", "yaml", ""),
-    "elsewhere": ("runs", "", ""),
-    "statistics": ("", "numpy", ""),
-    "curves": ("runs statistics", "numpy", ""),
-    "cautions": ("curves runs", "", ""),
-    "compare": ("cautions curves elsewhere runs statistics", "numpy", ""),
-    "figures": ("files", "matplotlib", ""),
-    "report": ("figures files published tables", "", ""),
-    "sweep": ("files recipe rewards trainer_settings workload", "yaml", ""),
-    "recipe": ("", "yaml", ""),
-    "workload": ("problems recipe", "yaml", ""),
-    "memory": ("recipe workload", "", ""),
-    "trainer_settings": ("recipe", "", "torch transformers trl"),
-    "dry_run": ("memory recipe rewards trainer_settings workload", "", "trl peft"),
     "messages": ("", "", ""),
-    "rewards": ("golds grading messages", "", "trl"),
-    "sampling": ("checkpoint cpu generate printable recipe server", "yaml", "torch"),
-    "evaluate_command": (
-        "embed evaluate files generate grading printable problems recipe resume rows sampling server",
-        "yaml torch",
-        "",
-    ),
-    "__main__": ("cli", "", ""),
-    "evaluate": ("files generate grading metrics problems tables", "", ""),
-    "cpu": ("", "torch transformers trl", ""),
-    "tool_mask": ("", "torch trl", ""),
-    "data_order": ("", "transformers", ""),
-    "dynamic_sampling": ("contracts names reweight tool_mask", "torch accelerate datasets transformers", ""),
-    "trl": (
-        "advantage contracts data_order diversity dynamic_sampling embed messages names reweight wrapper",
-        "torch accelerate transformers trl",
-        "",
-    ),
+    "printable": ("", "", ""),
+    "tables": ("", "", ""),
+    "files": ("", "", "filelock"),
+    "hub": ("", "", "huggingface_hub"),
+    "statistics": ("", "numpy", ""),
+    "checkpoint": ("files hub", "", "peft safetensors torch transformers"),
+    "embed": ("checkpoint hub", "torch", "sentence_transformers transformers"),
     "grouping": ("messages", "", ""),
-    "wrapper": ("contracts diversity embed grouping messages names reweight", "torch", "accelerate"),
-    "verl": ("contracts diversity embed recipe reweight", "torch omegaconf tensordict transfer_queue verl", ""),
+    "resume": ("checkpoint files", "", ""),
+    "recipe": ("", "yaml", ""),
+    "cpu": ("", "torch transformers trl", ""),
+    "grading": ("", "", "latex2sympy2_extended math_verify sympy"),
+    "problems": ("grading hub messages printable", "", "datasets pyarrow"),
+    "rewards": ("grading messages", "", "trl"),
+    "wrapper": ("embed grouping messages methods names", "torch", "accelerate"),
+    "slime": ("embed grouping methods wrapper", "torch", ""),
+    "trl": ("embed messages methods names wrapper", "accelerate datasets torch transformers trl", ""),
+    "verl": ("embed methods recipe", "omegaconf tensordict torch transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
-    "slime": ("contracts embed grouping reweight wrapper", "torch", ""),
-    "record": ("files generate messages recipe trl", "torch transformers", ""),
-    "run": (
-        "advantage reweight checkpoint embed files generate grading metrics problems page recipe rewards evaluate cpu "
-        "record resume rows runs sampling trainer_settings trl workload",
-        "accelerate torch transformers peft trl",
+    "evaluation": (
+        "checkpoint cpu embed files grading messages printable problems recipe resume statistics tables",
+        "",
+        "torch transformers vllm",
+    ),
+    "preflight": ("__init__ problems recipe rewards", "yaml", "packaging peft torch transformers trl"),
+    "training": (
+        "checkpoint comparison cpu embed evaluation files messages methods preflight problems "
+        "recipe resume rewards trl",
+        "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
-    "launch": ("machine", "", "accelerate torch"),
-    "machine": ("__init__", "", "torch"),
-    "readiness": ("machine memory problems recipe workload", "", "packaging"),
-    "doctor": ("machine readiness", "", ""),
-    "cli": (
-        "__init__ compare curves doctor dry_run evaluate evaluate_command files grade_file grading launch page "
-        "printable published recipe report run sweep",
-        "",
-        "",
-    ),
+    "comparison": ("evaluation files recipe statistics tables", "matplotlib numpy yaml", ""),
+    "cli": ("__init__ comparison evaluation grading preflight printable recipe training", "", ""),
+    "__main__": ("cli", "", ""),
 }
+
+
+def module_of(path):
+    """`training.run` of src/manypaths/training/run.py; a room's __init__ is the room."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and parts[:-1] else parts)
+
+
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(path):
@@ -116,52 +76,80 @@ def imports(path):
             elif isinstance(child, ast.ImportFrom):
                 parts = ["manypaths"] * (child.level > 0) + [child.module] * (child.module is not None)
                 source = ".".join(parts)
-                names = [f"manypaths.{alias.name}" for alias in child.names] if source == "manypaths" else [source]
+                ours = source.split(".")[0] == "manypaths"
+                names = [f"{source}.{alias.name}" for alias in child.names] if ours else [source]
                 yield from ((name, inside) for name in names)
             yield from visit(child, inside)
 
     return list(visit(ast.parse(path.read_text("utf-8")), False))
 
 
-def arrows(path):
-    """What a file imports: (modules of ours, packages at import, packages when called)."""
-    ours, needed, called = set(), set(), set()
+def module_named(name):
+    """The module of ours that `manypaths.name` is, or that it is a name in."""
+    parts = name.split(".")[1:]
+    inside = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((module for module in inside if module in MODULES), "__init__")
+
+
+def room_of(module):
+    return module.split(".")[0]
+
+
+def arrows(room, path):
+    """What a file of a room imports: (other rooms, packages at import, packages when called)."""
+    rooms, needed, called = set(), set(), set()
     for name, lazy in imports(path):
-        package, *inside = name.split(".")
+        package = name.split(".")[0]
         if package == "manypaths":
-            is_module = inside and (inside[0] in MODULES or (PACKAGE / f"{inside[0]}.py").exists())
-            ours.add(inside[0] if is_module else "__init__")
+            rooms.add(room_of(module_named(name)))
         elif package not in sys.stdlib_module_names:
             (called if lazy else needed).add(package)
-    return ours, needed, called
+    return rooms - {room}, needed, called
 
 
-def complaints(path):
+def complaints(room, path):
     """A sentence for every arrow of a file that the table does not have."""
-    if path.stem not in MODULES:
-        return [f"{path.name} is not in the table of tests/test_imports.py: add a line for what it may import."]
-    allowed = [set(each.split()) for each in MODULES[path.stem]]
+    if room not in ROOMS:
+        return [f"{room} is not in the table of tests/test_imports.py: add a line for what it may import."]
+    allowed = [set(words.split()) for words in ROOMS[room]]
     allowed[2] |= allowed[1]
     verbs = ("imports our", "cannot be imported without", "imports, in a function,")
     end = "If it is meant, add it to tests/test_imports.py."
     return [
-        f"{path.name} {verb} {name}: a new arrow, {path.stem} -> {name}. {end}"
-        for verb, known, found in zip(verbs, allowed, arrows(path), strict=True)
-        for name in sorted(found - known)
+        f"{room}, {path.name}, {verb} {name}: a new arrow, {room} -> {name}. {end}"
+        for verb, expected, imported in zip(verbs, allowed, arrows(room, path), strict=True)
+        for name in sorted(imported - expected)
     ]
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
-def test_no_new_arrow(path):
-    assert not complaints(path), "\n".join(complaints(path))
+@pytest.mark.parametrize("module", MODULES)
+def test_no_new_arrow(module):
+    found = complaints(room_of(module), MODULES[module])
+    assert not found, "\n".join(found)
+
+
+def test_the_table_has_no_arrow_too_many():
+    for room, row in ROOMS.items():
+        files = [path for module, path in MODULES.items() if room_of(module) == room]
+        imported = [set().union(*each) for each in zip(*(arrows(room, path) for path in files), strict=True)]
+        for allowed, used in zip(row, imported, strict=True):
+            assert set(allowed.split()) <= used, f"{room} no longer imports {set(allowed.split()) - used}"
 
 
 def test_arrows_point_one_way():
-    """No circle; nothing imports the command line, and nothing but that imports the run."""
-    ours = {module: set(row[0].split()) for module, row in MODULES.items()}
-    list(graphlib.TopologicalSorter(ours).static_order())
-    assert [module for module in ours if "cli" in ours[module]] == ["__main__"]
-    assert [module for module in ours if "run" in ours[module]] == ["cli"]
+    """No circle among rooms; nothing imports the command line, and nothing but that imports the run."""
+    list(graphlib.TopologicalSorter({room: row[0].split() for room, row in ROOMS.items()}).static_order())
+    assert [room for room in ROOMS if "cli" in ROOMS[room][0].split()] == ["__main__"]
+    assert [room for room in ROOMS if "training" in ROOMS[room][0].split()] == ["cli"]
+
+
+def test_no_circle_among_the_modules_of_a_room():
+    graph = {
+        module: {module_named(name) for name, lazy in imports(path) if name.startswith("manypaths.") and not lazy}
+        - {module, room_of(module)}
+        for module, path in MODULES.items()
+    }
+    list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def reach(module):
@@ -169,15 +157,17 @@ def reach(module):
     waiting, seen, outside = [module], set(), set()
     while waiting:
         seen.add(module := waiting.pop())
-        found = [name.split(".") for name, lazy in imports(PACKAGE / f"{module}.py") if not lazy]
-        waiting += {name[1] for name in found if name[0] == "manypaths" and name[1:] and name[1] in MODULES} - seen
-        outside |= {name[0] for name in found} - {"manypaths"} - sys.stdlib_module_names
+        named = [name for name, lazy in imports(MODULES[module]) if not lazy]
+        ours = {module_named(name) for name in named if name.startswith("manypaths.")}
+        ours |= {room_of(module)} if room_of(module) in MODULES else set()
+        waiting += sorted(ours - seen - {"__init__"})
+        outside |= {name.split(".")[0] for name in named} - {"manypaths"} - sys.stdlib_module_names
     return seen, outside
 
 
 def test_the_public_names_need_torch_alone():
     assert reach("__init__") == ({"__init__"}, set())
-    assert reach("reweight") == ({"reweight"}, {"torch"})
+    assert reach("methods")[1] <= {"torch"}
     import manypaths
 
     assert all(callable(getattr(manypaths, name)) for name in manypaths.__all__)
@@ -186,34 +176,33 @@ def test_the_public_names_need_torch_alone():
 
 
 def test_a_comparison_needs_no_torch():
-    assert reach("compare")[1] == {"numpy", "yaml"}
-    assert reach("report")[1] == set() and reach("figures")[1] == {"matplotlib"}
+    assert reach("comparison.compare")[1] == {"numpy", "yaml"}
+    assert reach("comparison.report")[1] == set() and reach("comparison.figures")[1] == {"matplotlib"}
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "complaint"),
+    ("room", "code", "complaint"),
     [
-        ("reweight.py", "from manypaths.embed import embedder", "reweight.py imports our embed: a new arrow, reweight"),
-        ("reweight.py", "from . import trl", "a new arrow, reweight -> trl"),
-        ("reweight.py", "from .trl import Groups", "a new arrow, reweight -> trl"),
-        ("rewards.py", "import manypaths.trl", "a new arrow, rewards -> trl"),
-        ("rewards.py", "from manypaths import grading, recipe", "a new arrow, rewards -> recipe"),
-        ("trl.py", "from manypaths import mmr", "a new arrow, trl -> __init__"),
-        ("run.py", "def f():\n    from manypaths import cli", "a new arrow, run -> cli"),
-        ("reweight.py", "import numpy as np", "reweight.py cannot be imported without numpy: a new arrow"),
-        ("recipe.py", "import torch", "a new arrow, recipe -> torch"),
-        ("recipe.py", "def f():\n    import trl.trainer", "recipe.py imports, in a function, trl: a new arrow"),
-        ("problems.py", "def f():\n    from torch import Tensor", "a new arrow, problems -> torch"),
-        ("embed.py", "if True:\n    import sentence_transformers", "without sentence_transformers: a new arrow"),
-        ("utils.py", "", "utils.py is not in the table"),
+        ("methods", "from manypaths.embed import embedder", "imports our embed: a new arrow, methods -> embed"),
+        ("methods", "from manypaths.trl.trainer import Groups", "a new arrow, methods -> trl"),
+        ("rewards", "import manypaths.trl", "a new arrow, rewards -> trl"),
+        ("rewards", "from manypaths import grading, recipe", "a new arrow, rewards -> recipe"),
+        ("trl", "from manypaths import mmr", "a new arrow, trl -> __init__"),
+        ("training", "def f():\n    from manypaths import cli", "a new arrow, training -> cli"),
+        ("methods", "import numpy as np", "cannot be imported without numpy: a new arrow"),
+        ("recipe", "import torch", "a new arrow, recipe -> torch"),
+        ("recipe", "def f():\n    import trl.trainer", "imports, in a function, trl: a new arrow"),
+        ("rewards", "def f():\n    from torch import Tensor", "a new arrow, rewards -> torch"),
+        ("embed", "if True:\n    import sentence_transformers", "without sentence_transformers: a new arrow"),
+        ("utils", "", "utils is not in the table"),
     ],
 )
-def test_a_new_arrow_is_named(name, code, complaint, tmp_path):
-    (tmp_path / name).write_text(code)
-    (found,) = complaints(tmp_path / name)
+def test_a_new_arrow_is_named(room, code, complaint, tmp_path):
+    (tmp_path / "new.py").write_text(code)
+    (found,) = complaints(room, tmp_path / "new.py")
     assert complaint in found
 
 
 def test_what_the_table_allows_passes(tmp_path):
-    (tmp_path / "trl.py").write_text("import json, torch.nn\nfrom manypaths.reweight import mmr\nfrom trl import X")
-    assert complaints(tmp_path / "trl.py") == []
+    (tmp_path / "new.py").write_text("import json, torch.nn\nfrom manypaths.methods import reweight\nfrom trl import X")
+    assert complaints("trl", tmp_path / "new.py") == []

@@ -13,9 +13,11 @@ from torch.testing import assert_close
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from manypaths import advantage, cosine_similarity, dra, mmr, recipe, reweight, run
+from manypaths import cosine_similarity, dra, mmr, recipe
 from manypaths.embed import NgramEmbedder
-from manypaths.reweight import REWEIGHTERS, has_spread, keep_equal_rewards
+from manypaths.methods import advantage, reweight
+from manypaths.methods.reweight import REWEIGHTERS, has_spread, keep_equal_rewards
+from manypaths.training import run
 from manypaths.trl import DiverseGRPOTrainer
 
 NAN = math.nan

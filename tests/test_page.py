@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from manypaths import page
-from manypaths.page import CURVES, LONGEST, write_page
+from manypaths.training import page
+from manypaths.training.page import CURVES, LONGEST, write_page
 
 Entry = dict[str, Any]
 HOSTILE = [

@@ -27,19 +27,23 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}  # of named tuples
 # name: (whose, which of our modules use it, for what)
 NAMES = {
     "_generate": ("trl.GRPOTrainer", "dynamic_sampling tool_mask", "a batch that is sampled already goes in here"),
-    "_generate_and_score_completions": ("trl.GRPOTrainer", "trl dynamic_sampling", "the advantages are replaced here"),
-    "_calculate_rewards": ("trl.GRPOTrainer", "trl dynamic_sampling tool_mask", "the diversity column is filled here"),
-    "_compute_loss": ("trl.GRPOTrainer", "trl", "RGRA leaves the old log-probabilities out"),
-    "_log_metric": ("trl.GRPOTrainer", "trl dynamic_sampling", "metrics of a generation"),
-    "_metrics": ("trl.GRPOTrainer", "trl dynamic_sampling", "seconds of a step, means over all that was sampled"),
+    "_generate_and_score_completions": (
+        "trl.GRPOTrainer",
+        "trainer dynamic_sampling",
+        "the advantages are replaced here",
+    ),
+    "_calculate_rewards": ("trl.GRPOTrainer", "trainer dynamic_sampling tool_mask", "the diversity column"),
+    "_compute_loss": ("trl.GRPOTrainer", "trainer", "RGRA leaves the old log-probabilities out"),
+    "_log_metric": ("trl.GRPOTrainer", "trainer dynamic_sampling", "metrics of a generation"),
+    "_metrics": ("trl.GRPOTrainer", "trainer dynamic_sampling", "seconds of a step, means over all that was sampled"),
     "_pending_metrics": ("trl.GRPOTrainer", "dynamic_sampling", "emptied after a generation that failed"),
     "_pending_extra_logs": ("trl.GRPOTrainer", "dynamic_sampling", "columns that a reward function logs"),
-    "_get_train_sampler": ("trl.GRPOTrainer", "trl", "the order of each epoch, after a resume too"),
-    "_logs": ("trl.GRPOTrainer", "trl record", "texts and advantages of all processes"),
+    "_get_train_sampler": ("trl.GRPOTrainer", "trainer", "the order of each epoch, after a resume too"),
+    "_logs": ("trl.GRPOTrainer", "trainer record", "texts and advantages of all processes"),
     "_use_triton": ("trl.trainer.utils", "cpu", "only the completions' tokens are scored"),
     "_shared_state": ("accelerate.PartialState", "embed", "empty until accelerate has chosen a device"),
     "_hf_deepspeed_config_weak_ref": ("transformers.integrations.deepspeed", "embed", "the configuration of ZeRO-3"),
-    "_unsorted_args": ("latex2sympy2_extended", "grading_worker", "links of a chain and members of a set as written"),
+    "_unsorted_args": ("latex2sympy2_extended", "worker", "links of a chain and members of a set as written"),
     "_run_exitfuncs": ("atexit", "launch", "what others do at the end of Python, before os._exit"),
 }
 
@@ -56,7 +60,7 @@ def private_names(path):
 
 
 def test_every_private_name_is_in_the_table():
-    modules = {path.stem: private_names(path) for path in SOURCE.glob("*.py") if not path.stem.startswith("verl")}
+    modules = {path.stem: private_names(path) for path in SOURCE.rglob("*.py") if not path.stem.startswith("verl")}
     own = set().union(*(defined for _, defined, _ in modules.values()))
     used = {}
     for module, (taken, _, of_parent) in modules.items():

@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from manypaths import recipe
+from manypaths.preflight.workload import workload
 from manypaths.problems import Problem, fingerprint, load
-from manypaths.workload import workload
 
 ROWS = [{"question": "1 + 1?", "answer": "2"}, {"question": 'Say "a, b"\nor c?', "answer": "04"}]
 READ = [Problem("0", "1 + 1?", "2"), Problem("1", 'Say "a, b"\nor c?', "04")]

@@ -17,7 +17,7 @@ import yaml
 
 from manypaths.cli import main
 from manypaths.files import read_lines
-from manypaths.launch import find_config, shipped
+from manypaths.training.launch import find_config, shipped
 
 HERE = Path(__file__).parent
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where DeepSpeed finds ninja

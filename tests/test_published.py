@@ -6,9 +6,9 @@ from statistics import fmean
 
 import pytest
 
-from manypaths import published
+from manypaths.comparison import published
+from manypaths.comparison.published import accuracy_change, less, near, page, pairs, rows, savings, tables
 from manypaths.problems import BENCHMARKS
-from manypaths.published import accuracy_change, less, near, page, pairs, rows, savings, tables
 
 MODELS = ("DeepSeek-R1-Distill-Qwen-1.5B", "DeepSeek-R1-Distill-Qwen-7B", "DeepSeek-R1-Distill-Llama-8B")
 MMR_DAPO = "MMR-DAPO, no dynamic sampling"

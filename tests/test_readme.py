@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from manypaths.sweep import jobs, read_grid
+from manypaths.training.sweep import jobs, read_grid
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -26,7 +26,9 @@ def test_grids_that_are_shown_can_be_swept(tmp_path):
     assert len(jobs(read_grid(README.parent / "bench" / "sweep.yaml"))) == 12
 
 
-def test_the_tree_names_every_module():
+def test_the_tree_names_every_room():
     text = README.read_text(encoding="utf-8")
-    for path in (README.parent / "src" / "manypaths").glob("*.py"):
-        assert path.name == "__init__.py" or f" {path.name}" in text, f"README.md does not say what {path.name} is for"
+    for path in (README.parent / "src" / "manypaths").iterdir():
+        name = f"{path.name}/" if (path / "__init__.py").exists() else path.name
+        if path.suffix == ".py" or name.endswith("/"):
+            assert name == "__init__.py" or f" {name}" in text, f"README.md does not say what {name} is for"

@@ -15,7 +15,8 @@ from peft import LoraConfig
 from transformers import get_scheduler
 from trl import GRPOConfig
 
-from manypaths import recipe, run
+from manypaths import recipe
+from manypaths.training import run
 
 KINDS = ("models", "variants", "methods", "problems", "papers")
 MODELS, VARIANTS, METHODS, PROBLEMS, PAPERS = (

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_compare import GRPO, MMR, leaves, made_up, two
 
-from manypaths import figures, report
-from manypaths.compare import compare
+from manypaths.comparison import figures, report
+from manypaths.comparison.compare import compare
 from manypaths.tables import markdown
 
 FILES = ["comparison.csv", "comparison.json", "comparison.md", "curves.png", "curves.svg", "report.html"]

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from manypaths.cli import main
+from manypaths.evaluation.metrics import share_correct
 from manypaths.files import read_lines, write_whole
-from manypaths.metrics import share_correct
 from manypaths.resume import Checkpoint, rewind
 
 STEPS = 6

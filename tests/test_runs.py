@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.compare import read
+from manypaths.comparison.compare import read
+from manypaths.comparison.runs import CURVES, PARTS, read_evaluation, read_run
+from manypaths.evaluation.metrics import share_correct
 from manypaths.files import read_lines
-from manypaths.metrics import share_correct
-from manypaths.runs import CURVES, PARTS, read_evaluation, read_run
 
 STEPS = 10
 

@@ -18,9 +18,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import __version__, recipe
 from manypaths.cli import main
+from manypaths.evaluation.generate import transformers_generate
+from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, own_sampling
 from manypaths.files import only_writer, read_lines
-from manypaths.generate import transformers_generate
-from manypaths.sampling import Sampling, end_in_vllm, load_model, of_recipe, own_sampling
 from manypaths.trl import DiverseGRPOTrainer
 
 PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
@@ -131,7 +131,7 @@ def test_what_a_generation_config_says_of_sampling_changes_nothing(drawn, tiny_m
 
 
 def test_the_settings_are_the_runs_the_papers_or_plain_and_options_come_first(tiny_recipe):
-    from manypaths.evaluate_command import PAPERS, _usual
+    from manypaths.evaluation.command import PAPERS, _usual
 
     tiny_recipe["evaluation"] |= SAMPLED
     spec = recipe.build(recipe.Recipe, tiny_recipe | {"seed": 5})

@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from manypaths import server as client
 from manypaths.cli import main
+from manypaths.evaluation import server as client
+from manypaths.evaluation.server import server_generate
 from manypaths.files import read_lines
-from manypaths.server import server_generate
 
 SAMPLES, PROBLEMS = 3, 20
 WORDS = ["--problems", "arithmetic", "--limit", str(PROBLEMS), "--samples", str(SAMPLES), "--temperature", "1"]

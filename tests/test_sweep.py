@@ -10,12 +10,12 @@ import time
 import pytest
 import yaml
 
-from manypaths import sweep
 from manypaths.cli import main
-from manypaths.compare import configurations, read
+from manypaths.comparison.compare import configurations, read
 from manypaths.files import only_writer, read_lines
 from manypaths.recipe import read as read_recipe
-from manypaths.sweep import Grid, Job, jobs, lock, read_grid, state
+from manypaths.training import sweep
+from manypaths.training.sweep import Grid, Job, jobs, lock, read_grid, state
 
 GRID = {
     "recipes": ["smollm2-135m", "arithmetic", "{method}", "{size}", "trainer.max_steps=2"],
@@ -221,7 +221,7 @@ def letters(completions, **_):
 SWEEP = """
 import sys
 from pathlib import Path
-from manypaths import sweep
+from manypaths.training import sweep
 
 sweep.PAUSE = 0.1
 folder = Path(sys.argv[1])

@@ -10,8 +10,9 @@ import pytest
 from test_cli import QUICK, RECIPES, has, refused, said, unloadable  # noqa: F401 (fixtures)
 from trl import GRPOConfig
 
-from manypaths import recipe, trainer_settings
+from manypaths import recipe
 from manypaths.cli import main
+from manypaths.preflight import trainer_settings
 from manypaths.rewards import reward
 
 EVALUATE_ITSELF = ("leave it out, and set evaluation.every",)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from manypaths.unboxed import READERS, last_math, last_number, read
+from manypaths.grading.unboxed import READERS, last_math, last_number, read
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from torch.testing import assert_close
 from trl import GRPOConfig
 
 from manypaths import dra, mmr
-from manypaths.advantage import positive
 from manypaths.embed import NgramEmbedder
+from manypaths.methods.advantage import positive
 from manypaths.trl import DiverseGRPOTrainer
 from manypaths.wrapper import DiverseReward
 

@@ -15,8 +15,8 @@ from trl import GRPOConfig, GRPOTrainer
 from manypaths import dra, mmr, recipe
 from manypaths.embed import NgramEmbedder
 from manypaths.names import distinct
-from manypaths.record import group_lines
-from manypaths.run import method_arguments
+from manypaths.training.record import group_lines
+from manypaths.training.run import method_arguments
 from manypaths.trl import DiverseGRPOTrainer
 from manypaths.wrapper import DiverseReward
 

@@ -166,11 +166,11 @@ def _train(options: argparse.Namespace) -> int:
     if options.gpu:
         raise ValueError("--gpu belongs to --dry-run. Add it, or leave it out.")
     if options.launch or options.processes is not None:
-        from manypaths.launch import launch
+        from manypaths.training.launch import launch
 
         words = ["train", *options.recipes, "--out", str(out)]
         return launch(words, options.processes, options.launch, on_cpu=bool(spec.trainer.get("use_cpu")))
-    from manypaths import run
+    from manypaths.training import run
 
     summary = run.train(run.prepare(spec, out))
     if summary is None:  # the first process tells
@@ -186,10 +186,10 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _dry_run(spec: recipe.Recipe, names: list[str], options: argparse.Namespace) -> int:
-    from manypaths import dry_run
+    from manypaths.preflight import dry_run
 
     def check() -> None:
-        from manypaths import run  # and TRL with it, which takes seconds
+        from manypaths.training import run  # and TRL with it, which takes seconds
 
         dry_run.check(spec, run.SET_BY_THE_RUN)
 
@@ -209,13 +209,13 @@ def _share(found: dict[str, Any]) -> str:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from manypaths import evaluate_command
+    from manypaths.evaluation import command as evaluate_command
 
     return evaluate_command.evaluate_model(options)
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from manypaths.grade_file import grade_file
+    from manypaths.evaluation.grade_file import grade_file
 
     found = grade_file(
         options.samples, options.text_column, options.gold_column, options.out, unboxed_by=options.unboxed
@@ -236,15 +236,15 @@ def _grade(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     if options.published:
-        from manypaths import published
+        from manypaths.comparison import published
 
         print(published.page())
         return 0
     if not options.runs:
         raise ValueError("Name run folders, such as: manypaths compare runs/grpo-1 runs/mmr-1, or --published.")
     _need_for_comparing(curves=options.out is not None)
-    from manypaths import compare, report
-    from manypaths.curves import rise_of
+    from manypaths.comparison import compare, report
+    from manypaths.comparison.curves import rise_of
 
     rise_of(options.target)
     runs, refused = compare.read(options.runs)
@@ -265,8 +265,8 @@ def _need_for_comparing(curves: bool) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from manypaths import sweep
-    from manypaths.curves import rise_of
+    from manypaths.comparison.curves import rise_of
+    from manypaths.training import sweep
 
     _need_for_comparing(curves=True)
     grid = sweep.read_grid(options.grid)
@@ -278,7 +278,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.dry_run:
         return 0
     failed = sweep.run(jobs, out)
-    from manypaths import compare, report
+    from manypaths.comparison import compare, report
 
     runs, _ = compare.read([out / job.name for job in jobs if job.name not in failed])
     found = compare.compare(runs, grid.baseline, grid.target)
@@ -290,7 +290,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from manypaths.page import write_page
+    from manypaths.training.page import write_page
 
     print(write_page(options.run, options.out))
     return 0
@@ -300,7 +300,7 @@ def _recipes(options: argparse.Namespace) -> int:
     if options.recipes:
         print(recipe.dump(_read(options.recipes)), end="")
         return 0
-    from manypaths import launch
+    from manypaths.training import launch
 
     launches = {f"--launch {name}": path for name, path in launch.shipped().items()}
     for name, path in {**recipe.shipped(), **launches}.items():
@@ -309,7 +309,7 @@ def _recipes(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from manypaths import doctor
+    from manypaths.preflight import doctor
 
     facts = doctor.facts(options.offline)
     findings = doctor.find(facts)
@@ -321,7 +321,7 @@ def as_process() -> NoReturn:
     """Run one command, and end the process with its exit code."""
     code = main()
     if "LOCAL_RANK" in os.environ:  # at the interpreter's own end threads of gloo may abort a process that has done all
-        from manypaths.launch import leave
+        from manypaths.training.launch import leave
 
         leave(code)
     sys.exit(code)

@@ -4,7 +4,8 @@ A completion is a text, or a list of messages when the data set is conversationa
 takes the columns it names and ignores the others; its `__name__` is what TRL logs.
 
 Columns: `completions`, `completion_ids` (their tokens, from TRL), `answer` (the gold answer, from the data set, as
-`manypaths.golds.gold_text` reads it) and `tool_mask` (0 for the tokens of a tool's answer, from `DiverseGRPOTrainer`).
+`manypaths.grading.golds.gold_text` reads it) and `tool_mask` (0 for the tokens of a tool's answer, from
+`DiverseGRPOTrainer`).
 What is rewarded is what the model wrote: its reasoning and its calls of tools are, a tool's answer is not. Keyword-only
 arguments are options; `reward` binds them. Wrong options are a ValueError, before a completion is read.
 """
@@ -22,8 +23,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from manypaths.golds import gold_text
 from manypaths.grading import extract, shared_grader
+from manypaths.grading.golds import gold_text
 from manypaths.messages import Completion, ToolMask, own_tokens, text_of, turns
 
 Reward = Callable[..., list[float | None]]
@@ -42,9 +43,9 @@ def accuracy(
 ) -> list[float | None]:
     """1 where the last box holds the gold answer, 0 where not, None where there is no gold answer.
 
-    `answer` is a column of texts, numbers or lists, as `manypaths.golds.gold_text` reads them: None, NaN and blank
-    texts are no gold answer, and of a list all parts are needed. How many different answers ran out of time, and so
-    got 0, is logged as `accuracy/timed_out`. Unlike MMR-GRPO's released code, this does not call every answer right
+    `answer` is a column of texts, numbers or lists, as `manypaths.grading.golds.gold_text` reads them: None, NaN and
+    blank texts are no gold answer, and of a list all parts are needed. How many different answers ran out of time, and
+    so got 0, is logged as `accuracy/timed_out`. Unlike MMR-GRPO's released code, this does not call every answer right
     when the gold does not parse. Raises ValueError unless there are as many answers as completions, and for a gold
     answer that is an object.
     """

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manypaths.contracts import call_embedder
 from manypaths.embed import Embedder
 from manypaths.grouping import group_size
-from manypaths.reweight import Reweighter
+from manypaths.methods.contracts import call_embedder
+from manypaths.methods.reweight import Reweighter
 from manypaths.wrapper import adjust
 
 SCALED = ("grpo", "gspo", "cispo")  # advantage estimators for which slime divides by the deviation of a group

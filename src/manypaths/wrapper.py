@@ -13,13 +13,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from manypaths.contracts import call_embedder, call_reweighter, check_finite, check_functions
-from manypaths.diversity import measures
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.grouping import group_size, row_keys, size_in_trainer
 from manypaths.messages import Completion, text_of
+from manypaths.methods.contracts import call_embedder, call_reweighter, check_finite, check_functions
+from manypaths.methods.diversity import measures
+from manypaths.methods.reweight import Reweighter, cosine_similarity, weighted_sum
 from manypaths.names import distinct
-from manypaths.reweight import Reweighter, cosine_similarity, weighted_sum
 
 _IN_TRAINERS: WeakKeyDictionary[Any, list[DiverseReward]] = WeakKeyDictionary()  # those that a trainer has called
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from conftest import WIDTHS, Browser
 
-from manypaths import report
-from manypaths.compare import compare
-from manypaths.runs import CURVES, PARTS, Run, Score
+from manypaths.comparison import report
+from manypaths.comparison.compare import compare
+from manypaths.comparison.runs import CURVES, PARTS, Run, Score
 
 NAMES = (
     "grpo",

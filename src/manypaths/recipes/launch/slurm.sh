@@ -13,7 +13,7 @@ set -euo pipefail
 CONFIG=${CONFIG:-multi-node}   # or zero2, zero3, fsdp2, or a file
 OUT=${OUT:-runs/$SLURM_JOB_NAME}
 FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
-FILE=$(python -c "import sys; from manypaths.launch import find_config; print(find_config(sys.argv[1]))" "$CONFIG")
+FILE=$(python -c "import sys; from manypaths.training.launch import find_config; print(find_config(sys.argv[1]))" "$CONFIG")
 [ -e "$OUT/recipe.yaml" ] && set --   # the run is there: its own recipe goes on
 
 # srun ends all tasks when one of them fails; without that the others wait for it until NCCL gives up.

@@ -1,0 +1,1 @@
+"""`manypaths evaluate` and `grade`: sampling, grading, and what the completions amount to."""

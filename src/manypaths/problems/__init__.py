@@ -1,0 +1,250 @@
+"""Problems to train on and to measure with: arithmetic, GSM8K, SVAMP, the five benchmarks, a file, a hub data set.
+
+`load` reads a set by name or path and says what is missing before any model is loaded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import random
+import sys
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from manypaths import hub
+from manypaths.printable import escaped, one_line, shown
+from manypaths.problems.problem_columns import GOLDS, QUESTIONS, texts_and_golds
+from manypaths.problems.rows import Row, Say, is_local, parse, read_rows
+
+SHIPPED = {"gsm8k": ("train", "test"), "svamp": ("train",)}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a benchmark is, on the hub and as a local file; `fingerprint` is of its public copy of November 2026."""
+
+    title: str
+    hub: str
+    split: str
+    file: str
+    problem_column: str
+    answer_column: str
+    fingerprint: str
+
+
+BENCHMARKS = {  # in the papers' order
+    "aime24": Benchmark(
+        "AIME24", "HuggingFaceH4/aime_2024", "train", "aime24.jsonl", "problem", "answer", "8c928377e520"
+    ),
+    "math500": Benchmark(
+        "MATH-500", "HuggingFaceH4/MATH-500", "test", "math500.jsonl", "problem", "answer", "9b34dbfc465f"
+    ),
+    "amc23": Benchmark("AMC23", "knoveleng/AMC-23", "train", "amc23.jsonl", "problem", "answer", "2746ea8f1a28"),
+    "minerva": Benchmark(
+        "Minerva", "knoveleng/Minerva-Math", "train", "minerva_math.jsonl", "problem", "solution", "6495ea702ded"
+    ),
+    "olympiadbench": Benchmark(
+        "Olympiad",
+        "knoveleng/OlympiadBench",
+        "train",
+        "olympiadbench.jsonl",
+        "question",
+        "final_answer",
+        "5e6d8d2baef7",
+    ),
+}
+IDS = ("id", "unique_id", "idx", "ID", "problem_id", "question_id", "task_id", "doc_id", "uid", "uuid")
+PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\boxed{}."}]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question in words and its gold answer; `ways` are worked solutions where the set has them."""
+
+    id: str
+    question: str
+    answer: str
+    ways: tuple[str, ...] = ()
+
+
+def note(text: str) -> None:
+    """Tell on stderr what was assumed; of several processes the first one does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"Note: {escaped(text)}", file=sys.stderr, flush=True)
+
+
+def load(
+    name: str,
+    *,
+    split: str | None = None,
+    problem_column: str | None = None,
+    answer_column: str | None = None,
+    shuffle: int | None = None,
+    limit: int | None = None,
+    options: dict[str, Any] | None = None,
+    data_dir: str | None = None,
+    revision: str | None = None,
+    say: Say = note,
+) -> list[Problem]:
+    """A set of problems: "arithmetic", "gsm8k", "svamp", one of `BENCHMARKS`, a local file or folder, a hub data set.
+
+    Columns left out are found by their usual names. A column may also be a path with dots
+    ("reward_model.ground_truth"), a template ("{Body} {Question}"), or hold chat messages, of which the user's turn is
+    the problem. Multiple choice comes with its choices lettered, and where another column looks as if it belonged to
+    the problem, `problem_column` must be set. Rows with the same id are one problem. What is assumed goes to `say`.
+
+    `options` are the arguments of `arithmetic`; `shuffle` is the seed of a shuffle, `limit` keeps the first problems
+    after it. A benchmark comes from its file in `data_dir`, else from the hub, at a `revision` (a commit) if one is
+    given. ValueError for a file that is missing, empty or cannot be read (`manypaths.problems.rows`), a column that is
+    not there (it names those that are), an unknown split, a text or an answer that is missing, an id with two problems.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit asks for 1 or more problems; given {limit}.")
+    if name == "arithmetic":
+        if shuffle is not None:
+            raise ValueError("Arithmetic problems come in random order; leave shuffle out and set options.seed.")
+        try:
+            return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
+        except TypeError as error:
+            raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
+    benchmark = BENCHMARKS.get(name := str(name))
+    rows = _rows(name, split, data_dir, revision, say)
+    if not rows:
+        raise ValueError(f"{shown(name, 200)} holds no problem: it is empty.")
+    usual = ((benchmark.problem_column,), (benchmark.answer_column,)) if benchmark else (QUESTIONS, GOLDS)
+    texts, golds = texts_and_golds(rows, name, problem_column, answer_column, say, usual)
+    problems = _by_id([*map(Problem, _ids(rows), texts, golds)], name, say)
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(problems)
+    return problems[:limit]
+
+
+def is_here(name: str) -> bool:
+    """Whether a set comes with the package or is a local file or folder, so that nothing has to be downloaded."""
+    return name == "arithmetic" or name in SHIPPED or (name not in BENCHMARKS and is_local(name))
+
+
+def _rows(name: str, split: str | None, data_dir: str | None, revision: str | None, say: Say) -> list[Row]:
+    benchmark = BENCHMARKS.get(name)
+    if benchmark is not None and data_dir is not None:
+        path = Path(data_dir, benchmark.file)
+        if not path.is_file():
+            raise ValueError(f"The data folder {data_dir!r} asks for {benchmark.file} for {name}; it is not there.")
+        return read_rows(str(path), say=say)
+    if name in SHIPPED:
+        split = split or SHIPPED[name][0]
+        if split not in SHIPPED[name]:
+            raise ValueError(f"{name} has the splits {', '.join(SHIPPED[name])}; given {split!r}.")
+        packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
+        return parse(gzip.decompress(packed), name)
+    if benchmark is None and is_local(name):
+        return read_rows(name, split, say)
+    return _from_hub(
+        benchmark.hub if benchmark else name, split or (benchmark.split if benchmark else "train"), revision
+    )
+
+
+def ids_of(rows: Sequence[Row]) -> list[str | None]:
+    """The id of each row as text, from the first column with a usual name that has any; None where there is none."""
+    for column in IDS:
+        ids = [_id(row.get(column)) for row in rows]
+        if any(ids):
+            return ids
+    return [None] * len(rows)
+
+
+def _id(value: Any) -> str | None:
+    is_missing = value is None or value != value
+    return None if is_missing else str(value).strip() or None
+
+
+def _ids(rows: Sequence[Row]) -> list[str]:
+    """An id for each row, which for a row without one is its number, counted from 0."""
+    given = ids_of(rows)
+    taken = set(given)
+    numbers = (str(number) if str(number) not in taken else f"row {number + 1}" for number in range(len(rows)))
+    return [number if own is None else own for own, number in zip(given, numbers, strict=True)]
+
+
+def _by_id(problems: Sequence[Problem], name: str, say: Say) -> list[Problem]:
+    """One problem for each id, the first; ValueError where two of an id differ."""
+    by_id: dict[str, Problem] = {}
+    for place, problem in enumerate(problems, 1):
+        if by_id.setdefault(problem.id, problem) != problem:
+            raise ValueError(
+                f"{shown(name, 200)} has two problems with the id {shown(problem.id)}; the second is row {place}. "
+                "Give each an id of its own, or remove the ids."
+            )
+    if len(by_id) < len(problems):
+        say(f"{shown(name, 200)}: rows with the same id count once: {len(problems)} rows, {len(by_id)} problems.")
+    return list(by_id.values())
+
+
+def fingerprint(problems: list[Problem]) -> str:
+    """12 hexadecimal digits of the questions and answers, whatever their order; equal sets have equal ones."""
+    texts = sorted(json.dumps([problem.question, problem.answer]) for problem in problems)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+
+
+def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict[str, str]]:
+    """Put a question into a prompt, a text or chat messages, in the place of {question}."""
+    if isinstance(prompt, str):
+        return prompt.replace("{question}", question)
+    return [{**message, "content": message["content"].replace("{question}", question)} for message in prompt]
+
+
+def _from_hub(name: str, split: str, revision: str | None) -> list[Row]:
+    """The rows of a data set on the hub, or in its cache where the hub does not answer."""
+    import datasets
+
+    where, why = f"Data set {shown(name, 200)}, split {split!r},", ""
+    try:
+        with hub.answering("dataset", name, revision) as answers:
+            why = "" if answers else " The hub does not answer, and the cache was looked into."
+            return list(datasets.load_dataset(name, split=split, revision=revision))
+    except hub.NotOnTheHub as error:
+        raise ValueError(f"{where} {one_line(error, 300)}") from error
+    except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
+        raise ValueError(f"{where} could not be had from the hub: {one_line(error, 300)}{why}") from error
+
+
+def arithmetic(
+    count: int, seed: int, *, largest: int = 9, kinds: list[str] | None = None, held_out: bool = False
+) -> list[Problem]:
+    """`count` different one- and two-step word problems with operands from 2 to `largest`, drawn with `seed`.
+
+    Each has two or more natural ways to work it out (`Problem.ways`, equations that end in the answer). What
+    decides whether a problem is held out is a hash of its kind and numbers, not of names and things: a set with
+    `held_out` (a quarter of all sums) never asks what a set without it asks, whatever the seeds. ValueError for
+    an unknown kind and when there are not that many different problems.
+    """
+    stock = json.loads(files("manypaths").joinpath("data", "arithmetic.json").read_text("utf-8"))
+    kinds = list(stock["kinds"]) if kinds is None else kinds
+    if unknown := set(kinds) - set(stock["kinds"]):
+        raise ValueError(f"Unknown kinds of sums: {', '.join(unknown)}. Known: {', '.join(stock['kinds'])}.")
+    if not kinds or largest < 2:
+        raise ValueError(f"Sums ask for one of kinds or more, and for largest >= 2; given {kinds}, {largest}.")
+    rng = random.Random(seed)
+    found: dict[str, Problem] = {}
+    for _ in range(100 * count):
+        kind = rng.choice(kinds)
+        a, b, c = (rng.randint(2, largest) for _ in range(3))
+        known: dict[str, Any] = {"a": a, "b": b, "c": c}
+        known |= {"a+b": a + b, "b+c": b + c, "a+b+c": a + b + c, "a*b": a * b, "a*c": a * c}
+        known |= {"b*c": b * c, "(a+b)*c": (a + b) * c, "a*(b+c)": a * (b + c), "b_a_times": " + ".join([str(b)] * a)}
+        known |= {"who": rng.choice(stock["who"]), "what": rng.choice(stock["what"])}
+        question = stock["kinds"][kind]["question"].format_map(known)
+        ways = tuple(way.format_map(known) for way in stock["kinds"][kind]["ways"])
+        is_held_out = zlib.crc32(f"{kind}: {ways[0]}".encode()) % 4 == 0
+        if is_held_out == held_out and question not in found:
+            found[question] = Problem(f"{kind}-{len(found)}", question, ways[0].rpartition("= ")[2], ways)
+        if len(found) == count:
+            return list(found.values())
+    raise ValueError(f"There are not {count} different sums of these kinds up to {largest}.")

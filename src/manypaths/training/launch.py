@@ -1,0 +1,105 @@
+"""Several processes on this machine: the same command, started by accelerate or torchrun, whose own they stay."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+from manypaths.preflight.machine import usable_cores
+
+
+def launch(words: Sequence[str], processes: int | None, config: str | None, *, on_cpu: bool = False) -> int:
+    """Run `manypaths WORDS` in several processes -> its exit code; the command that does it is printed first.
+
+    `config` is an accelerate configuration: the name of a shipped one or a YAML file. Without it there is DDP, on the
+    CPU too, where accelerate itself asks for MPI. When one process fails the others are stopped, and a sentence says
+    which it was. Raises ValueError for an unknown configuration, for more processes than GPUs (where there are any, for
+    each takes one of its own, unless `on_cpu`), and where a launcher already started this process.
+    """
+    if "LOCAL_RANK" in os.environ:
+        raise ValueError("--processes and --launch start processes; a launcher has started this one. Leave them out.")
+    if processes is not None and processes < 1:
+        raise ValueError(f"--processes asks for 1 or more; given {processes}.")
+    file = None if config is None else find_config(config)
+    import torch
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    devices = 0 if on_cpu else torch.accelerator.device_count()
+    count = processes or max(1, devices)
+    _check_devices(count, devices, file)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # has ninja
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
+    command = ["-m", "manypaths.cli", *words]
+    start: Any
+    if file is None:
+        command = ["--standalone", "--nproc-per-node", str(count), *command]
+        start, options, shown = torchrun.run, torchrun.get_args_parser().parse_args(command), "torchrun"
+    else:
+        command = ["--config_file", str(file), "--num_processes", str(count), *command]
+        start, options, shown = launch_command, launch_command_parser().parse_args(command), "accelerate launch"
+    print("Starting:", shown, *command, flush=True)
+    try:
+        start(options)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode == 2:  # it has said what is wrong
+            return 2
+        how = f"exit code {failure.exitcode}" if failure.exitcode > 0 else failure.signal_name()
+        print(
+            f"manypaths: process {rank} of {count} ended with {how}; the others were stopped. What it said is above. "
+            "The same command goes on from the last checkpoint.",
+            file=sys.stderr,
+        )
+        return 1
+    except SignalException as stopped:  # the agent has passed it on
+        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 128 + stopped.sigval
+    return 0
+
+
+def _check_devices(count: int, devices: int, file: Path | None) -> None:
+    """Refuse more processes than GPUs, if there are any; an accelerate configuration may name several machines."""
+    if not 0 < devices < count:
+        return
+    if file is not None:
+        from accelerate.commands.config.config_args import load_config_from_file
+
+        settings = load_config_from_file(str(file))
+        devices = count if settings.use_cpu else devices * settings.num_machines
+    if devices < count:
+        raise ValueError(
+            f"--processes must be at most {devices}, the number of GPUs, got {count}: each process takes a GPU of its "
+            "own. Lower it, or train on the CPU with trainer.use_cpu=true."
+        )
+
+
+def leave(code: int) -> NoReturn:
+    """End one of several processes, once what others do at the end of Python, such as wandb, is done."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def shipped() -> dict[str, Path]:
+    """The accelerate configurations that come with the package, by name."""
+    folder = Path(str(files("manypaths").joinpath("recipes", "launch")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_config(name: str) -> Path:
+    """An accelerate configuration by its shipped name, or a file."""
+    known = shipped()
+    if name in known:
+        return known[name]
+    if not Path(name).is_file():
+        raise ValueError(f"--launch asks for {', '.join(known)} or an accelerate configuration; given {name!r}.")
+    return Path(name)

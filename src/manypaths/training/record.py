@@ -1,0 +1,188 @@
+"""The run folder: what is written during training.
+
+Its files are listed in the README.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, distribution, distributions
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from manypaths.evaluation.generate import Prompt
+from manypaths.files import PARTIAL, append, as_json, content_of, read_json, write_whole
+from manypaths.messages import text_of
+from manypaths.recipe import Recipe, canonical, content, dump, read, to_yaml
+from manypaths.trl import DiverseGRPOTrainer, Groups
+
+PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
+LAUNCH = ("WORLD_SIZE", "ACCELERATE_", "FSDP_")  # variables that say how many processes there are, and what shards them
+HERE = Path(__file__).resolve().parent.parent
+ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
+
+
+class Recorder(TrainerCallback):
+    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
+
+    `golds` has the gold answers of all problems with a prompt: of several that differ each is recorded, "4 or 5", for
+    the prompt does not tell which of the problems was sampled.
+    """
+
+    def __init__(self, run: Path, spec: Recipe, golds: dict[str, list[str]]) -> None:
+        self.run, self.method, self.record = run, spec.method.reweight, spec.record
+        self.golds = {prompt: " or ".join(dict.fromkeys(answers)) for prompt, answers in golds.items()}
+        self.trainer: DiverseGRPOTrainer | None = None  # set once it is made
+
+    def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        self._write_groups(state.global_step + 1)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._write_groups(state.global_step)
+        if control.should_save or state.global_step >= state.max_steps:
+            control.should_log = True  # a line ends at each checkpoint, as a run that goes on from there begins one
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if control.should_save:
+            control.should_log = True
+
+    def _write_groups(self, step: int) -> None:
+        assert self.trainer is not None
+        groups, self.trainer.groups = self.trainer.groups, None
+        if groups is None or groups.similarity is None or not self.trainer.accelerator.is_main_process:
+            return
+        if step > 1 and step % self.record.every:
+            return
+        first = slice(self.record.groups)
+        lam = None if groups.lam is None else groups.lam[first].cpu()
+        groups = Groups(groups.raw[first].cpu(), groups.adjusted[first].cpu(), groups.similarity[first].cpu(), lam)
+        lines = [
+            {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"]), **line}
+            for line in group_lines(self.trainer, groups)
+        ]
+        append(self.run / "groups.jsonl", "".join(as_json(line) + "\n" for line in lines))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
+            return
+        append(self.run / "metrics.jsonl", as_json({"step": state.global_step, **logs}) + "\n")
+        rewards = {key: logs[key] for key in logs if key.startswith("rewards/") and "mean" in key}
+        means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
+        means = means or ["answers used again"]
+        spent = sum(value for key, value in logs.items() if key.startswith("seconds/"))
+        print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
+
+
+def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, Any]]:
+    """The groups of the last generation as the trainer used them, advantages included, one dict per group."""
+    assert groups.similarity is not None
+    logs, size, unscored = trainer._logs, groups.raw.shape[1], groups.raw.isnan()
+    nobody = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
+    nearest = groups.similarity.masked_fill(nobody, -torch.inf).max(-1)
+
+    def completion(group: int, index: int) -> dict[str, Any]:
+        row, paired = group * size + index, bool(nearest.values[group, index].isfinite())
+        return {
+            "text": text_of(logs["completion"][row]),
+            "rewards": {name: logs["rewards"][name][row] for name in trainer.reward_func_names},
+            "raw": groups.raw[group, index].item(),
+            "adjusted": groups.adjusted[group, index].item(),
+            "advantage": logs["advantages"][row],
+            "nearest": int(nearest.indices[group, index]) if paired else None,
+            "similarity": round(nearest.values[group, index].item(), 4) if paired else None,
+        }
+
+    return [
+        {
+            "group": group,
+            "prompt": prompt_text(logs["prompt"][group * size]),
+            "lam": None if groups.lam is None else groups.lam[group].item(),
+            "completions": [completion(group, index) for index in range(size)],
+            "similarity": [[round(value, 4) for value in row] for row in groups.similarity[group].tolist()],
+        }
+        for group in range(len(groups.raw))
+    ]
+
+
+def prompt_text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
+
+
+def claim(run: Path, spec: Recipe) -> None:
+    """Make a run folder, or make sure, with a ValueError, that the one there is of this recipe and can be written."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=run, prefix=".probe.", suffix=PARTIAL) as probe:
+            probe.write(bytes(2**16))
+        free = shutil.disk_usage(run).free
+    except OSError as error:
+        raise ValueError(f"The run folder {str(run)!r} cannot be written: {error}. Give another --out.") from error
+    if free < ROOM:
+        raise ValueError(f"The disk of {str(run)!r} is full: {free >> 20} MiB are free, a run asks for {ROOM >> 20}.")
+    there = run / "recipe.yaml"
+    if there.exists():
+        old, new = (to_yaml(canonical(asdict(recipe))).splitlines() for recipe in (read([str(there)]), spec))
+        pairs = zip_longest(old, new, fillvalue="nothing")
+        differing = [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
+        if differing:
+            raise ValueError(
+                f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
+                "or no recipe at all to go on with that run."
+            )
+        if read_json(run / "environment.json").get("recipe", fingerprint(there)) != fingerprint(there):
+            raise ValueError(
+                f"{str(there)!r} was changed after its run began. Restore it, or train with it in another --out."
+            )
+    elif content_of(run):
+        raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
+    else:
+        write_whole(there, dump(spec))
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of what a recipe file says, however it is written."""
+    return hashlib.sha256(to_yaml(canonical(content([str(path)]))).encode()).hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and hardware of this process."""
+    installed = {package.metadata["Name"]: package.version for package in distributions()}
+    return {
+        "versions": {name: installed.get(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "launch": {key: os.environ[key] for key in sorted(os.environ) if key.startswith(LAUNCH)},
+        "commit": commit(),
+    }
+
+
+def commit(package: Path = HERE) -> str | None:
+    """The commit of this package: of its own checkout, or that pip installed; None where neither is known.
+
+    The package may lie in an environment inside a repository of somebody else's, whose commit says nothing of it.
+    """
+    with contextlib.suppress(OSError, ValueError, PackageNotFoundError):
+        origin = json.loads(distribution("manypaths").read_text("direct_url.json") or "{}")
+        if installed := origin.get("vcs_info", {}).get("commit_id"):
+            return str(installed)
+    command = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"]
+    with contextlib.suppress(OSError):  # there is no git
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        if len(lines) == 2 and Path(lines[0], "src", "manypaths").resolve() == package:
+            return lines[1]
+    return None

@@ -1,0 +1,5 @@
+"""TRL's GRPOTrainer, made diversity-aware: `DiverseGRPOTrainer`."""
+
+from manypaths.trl.trainer import PARTS, WITHOUT_RATIO, DiverseGRPOTrainer, Groups, StepSeconds, check, own_weights
+
+__all__ = ["PARTS", "WITHOUT_RATIO", "DiverseGRPOTrainer", "Groups", "StepSeconds", "check", "own_weights"]
