@@ -84,9 +84,8 @@ def groups(seed: int = 0) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def functions() -> dict[str, Any]:
-    from manypaths.advantage import ADVANTAGES
-    from manypaths.contracts import call_advantage, call_reweighter
-    from manypaths.reweight import cosine_similarity, dra, keep_equal_rewards, mmr
+    from manypaths.methods import ADVANTAGES, cosine_similarity, dra, keep_equal_rewards, mmr
+    from manypaths.methods.contracts import call_advantage, call_reweighter
 
     reweighters: dict[str, Callable[..., Tensor]] = {
         "mmr": mmr,
@@ -169,8 +168,7 @@ def wrapper(model: Path, folder: Path) -> dict[str, Any]:
 
 def verl() -> dict[str, Any]:
     """Ragged groups through the adapter's function, and two steps of verl's whole loop."""
-    from manypaths.reweight import dra, mmr
-
+    from manypaths.methods import dra, mmr
     from manypaths.verl import adjust
 
     result: dict[str, Any] = {}

@@ -305,7 +305,7 @@ def measure():
 
     from manypaths import cosine_similarity
     from manypaths.embed import SentenceEmbedder
-    from manypaths.methods.diversity import effective_number
+    from manypaths.methods.measures import effective_number
     from manypaths.problems import load
 
     def least(call, at_most=2.0):

@@ -9,8 +9,8 @@ from scipy.sparse import csr_matrix
 from torch.testing import assert_close
 
 from manypaths import cosine_similarity, dra, mmr
+from manypaths.methods import keep_equal_rewards
 from manypaths.methods.contracts import call_advantage, call_embedder, call_reweighter
-from manypaths.methods.reweight import keep_equal_rewards
 from manypaths.names import name_of
 
 NAN, INF = float("nan"), float("inf")

@@ -8,8 +8,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from manypaths import dra, mmr
 from manypaths.cli import main
 from manypaths.evaluation.generate import transformers_generate
-from manypaths.methods import diversity
-from manypaths.methods.reweight import adaptive_lambda, cosine_similarity
+from manypaths.methods import adaptive_lambda, cosine_similarity, measures
 
 MPS = torch.device("mps")
 
@@ -73,9 +72,9 @@ METHODS = {
     "mmr, one lambda": lambda rewards, similarity: mmr(rewards, similarity, lam=0.7, ties="first"),
     "mmr, lambdas": lambda rewards, similarity: mmr(rewards, similarity, lam=adaptive_lambda(rewards)),
     "dra": lambda rewards, similarity: dra(rewards, similarity, floor=-1.0),
-    "effective number": diversity.effective_number,
-    "pair similarity": diversity.pair_similarity,
-    "share": lambda rewards, similarity: diversity.share_of_advantage(rewards, mmr(rewards, similarity)),
+    "effective number": measures.effective_number,
+    "pair similarity": measures.pair_similarity,
+    "share": lambda rewards, similarity: measures.share_of_advantage(rewards, mmr(rewards, similarity)),
 }
 
 

@@ -7,9 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from manypaths import cosine_similarity, dra, mmr
+from manypaths.methods import adaptive_lambda, keep_equal_rewards, report
 from manypaths.methods.contracts import call_reweighter
-from manypaths.methods.diversity import effective_number, measures, pair_similarity, share_of_advantage
-from manypaths.methods.reweight import adaptive_lambda, keep_equal_rewards, report
+from manypaths.methods.measures import effective_number, measures, pair_similarity, share_of_advantage
 
 NAN = float("nan")
 

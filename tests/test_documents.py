@@ -3,8 +3,8 @@
 import doctest
 from pathlib import Path
 
-from manypaths.methods.advantage import ADVANTAGES
-from manypaths.methods.reweight import REWEIGHTERS
+from manypaths.methods import REWEIGHTERS
+from manypaths.methods.advantages import ADVANTAGES
 from manypaths.rewards import REWARDS
 
 METHODS = Path(__file__).parent.parent / "docs" / "methods.md"

@@ -21,7 +21,7 @@ from trl import GRPOConfig
 
 from manypaths import checkpoint, cosine_similarity, mmr, problems, recipe
 from manypaths.embed import SentenceEmbedder
-from manypaths.methods.diversity import effective_number
+from manypaths.methods.measures import effective_number
 from manypaths.preflight import dry_run, memory, workload
 from manypaths.trl import DiverseGRPOTrainer
 

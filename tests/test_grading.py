@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import json
 import os
@@ -668,31 +667,6 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(alive, pids))
-
-
-def test_grading_and_rewards_import_nothing_heavy() -> None:
-    modules = (
-        "grading",
-        "grading.logic",
-        "grading.sides",
-        "grading.quantities",
-        "grading.sets",
-        "grading.signs",
-        "grading.layout",
-        "grading.vectors",
-        "grading.worker",
-        "golds",
-        "messages",
-        "rewards",
-    )
-    ours = {"manypaths", *(f"manypaths.{module}" for module in modules)}
-    for module in modules:
-        tree = ast.parse((SOURCE / "manypaths" / f"{module}.py").read_text())
-        for node in tree.body:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                assert name in ours or name.split(".")[0] in sys.stdlib_module_names, (module, name)
 
 
 PUMPED = [

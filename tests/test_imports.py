@@ -204,5 +204,5 @@ def test_a_new_arrow_is_named(room, code, complaint, tmp_path):
 
 
 def test_what_the_table_allows_passes(tmp_path):
-    (tmp_path / "new.py").write_text("import json, torch.nn\nfrom manypaths.methods import reweight\nfrom trl import X")
+    (tmp_path / "new.py").write_text("import json, torch.nn\nfrom manypaths import methods\nfrom trl import X")
     assert complaints("trl", tmp_path / "new.py") == []

@@ -13,10 +13,9 @@ from torch.testing import assert_close
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from manypaths import cosine_similarity, dra, mmr, recipe
+from manypaths import cosine_similarity, dra, methods, mmr, recipe
 from manypaths.embed import NgramEmbedder
-from manypaths.methods import advantage, reweight
-from manypaths.methods.reweight import REWEIGHTERS, has_spread, keep_equal_rewards
+from manypaths.methods import REWEIGHTERS, advantages, has_spread, keep_equal_rewards
 from manypaths.training import run
 from manypaths.trl import DiverseGRPOTrainer
 
@@ -39,9 +38,9 @@ METHODS = {
     "mmr, fixed lambda": (partial(mmr, lam=0.7), partial(reference.mmr, lam=0.7)),
     "dra": (dra, reference.dra),
     "dra from a floor": (partial(dra, floor=-4.0), partial(reference.dra, floor=-4.0)),
-    "positive": (in_place_of_grpo(advantage.positive), lambda r, _: reference.positive(r)),
-    "reward": (in_place_of_grpo(advantage.reward), lambda r, _: reference.reward(r)),
-    "best": (in_place_of_grpo(advantage.best), lambda r, _: reference.best(r)),
+    "positive": (in_place_of_grpo(advantages.positive), lambda r, _: reference.positive(r)),
+    "reward": (in_place_of_grpo(advantages.reward), lambda r, _: reference.reward(r)),
+    "best": (in_place_of_grpo(advantages.best), lambda r, _: reference.best(r)),
 }
 
 
@@ -103,7 +102,7 @@ def test_law(law, name):
 
 
 def test_every_method_is_in_the_table():
-    for name in (*REWEIGHTERS, *advantage.ADVANTAGES):
+    for name in (*REWEIGHTERS, *advantages.ADVANTAGES):
         assert name in METHODS
 
 
@@ -347,13 +346,13 @@ def test_rgra_is_refused_where_it_would_not_be_what_it_says(tmp_path, setting, n
 def test_the_example_of_a_new_method(train, monkeypatch):
     text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text("utf-8")
     method, oracle, row = (part.split("```")[0] for part in text.split("```python\n")[1:])
-    ours, by_hand = dict(vars(reweight)), dict(vars(reference))
+    ours, by_hand = dict(vars(methods.groups)), dict(vars(reference))
     exec(method, ours)
     exec(oracle, by_hand)
     names = {"distance": ours["distance"], "reference": types.SimpleNamespace(**by_hand)}
     for law in LAWS:
         law(*eval(f"{{{row}}}", names)["distance"])
-    monkeypatch.setitem(reweight.REWEIGHTERS, "distance", ours["distance"])
+    monkeypatch.setitem(REWEIGHTERS, "distance", ours["distance"])
     _, steps = train("grpo", "method.reweight=distance")
     expected = list(expected_advantages(steps[-1], by_hand["distance"], scaled=True))
     assert_close(torch.tensor(steps[-1]["advantages"]), torch.tensor(expected), rtol=1e-4, atol=1e-4)

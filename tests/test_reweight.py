@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from manypaths.methods.reweight import TIES, adaptive_lambda, cosine_similarity, dra, mmr
+from manypaths.methods import TIES, adaptive_lambda, cosine_similarity, dra, mmr
 
 CASES = json.loads((Path(__file__).parent / "data" / "released_code.json").read_text())["cases"]
 FIXED = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)

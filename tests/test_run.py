@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.evaluation.metrics import share_correct
+from manypaths.evaluation.measure import share_correct
 from manypaths.files import read_lines, write_whole
 from manypaths.resume import Checkpoint, rewind
 

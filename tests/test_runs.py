@@ -12,7 +12,7 @@ import yaml
 from manypaths.cli import main
 from manypaths.comparison.compare import read
 from manypaths.comparison.runs import CURVES, PARTS, read_evaluation, read_run
-from manypaths.evaluation.metrics import share_correct
+from manypaths.evaluation.measure import share_correct
 from manypaths.files import read_lines
 
 STEPS = 10

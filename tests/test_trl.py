@@ -17,7 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder
-from manypaths.methods.diversity import pair_similarity, share_of_advantage
+from manypaths.methods.measures import pair_similarity, share_of_advantage
 from manypaths.trl import PARTS, DiverseGRPOTrainer
 
 PROMPTS = [f"{a} + {b} =" for a in range(2, 8) for b in range(2, 8)]

@@ -15,7 +15,7 @@ from trl import GRPOConfig
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder
-from manypaths.methods.advantage import positive
+from manypaths.methods.advantages import positive
 from manypaths.trl import DiverseGRPOTrainer
 from manypaths.wrapper import DiverseReward
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manypaths.methods.reweight import adaptive_lambda, cosine_similarity, dra, mmr
+    from manypaths.methods import adaptive_lambda, cosine_similarity, dra, mmr
 
 __version__ = "0.1.0"
 __all__ = ["adaptive_lambda", "cosine_similarity", "dra", "mmr"]
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     """The public names, imported when asked for: `manypaths compare` runs where torch is not installed."""
     if name not in __all__:
         raise AttributeError(f"module 'manypaths' has no attribute {name!r}")
-    from manypaths.methods import reweight
+    from manypaths import methods
 
-    return getattr(reweight, name)
+    return getattr(methods, name)

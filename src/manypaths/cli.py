@@ -290,7 +290,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from manypaths.training.page import write_page
+    from manypaths.training.inspect_page import write_page
 
     print(write_page(options.run, options.out))
     return 0

@@ -82,9 +82,9 @@ class Evaluation:
 class Method:
     """How rewards become a gradient; what is left out is GRPO.
 
-    `reweight` names a function of `manypaths.methods.reweight.REWEIGHTERS`, `options` are its named arguments, and with
+    `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
     `keep_equal_rewards` groups whose raw rewards are all equal keep them. `advantage` names a function of
-    `manypaths.methods.advantage.ADVANTAGES`. Without `policy_ratio` there is no pi / pi_old and nothing clips (RGRA).
+    `manypaths.methods.advantages.ADVANTAGES`. Without `policy_ratio` there is no pi / pi_old and nothing clips (RGRA).
     """
 
     reweight: str | None = None

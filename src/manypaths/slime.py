@@ -9,8 +9,8 @@ from torch import Tensor
 
 from manypaths.embed import Embedder
 from manypaths.grouping import group_size
+from manypaths.methods import Reweighter
 from manypaths.methods.contracts import call_embedder
-from manypaths.methods.reweight import Reweighter
 from manypaths.wrapper import adjust
 
 SCALED = ("grpo", "gspo", "cispo")  # advantage estimators for which slime divides by the deviation of a group

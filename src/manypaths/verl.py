@@ -21,9 +21,9 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from manypaths.embed import Embedder, NgramEmbedder, SentenceEmbedder, embedder
+from manypaths.methods import REWEIGHTERS, Reweighter, cosine_similarity, keep_equal_rewards
 from manypaths.methods.contracts import call_embedder, call_reweighter
-from manypaths.methods.diversity import measures
-from manypaths.methods.reweight import REWEIGHTERS, Reweighter, cosine_similarity, keep_equal_rewards
+from manypaths.methods.measures import measures
 from manypaths.recipe import check_arguments, nearest
 
 # the advantage estimators of verl that compare the summed reward of an answer with those of its siblings
@@ -34,7 +34,7 @@ GROUPED = ("grpo", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus
 class Diversity:
     """The key `diversity` of verl's configuration; what is left out is verl's own.
 
-    `method` names a function of `manypaths.methods.reweight.REWEIGHTERS`, `options` are its named arguments, and with
+    `method` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
     `keep_equal_rewards` groups whose raw scores are all equal keep them. `embedder` is ngram, or a
     sentence-transformers model (hub id, folder, package:NAME), `embedder_options` go to it; left out it is ngram where
     there is a method. Without a method it only measures.

@@ -16,9 +16,9 @@ from torch import Tensor
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.grouping import group_size, row_keys, size_in_trainer
 from manypaths.messages import Completion, text_of
+from manypaths.methods import Reweighter, cosine_similarity, weighted_sum
 from manypaths.methods.contracts import call_embedder, call_reweighter, check_finite, check_functions
-from manypaths.methods.diversity import measures
-from manypaths.methods.reweight import Reweighter, cosine_similarity, weighted_sum
+from manypaths.methods.measures import measures
 from manypaths.names import distinct
 
 _IN_TRAINERS: WeakKeyDictionary[Any, list[DiverseReward]] = WeakKeyDictionary()  # those that a trainer has called

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import WIDTHS, Browser
 
-from manypaths.training.page import write_page
+from manypaths.training.inspect_page import write_page
 
 Entry = dict[str, Any]
 HOSTILE = (

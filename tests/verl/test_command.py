@@ -12,7 +12,7 @@ import pytest
 import torch
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
 
-from manypaths.methods.reweight import mmr
+from manypaths.methods import mmr
 from manypaths.verl import GROUPED, Diversity, adjust, logged
 from manypaths.verl_plugin import register
 

@@ -13,7 +13,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from manypaths.embed import NgramEmbedder
-from manypaths.methods.reweight import dra, mmr
+from manypaths.methods import dra, mmr
 from manypaths.verl import GROUPED, DiversePPOTrainer, adjust, check, last_outputs, logged
 
 # (uid, session, output): text, score; groups of 4, 2, 1 and 3, in no order

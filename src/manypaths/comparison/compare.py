@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from manypaths.comparison import elsewhere
+from manypaths.comparison import importers
 from manypaths.comparison.cautions import cautions
 from manypaths.comparison.curves import Configuration, at, level_of, peak, race, rise_of
 from manypaths.comparison.runs import CURVES, PARTS, Run, read_evaluation, read_run
@@ -46,16 +46,16 @@ def _inside(path: Path) -> list[Path]:
 
 def _read(path: Path) -> list[Run]:
     if path.suffix == ".csv":
-        return elsewhere.read_csv(path)
+        return importers.read_csv(path)
     if (path / "recipe.yaml").is_file():
         return [read_run(path)]
     if (path / "settings.json").is_file():
         return [read_evaluation(path)]
     states = (path / "trainer_state.json").is_file() or any(path.glob("checkpoint-*/trainer_state.json"))
     if path.name == "trainer_state.json" or states:
-        return [elsewhere.read_trainer_state(path)]
+        return [importers.read_trainer_state(path)]
     if path.suffix == ".json" or (path.is_dir() and any(path.rglob("results_*.json"))):
-        return [elsewhere.read_lighteval(path)]
+        return [importers.read_lighteval(path)]
     there = "it has no recipe.yaml, trainer_state.json or results_*.json" if path.exists() else "it does not exist"
     raise ValueError(f"{str(path)!r} is no run: {there}. Give a run folder, results of lighteval, or a .csv file.")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from manypaths.evaluation.metrics import share_correct
+from manypaths.evaluation.measure import share_correct
 from manypaths.files import read_json, read_lines
 from manypaths.recipe import Loader, canonical
 

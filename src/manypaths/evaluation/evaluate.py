@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths.evaluation.generate import Generate, Prompt, Sample
-from manypaths.evaluation.metrics import measure, overall, share_correct
+from manypaths.evaluation.measure import measure, overall, share_correct
 from manypaths.files import append, as_json, content_of, read_json, read_lines, write_whole
 from manypaths.grading import extract, shared_grader
 from manypaths.problems import BENCHMARKS, Problem, render
@@ -34,7 +34,7 @@ def evaluate(
     processes: tuple[int, int] = (0, 1),
     gather: Gather = list,
 ) -> dict[str, Any]:
-    """Sample answers, grade them -> what `manypaths.evaluation.metrics.measure` tells, and the `seconds` it took.
+    """Sample answers, grade them -> what `manypaths.evaluation.measure.measure` tells, and the `seconds` it took.
 
     `generate` is `(prompts, n) -> n samples for each prompt`, so nothing here knows how text is made; it is asked for
     `at_once` problems at a time (all). `out` gets a JSON line per problem with every sample and verdict. Until all are

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manypaths.evaluation.metrics import measure
+from manypaths.evaluation.measure import measure
 from manypaths.files import as_json, write_whole
 from manypaths.grading import extract, number, shared_grader, unboxed
 from manypaths.grading.golds import final_answer, gold_text, note_on_sentences

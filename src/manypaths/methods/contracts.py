@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manypaths.methods.reweight import Reweighter, diagnostics
+from manypaths.methods.groups import diagnostics
+from manypaths.methods.keep_equal import Reweighter
 from manypaths.names import name_of
 
 KINDS = {  # what each must be, with an example, and the names of what it is given
     "reweight": ("a function of rewards and similarities, such as manypaths.mmr", ("rewards", "similarity")),
     "embedder": ("a function of a list of texts, such as SentenceEmbedder(...)", ("texts",)),
     "advantage": (
-        "a function of adjusted rewards and advantages, such as manypaths.methods.advantage.positive",
+        "a function of adjusted rewards and advantages, such as manypaths.methods.advantages.positive",
         ("adjusted", "advantages"),
     ),
 }
@@ -77,7 +78,7 @@ def call_reweighter(reweight: Reweighter, rewards: Tensor, similarity: Tensor) -
     """(adjusted [B, G], diagnostics) of rewards [B, G] and similarity [B, G, G].
 
     Adjusted has the type and device of the rewards, is finite, and is NaN exactly where the reward is NaN. Diagnostics
-    are what the method reported about itself, see `manypaths.methods.reweight.report`.
+    are what the method reported about itself, see `manypaths.methods.report`.
     """
     with diagnostics() as reported:
         returned = reweight(rewards.clone(), similarity.clone())

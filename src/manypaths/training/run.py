@@ -27,7 +27,7 @@ from manypaths import checkpoint, cpu, recipe, rewards
 from manypaths.comparison.runs import PARTS, seconds_between
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluation.evaluate import evaluate
-from manypaths.evaluation.metrics import share_correct
+from manypaths.evaluation.measure import share_correct
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
 from manypaths.evaluation.sampling import environment as where_it_ran
 from manypaths.files import (
@@ -40,15 +40,15 @@ from manypaths.files import (
     read_lines,
     write_whole,
 )
-from manypaths.methods.advantage import ADVANTAGES
-from manypaths.methods.reweight import REWEIGHTERS, Reweighter, keep_equal_rewards
+from manypaths.methods import REWEIGHTERS, Reweighter, keep_equal_rewards
+from manypaths.methods.advantages import ADVANTAGES
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import workload
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
 from manypaths.resume import check_saving, last_checkpoint, metrics, rewind
-from manypaths.training.page import write_page
+from manypaths.training.inspect_page import write_page
 from manypaths.training.record import Recorder, claim, environment, fingerprint, prompt_text
 from manypaths.trl import DiverseGRPOTrainer, check
 

@@ -15,8 +15,8 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import TrainerCallback
 
+from manypaths.methods import has_spread, weighted_sum
 from manypaths.methods.contracts import check_finite
-from manypaths.methods.reweight import has_spread, weighted_sum
 from manypaths.names import distinct
 from manypaths.trl.tool_mask import ToolMaskGRPOTrainer
 

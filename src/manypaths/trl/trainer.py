@@ -15,10 +15,10 @@ from trl import GRPOConfig
 
 from manypaths.embed import Embedder, keys_of, same_for_copies
 from manypaths.messages import text_of
-from manypaths.methods.advantage import Advantage
+from manypaths.methods import Reweighter, cosine_similarity, has_spread, weighted_sum
+from manypaths.methods.advantages import Advantage
 from manypaths.methods.contracts import call_advantage, call_embedder, call_reweighter, check_finite, check_functions
-from manypaths.methods.diversity import measures
-from manypaths.methods.reweight import Reweighter, cosine_similarity, has_spread, weighted_sum
+from manypaths.methods.measures import measures
 from manypaths.names import distinct
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
@@ -59,7 +59,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             wrote (`manypaths.messages.text_of`), without the prompts. A reweighter needs one; on its own it only
             measures.
         advantage: `(adjusted [B, G], advantages [B, G]) -> advantages [B, G]`, such as
-            `manypaths.methods.advantage.positive`, in place of GRPO's advantages.
+            `manypaths.methods.advantages.positive`, in place of GRPO's advantages.
         policy_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where answers
             serve several updates.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
@@ -77,10 +77,10 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             `reward`, `reward_std` and `frac_reward_zero_std` are of the adjusted rewards, without dynamic sampling.
         groups/without_spread: share of groups whose raw rewards are all equal, of all groups that were sampled.
         diversity/similarity: mean cosine similarity of two siblings; needs an embedder, as does the next.
-        diversity/effective_number: of distinct completions in a group, `manypaths.methods.diversity.effective_number`.
-        diversity/share: of the advantage, what comes from diversity, `manypaths.methods.diversity.share_of_advantage`;
+        diversity/effective_number: of distinct completions in a group, `manypaths.methods.measures.effective_number`.
+        diversity/share: of the advantage, what comes from diversity, `manypaths.methods.measures.share_of_advantage`;
             needs a reweighter.
-        diversity/NAME: what the reweighter reports about itself (`manypaths.methods.reweight.report`), such as `mmr`'s
+        diversity/NAME: what the reweighter reports about itself (`manypaths.methods.report`), such as `mmr`'s
             lam.
         seconds/: sampling (reference log-probabilities included), rewards, embedding, reweighting, update; per step, of
             the main process. 0 where a step uses answers again.

@@ -59,7 +59,7 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     }
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     safe = UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    page = files("manypaths.training").joinpath("page.html").read_text("utf-8").replace("{{data}}", safe)
+    page = files("manypaths.training").joinpath("inspect_page.html").read_text("utf-8").replace("{{data}}", safe)
     out = out or run / "inspect.html"
     write_whole(out, page)
     return out

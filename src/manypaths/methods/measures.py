@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from manypaths.methods.reweight import has_spread, in_float64
+from manypaths.methods.groups import has_spread, in_float64
 
 
 def measures(
@@ -13,7 +13,7 @@ def measures(
 ) -> dict[str, Tensor]:
     """What is logged of groups, [B] each, of raw and adjusted [B, G] and similarity [B, G, G]; NaN where undefined.
 
-    `diagnostics` are what the reweighter reported about itself (`manypaths.methods.reweight.report`), which become
+    `diagnostics` are what the reweighter reported about itself (`manypaths.methods.report`), which become
     `diversity/NAME`, NaN for a group that nobody scored; None where there is no reweighter. Raises ValueError for a
     report under a name of those here.
     """

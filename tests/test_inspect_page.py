@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from manypaths.training import page
-from manypaths.training.page import CURVES, LONGEST, write_page
+from manypaths.training import inspect_page
+from manypaths.training.inspect_page import CURVES, LONGEST, write_page
 
 Entry = dict[str, Any]
 HOSTILE = [
@@ -301,7 +301,7 @@ def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memo
     folder = run_folder(tmp_path, given)
     size = (folder / "groups.jsonl").stat().st_size
     assert data_of(write_page(folder))["steps"] == 60
-    monkeypatch.setattr(page, "LARGEST", size // 10 + 1)
+    monkeypatch.setattr(inspect_page, "LARGEST", size // 10 + 1)
     tracemalloc.start()
     data = data_of(write_page(folder))
     peak = tracemalloc.get_traced_memory()[1]
@@ -313,7 +313,7 @@ def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memo
 
 
 def test_page_needs_the_standard_library_only() -> None:
-    tree = ast.parse(Path(page.__file__).read_text("utf-8"))
+    tree = ast.parse(Path(inspect_page.__file__).read_text("utf-8"))
     names = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
     names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     names.remove("manypaths.files")  # which needs no more than this

@@ -8,7 +8,7 @@ import time
 import pytest
 from test_trl import trainer_of
 
-from manypaths.comparison.elsewhere import read_csv, read_lighteval, read_trainer_state
+from manypaths.comparison.importers import read_csv, read_lighteval, read_trainer_state
 from manypaths.comparison.runs import CURVES, PARTS, Score
 from manypaths.embed import NgramEmbedder
 from manypaths.trl import DiverseGRPOTrainer

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from manypaths.evaluation.metrics import majority, measure, overall, pass_at_k, pass_curve, votes
+from manypaths.evaluation.measure import majority, measure, overall, pass_at_k, pass_curve, votes
 from manypaths.statistics import wilson_interval
 
 

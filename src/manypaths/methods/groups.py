@@ -1,0 +1,121 @@
+"""Groups of completions as tensors: their similarity, their rewards, and the checks that every method makes.
+
+Shapes: B groups (prompts), G completions per group, D embedding width.
+
+    rewards     [B, G]      NaN marks an unscored completion (or pads a ragged group)
+    similarity  [B, G, G]   cosine similarity within each group, in [-1, 1]
+    adjusted    [B, G]      NaN exactly where the reward was NaN
+
+An unscored completion touches nobody: it is not in the spread, not in lambda, not a neighbour, and its similarities
+may be anything. Groups never mix, and the order of completions does not matter (except under `ties="first"`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+TIED = 1e-5  # scores or crowdings this near are equal: float32 similarities of equal texts differ by less
+ROUNDING = 0.01  # how far outside [-1, 1] a similarity may lie: unit vectors in bfloat16 reach about 1.008
+
+_reported: ContextVar[defaultdict[str, list[Tensor]] | None] = ContextVar("reported", default=None)
+
+
+def cosine_similarity(embeddings: Tensor) -> Tensor:
+    """Cosine similarity of every pair in a group: [..., G, D] -> [..., G, G], float32 or wider, 1 +- rounding at most.
+
+    Embeddings need not have unit length; rows that have it (up to rounding) are used to the bit. A zero
+    vector has similarity 1 with itself and 0 with all others.
+    Raises ValueError for fewer than two dimensions and for NaN or infinity.
+    """
+    if embeddings.dim() < 2:
+        raise ValueError(f"cosine_similarity asks for embeddings [..., G, D]; given shape {list(embeddings.shape)}.")
+    if not torch.isfinite(embeddings).all():
+        raise ValueError("cosine_similarity asks for finite embeddings; given NaN or infinity: check the embedder.")
+    wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+    length = wide.norm(dim=-1, keepdim=True)
+    largest = wide.abs().amax(-1, keepdim=True)  # scaled by it, no square under- or overflows
+    unit = torch.nn.functional.normalize(wide / largest.clamp(min=torch.finfo(wide.dtype).tiny), dim=-1)
+    unit = torch.where((length - 1).abs() <= 1e-6, wide, unit)
+    similarity = unit @ unit.transpose(-1, -2)
+    return similarity.masked_fill(diagonal(similarity) & (largest == 0), 1.0)
+
+
+def weighted_sum(rewards: Tensor, weights: Tensor) -> Tensor:
+    """Raw rewards [N] of [N, K] and weights [K]; None (NaN) counts 0, and the row is NaN where all are None."""
+    return (rewards * weights.to(rewards.device)).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan)
+
+
+def has_spread(rewards: Tensor) -> Tensor:
+    """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]."""
+    check_rewards("has_spread", rewards)
+    unscored = rewards.isnan()
+    return rewards.masked_fill(unscored, -torch.inf).amax(-1) > rewards.masked_fill(unscored, torch.inf).amin(-1)
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """Values in float64, on the CPU where their own device has no such numbers, as Apple's GPUs."""
+    return values.to(device_with_float64(values)).double()
+
+
+def report(name: str, values: Tensor) -> None:
+    """Tell the trainer a diagnostic of a method, one value per group [B]: it is logged as `diversity/NAME`, its mean.
+
+    For use inside a reweighter, as `mmr` does with its `lam`. Whatever the reweighter is wrapped in, the report is of
+    what was really computed. Outside a trainer it does nothing.
+    """
+    if (reported := _reported.get()) is not None:
+        reported[name].append(values.detach().reshape(-1))
+
+
+@contextmanager
+def diagnostics() -> Iterator[dict[str, list[Tensor]]]:
+    """Collects what methods report while it lasts: name -> the values of each report."""
+    reported: defaultdict[str, list[Tensor]] = defaultdict(list)
+    token = _reported.set(reported)
+    try:
+        yield reported
+    finally:
+        _reported.reset(token)
+
+
+def device_with_float64(values: Tensor) -> torch.device:
+    return torch.device("cpu") if values.device.type == "mps" else values.device
+
+
+def diagonal(similarity: Tensor) -> Tensor:
+    return torch.eye(similarity.shape[-1], dtype=torch.bool, device=similarity.device)
+
+
+def check_rewards(who: str, rewards: Tensor) -> None:
+    if rewards.dim() != 2 or not rewards.is_floating_point():
+        raise ValueError(f"{who} asks for floating-point rewards [B, G]; given {rewards.dtype} {list(rewards.shape)}.")
+    if rewards.isinf().any():
+        raise ValueError(f"{who} asks for finite rewards (NaN for an unscored completion); given infinity.")
+
+
+def check_group(who: str, rewards: Tensor, similarity: Tensor) -> Tensor:
+    """The similarity, 0 wherever one of the two completions is unscored."""
+    check_rewards(who, rewards)
+    expected = [*rewards.shape, rewards.shape[1]]
+    if list(similarity.shape) != expected or not similarity.is_floating_point():
+        raise ValueError(
+            f"{who} asks for floating-point similarity [B, G, G], here {expected} for rewards {list(rewards.shape)}; "
+            f"given {similarity.dtype} {list(similarity.shape)}."
+        )
+    scored = ~rewards.isnan()
+    similarity = similarity.masked_fill(~(scored.unsqueeze(-1) & scored.unsqueeze(-2)), 0.0)
+    if similarity.isnan().any():
+        raise ValueError(f"{who} asks for a similarity between every two scored completions; given NaN.")
+    if (similarity.abs() > 1 + ROUNDING).any():
+        low, high = similarity.min().item(), similarity.max().item()
+        raise ValueError(
+            f"{who} asks for similarity in [-1, 1]; given values from {low:.4g} to {high:.4g}. "
+            "Use cosine_similarity(embeddings) rather than dot products of vectors without unit length."
+        )
+    return similarity
