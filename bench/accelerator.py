@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from manypaths import recipe
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 from manypaths.preflight.memory import GIB, architecture, memory
 from manypaths.preflight.workload import workload
 from manypaths.tables import markdown
@@ -47,7 +47,7 @@ def train(name, steps):
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run")
         run.train(run.prepare(spec, out))
-        lines = read_lines(out / "metrics.jsonl")
+        lines = read_jsonl(out / "metrics.jsonl")
     device, peak = "CPU", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if torch.accelerator.is_available():
         kind = torch.accelerator.current_accelerator().type

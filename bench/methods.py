@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 
 from manypaths.cli import main
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 from manypaths.statistics import estimate, interval
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
@@ -31,17 +31,17 @@ METHODS = {
 
 
 def verdicts(run: Path, when: str) -> list[float]:
-    lines = read_lines(run / "evaluation" / f"{when}.jsonl")
+    lines = read_jsonl(run / "evaluation" / f"{when}.jsonl")
     return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in lines]
 
 
 def per_step(run: Path, key: str) -> float:
     """The mean over the steps that have it; a step that uses answers again samples none."""
-    return statistics.mean(step[key] for step in read_lines(run / "metrics.jsonl") if key in step)
+    return statistics.mean(step[key] for step in read_jsonl(run / "metrics.jsonl") if key in step)
 
 
 def seconds_per_step(run: Path) -> dict[str, float]:
-    steps = read_lines(run / "metrics.jsonl")
+    steps = read_jsonl(run / "metrics.jsonl")
     spent = {part: statistics.mean(step.get(f"seconds/{part}") or 0.0 for step in steps) for part in PARTS}
     return {**spent, "whole": sum(spent.values())}
 
@@ -57,7 +57,7 @@ def row(name: str, runs: list[Path]) -> str:
         f"{100 * (end.value - start.value):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
         *(f"{spent[part]:.1f}" for part in ("whole", "sampling", "update")),
         f"{spent['embedding'] + spent['reweighting']:.3f}",
-        f"{statistics.mean(per_step(run, 'groups/without_spread') for run in runs):.0%}",
+        f"{statistics.mean(per_step(run, 'groups/zero_std') for run in runs):.0%}",
         f"{statistics.mean(per_step(run, 'diversity/similarity') for run in runs):.2f}",
     ]
     return f"| {' | '.join(cells)} |"

@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 
 from manypaths.cli import main
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 
 RECIPES = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart"]
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 %, by the number of seeds
@@ -22,7 +22,7 @@ STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 %, by the 
 
 def verdicts(path: Path) -> list[float]:
     """Share of correct samples of each held-out problem, in order."""
-    return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in read_lines(path)]
+    return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in read_jsonl(path)]
 
 
 def points(share: float) -> str:

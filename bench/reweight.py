@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from manypaths import cosine_similarity, dra, mmr
 from manypaths.cli import main
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 from manypaths.trl import PARTS
 
 SHAPES = [(1, 4), (4, 8), (64, 4), (64, 8), (64, 16), (64, 32), (64, 64), (256, 16), (1024, 16), (1024, 64)]
@@ -157,7 +157,7 @@ def table(device):
 
 def share(run):
     """Prints reweighting as a share of a step of that run."""
-    steps = [line for line in read_lines(run / "metrics.jsonl") if line.get("seconds/reweighting")]
+    steps = [line for line in read_jsonl(run / "metrics.jsonl") if line.get("seconds/reweighting")]
     spent = {part: fmean(line[f"seconds/{part}"] for line in steps) for part in PARTS}
     whole = sum(spent.values())
     for part in ("reweighting", "embedding"):

@@ -305,7 +305,7 @@ def measure():
 
     from manypaths import cosine_similarity
     from manypaths.embed import SentenceEmbedder
-    from manypaths.methods.measures import effective_number
+    from manypaths.methods.measures import vendi_score
     from manypaths.problems import load
 
     def least(call, at_most=2.0):
@@ -330,7 +330,7 @@ def measure():
     packed = pickle.dumps(texts)
     print(f"unpickling: {whole / least(lambda: pickle.loads(packed)) / 1e6:.0f} MB/s")
     rewards, alike = torch.rand(128, 64), cosine_similarity(torch.randn(128, 64, 384))
-    print(f"effective_number of 128 groups of 64: {1e3 * least(lambda: effective_number(rewards, alike)):.0f} ms")
+    print(f"vendi_score of 128 groups of 64: {1e3 * least(lambda: vendi_score(rewards, alike)):.0f} ms")
 
 
 def halved(groups):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from manypaths import dra, mmr
 from manypaths.cli import main
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 from manypaths.training import run
 from manypaths.trl import PARTS, DiverseGRPOTrainer
 
@@ -56,7 +56,7 @@ if __name__ == "__main__":
         words += [f"trainer.max_steps={3 * options.rounds + 3}", 'trainer.save_strategy="no"', *options.overrides]
         if main(["train", *words, "--out", str(out)]):
             raise SystemExit(2)
-        steps = read_lines(out / "metrics.jsonl")[3:]  # the first round warms up
+        steps = read_jsonl(out / "metrics.jsonl")[3:]  # the first round warms up
     spent = [{part: line[f"seconds/{part}"] for part in PARTS} for line in steps]
     whole = [sum(each.values()) for each in spent]
     tokens = statistics.mean(line["completions/mean_length"] for line in steps)

@@ -104,7 +104,7 @@ def case(name: str, model: str, **settings: Any) -> None:
     from manypaths.embed import NgramEmbedder
     from manypaths.trl import DiverseGRPOTrainer
 
-    ours = {key: settings.pop(key) for key in ("reweight", "policy_ratio") if key in settings}
+    ours = {key: settings.pop(key) for key in ("reweight", "importance_ratio") if key in settings}
     args = GRPOConfig(
         f"{model}/out",
         per_device_train_batch_size=8,
@@ -157,10 +157,10 @@ def main() -> None:
         without = {"vllm_importance_sampling_correction": False, "use_bias_correction_kl": False}
         case("MMR", folder, reweight=mmr, **correct)
         try:
-            case("RGRA with the correction", folder, policy_ratio=False, **correct)
+            case("RGRA with the correction", folder, importance_ratio=False, **correct)
         except ValueError as error:
             print(f"RGRA with the correction is refused: {error}", flush=True)
-        case("RGRA", folder, policy_ratio=False, **without)
+        case("RGRA", folder, importance_ratio=False, **without)
 
 
 if __name__ == "__main__":

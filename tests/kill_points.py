@@ -22,7 +22,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from manypaths.files import read_json, read_lines
+from manypaths.files import read_json, read_jsonl
 from manypaths.recipe import read
 from manypaths.training import run as runs
 
@@ -115,7 +115,7 @@ def contents(folder: Path) -> dict[str, object]:
     for name in ("summary.json", "settings.json"):  # seconds; the path of the run
         found.pop(name, None)
     found["evaluations"] = {when: without_clock(own) for when, own in read_json(evaluation / "summary.json").items()}
-    found["metrics.jsonl"] = [without_clock(line) for line in read_lines(folder / "metrics.jsonl")]
+    found["metrics.jsonl"] = [without_clock(line) for line in read_jsonl(folder / "metrics.jsonl")]
     found["groups.jsonl"] = (folder / "groups.jsonl").read_bytes()
     found["recipe.yaml"] = (folder / "recipe.yaml").read_text()
     found["weights"] = {path.name: path.read_bytes() for path in (folder / "model").glob("*.safetensors")}

@@ -23,7 +23,7 @@ from manypaths.evaluation.evaluate import summarise
 STEPS, PROBLEMS = (0, 10, 20, 30), range(16)
 GRPO = {"method.reweight": None, "model.name": "tiny", "trainer.max_steps": 30}
 MMR = {**GRPO, "method.reweight": "mmr"}
-CURVES = ("diversity/similarity", "diversity/effective_number", "entropy", "reward", "groups/without_spread")
+CURVES = ("diversity/similarity", "diversity/vendi_score", "entropy", "reward", "groups/zero_std")
 
 
 def made_up(name, seed=1, rate=1.0, steps=STEPS, problems=PROBLEMS, benchmarks=("arithmetic",), **more):
@@ -163,7 +163,7 @@ def test_the_same_name_of_different_settings_becomes_different_names(given):
 
 @pytest.mark.parametrize("order", [[3, 4, 5, 6, 0, 1, 2], [6, 2, 5, 1, 4, 0, 3]])
 def test_the_order_of_runs_changes_nothing(order):
-    runs = [*two(), made_up("rgra-1", settings={**GRPO, "method.policy_ratio": False})]
+    runs = [*two(), made_up("rgra-1", settings={**GRPO, "method.importance_ratio": False})]
     found, other = compare(runs, "grpo"), compare([runs[place] for place in order], "grpo")
     assert names(found)[0] == names(other)[0] == "grpo" and set(names(found)) == set(names(other))
     for name, one in by_name(found).items():

@@ -72,7 +72,7 @@ METHODS = {
     "mmr, one lambda": lambda rewards, similarity: mmr(rewards, similarity, lam=0.7, ties="first"),
     "mmr, lambdas": lambda rewards, similarity: mmr(rewards, similarity, lam=adaptive_lambda(rewards)),
     "dra": lambda rewards, similarity: dra(rewards, similarity, floor=-1.0),
-    "effective number": measures.effective_number,
+    "effective number": measures.vendi_score,
     "pair similarity": measures.pair_similarity,
     "share": lambda rewards, similarity: measures.share_of_advantage(rewards, mmr(rewards, similarity)),
 }

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from manypaths import cosine_similarity, dra, mmr
 from manypaths.methods import adaptive_lambda, keep_equal_rewards, report
 from manypaths.methods.contracts import call_reweighter
-from manypaths.methods.measures import effective_number, measures, pair_similarity, share_of_advantage
+from manypaths.methods.measures import measures, pair_similarity, share_of_advantage, vendi_score
 
 NAN = float("nan")
 
@@ -34,7 +34,7 @@ def test_similarity_is_the_mean_over_scored_pairs(group):
 @pytest.mark.parametrize(("copies", "kinds"), [(1, 6), (2, 3), (3, 2), (6, 1)])
 def test_copies_count_once(copies, kinds):
     similarity = torch.eye(kinds).repeat_interleave(copies, 0).repeat_interleave(copies, 1).unsqueeze(0)
-    assert_close(effective_number(torch.zeros(1, 6), similarity), torch.tensor([float(kinds)]))
+    assert_close(vendi_score(torch.zeros(1, 6), similarity), torch.tensor([float(kinds)]))
 
 
 def test_two_completions_of_one_similarity():
@@ -42,13 +42,13 @@ def test_two_completions_of_one_similarity():
     for s in (0.0, 0.3, 0.99):
         shares = torch.tensor([(1 + s) / 2, (1 - s) / 2])
         expected = (-(shares * shares.log()).sum()).exp()
-        assert_close(effective_number(torch.zeros(1, 2), torch.tensor([[[1.0, s], [s, 1.0]]])), expected.unsqueeze(0))
+        assert_close(vendi_score(torch.zeros(1, 2), torch.tensor([[[1.0, s], [s, 1.0]]])), expected.unsqueeze(0))
 
 
 def test_unscored_completions_do_not_count(group):
     rewards, similarity = group
     others = [i for i in range(6) if i != 2]
-    for measure in (pair_similarity, effective_number):
+    for measure in (pair_similarity, vendi_score):
         alone = measure(rewards[:1, others], similarity[:1, others][:, :, others])
         assert_close(measure(rewards, similarity)[:1], alone)
         assert measure(torch.full((1, 6), NAN), similarity[:1]).isnan().all()
@@ -58,7 +58,7 @@ def test_order_does_not_matter(group):
     rewards, similarity = group
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     shuffled = similarity[:, order][:, :, order]
-    for measure in (pair_similarity, effective_number):
+    for measure in (pair_similarity, vendi_score):
         assert_close(measure(rewards[:, order], shuffled), measure(rewards, similarity))
     adjusted = dra(rewards, similarity)
     found = share_of_advantage(rewards[:, order], adjusted[:, order])

@@ -21,7 +21,7 @@ from trl import GRPOConfig
 
 from manypaths import checkpoint, cosine_similarity, mmr, problems, recipe
 from manypaths.embed import SentenceEmbedder
-from manypaths.methods.measures import effective_number
+from manypaths.methods.measures import vendi_score
 from manypaths.preflight import dry_run, memory, workload
 from manypaths.trl import DiverseGRPOTrainer
 
@@ -497,7 +497,7 @@ def test_reweighting_holds_what_is_estimated(prompts, size, width):
         gathered = embeddings.clone()
         similarity = cosine_similarity(gathered.view(prompts, size, width))
         mmr(rewards, similarity)
-        effective_number(rewards, similarity)
+        vendi_score(rewards, similarity)
 
     with Live([rewards, embeddings]) as live:
         reweigh()

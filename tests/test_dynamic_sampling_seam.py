@@ -63,7 +63,7 @@ def test_metrics_of_rewards_are_raw_and_of_all_that_was_sampled(tiny_model, tmp_
         done = {name: place + count for name, place in done.items()}
         for name, value in by_loops(of_step, weights).items():
             assert entry[name] == pytest.approx(value, abs=1e-5), name
-        assert entry["groups/without_spread"] == pytest.approx(entry["frac_reward_zero_std"])
+        assert entry["groups/zero_std"] == pytest.approx(entry["frac_reward_zero_std"])
     assert all(place == len(scores[name]) for name, place in done.items())
 
 

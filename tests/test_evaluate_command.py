@@ -11,7 +11,7 @@ from manypaths.cli import main
 from manypaths.comparison.compare import read
 from manypaths.evaluation.evaluate import summarise
 from manypaths.evaluation.grade_file import grade_file
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 from manypaths.problems.rows import name_of
 
 
@@ -80,7 +80,7 @@ def test_another_set_of_the_same_name_is_refused_and_the_results_stay(file, tiny
     message = capsys.readouterr().err.splitlines()[-1]
     assert "other problems of that name" in message and "--out" in message
     assert (out / file).read_bytes() == kept
-    assert evaluated(tiny_model, first, out) == 0 and len(read_lines(out / "test.jsonl")) == 2
+    assert evaluated(tiny_model, first, out) == 0 and len(read_jsonl(out / "test.jsonl")) == 2
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_results_that_are_graded_again_give_the_figures_of_the_evaluation(tiny_m
     out = tmp_path / "out"
     words = ["--problems", "arithmetic", "--limit", "5", "--samples", "4", "--temperature", "1"]
     assert main(["evaluate", str(tiny_model), *words, "--max-new-tokens", "4", "--out", str(out)]) == 0
-    lines = read_lines(out / "arithmetic.jsonl")
+    lines = read_jsonl(out / "arithmetic.jsonl")
     for place, sample in enumerate(sample for line in lines for sample in line["samples"]):  # a random model has no box
         sample["text"] = f"\\boxed{{{lines[place // 4]['answer'] if place % 3 else 0}}}"
     (out / "arithmetic.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

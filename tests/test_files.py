@@ -10,21 +10,21 @@ import sys
 
 import pytest
 
-from manypaths.files import LOCK, as_json, content_of, in_use, only_writer, read_json, read_lines, write_whole
+from manypaths.files import LOCK, as_json, atomic_write, content_of, in_use, only_writer, read_json, read_jsonl
 
 HAMMER = """
 import sys
 from pathlib import Path
-from manypaths.files import write_whole
+from manypaths.files import atomic_write
 
 for number in range(300):
-    write_whole(Path(sys.argv[1]), sys.argv[2] * 5000)
+    atomic_write(Path(sys.argv[1]), sys.argv[2] * 5000)
 """
 
 
 def test_two_writers_of_one_file_never_clash(tmp_path):
     path = tmp_path / "shared.json"
-    write_whole(path, "a" * 5000)
+    atomic_write(path, "a" * 5000)
     writers = [subprocess.Popen([sys.executable, "-c", HAMMER, str(path), letter]) for letter in "abc"]
     seen = set()
     while any(writer.poll() is None for writer in writers):
@@ -37,15 +37,15 @@ def test_two_writers_of_one_file_never_clash(tmp_path):
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "kept.json"
-    write_whole(path, "old")
+    atomic_write(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "\ud800")
+        atomic_write(path, "\ud800")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "usual").touch()
-    write_whole(tmp_path / "whole", "")
+    atomic_write(tmp_path / "whole", "")
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
@@ -70,10 +70,10 @@ def test_a_damaged_file_is_named(content, tmp_path):
 def test_a_damaged_line_is_named_and_a_last_one_that_was_cut_off_is_left_out(content, tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + content)
-    assert read_lines(path) == [{"step": 1}]
+    assert read_jsonl(path) == [{"step": 1}]
     path.write_bytes(b'{"step": 1}\n' + content + b'\n{"step": 3}\n')
     with pytest.raises(ValueError, match=r"line 2, is damaged \(.*\)\. Mend or remove that line\.") as error:
-        read_lines(path)
+        read_jsonl(path)
     assert str(path) in str(error.value)
 
 
@@ -82,9 +82,9 @@ def test_a_last_line_is_left_out_wherever_it_was_cut_but_not_for_its_newline_alo
     first, last = (json.dumps(line).encode() + b"\n" for line in lines)
     for length in range(len(last) - 1):
         path.write_bytes(first + last[:length])
-        assert read_lines(path) == lines[:1]
+        assert read_jsonl(path) == lines[:1]
     path.write_bytes(first + last.rstrip())
-    assert read_lines(path) == lines
+    assert read_jsonl(path) == lines
 
 
 def test_a_byte_order_mark_is_no_damage(tmp_path):
@@ -93,7 +93,7 @@ def test_a_byte_order_mark_is_no_damage(tmp_path):
 
 
 def test_a_missing_file_is_empty(tmp_path):
-    assert read_json(tmp_path / "none.json") == {} and read_lines(tmp_path / "none.jsonl") == []
+    assert read_json(tmp_path / "none.json") == {} and read_jsonl(tmp_path / "none.jsonl") == []
 
 
 def test_a_folder_has_one_writer_at_a_time(tmp_path):

@@ -9,7 +9,7 @@ from test_problem_files import as_parquet, rows_in, written
 
 from manypaths.cli import main
 from manypaths.evaluation.grade_file import grade_file
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 
 RIGHT, WRONG, BARE = "so \\boxed{4}", "so \\boxed{5}", "The answer is 4."
 
@@ -26,7 +26,7 @@ def shares(path, tmp_path, **named):
     """The verdicts of each problem, by id; nothing is noted."""
     _, notes = graded(path, out=tmp_path / "out.jsonl", **named)
     assert notes == []
-    return {line["id"]: [one["correct"] for one in line["samples"]] for line in read_lines(tmp_path / "out.jsonl")}
+    return {line["id"]: [one["correct"] for one in line["samples"]] for line in read_jsonl(tmp_path / "out.jsonl")}
 
 
 def refusal(path, **named):
@@ -106,7 +106,7 @@ def test_rows_with_the_same_id_are_samples_of_one_problem(tmp_path):
     found, notes = graded(path, out=tmp_path / "out.jsonl")
     assert "same id" in notes[0] and "4 rows, 2 problems" in notes[0]
     assert found["problems"] == 2 and found["accuracy"] == pytest.approx((2 / 3 + 1) / 2)
-    lines = {line["id"]: [one["correct"] for one in line["samples"]] for line in read_lines(tmp_path / "out.jsonl")}
+    lines = {line["id"]: [one["correct"] for one in line["samples"]] for line in read_jsonl(tmp_path / "out.jsonl")}
     assert lines == {"7": [True, False, True], "8": [True]}
     for change in {"answer": "5"}, {"question": "3 + 1?"}:
         message = refusal(rows_in(tmp_path, rows[0], {**rows[0], **change}))
@@ -194,7 +194,7 @@ def test_two_usual_columns_that_differ_are_refused(tmp_path):
 def test_verdicts_of_the_file_are_not_ours(tmp_path):
     own = {"correct": False, "is_correct": [False], "score": 0, "reward": -1.0}
     _, notes = graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4", **own}), out=tmp_path / "out.jsonl")
-    (line,) = read_lines(tmp_path / "out.jsonl")
+    (line,) = read_jsonl(tmp_path / "out.jsonl")
     assert notes == [] and [one["correct"] for one in line["samples"]] == [True]
     assert set(line) == {"id", "question", "answer", "samples"}
 
@@ -208,7 +208,7 @@ def test_the_command_says_that_a_box_is_graded_and_how_to_read_without(tmp_path,
     assert main(["grade", path, "--unboxed", "last-number", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "75.0%" in printed and "2 were read by their last number; 1 count" in printed
-    samples = [line["samples"][0] for line in read_lines(out)]
+    samples = [line["samples"][0] for line in read_jsonl(out)]
     assert [one["read"] for one in samples] == ["box", "last-number", "last-number", None]
     assert [one["answer"] for one in samples] == ["4", "4", "4", None]
     assert main(["grade", path, "--unboxed", "last-math"]) == 0

@@ -15,7 +15,7 @@ from trl import GRPOTrainer
 
 from manypaths import cosine_similarity, dra, methods, mmr, recipe
 from manypaths.embed import NgramEmbedder
-from manypaths.methods import REWEIGHTERS, advantages, has_spread, keep_equal_rewards
+from manypaths.methods import REWEIGHTERS, advantages, has_nonzero_std, keep_equal_rewards
 from manypaths.training import run
 from manypaths.trl import DiverseGRPOTrainer
 
@@ -111,7 +111,7 @@ def test_every_method_is_in_the_table():
 
 def test_spread_is_a_difference_between_scored_rewards():
     rewards = torch.tensor([[1.0, 1.0, 1.0], [1.0, NAN, 1.0], [1.0, NAN, 0.5], [NAN, NAN, NAN], [NAN, 2.0, NAN]])
-    assert has_spread(rewards).tolist() == [False, False, True, False, False]
+    assert has_nonzero_std(rewards).tolist() == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("method", [mmr, dra, partial(mmr, lam=0.3)])
@@ -244,7 +244,7 @@ ADVANTAGES = {"grpo-pos": reference.positive, "reinforce": reference.reward, "ra
 @pytest.mark.parametrize("variant", ["grpo", "dapo-dynamic"])
 def test_three_steps_of_other_advantages(train, method, variant):
     trainer, steps = train(method, variant)
-    assert trainer.policy_ratio == (method == "grpo-pos") and len(steps) == 3
+    assert trainer.importance_ratio == (method == "grpo-pos") and len(steps) == 3
     for step in steps:
         texts = step["completion"]
         raw = [a + 0.1 * b for a, b in zip(accuracy(texts), length(texts), strict=True)]
@@ -331,12 +331,12 @@ def test_rgra_is_refused_where_it_would_not_be_what_it_says(tmp_path, setting, n
     (tmp_path / "base.yaml").write_text(BASE.replace("test_methods.length: 0.1", ""))
     overrides = [f"trainer.{key}={value}" for key, value in setting.items()]
     vllm = [] if named.startswith("vllm") else ["trainer.vllm_importance_sampling_correction=false"]
-    spec = recipe.read([str(tmp_path / "base.yaml"), "grpo"], [*overrides, *vllm, "method.policy_ratio=false"])
+    spec = recipe.read([str(tmp_path / "base.yaml"), "grpo"], [*overrides, *vllm, "method.importance_ratio=false"])
     config = run._config(spec, tmp_path)
     with pytest.raises(ValueError, match="RGRA") as caught:
         run.method_arguments(spec, config)
     assert named in str(caught.value)
-    spec.method.policy_ratio = True
+    spec.method.importance_ratio = True
     run.method_arguments(spec, config)
 
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from manypaths.cli import main
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 from manypaths.training.launch import find_config, shipped
 
 HERE = Path(__file__).parent
@@ -100,7 +100,7 @@ def wait_for(process, path):
 
 def what_no_clock_decides(run):
     names = ("seconds", "time")
-    lines = read_lines(run / "metrics.jsonl")
+    lines = read_jsonl(run / "metrics.jsonl")
     return [{key: value for key, value in line.items() if not any(name in key for name in names)} for line in lines]
 
 
@@ -111,14 +111,14 @@ def test_a_process_that_dies_ends_the_others_and_the_run_goes_on(recipe, tmp_pat
     assert first.returncode == 0, complaints[-3000:]
     assert printed.count(f"step {STEPS}/{STEPS}") == 1 and printed.count("Accuracy on 10 held-out problems") == 1
     assert json.loads((whole / "environment.json").read_text())["launch"]["WORLD_SIZE"] == "2"
-    assert [len(read_lines(whole / "evaluation" / f"{when}.jsonl")) for when in ("before", "step-4", "after")] == [
+    assert [len(read_jsonl(whole / "evaluation" / f"{when}.jsonl")) for when in ("before", "step-4", "after")] == [
         10
     ] * 3
-    assert len(read_lines(whole / "groups.jsonl")) == 3 * STEPS  # 12 completions a step
+    assert len(read_jsonl(whole / "groups.jsonl")) == 3 * STEPS  # 12 completions a step
 
     second = start(recipe, "--out", cut)
     wait_for(second, cut / "checkpoints" / "checkpoint-2" / "trainer_state.json")
-    while len(read_lines(cut / "metrics.jsonl")) < 3:  # so that a step is forgotten
+    while len(read_jsonl(cut / "metrics.jsonl")) < 3:  # so that a step is forgotten
         time.sleep(0.05)
     workers = [one for one in psutil.Process(second.pid).children(recursive=True) if one.environ().get("RANK") == "1"]
     began = time.monotonic()
@@ -139,7 +139,7 @@ def test_a_process_that_dies_ends_the_others_and_the_run_goes_on(recipe, tmp_pat
 
     together = "trainer.per_device_train_batch_size=12"
     assert main(["train", str(recipe), together, "trainer.max_steps=1", "--out", str(alone)]) == 0
-    assert read_lines(alone / "evaluation" / "before.jsonl") == read_lines(whole / "evaluation" / "before.jsonl")
+    assert read_jsonl(alone / "evaluation" / "before.jsonl") == read_jsonl(whole / "evaluation" / "before.jsonl")
 
 
 @pytest.mark.parametrize("mistake", ["problems.name=nowhere.json", "trainer.num_generations=5"])
@@ -167,7 +167,7 @@ def test_the_example_for_slurm_trains_on_two_machines(recipe, tmp_path):
     script = ["bash", str(find_config("ddp").with_name("slurm.sh"))]
     for words in ([str(recipe), "evaluation=null", "trainer.max_steps=2"], ["evaluation=null"]):
         subprocess.run([*script, *words], env={**environment, "SLURM_JOB_NAME": "x"}, check=True, capture_output=True)
-        assert [line["step"] for line in read_lines(run / "metrics.jsonl")] == [1, 2]
+        assert [line["step"] for line in read_jsonl(run / "metrics.jsonl")] == [1, 2]
     assert json.loads((run / "environment.json").read_text())["launch"]["WORLD_SIZE"] == "2"
 
 

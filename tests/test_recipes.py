@@ -182,7 +182,7 @@ def test_a_papers_recipe_holds_what_was_published(paper, variant):
         assert published(spec) == PUBLISHED[paper, variant], (model, method)
         assert config_of(spec).optim.startswith("adamw")
         assert spec.method.reweight == {"none": None, "dra": "dra"}.get(method, "mmr")
-        assert (spec.method.advantage, spec.method.policy_ratio) == (None, True)
+        assert (spec.method.advantage, spec.method.importance_ratio) == (None, True)
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -274,7 +274,7 @@ def test_a_method_for_the_rewards_and_one_for_the_gradient_go_together_in_any_or
     for names in itertools.product(REWEIGHTING, GRADIENT):
         merged = recipe.content(names)
         assert merged == recipe.content(reversed(names))
-        assert {"reweight", "options", "keep_equal_rewards", "advantage", "policy_ratio"} == set(merged["method"])
+        assert {"reweight", "options", "keep_equal_rewards", "advantage", "importance_ratio"} == set(merged["method"])
 
 
 def test_the_two_smollm2_differ_in_the_name_alone():

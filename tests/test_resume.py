@@ -17,7 +17,7 @@ from kill_points import contents, differing, without_clock
 
 from manypaths.checkpoint import damaged_file
 from manypaths.cli import main
-from manypaths.files import only_writer, read_json, read_lines
+from manypaths.files import only_writer, read_json, read_jsonl
 from manypaths.recipe import read
 from manypaths.resume import last_checkpoint
 from manypaths.training import run as runs
@@ -248,7 +248,7 @@ def test_logging_every_so_many_steps_changes_no_figure(word, recipe, whole, tmp_
     assert main(["train", str(recipe), f"trainer.{word}", "--out", str(folder)]) == 0
     expected, found = contents(whole), contents(folder)
     assert set(differing(expected, found)) == {"metrics.jsonl", "recipe.yaml"}
-    fine, coarse = (read_lines(run / "metrics.jsonl") for run in (whole, folder))
+    fine, coarse = (read_jsonl(run / "metrics.jsonl") for run in (whole, folder))
     assert coarse[-1]["step"] == STEPS and len(coarse) < len(fine)
     before = 0
     for line in coarse:  # a line holds means over the steps since the line before

@@ -12,7 +12,7 @@ import yaml
 
 from manypaths.cli import main
 from manypaths.evaluation.measure import share_correct
-from manypaths.files import read_lines, write_whole
+from manypaths.files import atomic_write, read_jsonl
 from manypaths.resume import Checkpoint, rewind
 
 STEPS = 6
@@ -39,7 +39,7 @@ def repeatable(run):
     """The metrics of a run, less what a clock decides."""
     return [
         {key: value for key, value in line.items() if "seconds" not in key and "time" not in key}
-        for line in read_lines(run / "metrics.jsonl")
+        for line in read_jsonl(run / "metrics.jsonl")
     ]
 
 
@@ -53,15 +53,15 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     found, shares = (json.loads((run / "evaluation" / name).read_text()) for name in ("summary.json", "shares.json"))
     assert {when: each["step"] for when, each in found.items()} == {"before": 0, "step-3": 3, "after": STEPS}
     for when in found:
-        lines = read_lines(run / "evaluation" / f"{when}.jsonl")
+        lines = read_jsonl(run / "evaluation" / f"{when}.jsonl")
         assert shares[when] == {"arithmetic": {line["id"]: share_correct(line) for line in lines}} and len(lines) == 8
-    metrics = read_lines(run / "metrics.jsonl")
+    metrics = read_jsonl(run / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(1, STEPS + 1))
     for line in metrics:
         parts = [line[f"seconds/{part}"] for part in ("sampling", "rewards", "embedding", "reweighting", "update")]
         assert min(parts) >= 0 and sum(parts) >= 0.9 * line["step_time"]
         assert 0.5 <= line["diversity/lam"] < 1 and -1 <= line["diversity/similarity"] <= 1
-    groups = read_lines(run / "groups.jsonl")
+    groups = read_jsonl(run / "groups.jsonl")
     assert [(line["step"], line["group"]) for line in groups] == [(s, g) for s in range(1, STEPS + 1) for g in (0, 1)]
     for group in groups:
         assert group["answer"].isdigit() and len(group["completions"]) == 4 and len(group["similarity"]) == 4
@@ -80,13 +80,13 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     briefly = ["--benchmarks", "svamp", "--limit", "2", "--samples", "1", "--temperature", "0", "--max-new-tokens", "2"]
     for model, step in ((run, STEPS), (run / "checkpoints" / "checkpoint-2", 2)):  # into the run, for `compare`
         assert main(["evaluate", str(model), *briefly]) == 0
-        assert len(read_lines(run / "evaluation" / f"step-{step}" / "svamp.jsonl")) == 2
+        assert len(read_jsonl(run / "evaluation" / f"step-{step}" / "svamp.jsonl")) == 2
 
 
 def test_fewer_groups_can_be_recorded(recipe, tmp_path, capsys):
     fewer = ["evaluation=null", "record.every=3", "record.groups=1", "trainer.save_strategy=no"]  # to YAML a false
     assert main(["train", str(recipe), *fewer, "--out", str(tmp_path / "run")]) == 0
-    groups = read_lines(tmp_path / "run" / "groups.jsonl")
+    groups = read_jsonl(tmp_path / "run" / "groups.jsonl")
     assert [(line["step"], line["group"]) for line in groups] == [(1, 0), (3, 0), (6, 0)]
     assert not any((tmp_path / "run" / "checkpoints").iterdir())
     assert main(["train", str(recipe), "record.groups=0", "--out", str(tmp_path / "other")]) == 2
@@ -95,13 +95,13 @@ def test_fewer_groups_can_be_recorded(recipe, tmp_path, capsys):
 
 def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):
     run = tmp_path / "run"
-    again = ["trainer.num_iterations=2", "trainer.max_steps=4", "evaluation=null", "method.policy_ratio=false"]
+    again = ["trainer.num_iterations=2", "trainer.max_steps=4", "evaluation=null", "method.importance_ratio=false"]
     assert main(["train", str(recipe), "trainer.use_bias_correction_kl=false", *again, "--out", str(run)]) == 0
-    metrics = read_lines(run / "metrics.jsonl")
+    metrics = read_jsonl(run / "metrics.jsonl")
     assert [line["step"] for line in metrics] == [1, 2, 3, 4]
     assert ["reward" in line for line in metrics] == [line["seconds/sampling"] > 0 for line in metrics]
     assert all(line["seconds/update"] > 0 for line in metrics)
-    assert [line["step"] for line in read_lines(run / "groups.jsonl")] == [1, 1, 3, 3]
+    assert [line["step"] for line in read_jsonl(run / "groups.jsonl")] == [1, 1, 3, 3]
 
 
 def start(recipe, run, *overrides):
@@ -124,7 +124,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
     process = start(recipe, whole, *overrides)
     assert process.wait() == 0, process.stderr.read()
     process = start(recipe, killed, *overrides)
-    while len(read_lines(killed / "metrics.jsonl")) < 3:  # past checkpoint-2, short of checkpoint-4
+    while len(read_jsonl(killed / "metrics.jsonl")) < 3:  # past checkpoint-2, short of checkpoint-4
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
     assert process.wait() == 0, process.stderr.read()
     assert repeatable(killed) == repeatable(whole)
     assert sum(line["dynamic_sampling/thrown_away"] for line in repeatable(whole)) > 0
-    assert read_lines(killed / "groups.jsonl") == read_lines(whole / "groups.jsonl")
+    assert read_jsonl(killed / "groups.jsonl") == read_jsonl(whole / "groups.jsonl")
     for name in ("before.jsonl", "step-3.jsonl", "after.jsonl", "shares.json"):
         assert (killed / "evaluation" / name).read_text() == (whole / "evaluation" / name).read_text(), name
 
@@ -152,15 +152,15 @@ def test_evaluating_on_the_way_changes_nothing_else(recipe, tmp_path):
 
 
 def test_what_was_evaluated_after_the_checkpoint_is_forgotten(tmp_path):
-    write_whole(tmp_path / "evaluation" / "summary.json", json.dumps({"before": 0, "step-2": 2, "step-4": 4}))
-    write_whole(tmp_path / "evaluation" / "shares.json", json.dumps({"before": {}, "step-2": {}, "step-4": {}}))
+    atomic_write(tmp_path / "evaluation" / "summary.json", json.dumps({"before": 0, "step-2": 2, "step-4": 4}))
+    atomic_write(tmp_path / "evaluation" / "shares.json", json.dumps({"before": {}, "step-2": {}, "step-4": {}}))
     for name in ("before.jsonl", "step-2.jsonl", "step-4.jsonl", "step-6.jsonl.part"):
-        write_whole(tmp_path / "evaluation" / name, "")
-    write_whole(tmp_path / "metrics.jsonl", '{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+        atomic_write(tmp_path / "evaluation" / name, "")
+    atomic_write(tmp_path / "metrics.jsonl", '{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
     (tmp_path / "evaluation" / "step-4").mkdir()  # of `manypaths evaluate`: not the run's
     rewind(tmp_path, Checkpoint(tmp_path / "checkpoints" / "checkpoint-2", 2, finished=False))
     assert json.loads((tmp_path / "evaluation" / "summary.json").read_text()) == {"before": 0, "step-2": 2}
     assert set(json.loads((tmp_path / "evaluation" / "shares.json").read_text())) == {"before", "step-2"}
-    assert read_lines(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
+    assert read_jsonl(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
     left = {path.name for path in (tmp_path / "evaluation").iterdir()}
     assert left == {"before.jsonl", "step-2.jsonl", "step-4", "summary.json", "shares.json"}

@@ -13,7 +13,7 @@ from manypaths.cli import main
 from manypaths.comparison.compare import read
 from manypaths.comparison.runs import CURVES, PARTS, read_evaluation, read_run
 from manypaths.evaluation.measure import share_correct
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 
 STEPS = 10
 
@@ -57,7 +57,7 @@ def trained(tiny_model, tmp_path_factory):
     evaluation = folder / "tiny-7" / "evaluation"  # a random model is never right: these verdicts are made up
     shares = json.loads((evaluation / "shares.json").read_text())
     for number, when in enumerate(shares):
-        lines = read_lines(evaluation / f"{when}.jsonl")
+        lines = read_jsonl(evaluation / f"{when}.jsonl")
         for index, line in enumerate(lines):
             for sample, one in enumerate(line["samples"]):
                 one["correct"] = (3 * number + 5 * index + 2 * sample) % 7 < 3
@@ -82,7 +82,7 @@ def spent(line):
 
 
 def test_a_run_folder_is_read_whole(trained):
-    run, lines = read_run(trained), read_lines(trained / "metrics.jsonl")
+    run, lines = read_run(trained), read_jsonl(trained / "metrics.jsonl")
     assert (run.name, run.seed, run.notes) == ("tiny-7", 7, [])
     assert run.settings["method.reweight"] == "mmr" and run.settings["trainer.max_steps"] == STEPS
     assert run.settings["problems.options.count"] == 40 and "seed" not in run.settings
@@ -102,7 +102,7 @@ def test_a_run_folder_is_read_whole(trained):
     accuracies = set()
     for step, when in ((0, "before"), (5, "step-5"), (STEPS, "after")):
         score = run.results[step]["arithmetic"]
-        lines = read_lines(trained / "evaluation" / f"{when}.jsonl")
+        lines = read_jsonl(trained / "evaluation" / f"{when}.jsonl")
         assert score.shares == {line["id"]: share_correct(line) for line in lines} and len(lines) == 8
         assert score.accuracy == pytest.approx(fmean(score.shares.values()))
         accuracies.add(score.accuracy)
@@ -136,7 +136,7 @@ def test_without_metrics_there_are_no_times_and_the_rest_is_as_it_was(trained, c
 
 
 def test_where_no_seconds_were_measured_there_are_no_times(trained, copy):
-    lines = read_lines(copy / "metrics.jsonl")
+    lines = read_jsonl(copy / "metrics.jsonl")
     write_lines(
         copy / "metrics.jsonl",
         [{key: value for key, value in line.items() if not key.startswith("seconds/")} for line in lines],
@@ -155,7 +155,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(trained, copy):
 
 
 def test_of_a_step_that_ran_twice_the_later_counts(trained, copy):
-    lines = read_lines(copy / "metrics.jsonl")
+    lines = read_jsonl(copy / "metrics.jsonl")
     first = [{**line, "seconds/update": 100.0, "reward": -5.0} for line in lines[2:6]]
     write_lines(copy / "metrics.jsonl", [*lines[:2], *first, *lines[2:]])
     run, whole = read_run(copy), read_run(trained)
@@ -186,7 +186,7 @@ def test_without_evaluation_there_is_a_note(copy):
 def test_a_run_under_way_says_how_far_it_is(trained, copy):
     (copy / "summary.json").unlink()
     assert read_run(copy).notes == ["tiny-7 is not finished: 10 of 10 steps."]
-    write_lines(copy / "metrics.jsonl", read_lines(copy / "metrics.jsonl")[:6])
+    write_lines(copy / "metrics.jsonl", read_jsonl(copy / "metrics.jsonl")[:6])
     for name in ("summary", "shares"):
         path = copy / "evaluation" / f"{name}.json"
         path.write_text(
@@ -198,7 +198,7 @@ def test_a_run_under_way_says_how_far_it_is(trained, copy):
 
 
 def test_lines_that_hold_means_of_several_steps_give_the_same_clock(trained, copy):
-    lines, means = read_lines(copy / "metrics.jsonl"), []
+    lines, means = read_jsonl(copy / "metrics.jsonl"), []
     for start in (0, 5):
         some = lines[start : start + 5]
         seconds = {key: fmean(line[key] for line in some) for key in some[0] if key.startswith("seconds/")}
@@ -218,7 +218,7 @@ def test_what_manypaths_evaluate_adds_are_benchmarks_of_its_step(trained, copy):
     (copy / "evaluation" / "step-5" / "arithmetic.jsonl").rename(copy / "evaluation" / "step-5" / "svamp.jsonl")
     (copy / "evaluation" / "step-5" / "shares.json").unlink()  # of a version without
     run, whole = read_run(copy), read_run(trained)
-    shares = {line["id"]: share_correct(line) for line in read_lines(added / "arithmetic.jsonl")}
+    shares = {line["id"]: share_correct(line) for line in read_jsonl(added / "arithmetic.jsonl")}
     assert list(run.results) == [0, 5, 7, STEPS] and len(shares) == 3
     assert run.results[7] == read_evaluation(added).results[0] and list(run.results[7]) == ["arithmetic"]
     assert run.results[7]["arithmetic"].shares == shares == run.results[5].pop("svamp").shares
@@ -233,7 +233,7 @@ def test_the_evaluations_of_a_run_are_no_results_of_their_own(missing, copy):
 
 
 def test_seconds_at_a_step_lie_on_a_line(copy):
-    lines = read_lines(copy / "metrics.jsonl")
+    lines = read_jsonl(copy / "metrics.jsonl")
     write_lines(copy / "metrics.jsonl", [lines[4], lines[9]])
     run = read_run(copy)
     five, ten = spent(lines[4]) * 5, spent(lines[4]) * 5 + spent(lines[9]) * 5

@@ -20,14 +20,14 @@ from manypaths import __version__, recipe
 from manypaths.cli import main
 from manypaths.evaluation.generate import transformers_generate
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, own_sampling
-from manypaths.files import only_writer, read_lines
+from manypaths.files import only_writer, read_jsonl
 from manypaths.trl import DiverseGRPOTrainer
 
 PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
 
 
 def texts(path):
-    return [[[one["text"], one["tokens"], one["truncated"]] for one in line["samples"]] for line in read_lines(path)]
+    return [[[one["text"], one["tokens"], one["truncated"]] for one in line["samples"]] for line in read_jsonl(path)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 from manypaths.cli import main
 from manypaths.evaluation import server as client
 from manypaths.evaluation.server import server_generate
-from manypaths.files import read_lines
+from manypaths.files import read_jsonl
 
 SAMPLES, PROBLEMS = 3, 20
 WORDS = ["--problems", "arithmetic", "--limit", str(PROBLEMS), "--samples", str(SAMPLES), "--temperature", "1"]
@@ -199,10 +199,10 @@ def test_a_server_that_fails_in_the_middle_ends_it_and_only_what_is_missing_is_a
     assert said.splitlines()[-1].isprintable()
     tries = client.RETRIES if (answer, reason) in LASTING else 1
     assert len(server.asked) <= after + 64 * tries
-    kept = read_lines(out / "arithmetic.jsonl.part")
+    kept = read_jsonl(out / "arithmetic.jsonl.part")
     whole = started()
     assert evaluated(whole, tmp_path / "whole", capsys)[0] == 0
-    assert all(line in read_lines(tmp_path / "whole" / "arithmetic.jsonl") for line in kept)
+    assert all(line in read_jsonl(tmp_path / "whole" / "arithmetic.jsonl") for line in kept)
     server.answer, before = None, len(server.asked)
     assert evaluated(server, out, capsys)[0] == 0
     assert len(server.asked) - before == (PROBLEMS - len(kept)) * SAMPLES
@@ -289,14 +289,14 @@ def test_ctrl_c_ends_it_at_once_and_keeps_what_was_finished(started, tmp_path, c
     command = [sys.executable, "-m", "manypaths", "evaluate", server.url, *WORDS, "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     began = time.monotonic()
-    while len(read_lines(out / "arithmetic.jsonl.part")) < 3:
+    while len(read_jsonl(out / "arithmetic.jsonl.part")) < 3:
         assert process.poll() is None and time.monotonic() - began < 60, process.stderr.read()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     stopped = time.monotonic()
     assert process.wait(20) == 130 and time.monotonic() - stopped < 10
     assert "finished are kept" in process.stderr.read()
-    kept, before = read_lines(out / "arithmetic.jsonl.part"), len(server.asked)
+    kept, before = read_jsonl(out / "arithmetic.jsonl.part"), len(server.asked)
     server.answer = None
     assert evaluated(server, out, capsys)[0] == 0
     assert len(server.asked) - before == (PROBLEMS - len(kept)) * SAMPLES and len(kept) >= 3

@@ -12,7 +12,7 @@ import yaml
 
 from manypaths.cli import main
 from manypaths.comparison.compare import configurations, read
-from manypaths.files import only_writer, read_lines
+from manypaths.files import only_writer, read_jsonl
 from manypaths.recipe import read as read_recipe
 from manypaths.training import sweep
 from manypaths.training.sweep import Grid, Job, jobs, lock, read_grid, state
@@ -282,7 +282,7 @@ def test_two_processes_run_every_job_once(swept):
     for name in NAMES:
         run = folder / "out" / name
         assert (folder / "out" / f"{name}.log").read_text().count("step 1/2") == 1
-        assert [line["step"] for line in read_lines(run / "metrics.jsonl")] == [1, 2] and (
+        assert [line["step"] for line in read_jsonl(run / "metrics.jsonl")] == [1, 2] and (
             run / "summary.json"
         ).exists()
     assert sorted(path.name for path in (folder / "out").iterdir()) == sorted(

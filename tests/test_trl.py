@@ -159,8 +159,8 @@ def test_what_diversity_did_is_among_the_metrics(tiny_model, tmp_path, reweight,
     ours.train()
     for logged in [entry for entry in ours.state.log_history if "reward" in entry]:
         measures = {key.removeprefix("diversity/") for key in logged if key.startswith("diversity/")}
-        assert measures == {"similarity", "effective_number"} | own
-        assert 1 <= logged["diversity/effective_number"] <= 4 and 0 <= logged["groups/without_spread"] <= 1
+        assert measures == {"similarity", "vendi_score"} | own
+        assert 1 <= logged["diversity/vendi_score"] <= 4 and 0 <= logged["groups/zero_std"] <= 1
         parts = {key: value for key, value in logged.items() if key.startswith("seconds/")}
         assert [key.removeprefix("seconds/") for key in parts] == list(PARTS)
         assert min(parts.values()) >= 0 and sum(parts.values()) >= 0.99 * logged["step_time"]

@@ -211,7 +211,7 @@ def test_two_diverse_rewards_in_a_trainer_log_apart(tiny_model, tmp_path):
         assert entry[f"rewards/raw{suffix}/mean"] == pytest.approx(sum(raw) / 8)
         assert_close(list(plain._logs["extra"][f"raw{suffix}"]), raw)
     grouped = torch.tensor(scores["_2"]).view(2, 4)
-    assert entry["groups_2/without_spread"] == (grouped.amax(1) == grouped.amin(1)).float().mean()
+    assert entry["groups_2/zero_std"] == (grouped.amax(1) == grouped.amin(1)).float().mean()
     assert entry["diversity_2/similarity"] == entry["diversity/similarity"]
 
 
@@ -256,7 +256,7 @@ def test_a_signature_that_only_looks_wrong_is_let_through():
     ("settings", "given", "message"),
     [
         ({"multi_objective_aggregation": "normalize_then_sum"}, OURS, "sum_then_normalize"),
-        ({"loss_type": "cispo"}, {"policy_ratio": False}, "loss_type"),
+        ({"loss_type": "cispo"}, {"importance_ratio": False}, "loss_type"),
         ({}, {"dynamic_sampling": 0}, "a dataset with a length; given IterableDataset"),
     ],
 )

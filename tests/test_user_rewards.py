@@ -119,9 +119,7 @@ def test_two_rewards_of_one_name_in_a_recipe_are_two(tiny_recipe, tmp_path, monk
     assert chosen(completions=["a"]) == [2.0]
 
 
-@pytest.mark.parametrize(
-    "name", ["diversity/similarity", "diversity/share", "seconds/rewards", "groups/without_spread"]
-)
+@pytest.mark.parametrize("name", ["diversity/similarity", "diversity/share", "seconds/rewards", "groups/zero_std"])
 def test_a_metric_of_ours_is_not_averaged_with_one_of_the_users(tiny_model, tmp_path, name):
     def telling(completions, log_metric=None, **_):
         log_metric(name, 100.0)

@@ -234,7 +234,7 @@ def test_columns_and_loggers_reach_the_functions():
     wrapped(partial(curious))(MESSAGES, WORDS, log_metric=metrics.__setitem__, log_extra=extra.__setitem__, **columns)
     assert seen == {**columns, "prompts": MESSAGES}
     assert metrics.pop("curiosity") == 3.0 and extra.pop("seen") == WORDS
-    assert metrics["rewards/curious/mean"] == 1 and metrics["groups/without_spread"] == 1
+    assert metrics["rewards/curious/mean"] == 1 and metrics["groups/zero_std"] == 1
     assert metrics["rewards/raw/mean"] == 1 and extra == {"raw": [1.0] * 8}
 
 

@@ -211,13 +211,13 @@ def _each_once(texts: list[str], embed: Callable[[list[str]], Tensor]) -> Tensor
     return embed(list(place))[torch.tensor([place[text] for text in texts], dtype=torch.long)]
 
 
-def keys_of(texts: Sequence[str]) -> Tensor:
+def text_hashes(texts: Sequence[str]) -> Tensor:
     """A number for each text, [N] int64, the same for equal texts in every process."""
     digests = (blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
     return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests], dtype=torch.int64)
 
 
-def same_for_copies(rows: Tensor, keys: Tensor) -> Tensor:
+def deduplicate_rows(rows: Tensor, keys: Tensor) -> Tensor:
     """Rows [N, D], of texts with the same key [N] the first one's: what two processes made of a text may differ."""
     first: dict[int, int] = {}
     places = [first.setdefault(key, place) for place, key in enumerate(keys.tolist())]

@@ -18,7 +18,7 @@ PARTIAL = ".partial"
 ABANDONED = 600.0  # seconds after which a partial file is nobody's
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, a crash or a second writer leaves the old content or the new one, never a mix.
 
     The content goes to a file of a name of its own beside `path`, onto the disk, and then into the place of `path`.
@@ -91,16 +91,16 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}). Restore it from a copy, or remove it.") from error
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON lines file; ValueError names a damaged line.
 
     A missing file is empty, and a last line that is cut short, which a kill leaves, is left out.
     """
-    return [record for record, _ in stream_lines(path)] if path.exists() else []
+    return [record for record, _ in stream_jsonl(path)] if path.exists() else []
 
 
-def stream_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """(object, line) of each line of a JSON lines file that may be larger than the memory; as `read_lines`."""
+def stream_jsonl(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """(object, line) of each line of a JSON lines file that may be larger than the memory; as `read_jsonl`."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

@@ -84,14 +84,14 @@ class Method:
 
     `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
     `keep_equal_rewards` groups whose raw rewards are all equal keep them. `advantage` names a function of
-    `manypaths.methods.advantages.ADVANTAGES`. Without `policy_ratio` there is no pi / pi_old and nothing clips (RGRA).
+    `manypaths.methods.ADVANTAGES`. Without `importance_ratio` there is no pi / pi_old and nothing clips (RGRA).
     """
 
     reweight: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     keep_equal_rewards: bool = False
     advantage: str | None = None
-    policy_ratio: bool = True
+    importance_ratio: bool = True
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths.checkpoint import damaged_file
-from manypaths.files import as_json, read_json, stream_lines, whole, write_whole
+from manypaths.files import as_json, atomic_write, read_json, stream_jsonl, whole
 
 STATE = "trainer_state.json"  # written last
 DAMAGED = "damaged-"  # before the name of a checkpoint that is kept, though no run goes on from it
@@ -107,7 +107,7 @@ def rewind(run: Path, last: Checkpoint | None) -> None:
     dropped = {path.name.split(".")[0] for path in late}
     for name in ("summary.json", "shares.json") if late else ():
         kept = {when: entry for when, entry in read_json(folder / name).items() if when not in dropped}
-        write_whole(folder / name, as_json(kept, indent=2 if name == "summary.json" else None))
+        atomic_write(folder / name, as_json(kept, indent=2 if name == "summary.json" else None))
     for path in late:
         path.unlink()
 
@@ -119,7 +119,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def _with_steps(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    for number, (record, line) in enumerate(stream_lines(path), 1):
+    for number, (record, line) in enumerate(stream_jsonl(path), 1):
         if not isinstance(record.get("step"), int):
             raise ValueError(f"{path}, line {number}, is damaged (it has no step). Mend or remove that line.")
         yield record, line

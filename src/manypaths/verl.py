@@ -70,7 +70,7 @@ class DiversePPOTrainer(PPOTrainerSync):
 
     Beside verl's metrics:
         diversity/raw_reward, diversity/adjusted_reward: means over all answers.
-        diversity/similarity, effective_number, lam, share; groups/without_spread: as `manypaths.trl` logs them.
+        diversity/similarity, vendi_score, lam, share; groups/zero_std: as `manypaths.trl` logs them.
         timing_s/diversity: seconds, part of verl's timing_s/adv.
     verl's own critic/score/* and its dumped rollouts stay raw.
     """

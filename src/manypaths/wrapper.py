@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from manypaths.embed import Embedder, keys_of, same_for_copies
+from manypaths.embed import Embedder, deduplicate_rows, text_hashes
 from manypaths.grouping import group_size, row_keys, size_in_trainer
 from manypaths.messages import Completion, text_of
 from manypaths.methods import Reweighter, cosine_similarity, weighted_sum
@@ -99,14 +99,14 @@ class DiverseReward:
         embeddings = call_embedder(self.embedder, texts).cpu()
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
         rows = row_keys(prompts, columns) if size is None else []
-        parts, rank = gather_parts((rows, own, embeddings, keys_of(texts)))
+        parts, rank = gather_parts((rows, own, embeddings, text_hashes(texts)))
         rewards = torch.cat([part[1] for part in parts])
         check_finite(self._names, rewards, self.reward_weights)
         if size is None:
             keys = [row for part in parts for row in part[0]]
             size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
         raw = weighted_sum(rewards, self.reward_weights).view(-1, size)
-        embeddings = same_for_copies(*(torch.cat([part[k] for part in parts]) for k in (2, 3)))
+        embeddings = deduplicate_rows(*(torch.cat([part[k] for part in parts]) for k in (2, 3)))
         similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
         adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
 

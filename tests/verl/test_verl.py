@@ -163,7 +163,7 @@ def test_rows_that_fill_up_a_batch_are_nobodys_siblings(queue, trainer, tokenize
     assert len(filled) == 16
     padded, same, _ = advantages(queue, made, filled)
     assert torch.equal(padded, torch.cat([found, torch.zeros(6)]))
-    assert same["diversity/effective_number"] == metrics["diversity/effective_number"]
+    assert same["diversity/vendi_score"] == metrics["diversity/vendi_score"]
     assert same["diversity/raw_reward"] == metrics["diversity/raw_reward"]
 
 

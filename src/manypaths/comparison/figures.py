@@ -79,11 +79,8 @@ def panels(found: Found) -> list[Panel]:
                     (each[across], each["accuracy"], each["low"], each["high"]) for each in points
                 ]
         made.append(panel)
-    titles = {
-        "diversity/similarity": "Similarity of siblings",
-        "diversity/effective_number": "Distinct answers in a group",
-    }
-    for key, title in {**titles, "entropy": "Entropy", "groups/without_spread": "Groups without spread"}.items():
+    titles = {"diversity/similarity": "Similarity of siblings", "diversity/vendi_score": "Distinct answers in a group"}
+    for key, title in {**titles, "entropy": "Entropy", "groups/zero_std": "Groups without spread"}.items():
         made.append(Panel(title, "steps", {one["name"]: one["metrics"][key] for one in every if key in one["metrics"]}))
     return [panel for panel in made if panel.curves]
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from manypaths.comparison import published
-from manypaths.files import write_whole
+from manypaths.files import atomic_write
 from manypaths.tables import markdown
 
 Found = dict[str, Any]
 MEASURES = {
     "diversity/similarity": "similarity of siblings",
-    "diversity/effective_number": "distinct answers in a group",
+    "diversity/vendi_score": "distinct answers in a group",
     "diversity/share": "advantage from diversity",
-    "groups/without_spread": "groups without spread",
+    "groups/zero_std": "groups without spread",
     "entropy": "entropy",
     "reward": "reward, as adjusted",
 }
@@ -242,14 +242,14 @@ def write(found: Found, out: Path) -> Path:
     from manypaths.comparison import figures
 
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "comparison.md", text(found) + "\n")
-    write_whole(out / "comparison.csv", lines(found))
-    write_whole(out / "comparison.json", json.dumps(found, indent=1, allow_nan=False))
+    atomic_write(out / "comparison.md", text(found) + "\n")
+    atomic_write(out / "comparison.csv", lines(found))
+    atomic_write(out / "comparison.json", json.dumps(found, indent=1, allow_nan=False))
     panels = figures.panels(found)
     figures.save(panels, out)
     names = [one["name"] for one in found["configurations"]]
     legend = [(name, *figures.look(name, names)) for name in names]
-    write_whole(out / "report.html", page(found, figures.inline(panels), legend))
+    atomic_write(out / "report.html", page(found, figures.inline(panels), legend))
     return out / "report.html"
 
 

@@ -15,19 +15,19 @@ from typing import Any
 import yaml
 
 from manypaths.evaluation.measure import share_correct
-from manypaths.files import read_json, read_lines
+from manypaths.files import read_json, read_jsonl
 from manypaths.recipe import Loader, canonical
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 CURVES: tuple[str, ...] = (
     "diversity/similarity",
-    "diversity/effective_number",
+    "diversity/vendi_score",
     "diversity/lam",
     "diversity/share",
     "entropy",
     "reward",
 )
-CURVES += ("groups/without_spread",)
+CURVES += ("groups/zero_std",)
 SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
 
 
@@ -82,7 +82,7 @@ def read_run(folder: Path) -> Run:
     seed = recipe.pop("seed", None)
     settings = dict(flat(canonical(recipe)))
     run = Run(_name(folder), json.dumps(settings, sort_keys=True, default=str), seed, settings)
-    lines = {line["step"]: line for line in read_lines(folder / "metrics.jsonl")}
+    lines = {line["step"]: line for line in read_jsonl(folder / "metrics.jsonl")}
     run.machine = _machine(folder / "environment.json")
     _time(run, lines)
     run.curves = {
@@ -185,7 +185,7 @@ def _scores(folder: Path, shares: dict[str, dict[str, float]], sampling: dict[st
 
 
 def _shares(path: Path) -> dict[str, float]:
-    return {line["id"]: share_correct(line) for line in read_lines(path)}
+    return {line["id"]: share_correct(line) for line in read_jsonl(path)}
 
 
 def _name(folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from manypaths.evaluation.generate import Generate, Prompt, Sample
 from manypaths.evaluation.measure import measure, overall, share_correct
-from manypaths.files import append, as_json, content_of, read_json, read_lines, write_whole
+from manypaths.files import append, as_json, atomic_write, content_of, read_json, read_jsonl
 from manypaths.grading import extract, shared_grader
 from manypaths.problems import BENCHMARKS, Problem, render
 from manypaths.tables import markdown
@@ -54,14 +54,14 @@ def evaluate(
     order = sorted(problems, key=lambda problem: len(problem.question))  # like lengths together: less padding
     chunks = [order[start : start + at_once] for start in range(0, len(order), at_once)]
     part = None if out is None else out.with_name(f"{out.name}.part{which or ''}")
-    done = [line for path in ([] if out is None else [out, *_parts(out)]) for line in read_lines(path)]
+    done = [line for path in ([] if out is None else [out, *_parts(out)]) for line in read_jsonl(path)]
     asked = {problem.id: [problem.question, problem.answer] for problem in problems}
     lines = {line["id"]: line for line in done if asked.get(line["id"]) == [line["question"], line["answer"]]}
     if part is not None and len(lines) < len(problems):
         if not hasattr(generate, "as_finished"):  # there a sample depends on the batch it is in
             whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
             lines = {name: lines[name] for name in whole}
-        write_whole(part, "".join(as_json(line) + "\n" for line in lines.values()))
+        atomic_write(part, "".join(as_json(line) + "\n" for line in lines.values()))
     own = {problem.id for chunk in chunks[which::count] for problem in chunk}
     shown, known = time.monotonic(), len(own & lines.keys())
     missing = [chunk for chunk in chunks[which::count] if any(problem.id not in lines for problem in chunk)]
@@ -77,7 +77,7 @@ def evaluate(
     lines = {line["id"]: line for line in gather(list(lines.values()))}
     found = [lines[problem.id] for problem in problems]
     if out is not None and which == 0:
-        write_whole(out, "".join(as_json(line) + "\n" for line in found))
+        atomic_write(out, "".join(as_json(line) + "\n" for line in found))
         for path in _parts(out):
             path.unlink()
     return {**measure(found), "seconds": time.perf_counter() - began}
@@ -101,7 +101,7 @@ def check_name(out: Path, problems: Sequence[Problem]) -> None:
     """Refuse, with a ValueError, to write over the results, finished or not, of other problems."""
     asked = {(problem.id, problem.question) for problem in problems}
     for path in [out, *_parts(out)]:
-        there = {(line["id"], line["question"]) for line in read_lines(path)}
+        there = {(line["id"], line["question"]) for line in read_jsonl(path)}
         if there and not there & asked:
             raise ValueError(f"{str(path)!r} holds the results of other problems of that name. Give another --out.")
 
@@ -168,7 +168,7 @@ def claim(folder: Path, settings: dict[str, Any], environment: dict[str, Any] | 
     if environment is not None:
         before = (known or {}).get("environments", []) if begun else []
         environments = [one for one in before if one != environment] + [environment]
-        write_whole(there, as_json({**settings, "environments": environments}, indent=2))
+        atomic_write(there, as_json({**settings, "environments": environments}, indent=2))
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
@@ -196,11 +196,11 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def summarise(folder: Path) -> dict[str, dict[str, Any]]:
     """What all finished sets of a folder say, each and `all`: in summary.json, table.md and shares.json."""
-    lines = {path.stem: read_lines(path) for path in sorted(folder.glob("*.jsonl"))}
+    lines = {path.stem: read_jsonl(path) for path in sorted(folder.glob("*.jsonl"))}
     found: dict[str, dict[str, Any]] = {name: measure(each) for name, each in lines.items()}
     shares = {name: {line["id"]: share_correct(line) for line in each} for name, each in lines.items()}
     found["all"] = overall([list(each.values()) for each in shares.values()])
-    write_whole(folder / "summary.json", as_json(found, indent=2))
-    write_whole(folder / "shares.json", as_json(shares))
-    write_whole(folder / "table.md", table(found) + "\n")
+    atomic_write(folder / "summary.json", as_json(found, indent=2))
+    atomic_write(folder / "shares.json", as_json(shares))
+    atomic_write(folder / "table.md", table(found) + "\n")
     return found

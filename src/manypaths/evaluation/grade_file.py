@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths.evaluation.measure import measure
-from manypaths.files import as_json, write_whole
+from manypaths.files import as_json, atomic_write
 from manypaths.grading import extract, number, shared_grader, unboxed
 from manypaths.grading.golds import final_answer, gold_text, note_on_sentences
 from manypaths.messages import text_of
@@ -91,7 +91,7 @@ def grade_file(
     lines = _graded(problems, unboxed_by)
     timed_out = shared_grader().timed_out - before
     if out is not None:
-        write_whole(out, "".join(as_json(line) + "\n" for line in lines))
+        atomic_write(out, "".join(as_json(line) + "\n" for line in lines))
     ways = [sample["read"] or "none" for line in lines for sample in line["samples"]]
     read = {way: ways.count(way) for way in ("box", *unboxed.READERS, "none")}
     measured = {**measure(lines), "timed_out": timed_out, "boxed": read["box"] / len(ways), "read": read}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from manypaths.methods.advantages import ADVANTAGES, Advantage, best, positive, reward
 from manypaths.methods.dra import dra
-from manypaths.methods.groups import cosine_similarity, has_spread, report, weighted_sum
+from manypaths.methods.groups import cosine_similarity, has_nonzero_std, report, weighted_sum
 from manypaths.methods.keep_equal import Reweighter, keep_equal_rewards
 from manypaths.methods.mmr import TIES, adaptive_lambda, mmr
 
@@ -18,7 +18,7 @@ __all__ = [
     "best",
     "cosine_similarity",
     "dra",
-    "has_spread",
+    "has_nonzero_std",
     "keep_equal_rewards",
     "mmr",
     "positive",

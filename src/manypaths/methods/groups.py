@@ -51,9 +51,9 @@ def weighted_sum(rewards: Tensor, weights: Tensor) -> Tensor:
     return (rewards * weights.to(rewards.device)).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan)
 
 
-def has_spread(rewards: Tensor) -> Tensor:
+def has_nonzero_std(rewards: Tensor) -> Tensor:
     """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]."""
-    check_rewards("has_spread", rewards)
+    check_rewards("has_nonzero_std", rewards)
     unscored = rewards.isnan()
     return rewards.masked_fill(unscored, -torch.inf).amax(-1) > rewards.masked_fill(unscored, torch.inf).amin(-1)
 

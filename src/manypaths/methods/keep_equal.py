@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from manypaths.methods.groups import has_spread
+from manypaths.methods.groups import has_nonzero_std
 
 Reweighter = Callable[..., Tensor]  # (rewards [B, G], similarity [B, G, G], **options) -> adjusted [B, G]
 
@@ -28,6 +28,6 @@ def keep_equal_rewards(reweight: Reweighter) -> Reweighter:
                 "keep_equal_rewards must be given a reweighter that returns [B, G], here "
                 f"{list(rewards.shape)}, got {list(adjusted.shape)}."
             )
-        return torch.where(has_spread(rewards).unsqueeze(-1), adjusted, rewards)
+        return torch.where(has_nonzero_std(rewards).unsqueeze(-1), adjusted, rewards)
 
     return kept

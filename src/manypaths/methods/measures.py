@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from manypaths.methods.groups import has_spread, in_float64
+from manypaths.methods.groups import has_nonzero_std, in_float64
 
 
 def measures(
@@ -17,10 +17,10 @@ def measures(
     `diversity/NAME`, NaN for a group that nobody scored; None where there is no reweighter. Raises ValueError for a
     report under a name of those here.
     """
-    found = {"groups/without_spread": 1 - has_spread(raw).float()}
+    found = {"groups/zero_std": 1 - has_nonzero_std(raw).float()}
     if similarity is not None:
         found["diversity/similarity"] = pair_similarity(raw, similarity)
-        found["diversity/effective_number"] = effective_number(raw, similarity)
+        found["diversity/vendi_score"] = vendi_score(raw, similarity)
     if diagnostics is None:
         return found
     found["diversity/share"] = share_of_advantage(raw, adjusted)
@@ -39,7 +39,7 @@ def pair_similarity(rewards: Tensor, similarity: Tensor) -> Tensor:
     return similarity.masked_fill(~pairs, 0.0).sum((1, 2)) / pairs.sum((1, 2))
 
 
-def effective_number(rewards: Tensor, similarity: Tensor) -> Tensor:
+def vendi_score(rewards: Tensor, similarity: Tensor) -> Tensor:
     """How many distinct completions a group amounts to, 1 to G: [B, G], [B, G, G] -> [B]; NaN for an empty group.
 
     The Vendi score (Friedman and Dieng, arXiv 2210.02410, Definition 3.1): exp of the entropy of the eigenvalues of

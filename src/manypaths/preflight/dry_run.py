@@ -41,7 +41,7 @@ def published(spec: Recipe, names: Iterable[str]) -> tuple[str | None, bool]:
     if named:
         return named[-1], True
     by_method = {"mmr": "papers/mmr-", "dra": "papers/dra-"}.get(spec.method.reweight or "")
-    by_method = by_method or ("none" if spec.method.policy_ratio else "papers/rgra")
+    by_method = by_method or ("none" if spec.method.importance_ratio else "papers/rgra")
     found = [key for key in keys.values() if key.startswith(by_method)]
     return (min(found, key=lambda key: (key != "papers/mmr-grpo", key)) if found else None), False
 
@@ -126,7 +126,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     against = "the initial model, " + ("a copy" if spec.lora is None else "which is this one with LoRA off")
     low, high = had["epsilon"], had["epsilon"] if had["epsilon_high"] is None else had["epsilon_high"]
     corrected = had["use_vllm"] and had["vllm_importance_sampling_correction"]
-    if not method.policy_ratio:
+    if not method.importance_ratio:
         clipping = "cannot act: there is no pi / pi_old (RGRA)"
     elif run.on_policy:
         clipping = "cannot act: each batch of answers serves a single update, so that pi / pi_old is 1"

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from manypaths.files import write_whole
+from manypaths.files import atomic_write
 
 Entry = dict[str, Any]
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     safe = UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     page = files("manypaths.training").joinpath("inspect_page.html").read_text("utf-8").replace("{{data}}", safe)
     out = out or run / "inspect.html"
-    write_whole(out, page)
+    atomic_write(out, page)
     return out
 
 

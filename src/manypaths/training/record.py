@@ -23,7 +23,7 @@ import torch
 from transformers import TrainerCallback
 
 from manypaths.evaluation.generate import Prompt
-from manypaths.files import PARTIAL, append, as_json, content_of, read_json, write_whole
+from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json
 from manypaths.messages import text_of
 from manypaths.recipe import Recipe, canonical, content, dump, read, to_yaml
 from manypaths.trl import DiverseGRPOTrainer, Groups
@@ -148,7 +148,7 @@ def claim(run: Path, spec: Recipe) -> None:
     elif content_of(run):
         raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
     else:
-        write_whole(there, dump(spec))
+        atomic_write(there, dump(spec))
 
 
 def fingerprint(path: Path) -> str:

@@ -32,13 +32,13 @@ from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_
 from manypaths.evaluation.sampling import environment as where_it_ran
 from manypaths.files import (
     as_json,
+    atomic_write,
     in_use,
     in_use_by_another,
     move_folder,
     only_writer,
     read_json,
-    read_lines,
-    write_whole,
+    read_jsonl,
 )
 from manypaths.methods import REWEIGHTERS, Reweighter, keep_equal_rewards
 from manypaths.methods.advantages import ADVANTAGES
@@ -125,7 +125,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     """What makes a `DiverseGRPOTrainer` of the recipe's rewards, method and dynamic sampling: its arguments."""
     functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
     method, sampling = spec.method, spec.dynamic_sampling
-    check(config, reweight=method.reweight is not None, policy_ratio=method.policy_ratio)
+    check(config, reweight=method.reweight is not None, importance_ratio=method.importance_ratio)
     if method.advantage is not None and method.advantage not in ADVANTAGES:
         raise ValueError(
             f"Unknown method.advantage {method.advantage!r}. {recipe.nearest(method.advantage, ADVANTAGES)}"
@@ -138,7 +138,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
         "reward_funcs": list(functions.values()),
         "reweight": _reweighter(spec),
         "advantage": ADVANTAGES[method.advantage] if method.advantage else None,
-        "policy_ratio": method.policy_ratio,
+        "importance_ratio": method.importance_ratio,
         "dynamic_sampling": list(functions).index(sampling.reward) if sampling.reward else None,
         "max_batches": sampling.max_batches,
     }
@@ -235,7 +235,7 @@ def _finished(run: Path) -> dict[str, Any] | None:
 def _fill(plan: Plan, state: PartialState) -> None:
     if state.is_main_process and not (plan.out / "environment.json").exists():
         began_with = {"recipe": fingerprint(plan.out / "recipe.yaml")}
-        write_whole(plan.out / "environment.json", as_json({**environment(), **began_with}, indent=2))
+        atomic_write(plan.out / "environment.json", as_json({**environment(), **began_with}, indent=2))
     if not (plan.out / "model").exists():
         _begin(plan)
         clear_device_cache(garbage_collection=True)  # trainer, optimizer and weights hold each other in cycles
@@ -292,11 +292,11 @@ def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> No
         chosen, model=str(plan.out), backend="transformers", prompt=plan.recipe.prompt, limit=spec.problems.limit
     )
     settings["environments"] = [where_it_ran(str(plan.config.device))]
-    write_whole(folder / "settings.json", as_json(settings, indent=2))
-    by_problem = {line["id"]: share_correct(line) for line in read_lines(out)}
+    atomic_write(folder / "settings.json", as_json(settings, indent=2))
+    by_problem = {line["id"]: share_correct(line) for line in read_jsonl(out)}
     benchmark = name_of(spec.problems.name)
-    write_whole(folder / "shares.json", as_json({**shares, when: {benchmark: by_problem}}))
-    write_whole(folder / "summary.json", as_json({**summary, when: {"step": step, **found}}, indent=2))
+    atomic_write(folder / "shares.json", as_json({**shares, when: {benchmark: by_problem}}))
+    atomic_write(folder / "summary.json", as_json({**summary, when: {"step": step, **found}}, indent=2))
 
 
 class Evaluations(TrainerCallback):
@@ -379,5 +379,5 @@ def summarise(run: Path) -> dict[str, Any]:
         seconds = {part: seconds[part] + spent[part] for part in PARTS}
     seconds["evaluation"] = sum(entry.get("seconds") or 0.0 for entry in evaluation.values())
     summary = {"evaluation": evaluation, "steps": lines[-1]["step"] if lines else 0, "seconds": seconds}
-    write_whole(run / "summary.json", as_json(summary, indent=2))
+    atomic_write(run / "summary.json", as_json(summary, indent=2))
     return summary

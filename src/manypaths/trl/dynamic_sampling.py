@@ -15,7 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import TrainerCallback
 
-from manypaths.methods import has_spread, weighted_sum
+from manypaths.methods import has_nonzero_std, weighted_sum
 from manypaths.methods.contracts import check_finite
 from manypaths.names import distinct
 from manypaths.trl.tool_mask import ToolMaskGRPOTrainer
@@ -132,7 +132,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
             rows, rewards, spent = self._sample(inputs if batch == 1 else _with_columns(next(fresh), inputs))
             seconds += spent
             everything.append(rewards)
-            for group, good in enumerate(has_spread(rewards[:, self._column].view(-1, size)).tolist()):
+            for group, good in enumerate(has_nonzero_std(rewards[:, self._column].view(-1, size)).tolist()):
                 own = slice(group * size, (group + 1) * size)
                 (with_spread if good else without).append((rows[own], rewards[own]))
             first_end = first_end or time.perf_counter()
@@ -211,7 +211,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         count = len(self.reward_funcs)
         raw = weighted_sum(rewards, self.reward_weights[:count])
         grouped = raw.view(-1, self.num_generations)
-        equal = ~has_spread(grouped) & ((~grouped.isnan()).sum(1) > 1)
+        equal = ~has_nonzero_std(grouped) & ((~grouped.isnan()).sum(1) > 1)
         values = {"reward": _mean(raw), "reward_std": _deviation(raw), "frac_reward_zero_std": _mean(equal.float())}
         for name, column in zip(self.reward_func_names[:count], rewards.unbind(1), strict=True):
             values |= {f"rewards/{name}/mean": _mean(column), f"rewards/{name}/std": _deviation(column)}

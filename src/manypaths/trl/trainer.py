@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from manypaths.embed import Embedder, keys_of, same_for_copies
+from manypaths.embed import Embedder, deduplicate_rows, text_hashes
 from manypaths.messages import text_of
-from manypaths.methods import Reweighter, cosine_similarity, has_spread, weighted_sum
+from manypaths.methods import Reweighter, cosine_similarity, has_nonzero_std, weighted_sum
 from manypaths.methods.advantages import Advantage
 from manypaths.methods.contracts import call_advantage, call_embedder, call_reweighter, check_finite, check_functions
 from manypaths.methods.measures import measures
@@ -60,8 +60,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             measures.
         advantage: `(adjusted [B, G], advantages [B, G]) -> advantages [B, G]`, such as
             `manypaths.methods.advantages.positive`, in place of GRPO's advantages.
-        policy_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where answers
-            serve several updates.
+        importance_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where
+            answers serve several updates.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
         host: everything else goes to `GRPOTrainer`.
 
@@ -75,9 +75,9 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
     Beside TRL's metrics, in the logs and in what `report_to` names; None, as in TRL, where no step defines them:
         rewards/diversity/mean, /std: of adjusted - raw; `diversity_2` where a reward function is called diversity.
             `reward`, `reward_std` and `frac_reward_zero_std` are of the adjusted rewards, without dynamic sampling.
-        groups/without_spread: share of groups whose raw rewards are all equal, of all groups that were sampled.
+        groups/zero_std: share of groups whose raw rewards are all equal, of all groups that were sampled.
         diversity/similarity: mean cosine similarity of two siblings; needs an embedder, as does the next.
-        diversity/effective_number: of distinct completions in a group, `manypaths.methods.measures.effective_number`.
+        diversity/vendi_score: of distinct completions in a group, `manypaths.methods.measures.vendi_score`.
         diversity/share: of the advantage, what comes from diversity, `manypaths.methods.measures.share_of_advantage`;
             needs a reweighter.
         diversity/NAME: what the reweighter reports about itself (`manypaths.methods.report`), such as `mmr`'s
@@ -92,7 +92,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         reweight: Reweighter | None = None,
         embedder: Embedder | None = None,
         advantage: Advantage | None = None,
-        policy_ratio: bool = True,
+        importance_ratio: bool = True,
         **named_host: Any,
     ) -> None:
         if reweight is not None and embedder is None:
@@ -100,7 +100,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         check_functions(reweight=reweight, embedder=embedder, advantage=advantage)
         args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:
-            check(args, reweight=reweight is not None, policy_ratio=policy_ratio)
+            check(args, reweight=reweight is not None, importance_ratio=importance_ratio)
         self.data_order = DataOrder()
         super().__init__(*host, **named_host)
         if any(isinstance(function, DiverseReward) for function in self.reward_funcs):
@@ -109,14 +109,14 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
                 "and its reweight and embedder to the trainer."
             )
         self.reweight, self.embedder = reweight, embedder
-        self.advantage, self.policy_ratio = advantage, policy_ratio
+        self.advantage, self.importance_ratio = advantage, importance_ratio
         self.groups: Groups | None = None
         self._in_training = False  # of the generation at work: a reward or embedder may turn the model to evaluation
         self._without_diversity: tuple[list[str], Tensor] | None = None  # names and weights, while its column is there
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
-        self.own_metrics |= {"groups/without_spread", *(f"seconds/{part}" for part in PARTS)}
+        self.own_metrics |= {"groups/zero_std", *(f"seconds/{part}" for part in PARTS)}
         if embedder is not None:
-            self.own_metrics |= {"diversity/similarity", "diversity/effective_number"}
+            self.own_metrics |= {"diversity/similarity", "diversity/vendi_score"}
         if reweight is not None:
             self.own_metrics |= {"diversity/share", *(f"rewards/{self.diversity_name}/{of}" for of in ("mean", "std"))}
         self.add_callback(StepSeconds(self))
@@ -159,9 +159,9 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             return None
         texts = [text_of(each) for each in completions]
         rows = call_embedder(self.embedder, texts).to(raw.device)
-        embeddings, keys = gather((rows, keys_of(texts).to(raw.device)))
+        embeddings, keys = gather((rows, text_hashes(texts).to(raw.device)))
         if self.accelerator.num_processes > 1:
-            embeddings = same_for_copies(embeddings, keys)
+            embeddings = deduplicate_rows(embeddings, keys)
         return cosine_similarity(embeddings.view(*raw.shape, -1))
 
     def _measure(self, groups: Groups, diagnostics: dict[str, Tensor] | None) -> None:
@@ -169,7 +169,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         found = measures(groups.raw, groups.adjusted, groups.similarity, diagnostics)
         if self._sampled is not None:
             everything = weighted_sum(self._sampled.everything, self.reward_weights[: len(self.reward_funcs)])
-            found["groups/without_spread"] = 1 - has_spread(everything.view(-1, self.num_generations)).float()
+            found["groups/zero_std"] = 1 - has_nonzero_std(everything.view(-1, self.num_generations)).float()
         for name, values in found.items():
             self.own_metrics.add(name)
             self._log_own(name, values.nanmean().item())
@@ -209,7 +209,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """Without `old_per_token_logps` TRL takes the ratio to the policy itself: 1, with the gradient it has there."""
-        if not self.policy_ratio:
+        if not self.importance_ratio:
             inputs = {key: value for key, value in inputs.items() if key != "old_per_token_logps"}
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
@@ -243,29 +243,29 @@ class StepSeconds(TrainerCallback):
             self.trainer._metrics["train"][f"seconds/{part}"].append(spent[part])
 
 
-def check(args: GRPOConfig, *, reweight: bool, policy_ratio: bool) -> None:
+def check(args: GRPOConfig, *, reweight: bool, importance_ratio: bool) -> None:
     """Refuse, with a ValueError, settings of TRL under which a reweighter or RGRA would not be what they say."""
     if reweight and args.multi_objective_aggregation != "sum_then_normalize":
         raise ValueError(
             "Reweighting asks for multi_objective_aggregation='sum_then_normalize'; given "
             f"{args.multi_objective_aggregation!r}, which would normalise the diversity column on its own."
         )
-    if policy_ratio:
+    if importance_ratio:
         return
     for name, allowed in WITHOUT_RATIO.items():
         if getattr(args, name) not in allowed:
             raise ValueError(
-                f"policy_ratio=False (RGRA) asks for {name} {' or '.join(map(repr, allowed))}; given "
+                f"importance_ratio=False (RGRA) asks for {name} {' or '.join(map(repr, allowed))}; given "
                 f"{getattr(args, name)!r}, which weighs answers by a ratio of its own."
             )
     if args.use_vllm and args.vllm_importance_sampling_correction:
         raise ValueError(
-            "policy_ratio=False (RGRA) asks for vllm_importance_sampling_correction=False with vLLM: the correction "
-            "is a ratio between the policy and vLLM's."
+            "importance_ratio=False (RGRA) asks for vllm_importance_sampling_correction=False with vLLM: the "
+            "correction is a ratio between the policy and vLLM's."
         )
     if args.beta and args.use_bias_correction_kl:
         raise ValueError(
-            f"policy_ratio=False (RGRA) with beta={args.beta} asks for use_bias_correction_kl=False, given True: "
+            f"importance_ratio=False (RGRA) with beta={args.beta} asks for use_bias_correction_kl=False, given True: "
             "the correction multiplies the KL term by the policy ratio."
         )
 
