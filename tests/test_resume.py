@@ -21,7 +21,8 @@ from manypaths.files import only_writer, read_json, read_jsonl
 from manypaths.recipe import read
 from manypaths.resume import last_checkpoint
 from manypaths.training import run as runs
-from manypaths.training.record import Recorder, commit
+from manypaths.training.environment import commit
+from manypaths.training.record import Recorder
 
 STEPS = 4
 

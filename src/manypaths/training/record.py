@@ -5,16 +5,10 @@ Its files are listed in the README.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
-import platform
 import shutil
-import subprocess
 import tempfile
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, distribution, distributions
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -28,9 +22,6 @@ from manypaths.messages import text_of
 from manypaths.recipe import Recipe, canonical, content, dump, read, to_yaml
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
-PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
-LAUNCH = ("WORLD_SIZE", "ACCELERATE_", "FSDP_")  # variables that say how many processes there are, and what shards them
-HERE = Path(__file__).resolve().parent.parent
 ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
 
@@ -154,35 +145,3 @@ def claim(run: Path, spec: Recipe) -> None:
 def fingerprint(path: Path) -> str:
     """SHA-256 of what a recipe file says, however it is written."""
     return hashlib.sha256(to_yaml(canonical(content([str(path)]))).encode()).hexdigest()
-
-
-def environment() -> dict[str, Any]:
-    """Versions, commit and hardware of this process."""
-    installed = {package.metadata["Name"]: package.version for package in distributions()}
-    return {
-        "versions": {name: installed.get(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "launch": {key: os.environ[key] for key in sorted(os.environ) if key.startswith(LAUNCH)},
-        "commit": commit(),
-    }
-
-
-def commit(package: Path = HERE) -> str | None:
-    """The commit of this package: of its own checkout, or that pip installed; None where neither is known.
-
-    The package may lie in an environment inside a repository of somebody else's, whose commit says nothing of it.
-    """
-    with contextlib.suppress(OSError, ValueError, PackageNotFoundError):
-        origin = json.loads(distribution("manypaths").read_text("direct_url.json") or "{}")
-        if installed := origin.get("vcs_info", {}).get("commit_id"):
-            return str(installed)
-    command = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"]
-    with contextlib.suppress(OSError):  # there is no git
-        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-        if len(lines) == 2 and Path(lines[0], "src", "manypaths").resolve() == package:
-            return lines[1]
-    return None

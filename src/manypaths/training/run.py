@@ -48,8 +48,9 @@ from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
 from manypaths.resume import check_saving, last_checkpoint, metrics, rewind
+from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
-from manypaths.training.record import Recorder, claim, environment, fingerprint, prompt_text
+from manypaths.training.record import Recorder, claim, fingerprint, prompt_text
 from manypaths.trl import DiverseGRPOTrainer, check
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
