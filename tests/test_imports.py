@@ -27,7 +27,7 @@ ROOMS = {
     "embed": ("checkpoint hub", "torch", "sentence_transformers transformers"),
     "grouping": ("messages", "", ""),
     "resume": ("checkpoint files", "", ""),
-    "recipe": ("", "yaml", ""),
+    "recipe": ("names", "yaml", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "", "latex2sympy2_extended math_verify sympy"),
     "problems": ("grading hub messages printable", "", "datasets pyarrow"),
@@ -35,16 +35,16 @@ ROOMS = {
     "wrapper": ("embed grouping messages methods names", "torch", "accelerate"),
     "slime": ("embed grouping methods wrapper", "torch", ""),
     "trl": ("embed messages methods names wrapper", "accelerate datasets torch transformers trl", ""),
-    "verl": ("embed methods recipe", "omegaconf tensordict torch transfer_queue verl", ""),
+    "verl": ("embed methods names recipe", "omegaconf tensordict torch transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
-        "checkpoint cpu embed files grading messages printable problems recipe resume statistics tables",
+        "checkpoint cpu embed files grading messages names printable problems recipe resume statistics tables",
         "",
         "torch transformers vllm",
     ),
-    "preflight": ("__init__ problems recipe rewards", "yaml", "packaging peft torch transformers trl"),
+    "preflight": ("__init__ names problems recipe rewards", "yaml", "packaging peft torch transformers trl"),
     "training": (
-        "checkpoint comparison cpu embed evaluation files messages methods preflight problems "
+        "checkpoint comparison cpu embed evaluation files messages methods names preflight problems "
         "recipe resume rewards trl",
         "accelerate peft torch transformers trl yaml",
         "datasets",

@@ -36,6 +36,11 @@ def text_of(completion: Completion) -> str:
     return _lines(_text_of_message(message) for message in own)
 
 
+def prompt_text(prompt: Completion) -> str:
+    """A prompt as one text: of chat messages their contents, a line break between two."""
+    return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
+
+
 def turns(completion: Completion, opened: bool = False) -> list[str]:
     """The texts of the assistant's messages, one or more.
 

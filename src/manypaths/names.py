@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -27,3 +28,9 @@ def distinct(names: Sequence[str]) -> list[str]:
         free = (other for other in numbered if other not in names and other not in result)
         result.append(name if name not in result else next(free))
     return result
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known word, or all of them when none is near."""
+    close = difflib.get_close_matches(word, known := list(dict.fromkeys(known)), n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."

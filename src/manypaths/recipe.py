@@ -8,7 +8,6 @@ key is an error that names the nearest known one.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import types
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from manypaths.names import nearest
 
 UNIONS = (typing.Union, types.UnionType)
 SHIPPED = Path(str(files("manypaths") / "recipes"))
@@ -84,13 +85,15 @@ class Method:
 
     `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
     `keep_equal_rewards` groups whose raw rewards are all equal keep them. `advantage` names a function of
-    `manypaths.methods.ADVANTAGES`. Without `importance_ratio` there is no pi / pi_old and nothing clips (RGRA).
+    `manypaths.methods.ADVANTAGES`. `correct` names the reward by which a completion is correct, above 0.5, for methods
+    with such an input. Without `importance_ratio` there is no pi / pi_old and nothing clips (RGRA).
     """
 
     reweight: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     keep_equal_rewards: bool = False
     advantage: str | None = None
+    correct: str | None = None
     importance_ratio: bool = True
 
 
@@ -107,9 +110,23 @@ class DynamicSampling:
 
 @dataclass
 class Embedder:
-    """`name`: ngram, or a sentence-transformers model (hub id, folder, package:NAME); `options` go to it."""
+    """`name`: ngram, or a sentence-transformers model (hub id, folder, package:NAME); `options` go to it.
+
+    With the name `keys` two completions have similarity 1 where their keys are equal, and 0 elsewhere.
+    """
 
     name: str = "ngram"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Keys:
+    """What makes two completions one way: `name` is that of a function of `manypaths.keys` or a dotted path of yours.
+
+    `options` are its named arguments. null where no method asks for keys.
+    """
+
+    name: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -139,6 +156,7 @@ class Recipe:
     method: Method = field(default_factory=Method)
     dynamic_sampling: DynamicSampling = field(default_factory=DynamicSampling)
     embedder: Embedder = field(default_factory=Embedder)
+    keys: Keys = field(default_factory=Keys)
     lora: dict[str, Any] | None = None
     evaluation: Evaluation | None = None
     record: Record = field(default_factory=Record)
@@ -253,12 +271,6 @@ def check_arguments(kind: Any, content: dict[str, Any], where: str, reserved: It
         if key not in known:
             raise ValueError(f"Unknown recipe key {where + str(key)!r}. {nearest(str(key), known)}")
     return {key: _value(hints[key], value, where + key) for key, value in content.items()}
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known word, or all of them when none is near."""
-    close = difflib.get_close_matches(word, known := list(dict.fromkeys(known)), n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
 
 
 def _yaml(text: str | bytes, what: str) -> Any:

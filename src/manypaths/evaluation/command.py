@@ -18,6 +18,7 @@ from manypaths.evaluation.sampling import Sampling
 from manypaths.evaluation.server import ServerError
 from manypaths.files import only_writer, read_json
 from manypaths.grading import shared_grader
+from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
@@ -181,7 +182,7 @@ def _problem_sets(options: argparse.Namespace, own: recipe.Evaluation | None) ->
         names = options.benchmarks.split(",")
         for name in names:
             if name not in known:
-                raise ValueError(f"Unknown benchmark {name!r}. {recipe.nearest(name, known)}")
+                raise ValueError(f"Unknown benchmark {name!r}. {nearest(name, known)}")
         test = {"gsm8k": {"split": "test"}}
         sets = {
             name: problems.load(name, data_dir=options.data_dir, **{**test.get(name, {}), **columns}) for name in names

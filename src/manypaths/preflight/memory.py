@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from manypaths import recipe
+from manypaths.names import nearest
 from manypaths.preflight.workload import DEFAULTS, Workload
 from manypaths.recipe import Recipe
 
@@ -237,4 +237,4 @@ def gpu_bytes(name: str) -> tuple[float, str]:
     if size := re.fullmatch(r"(0*[1-9]\d*(?:\.\d+)?)-?(?:gi?b?)?", key):
         return float(size[1]) * GIB, f"a GPU of {float(size[1]):g} GiB"
     kinds = [each for each in GPUS if key and each.startswith(key)] or GPUS
-    raise ValueError(f"Unknown GPU {name!r}. {recipe.nearest(key, kinds)} Or give its size, such as 24gb.")
+    raise ValueError(f"Unknown GPU {name!r}. {nearest(key, kinds)} Or give its size, such as 24gb.")

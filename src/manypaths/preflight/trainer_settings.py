@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from manypaths.recipe import nearest
+from manypaths.names import nearest
 
 OWN_EVALUATION = "A run evaluates by itself: leave it out, and set evaluation.every=STEPS."
 # setting: (the values that a run keeps, in words; the values; what to do instead). YAML reads `no` as false.

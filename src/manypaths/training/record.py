@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from manypaths.evaluation.generate import Prompt
 from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json
-from manypaths.messages import text_of
+from manypaths.messages import prompt_text, text_of
 from manypaths.recipe import Recipe, canonical, content, dump, read, to_yaml
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
@@ -105,10 +104,6 @@ def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, A
         }
         for group in range(len(groups.raw))
     ]
-
-
-def prompt_text(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
 
 
 def claim(run: Path, spec: Recipe) -> None:

@@ -40,8 +40,10 @@ from manypaths.files import (
     read_json,
     read_jsonl,
 )
+from manypaths.messages import prompt_text
 from manypaths.methods import REWEIGHTERS, Reweighter, keep_equal_rewards
 from manypaths.methods.advantages import ADVANTAGES
+from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import workload
 from manypaths.problems import Problem, load, render
@@ -50,7 +52,7 @@ from manypaths.recipe import Recipe
 from manypaths.resume import check_saving, last_checkpoint, metrics, rewind
 from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
-from manypaths.training.record import Recorder, claim, fingerprint, prompt_text
+from manypaths.training.record import Recorder, claim, fingerprint
 from manypaths.trl import DiverseGRPOTrainer, check
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
@@ -128,9 +130,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     method, sampling = spec.method, spec.dynamic_sampling
     check(config, reweight=method.reweight is not None, importance_ratio=method.importance_ratio)
     if method.advantage is not None and method.advantage not in ADVANTAGES:
-        raise ValueError(
-            f"Unknown method.advantage {method.advantage!r}. {recipe.nearest(method.advantage, ADVANTAGES)}"
-        )
+        raise ValueError(f"Unknown method.advantage {method.advantage!r}. {nearest(method.advantage, ADVANTAGES)}")
     if sampling.reward is not None and sampling.reward not in functions:
         raise ValueError(f"dynamic_sampling.reward asks for one of {', '.join(functions)}; given {sampling.reward!r}.")
     if sampling.max_batches < 1:
@@ -178,7 +178,7 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
 def _reweighter(spec: Recipe) -> Reweighter | None:
     name, options = spec.method.reweight, spec.method.options
     if name is not None and name not in REWEIGHTERS:
-        raise ValueError(f"Unknown method.reweight {name!r}. {recipe.nearest(name, REWEIGHTERS)}")
+        raise ValueError(f"Unknown method.reweight {name!r}. {nearest(name, REWEIGHTERS)}")
     if name is None:
         return None
     _check_options(REWEIGHTERS[name], options)

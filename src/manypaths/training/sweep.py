@@ -25,6 +25,7 @@ import yaml
 
 from manypaths import recipe, rewards
 from manypaths.files import in_use
+from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import DEFAULTS
 
@@ -79,12 +80,12 @@ def read_grid(path: Path) -> Grid:
     known = {f"{{{axis}}}" for axis in grid.grid}
     for word in grid.recipes:
         if word.startswith("{") and word not in known:
-            raise ValueError(f"{word} in recipes names no axis. {recipe.nearest(word, known)}")
+            raise ValueError(f"{word} in recipes names no axis. {nearest(word, known)}")
     if not grid.seeds or len(set(grid.seeds)) < len(grid.seeds):
         raise ValueError(f"A grid asks for one or more different seeds; given {grid.seeds}.")
     names = {"-".join(values) for values in itertools.product(*grid.grid.values())}
     if grid.baseline is not None and grid.baseline not in names:
-        raise ValueError(f"Unknown baseline {grid.baseline!r}. {recipe.nearest(grid.baseline, names)}")
+        raise ValueError(f"Unknown baseline {grid.baseline!r}. {nearest(grid.baseline, names)}")
     return grid
 
 
