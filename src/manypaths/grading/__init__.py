@@ -52,7 +52,9 @@ from typing import NamedTuple
 from manypaths.grading import layout
 from manypaths.grading.layout import LONGEST
 from manypaths.grading.quantities import (
+    compound,
     in_base,
+    minutes,
     number,
     quantity,
     ratio,
@@ -60,6 +62,7 @@ from manypaths.grading.quantities import (
     same_time,
     same_unit,
     unit_behind,
+    unit_name,
     without_unit,
     words,
 )
@@ -68,8 +71,8 @@ from manypaths.grading.vectors import both_marked
 from manypaths.grading.worker import MEMORY
 
 __all__ = [
-    "LONGEST", "MEMORY", "Grader", "GraderError", "extract", "final_answer", "gold_problem", "grade", "is_correct",
-    "number", "quantity", "settle", "shared_grader",
+    "LONGEST", "MEMORY", "Grader", "GraderError", "canonical", "extract", "final_answer", "gold_problem", "grade",
+    "is_correct", "number", "quantity", "settle", "shared_grader",
 ]  # fmt: skip
 
 SECONDS = 5.0  # wall clock for one answer in the worker
@@ -362,6 +365,63 @@ def _same_residue(answer: str, gold: str) -> bool | None:
         return None
     same_unknown = None in (ours[1], theirs[1]) or ours[1] == theirs[1]
     return same_unknown and ours[3] == theirs[3] and (int(ours[2]) - int(theirs[2])) % int(theirs[3]) == 0
+
+
+_NEEDLESS_SPACE = re.compile(r"(?<![\w.]) +| +(?![\w.])")
+_COMMA_OF_THOUSANDS = re.compile(r",\d{3}(?!\d)")
+
+
+def canonical(answer: str) -> str:
+    r"""A canonical text of a final answer: the grader calls answers with equal canonical texts equal.
+
+    The converse does not hold: whether `x(x+1)` is `x^2+x` is a question for the worker. These coincide: spellings of
+    one number with the same unit or without one (`1/2`, `\frac12`, `0.50`); layout, Unicode signs and Python's output;
+    words in upper and lower case; a choice and its letter in parentheses; spellings of a time of day; a list of numbers
+    in any order. What the grader accepts only beside some gold answers stays apart: `50\%` from `0.5` and `50`, `5 cm`
+    from `5`, `x = 5` from `5`. Statements that the worker finds equal to nothing, such as `1 = 2`, coincide with
+    themselves. The function starts no process, and its time is bounded on any text.
+
+        canonical("0.5")                # "number: 1/2"
+        canonical(r"\frac{x}{2} + 1")   # r"mathematics: \frac{x}{2}+1"
+
+    Args:
+        answer: The content of a box, as `extract` returns it.
+
+    Returns:
+        The kind of the answer and its canonical text; empty for an answer that is empty or longer than `LONGEST`
+        characters, which the grader calls wrong.
+    """
+    text = layout.readable(answer) if len(answer) <= LONGEST else ""
+    if not text:
+        return ""
+    letter, behind = _choice(text)
+    if letter and not behind:
+        return f"choice: {letter}"
+    time, amounts = minutes(text), compound(text)
+    if time and time[1]:
+        return f"time: {time[0]} s"
+    if _is_words(text) and text[0] not in "-+":
+        return f"words: {' '.join(_SYNONYMS.get(words(text), words(text)))}"
+    if amounts:
+        unit = "second" if "second" in amounts else "inch"
+        return f"number: {amounts[unit]} {unit}"
+    if letter or time or _is_words(text) or _CHOICES.fullmatch(text) or _RESIDUE.fullmatch(text):
+        return f"text: {_COMMA.sub(',', text)}"
+    return _canonical_mathematics(in_base(ratio(text)))
+
+
+def _canonical_mathematics(text: str) -> str:
+    """The canonical text of a number, a list of numbers or an expression."""
+    if value := quantity(text):
+        return " ".join(("number:", str(value[0]), *map(unit_name, value[1])))
+    values = [quantity(part) for part in split(text)]
+    if len(values) > 1 and all(value and not value[1] for value in values) and not _COMMA_OF_THOUSANDS.search(text):
+        return f"list: {', '.join(sorted(split(text)))}"
+    if _PYTHONS_LOG.search(text) or "\\vectimes" in text:  # the gold answer decides how the grader reads these
+        return f"text: {_COMMA.sub(',', text)}"
+    expression = _NEEDLESS_SPACE.sub("", layout.mathematics(_PERCENT.sub("", without_unit(text))))
+    percent = ["%"] if _PERCENT.search(text) else []
+    return " ".join(("mathematics:", expression, *map(unit_name, unit_behind(text)), *percent))
 
 
 class GraderError(RuntimeError):

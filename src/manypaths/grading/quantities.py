@@ -180,6 +180,11 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.replace("\\circ", " degree ").replace("°", " degree ").replace("\\", " ")))
 
 
+def unit_name(word: str) -> str:
+    """One name for the spellings of a unit: `centimeter` for cm, centimeters and centimetre."""
+    return _ALIASES.get(word, word)
+
+
 def unit_behind(text: str) -> tuple[str, ...]:
     r"""The words of a unit behind an expression, `3\sqrt2 \text{ cm}^2`."""
     found = _UNIT_OF_ALL.search(text)
