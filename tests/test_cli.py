@@ -196,7 +196,7 @@ def test_the_run_of_another_recipe_is_left_alone(said, refused, unloadable, tmp_
 
 def test_a_full_disk_is_one_line(refused, monkeypatch, tmp_path):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("manypaths.training.record.shutil.disk_usage", lambda path: usage(2**40, 2**40 - 2**20, 2**20))
+    monkeypatch.setattr("manypaths.run_folder.shutil.disk_usage", lambda path: usage(2**40, 2**40 - 2**20, 2**20))
     assert has(refused(), "full", "1 MiB", str(tmp_path))
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 

@@ -26,8 +26,9 @@ ROOMS = {
     "checkpoint": ("files hub", "", "peft safetensors torch transformers"),
     "embed": ("checkpoint hub", "torch", "sentence_transformers transformers"),
     "grouping": ("messages", "", ""),
-    "resume": ("checkpoint files", "", ""),
     "recipe": ("names", "yaml", ""),
+    "run_folder": ("files recipe", "", ""),
+    "resume": ("checkpoint files run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "", "latex2sympy2_extended math_verify sympy"),
     "problems": ("grading hub messages printable", "", "datasets pyarrow"),
@@ -38,14 +39,14 @@ ROOMS = {
     "verl": ("embed methods names recipe", "omegaconf tensordict torch transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
-        "checkpoint cpu embed files grading messages names printable problems recipe resume statistics tables",
+        "checkpoint cpu embed files grading messages names printable problems recipe run_folder statistics tables",
         "",
         "torch transformers vllm",
     ),
     "preflight": ("__init__ names problems recipe rewards", "yaml", "packaging peft torch transformers trl"),
     "training": (
-        "checkpoint comparison cpu embed evaluation files messages methods names preflight problems "
-        "recipe resume rewards trl",
+        "checkpoint cpu embed evaluation files messages methods names preflight problems "
+        "recipe resume rewards run_folder trl",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),

@@ -13,7 +13,7 @@ import yaml
 from manypaths.cli import main
 from manypaths.evaluation.measure import share_correct
 from manypaths.files import atomic_write, read_jsonl
-from manypaths.resume import Checkpoint, rewind
+from manypaths.run_folder import rewind
 
 STEPS = 6
 
@@ -158,7 +158,7 @@ def test_what_was_evaluated_after_the_checkpoint_is_forgotten(tmp_path):
         atomic_write(tmp_path / "evaluation" / name, "")
     atomic_write(tmp_path / "metrics.jsonl", '{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
     (tmp_path / "evaluation" / "step-4").mkdir()  # of `manypaths evaluate`: not the run's
-    rewind(tmp_path, Checkpoint(tmp_path / "checkpoints" / "checkpoint-2", 2, finished=False))
+    rewind(tmp_path, 2)
     assert json.loads((tmp_path / "evaluation" / "summary.json").read_text()) == {"before": 0, "step-2": 2}
     assert set(json.loads((tmp_path / "evaluation" / "shares.json").read_text())) == {"before", "step-2"}
     assert read_jsonl(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]

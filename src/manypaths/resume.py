@@ -1,16 +1,17 @@
-"""Where a run that was stopped goes on: its newest whole checkpoint. What was recorded after that is dropped."""
+"""From which checkpoint a run is resumed: the newest one that is complete and undamaged."""
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from manypaths.checkpoint import damaged_file
-from manypaths.files import as_json, atomic_write, read_json, stream_jsonl, whole
+from manypaths.files import read_json
+from manypaths.run_folder import checkpoints
 
 STATE = "trainer_state.json"  # written last
 DAMAGED = "damaged-"  # before the name of a checkpoint that is kept, though no run goes on from it
@@ -44,12 +45,6 @@ def last_checkpoint(run: Path, say: Callable[[str], None] = print) -> Checkpoint
         else:
             _rename(folder)
     return None
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """The folders that the trainer named, in the order of their steps; copies under names of the user's are not."""
-    paths = [path for path in (run / "checkpoints").glob("checkpoint-*") if path.is_dir()]
-    return sorted((path for path in paths if path.name[11:].isdecimal()), key=lambda path: int(path.name[11:]))
 
 
 def _state(folder: Path) -> dict[str, Any] | None:
@@ -88,54 +83,6 @@ def _rename(folder: Path) -> None:
     while target.exists():
         target, number = folder.with_name(f"{DAMAGED}{folder.name}-{number}"), number + 1
     folder.rename(target)
-
-
-def rewind(run: Path, last: Checkpoint | None) -> None:
-    """Drop what was recorded after a checkpoint (None: everything), for those steps will run again."""
-    step = 0 if last is None else last.step
-    reached = _keep_until(step, run / "metrics.jsonl")
-    _keep_until(step, run / "groups.jsonl")
-    if reached < step:  # each checkpoint has its line, which was on the disk before
-        raise ValueError(
-            f"{run / 'metrics.jsonl'} must reach step {step}, of which there is a checkpoint, got {reached}: lines are "
-            "lost. Restore the file from a copy, or train again in another --out."
-        )
-    folder = run / "evaluation"
-    paths = [path for path in folder.glob("step-*.jsonl*") if path.name.split(".")[0][5:].isdecimal()]
-    late = [path for path in paths if int(path.name.split(".")[0][5:]) > step]
-    late += [] if last is not None and last.finished else sorted(folder.glob("after.jsonl*"))
-    dropped = {path.name.split(".")[0] for path in late}
-    for name in ("summary.json", "shares.json") if late else ():
-        kept = {when: entry for when, entry in read_json(folder / name).items() if when not in dropped}
-        atomic_write(folder / name, as_json(kept, indent=2 if name == "summary.json" else None))
-    for path in late:
-        path.unlink()
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, none where it is missing; ValueError names a damaged one."""
-    path = run / "metrics.jsonl"
-    return [record for record, _ in _with_steps(path)] if path.exists() else []
-
-
-def _with_steps(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    for number, (record, line) in enumerate(stream_jsonl(path), 1):
-        if not isinstance(record.get("step"), int):
-            raise ValueError(f"{path}, line {number}, is damaged (it has no step). Mend or remove that line.")
-        yield record, line
-
-
-def _keep_until(step: int, path: Path) -> int:
-    """Keep the lines of the steps up to `step` -> the last of them, 0 where there is none."""
-    reached = 0
-    if not path.exists():
-        return reached
-    with whole(path) as partial, partial.open("wb") as kept:
-        for record, line in _with_steps(path):
-            if record["step"] <= step:
-                kept.write(line)
-                reached = max(reached, record["step"])
-    return reached
 
 
 def check_saving(config: Any, steps: Callable[[], int | None]) -> None:

@@ -22,7 +22,7 @@ from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
-from manypaths.resume import checkpoints
+from manypaths.run_folder import checkpoints
 
 PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate
 FLAGS = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size", "seed", "dtype")

@@ -5,23 +5,17 @@ Its files are listed in the README.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
-from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
-from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json
+from manypaths.files import append, as_json
 from manypaths.messages import prompt_text, text_of
-from manypaths.recipe import Recipe, canonical, content, dump, read, to_yaml
+from manypaths.recipe import Recipe
+from manypaths.run_folder import append_metrics
 from manypaths.trl import DiverseGRPOTrainer, Groups
-
-ROOM = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
 
 class Recorder(TrainerCallback):
@@ -67,7 +61,7 @@ class Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
-        append(self.run / "metrics.jsonl", as_json({"step": state.global_step, **logs}) + "\n")
+        append_metrics(self.run, {"step": state.global_step, **logs})
         rewards = {key: logs[key] for key in logs if key.startswith("rewards/") and "mean" in key}
         means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
         means = means or ["answers used again"]
@@ -104,39 +98,3 @@ def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, A
         }
         for group in range(len(groups.raw))
     ]
-
-
-def claim(run: Path, spec: Recipe) -> None:
-    """Make a run folder, or make sure, with a ValueError, that the one there is of this recipe and can be written."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=run, prefix=".probe.", suffix=PARTIAL) as probe:
-            probe.write(bytes(2**16))
-        free = shutil.disk_usage(run).free
-    except OSError as error:
-        raise ValueError(f"The run folder {str(run)!r} cannot be written: {error}. Give another --out.") from error
-    if free < ROOM:
-        raise ValueError(f"The disk of {str(run)!r} is full: {free >> 20} MiB are free, a run asks for {ROOM >> 20}.")
-    there = run / "recipe.yaml"
-    if there.exists():
-        old, new = (to_yaml(canonical(asdict(recipe))).splitlines() for recipe in (read([str(there)]), spec))
-        pairs = zip_longest(old, new, fillvalue="nothing")
-        differing = [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
-        if differing:
-            raise ValueError(
-                f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
-                "or no recipe at all to go on with that run."
-            )
-        if read_json(run / "environment.json").get("recipe", fingerprint(there)) != fingerprint(there):
-            raise ValueError(
-                f"{str(there)!r} was changed after its run began. Restore it, or train with it in another --out."
-            )
-    elif content_of(run):
-        raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
-    else:
-        atomic_write(there, dump(spec))
-
-
-def fingerprint(path: Path) -> str:
-    """SHA-256 of what a recipe file says, however it is written."""
-    return hashlib.sha256(to_yaml(canonical(content([str(path)]))).encode()).hexdigest()

@@ -23,8 +23,7 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from manypaths import checkpoint, cpu, recipe, rewards
-from manypaths.comparison.runs import PARTS, seconds_between
+from manypaths import checkpoint, cpu, recipe, rewards, run_folder
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluation.evaluate import evaluate
 from manypaths.evaluation.measure import share_correct
@@ -49,10 +48,10 @@ from manypaths.preflight.workload import workload
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
-from manypaths.resume import check_saving, last_checkpoint, metrics, rewind
+from manypaths.resume import check_saving, last_checkpoint
 from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
-from manypaths.training.record import Recorder, claim, fingerprint
+from manypaths.training.record import Recorder
 from manypaths.trl import DiverseGRPOTrainer, check
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
@@ -115,7 +114,7 @@ def _checked(spec: Recipe, out: Path, config: GRPOConfig) -> Plan:
     )
     if PartialState().is_main_process and in_use(out):
         raise ValueError(in_use_by_another(out))
-    claim(out, spec)
+    run_folder.prepare_run_dir(out, spec)
     return plan
 
 
@@ -150,7 +149,11 @@ def _config(spec: Recipe, out: Path) -> GRPOConfig:
     size = spec.trainer.get("num_generations", 8)
     if size is None or size < 2:
         raise ValueError(f"Groups of {size} have nobody to compare with. Set trainer.num_generations to 2 or more.")
-    ours = {"output_dir": str(out / "checkpoints"), "seed": spec.seed, "reward_weights": list(spec.rewards.values())}
+    ours = {
+        "output_dir": str(out / run_folder.CHECKPOINTS),
+        "seed": spec.seed,
+        "reward_weights": list(spec.rewards.values()),
+    }
     ours |= {"logging_steps": 1, "report_to": "none", "use_cpu": not torch.accelerator.is_available()}
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (ours | spec.trainer)["use_cpu"]:
         ours["ddp_backend"] = "gloo"
@@ -207,19 +210,19 @@ def train(plan: Plan) -> dict[str, Any] | None:
     state = PartialState()
     with only_writer(plan.out) if state.is_main_process else nullcontext():
         if state.is_main_process:
-            claim(plan.out, plan.recipe)  # another command may have begun in the meantime
+            run_folder.prepare_run_dir(plan.out, plan.recipe)  # another command may have begun in the meantime
         return _train(plan, state)
 
 
 def _train(plan: Plan, state: PartialState) -> dict[str, Any] | None:
-    summary = _finished(plan.out)
-    if summary is not None and (plan.out / "inspect.html").exists():
+    summary = run_folder.final_summary(plan.out)
+    if summary is not None and (plan.out / run_folder.PAGE).exists():
         return summary if state.is_main_process else None
     if summary is None:
         _fill(plan, state)
     if not state.is_main_process:
         return None
-    summary = summary or summarise(plan.out)
+    summary = summary or run_folder.write_summary(plan.out)
     try:
         write_page(plan.out)
     except ValueError as error:
@@ -227,27 +230,20 @@ def _train(plan: Plan, state: PartialState) -> dict[str, Any] | None:
     return summary
 
 
-def _finished(run: Path) -> dict[str, Any] | None:
-    """The summary of a run to which nothing but its page may be added."""
-    summary = read_json(run / "summary.json") if (run / "model").is_dir() else {}
-    return summary if {"evaluation", "steps", "seconds"} <= summary.keys() else None
-
-
 def _fill(plan: Plan, state: PartialState) -> None:
-    if state.is_main_process and not (plan.out / "environment.json").exists():
-        began_with = {"recipe": fingerprint(plan.out / "recipe.yaml")}
-        atomic_write(plan.out / "environment.json", as_json({**environment(), **began_with}, indent=2))
-    if not (plan.out / "model").exists():
+    if state.is_main_process:
+        run_folder.write_environment(plan.out, environment())
+    if not (plan.out / run_folder.MODEL).exists():
         _begin(plan)
         clear_device_cache(garbage_collection=True)  # trainer, optimizer and weights hold each other in cycles
     if plan.held_out:
-        _measure(plan, "after", _last_step(plan.out), *_load(plan, str(plan.out / "model")))
+        _measure(plan, "after", _last_step(plan.out), *_load(plan, str(plan.out / run_folder.MODEL)))
 
 
 def _last_step(run: Path) -> int:
-    lines = metrics(run)
+    lines = run_folder.read_metrics(run)
     if not lines:
-        raise ValueError(f"{run / 'metrics.jsonl'} has no step, though the training is finished. Restore it.")
+        raise ValueError(f"{run / run_folder.METRICS} has no step, though the training is finished. Restore it.")
     return int(lines[-1]["step"])
 
 
@@ -349,10 +345,11 @@ def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
                 f"{last} must be a checkpoint of this run, got weights of other sizes. Remove it: the run goes on from "
                 "the checkpoint before it, or from the start."
             ) from error
-    trainer.save_model(str(plan.out / ".model.partial"))
+    unfinished = plan.out / run_folder.UNFINISHED_MODEL
+    trainer.save_model(str(unfinished))
     state.wait_for_everyone()
     if state.is_main_process:
-        move_folder(plan.out / ".model.partial", plan.out / "model")
+        move_folder(unfinished, plan.out / run_folder.MODEL)
     state.wait_for_everyone()
 
 
@@ -360,25 +357,9 @@ def _resume_from(run: Path) -> str | None:
     """The folder of the checkpoint to go on from, the same in all processes; what was recorded later is dropped."""
     chosen: list[str | None] = [None]
     if PartialState().is_main_process:
-        shutil.rmtree(run / ".model.partial", ignore_errors=True)
+        shutil.rmtree(run / run_folder.UNFINISHED_MODEL, ignore_errors=True)
         last = last_checkpoint(run)
-        rewind(run, last)
+        run_folder.rewind(run, *((0, False) if last is None else (last.step, last.finished)))
         chosen = [None if last is None else str(last.folder)]
     broadcast_object_list(chosen)
     return chosen[0]
-
-
-def summarise(run: Path) -> dict[str, Any]:
-    """Accuracy before and after, and where the seconds of all steps went: {evaluation, steps, seconds}."""
-    lines = metrics(run)
-    path = run / "evaluation" / "summary.json"
-    evaluation = read_json(path)
-    if not all(isinstance(entry, dict) for entry in evaluation.values()):
-        raise ValueError(f"{path} is damaged (its values must be objects). Restore it from a copy, or remove it.")
-    seconds = dict.fromkeys(PARTS, 0.0)
-    for _, spent in seconds_between(lines):
-        seconds = {part: seconds[part] + spent[part] for part in PARTS}
-    seconds["evaluation"] = sum(entry.get("seconds") or 0.0 for entry in evaluation.values())
-    summary = {"evaluation": evaluation, "steps": lines[-1]["step"] if lines else 0, "seconds": seconds}
-    atomic_write(run / "summary.json", as_json(summary, indent=2))
-    return summary

@@ -1,0 +1,273 @@
+"""The run folder: the names of its files, how they are written and how they are read. No other module knows them.
+
+    RUN/
+      recipe.yaml           the resolved recipe; written first
+      environment.json      versions, commit and hardware, and the fingerprint of recipe.yaml
+      metrics.jsonl         one line per logged step: {step, loss, reward, seconds/sampling, ...}
+      groups.jsonl          one line per recorded group of completions
+      checkpoints/          checkpoint-N as the trainer writes them; damaged-checkpoint-N are never used
+      evaluation/           WHEN.jsonl, WHEN being before, step-N or after: a line per held-out problem
+        summary.json        {WHEN: {step, accuracy, low, high, seconds, ...}}
+        shares.json         {WHEN: {benchmark: {problem: share of correct samples}}}
+        settings.json       how the completions were sampled
+        step-N/             other benchmarks, from `manypaths evaluate RUN`: NAME.jsonl and the same three files
+      model/                the trained weights, or their adapter
+      summary.json          {evaluation, steps, seconds}; written last: the run is finished
+      inspect.html          the page that shows the groups
+
+A run that was killed leaves each of these as it was or as it should be, and at most an incomplete last line. Nothing
+here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from manypaths import recipe
+from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
+from manypaths.recipe import Recipe, canonical, dump, to_yaml
+
+RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metrics.jsonl", "groups.jsonl"
+CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"
+SUMMARY, SHARES, SETTINGS = "summary.json", "shares.json", "settings.json"  # SUMMARY in RUN and in evaluation/
+UNFINISHED_MODEL = ".model.partial"  # becomes MODEL once it is complete
+PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")  # of a step's seconds
+FREE_SPACE = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
+
+
+def prepare_run_dir(run: Path, spec: Recipe) -> None:
+    """Make the folder of a run and write its recipe, or check that the folder holds a run of this recipe.
+
+    Args:
+        run: The folder; its parents are made too.
+        spec: The recipe of the run that will be started or resumed.
+
+    Raises:
+        ValueError: The folder cannot be written, its disk is full, it holds another recipe, a recipe that was changed
+            after the run began, or files of something else.
+    """
+    _check_writable(run)
+    if (run / RECIPE).exists():
+        _check_same_recipe(run, spec)
+    elif content_of(run):
+        raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
+    else:
+        atomic_write(run / RECIPE, dump(spec))
+
+
+def _check_writable(run: Path) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=run, prefix=".probe.", suffix=PARTIAL) as probe:
+            probe.write(bytes(2**16))
+        free = shutil.disk_usage(run).free
+    except OSError as error:
+        raise ValueError(f"The run folder {str(run)!r} cannot be written: {error}. Give another --out.") from error
+    if free < FREE_SPACE:
+        raise ValueError(
+            f"The disk of {str(run)!r} is full: {FREE_SPACE >> 20} MiB must be free, got {free >> 20} MiB. Free some, "
+            "or give another --out."
+        )
+
+
+def _check_same_recipe(run: Path, spec: Recipe) -> None:
+    old, new = (to_yaml(canonical(asdict(each))).splitlines() for each in (read_recipe(run), spec))
+    pairs = zip_longest(old, new, fillvalue="nothing")
+    differences = [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
+    if differences:
+        raise ValueError(
+            f"{str(run)!r} holds the run of another recipe ({'; '.join(differences[:3])}). Give another --out, "
+            "or no recipe at all to resume that run."
+        )
+    if read_environment(run).get("recipe", _fingerprint(run)) != _fingerprint(run):
+        raise ValueError(
+            f"{str(run / RECIPE)!r} was changed after its run began. Restore it, or train with it in another --out."
+        )
+
+
+def _fingerprint(run: Path) -> str:
+    """SHA-256 of the content of recipe.yaml, whatever its layout and comments."""
+    content = recipe.content([str(run / RECIPE)])
+    return hashlib.sha256(to_yaml(canonical(content)).encode()).hexdigest()
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return (folder / RECIPE).is_file()
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run has its summary, which is written after everything but the page."""
+    return (run / SUMMARY).is_file()
+
+
+def final_summary(run: Path) -> dict[str, Any] | None:
+    """The summary of a run that lacks nothing but perhaps its page; None where the weights or the summary are missing.
+
+    Raises:
+        ValueError: summary.json is damaged.
+    """
+    summary = read_json(run / SUMMARY) if (run / MODEL).is_dir() else {}
+    return summary if {"evaluation", "steps", "seconds"} <= summary.keys() else None
+
+
+def run_of(path: Path) -> Path | None:
+    """The run that a path names: the path itself, or the run of a checkpoint; None for anything else."""
+    if is_run(path):
+        return path
+    run = path.parent.parent
+    return run if path.parent.name == CHECKPOINTS and is_run(run) else None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The folders checkpoint-N of a run by ascending N; copies under other names are left out."""
+    steps = {path: step_of(path.name, "checkpoint-") for path in (run / CHECKPOINTS).glob("*") if path.is_dir()}
+    return sorted((path for path in steps if steps[path] is not None), key=lambda path: steps[path] or 0)
+
+
+def benchmark_folder(run: Path, step: int) -> Path:
+    """Where results of other benchmarks go, for the weights of a step."""
+    return run / EVALUATION / f"step-{step}"
+
+
+def benchmark_folders(run: Path) -> dict[int, Path]:
+    """The folders of `benchmark_folder` that hold results, by ascending step."""
+    paths = (run / EVALUATION).glob("step-*")
+    found = {step_of(path.name, "step-"): path for path in paths if (path / SETTINGS).is_file()}
+    return {step: found[step] for step in sorted(step for step in found if step is not None)}
+
+
+def step_of(name: str, prefix: str) -> int | None:
+    """The number N of a name PREFIXN; None for any other name."""
+    number = name.removeprefix(prefix)
+    return int(number) if name.startswith(prefix) and number.isdecimal() else None
+
+
+def write_environment(run: Path, environment: dict[str, Any]) -> None:
+    """Write where a run began, unless it is written already, beside the fingerprint of its recipe."""
+    if not (run / ENVIRONMENT).exists():
+        atomic_write(run / ENVIRONMENT, as_json({**environment, "recipe": _fingerprint(run)}, indent=2))
+
+
+def append_metrics(run: Path, line: dict[str, Any]) -> None:
+    """Add one line to metrics.jsonl; `line` has a `step`."""
+    append(run / METRICS, as_json(line) + "\n")
+
+
+def append_groups(run: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Add one line per group to groups.jsonl; each has a `step`."""
+    append(run / GROUPS, "".join(as_json(line) + "\n" for line in lines))
+
+
+def write_summary(run: Path) -> dict[str, Any]:
+    """Write summary.json from the metrics and evaluations of a run -> {evaluation, steps, seconds}.
+
+    Raises:
+        ValueError: A file is damaged.
+    """
+    lines, path = read_metrics(run), run / EVALUATION / SUMMARY
+    evaluation = read_json(path)
+    if not all(isinstance(figures, dict) for figures in evaluation.values()):
+        raise ValueError(f"{path} is damaged (its values must be objects). Restore it from a copy, or remove it.")
+    seconds = dict.fromkeys(PARTS, 0.0)
+    for _, spent in seconds_between(lines):
+        seconds = {part: seconds[part] + spent[part] for part in PARTS}
+    seconds["evaluation"] = sum(figures.get("seconds") or 0.0 for figures in evaluation.values())
+    summary = {"evaluation": evaluation, "steps": lines[-1]["step"] if lines else 0, "seconds": seconds}
+    atomic_write(run / SUMMARY, as_json(summary, indent=2))
+    return summary
+
+
+def read_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of a run, with `overrides` applied. Raises ValueError as `recipe.read` does."""
+    return recipe.read([str(run / RECIPE)], overrides)
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """What `write_environment` wrote; {} where it is missing. Raises ValueError for a damaged file."""
+    return read_json(run / ENVIRONMENT)
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, [] where it is missing. Raises ValueError for a damaged line."""
+    return [line for line, _ in _lines_with_steps(run / METRICS)]
+
+
+def stream_groups(run: Path) -> Iterator[dict[str, Any]]:
+    """The lines of groups.jsonl one after another, for they may exceed the memory. Raises as `read_metrics`."""
+    return (line for line, _ in _lines_with_steps(run / GROUPS))
+
+
+def _lines_with_steps(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    if not path.exists():
+        return
+    for number, (content, line) in enumerate(stream_jsonl(path), 1):
+        if not isinstance(content.get("step"), int):
+            raise ValueError(f"{path}, line {number}, is damaged (it has no step). Mend or remove that line.")
+        yield content, line
+
+
+def seconds_between(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+    """(step, seconds by part since the line before) of the lines of metrics.jsonl, which hold means over those steps.
+
+    A metric that was not logged counts as 0 seconds.
+    """
+    before = 0
+    for line in sorted(lines, key=lambda line: line["step"]):
+        steps = line["step"] - before
+        yield line["step"], {part: steps * (line.get(f"seconds/{part}") or 0.0) for part in PARTS}
+        before = line["step"]
+
+
+def rewind(run: Path, step: int, trained: bool = False) -> None:
+    """Drop what was recorded after a checkpoint, because those steps will run again.
+
+    Args:
+        run: The folder of the run.
+        step: The step of the checkpoint; 0 drops everything but the evaluation before training.
+        trained: Whether that is the last step, so that the evaluation after training remains.
+
+    Raises:
+        ValueError: metrics.jsonl ends before the checkpoint, or a file is damaged.
+    """
+    reached = _keep_until(step, run / METRICS)
+    _keep_until(step, run / GROUPS)
+    if reached < step:  # the line of a step is on the disk before its checkpoint
+        raise ValueError(
+            f"{run / METRICS} must reach step {step}, of which there is a checkpoint, got {reached}: lines are "
+            "lost. Restore the file from a copy, or train again in another --out."
+        )
+    folder = run / EVALUATION
+    late = [path for path in folder.glob("step-*.jsonl*") if (step_of(_when(path), "step-") or 0) > step]
+    late += [] if trained else sorted(folder.glob("after.jsonl*"))
+    dropped = {_when(path) for path in late}
+    for name in (SUMMARY, SHARES) if late else ():
+        kept = {when: entry for when, entry in read_json(folder / name).items() if when not in dropped}
+        atomic_write(folder / name, as_json(kept, indent=2 if name == SUMMARY else None))
+    for path in late:
+        path.unlink()
+
+
+def _when(path: Path) -> str:
+    """before, step-N or after, of a file of evaluation/ such as step-3.jsonl.part1."""
+    return path.name.split(".")[0]
+
+
+def _keep_until(step: int, path: Path) -> int:
+    """Keep the lines of the steps up to `step` -> the last of these steps, 0 where there is none."""
+    reached = 0
+    if not path.exists():
+        return reached
+    with whole(path) as partial, partial.open("wb") as kept:
+        for content, line in _lines_with_steps(path):
+            if content["step"] <= step:
+                kept.write(line)
+                reached = max(reached, content["step"])
+    return reached
