@@ -18,7 +18,7 @@ from manypaths.cli import main
 from manypaths.comparison import report
 from manypaths.comparison.compare import compare, configurations, read
 from manypaths.comparison.runs import PARTS, Run, Score
-from manypaths.evaluation.evaluate import summarise
+from manypaths.evaluation.summary import summarise
 
 STEPS, PROBLEMS = (0, 10, 20, 30), range(16)
 GRPO = {"method.reweight": None, "model.name": "tiny", "trainer.max_steps": 30}

@@ -9,8 +9,8 @@ import pytest
 
 from manypaths.cli import main
 from manypaths.comparison.compare import read
-from manypaths.evaluation.evaluate import summarise
 from manypaths.evaluation.grade_file import grade_file
+from manypaths.evaluation.summary import summarise
 from manypaths.files import read_jsonl
 from manypaths.problems.rows import name_of
 

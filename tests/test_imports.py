@@ -21,6 +21,7 @@ ROOMS = {
     "printable": ("", "", ""),
     "tables": ("", "", ""),
     "files": ("", "", "filelock"),
+    "results": ("files", "", ""),
     "hub": ("", "", "huggingface_hub"),
     "statistics": ("", "numpy", ""),
     "checkpoint": ("files hub", "", "peft safetensors torch transformers"),
@@ -39,18 +40,19 @@ ROOMS = {
     "verl": ("embed methods names recipe", "omegaconf tensordict torch transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
-        "checkpoint cpu embed files grading messages names printable problems recipe run_folder statistics tables",
+        "checkpoint cpu embed files grading messages names printable problems recipe results run_folder "
+        "statistics tables",
         "",
         "torch transformers vllm",
     ),
     "preflight": ("__init__ names problems recipe rewards", "yaml", "packaging peft torch transformers trl"),
     "training": (
         "checkpoint cpu embed evaluation files messages methods names preflight problems "
-        "recipe resume rewards run_folder trl",
+        "recipe results resume rewards run_folder trl",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
-    "comparison": ("evaluation files recipe statistics tables", "matplotlib numpy yaml", ""),
+    "comparison": ("files recipe results statistics tables", "matplotlib numpy yaml", ""),
     "cli": ("__init__ comparison evaluation grading preflight printable recipe training", "", ""),
     "__main__": ("cli", "", ""),
 }

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.evaluation.measure import share_correct
 from manypaths.files import atomic_write, read_jsonl
+from manypaths.results import share_correct
 from manypaths.run_folder import rewind
 
 STEPS = 6

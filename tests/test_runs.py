@@ -12,8 +12,8 @@ import yaml
 from manypaths.cli import main
 from manypaths.comparison.compare import read
 from manypaths.comparison.runs import CURVES, PARTS, read_evaluation, read_run
-from manypaths.evaluation.measure import share_correct
 from manypaths.files import read_jsonl
+from manypaths.results import share_correct
 
 STEPS = 10
 

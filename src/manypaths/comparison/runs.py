@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from manypaths.evaluation.measure import share_correct
 from manypaths.files import read_json, read_jsonl
 from manypaths.recipe import Loader, canonical
+from manypaths.results import share_correct
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 CURVES: tuple[str, ...] = (

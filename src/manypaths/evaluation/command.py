@@ -12,16 +12,18 @@ from typing import Any
 from manypaths import problems, recipe
 from manypaths.embed import NgramEmbedder
 from manypaths.evaluation import sampling
-from manypaths.evaluation.evaluate import check_name, claim, evaluate, summarise, table
+from manypaths.evaluation.evaluate import check_name, evaluate
 from manypaths.evaluation.generate import choose_backend
 from manypaths.evaluation.sampling import Sampling
 from manypaths.evaluation.server import ServerError
+from manypaths.evaluation.summary import summarise, table
 from manypaths.files import only_writer, read_json
 from manypaths.grading import shared_grader
 from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
+from manypaths.results import claim
 from manypaths.run_folder import checkpoints
 
 PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate

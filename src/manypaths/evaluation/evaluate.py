@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from manypaths.evaluation.generate import Generate, Prompt, Sample
-from manypaths.evaluation.measure import measure, overall, share_correct
-from manypaths.files import append, as_json, atomic_write, content_of, read_json, read_jsonl
+from manypaths.evaluation.measure import measure
+from manypaths.files import append, as_json, atomic_write, read_jsonl
 from manypaths.grading import extract, shared_grader
-from manypaths.problems import BENCHMARKS, Problem, render
-from manypaths.tables import markdown
+from manypaths.problems import Problem, render
+from manypaths.results import parts, share_correct
 
 Embedder = Callable[[list[str]], Any]
 Gather = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
@@ -54,7 +53,7 @@ def evaluate(
     order = sorted(problems, key=lambda problem: len(problem.question))  # like lengths together: less padding
     chunks = [order[start : start + at_once] for start in range(0, len(order), at_once)]
     part = None if out is None else out.with_name(f"{out.name}.part{which or ''}")
-    done = [line for path in ([] if out is None else [out, *_parts(out)]) for line in read_jsonl(path)]
+    done = [line for path in ([] if out is None else [out, *parts(out)]) for line in read_jsonl(path)]
     asked = {problem.id: [problem.question, problem.answer] for problem in problems}
     lines = {line["id"]: line for line in done if asked.get(line["id"]) == [line["question"], line["answer"]]}
     if part is not None and len(lines) < len(problems):
@@ -78,7 +77,7 @@ def evaluate(
     found = [lines[problem.id] for problem in problems]
     if out is not None and which == 0:
         atomic_write(out, "".join(as_json(line) + "\n" for line in found))
-        for path in _parts(out):
+        for path in parts(out):
             path.unlink()
     return {**measure(found), "seconds": time.perf_counter() - began}
 
@@ -100,15 +99,10 @@ def _sampled(
 def check_name(out: Path, problems: Sequence[Problem]) -> None:
     """Refuse, with a ValueError, to write over the results, finished or not, of other problems."""
     asked = {(problem.id, problem.question) for problem in problems}
-    for path in [out, *_parts(out)]:
+    for path in [out, *parts(out)]:
         there = {(line["id"], line["question"]) for line in read_jsonl(path)}
         if there and not there & asked:
             raise ValueError(f"{str(path)!r} holds the results of other problems of that name. Give another --out.")
-
-
-def _parts(out: Path) -> list[Path]:
-    """Where the processes keep what there is before all are done."""
-    return sorted(out.parent.glob(f"{glob.escape(out.name)}.part*"))
 
 
 def _graded(
@@ -143,64 +137,3 @@ def _progress(name: str, lines: list[dict[str, Any]], known: int, wanted: int, b
     left = (time.perf_counter() - began) / max(1, len(lines) - known) * (wanted - len(lines))
     clock = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
     return f"{name}: {len(lines)}/{wanted} problems, {sum(right) / len(right):.1%} so far, {clock} left"
-
-
-def claim(folder: Path, settings: dict[str, Any], environment: dict[str, Any] | None = None) -> None:
-    """Make sure, with a ValueError, that a folder is new or has results of the same settings.
-
-    With an `environment` (device, versions) both are written to settings.json: the settings as they are, and every
-    environment in which the evaluation ran, under `environments`.
-    """
-    there = folder / "settings.json"
-    known = read_json(there) or None
-    begun = folder.exists() and any(path != there for path in content_of(folder))
-    if begun and known is None:
-        raise ValueError(f"{str(folder)!r} is not empty and holds no results. Give --out a new or an empty folder.")
-    if begun and known is not None:
-        differing = [
-            f"{key} {repr(known[key]) if key in known else 'not recorded'} there, {value!r} here"
-            for key, value in settings.items()
-            if key not in known or known[key] != value
-        ]
-        if differing:
-            told = "; ".join(differing)
-            raise ValueError(f"{str(folder)!r} holds results of other settings ({told}). Give another --out.")
-    if environment is not None:
-        before = (known or {}).get("environments", []) if begun else []
-        environments = [one for one in before if one != environment] + [environment]
-        atomic_write(there, as_json({**settings, "environments": environments}, indent=2))
-
-
-def table(found: dict[str, dict[str, Any]]) -> str:
-    """The results of benchmarks as Markdown: the papers' row of mean@n, then what else was measured of each."""
-    shown = [name for name in BENCHMARKS if name in found] + [
-        name for name in found if name not in {*BENCHMARKS, "all"}
-    ]
-    title = {name: BENCHMARKS[name].title if name in BENCHMARKS else name for name in shown}
-    columns = [*shown, *(["all"] if len(shown) > 1 else [])]
-    head = [
-        ["", *(title.get(name, "mean") for name in columns)],
-        ["mean@n", *(f"{found[name]['accuracy']:.1%}" for name in columns)],
-        ["95 %", *(f"{found[name]['low']:.1%} to {found[name]['high']:.1%}" for name in columns)],
-    ]
-    rest = [["", "problems", "n", "pass@n", "maj@n", "distinct", "similarity", "boxed", "truncated", "tokens"]]
-    for name in shown:
-        one, n = found[name], str(found[name]["samples"])
-        shares = [f"{one[key]:.1%}" if one[key] is not None else "" for key in ("boxed", "truncated")]
-        likeness = "" if one["similarity"] is None else f"{one['similarity']:.2f}"
-        tokens = "" if one["tokens"] is None else f"{one['tokens']:,.0f}"
-        answers = [f"{one['pass_at'][n]:.1%}", f"{one['majority']:.1%}", f"{one['distinct']:.1f}"]
-        rest.append([title[name], str(one["problems"]), n, *answers, likeness, *shares, tokens])
-    return f"{markdown(head)}\n\n{markdown(rest)}"
-
-
-def summarise(folder: Path) -> dict[str, dict[str, Any]]:
-    """What all finished sets of a folder say, each and `all`: in summary.json, table.md and shares.json."""
-    lines = {path.stem: read_jsonl(path) for path in sorted(folder.glob("*.jsonl"))}
-    found: dict[str, dict[str, Any]] = {name: measure(each) for name, each in lines.items()}
-    shares = {name: {line["id"]: share_correct(line) for line in each} for name, each in lines.items()}
-    found["all"] = overall([list(each.values()) for each in shares.values()])
-    atomic_write(folder / "summary.json", as_json(found, indent=2))
-    atomic_write(folder / "shares.json", as_json(shares))
-    atomic_write(folder / "table.md", table(found) + "\n")
-    return found

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from manypaths.grading import number
+from manypaths.results import share_correct
 from manypaths.statistics import estimate, interval
 
 
@@ -62,11 +63,6 @@ def majority(samples: Sequence[dict[str, Any]]) -> float:
 def _canonical(answer: str) -> str:
     value = number(answer)
     return "".join(answer.split()) if value is None else str(value)
-
-
-def share_correct(line: dict[str, Any]) -> float:
-    """The share of a problem's samples that are correct."""
-    return statistics.fmean(sample["correct"] for sample in line["samples"])
 
 
 def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:

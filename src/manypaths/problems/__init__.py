@@ -11,67 +11,25 @@ import json
 import os
 import random
 import sys
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from manypaths import hub
 from manypaths.printable import escaped, one_line, shown
-from manypaths.problems.problem_columns import GOLDS, QUESTIONS, texts_and_golds
+from manypaths.problems.benchmarks import BENCHMARKS
+from manypaths.problems.problem import Problem
 from manypaths.problems.rows import Row, Say, is_local, parse, read_rows
+from manypaths.problems.sums import arithmetic
+from manypaths.problems.texts_and_golds import GOLDS, QUESTIONS, texts_and_golds
 
+__all__ = ["BENCHMARKS", "Problem", "arithmetic", "fingerprint", "ids_of", "is_here", "load", "note", "render"]
 SHIPPED = {"gsm8k": ("train", "test"), "svamp": ("train",)}
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """Where a benchmark is, on the hub and as a local file; `fingerprint` is of its public copy of November 2026."""
-
-    title: str
-    hub: str
-    split: str
-    file: str
-    problem_column: str
-    answer_column: str
-    fingerprint: str
-
-
-BENCHMARKS = {  # in the papers' order
-    "aime24": Benchmark(
-        "AIME24", "HuggingFaceH4/aime_2024", "train", "aime24.jsonl", "problem", "answer", "8c928377e520"
-    ),
-    "math500": Benchmark(
-        "MATH-500", "HuggingFaceH4/MATH-500", "test", "math500.jsonl", "problem", "answer", "9b34dbfc465f"
-    ),
-    "amc23": Benchmark("AMC23", "knoveleng/AMC-23", "train", "amc23.jsonl", "problem", "answer", "2746ea8f1a28"),
-    "minerva": Benchmark(
-        "Minerva", "knoveleng/Minerva-Math", "train", "minerva_math.jsonl", "problem", "solution", "6495ea702ded"
-    ),
-    "olympiadbench": Benchmark(
-        "Olympiad",
-        "knoveleng/OlympiadBench",
-        "train",
-        "olympiadbench.jsonl",
-        "question",
-        "final_answer",
-        "5e6d8d2baef7",
-    ),
-}
 IDS = ("id", "unique_id", "idx", "ID", "problem_id", "question_id", "task_id", "doc_id", "uid", "uuid")
 PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\boxed{}."}]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A question in words and its gold answer; `ways` are worked solutions where the set has them."""
-
-    id: str
-    question: str
-    answer: str
-    ways: tuple[str, ...] = ()
 
 
 def note(text: str) -> None:
@@ -213,38 +171,3 @@ def _from_hub(name: str, split: str, revision: str | None) -> list[Row]:
         raise ValueError(f"{where} {one_line(error, 300)}") from error
     except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
         raise ValueError(f"{where} could not be had from the hub: {one_line(error, 300)}{why}") from error
-
-
-def arithmetic(
-    count: int, seed: int, *, largest: int = 9, kinds: list[str] | None = None, held_out: bool = False
-) -> list[Problem]:
-    """`count` different one- and two-step word problems with operands from 2 to `largest`, drawn with `seed`.
-
-    Each has two or more natural ways to work it out (`Problem.ways`, equations that end in the answer). What
-    decides whether a problem is held out is a hash of its kind and numbers, not of names and things: a set with
-    `held_out` (a quarter of all sums) never asks what a set without it asks, whatever the seeds. ValueError for
-    an unknown kind and when there are not that many different problems.
-    """
-    stock = json.loads(files("manypaths").joinpath("data", "arithmetic.json").read_text("utf-8"))
-    kinds = list(stock["kinds"]) if kinds is None else kinds
-    if unknown := set(kinds) - set(stock["kinds"]):
-        raise ValueError(f"Unknown kinds of sums: {', '.join(unknown)}. Known: {', '.join(stock['kinds'])}.")
-    if not kinds or largest < 2:
-        raise ValueError(f"Sums ask for one of kinds or more, and for largest >= 2; given {kinds}, {largest}.")
-    rng = random.Random(seed)
-    found: dict[str, Problem] = {}
-    for _ in range(100 * count):
-        kind = rng.choice(kinds)
-        a, b, c = (rng.randint(2, largest) for _ in range(3))
-        known: dict[str, Any] = {"a": a, "b": b, "c": c}
-        known |= {"a+b": a + b, "b+c": b + c, "a+b+c": a + b + c, "a*b": a * b, "a*c": a * c}
-        known |= {"b*c": b * c, "(a+b)*c": (a + b) * c, "a*(b+c)": a * (b + c), "b_a_times": " + ".join([str(b)] * a)}
-        known |= {"who": rng.choice(stock["who"]), "what": rng.choice(stock["what"])}
-        question = stock["kinds"][kind]["question"].format_map(known)
-        ways = tuple(way.format_map(known) for way in stock["kinds"][kind]["ways"])
-        is_held_out = zlib.crc32(f"{kind}: {ways[0]}".encode()) % 4 == 0
-        if is_held_out == held_out and question not in found:
-            found[question] = Problem(f"{kind}-{len(found)}", question, ways[0].rpartition("= ")[2], ways)
-        if len(found) == count:
-            return list(found.values())
-    raise ValueError(f"There are not {count} different sums of these kinds up to {largest}.")

@@ -26,7 +26,6 @@ from trl import GRPOConfig
 from manypaths import checkpoint, cpu, recipe, rewards, run_folder
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluation.evaluate import evaluate
-from manypaths.evaluation.measure import share_correct
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
 from manypaths.evaluation.sampling import environment as where_it_ran
 from manypaths.files import (
@@ -48,6 +47,7 @@ from manypaths.preflight.workload import workload
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
+from manypaths.results import share_correct
 from manypaths.resume import check_saving, last_checkpoint
 from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
