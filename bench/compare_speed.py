@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from manypaths import recipe
-from manypaths.comparison.runs import PARTS
+from manypaths.names import PARTS
 
 NAMES = ["smollm2-135m-pypi", "grpo", "none", "arithmetic", "quickstart"]
 

@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.comparison import report
+from manypaths.comparison import figures, report
 from manypaths.comparison.compare import compare, configurations, read
-from manypaths.comparison.runs import PARTS, Run, Score
+from manypaths.comparison.runs import Run, Score
 from manypaths.evaluation.summary import summarise
+from manypaths.names import PARTS
 
 STEPS, PROBLEMS = (0, 10, 20, 30), range(16)
 GRPO = {"method.reweight": None, "model.name": "tiny", "trainer.max_steps": 30}
@@ -547,6 +548,39 @@ def test_metrics_are_mean_least_and_most_of_the_seeds_where_all_have_them():
         for step, *told in curve:
             values = [dict(run.curves[key])[step] for run in runs]
             assert told == pytest.approx([fmean(values), min(values), max(values)])
+
+
+def test_diagnostics_that_only_their_method_knows_are_compared(tmp_path):
+    """A metric diversity/NAME that no table lists: read from run folders, and in each form of the comparison."""
+    for seed in (1, 2):
+        write_run(tmp_path / f"grpo-{seed}", seed)
+        lines = write_run(tmp_path / f"toy-{seed}", seed, "toy") / "metrics.jsonl"
+        rows = [json.loads(line) for line in lines.read_text().splitlines()]
+        for row in rows:
+            row |= {"diversity/gloss": seed + row["step"] / 4, "diversity/void": None, "other/gloss": 1.0}
+        lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = compare(read([tmp_path])[0])
+    curve = [(step, 1.5 + step / 4, 1 + step / 4, 2 + step / 4) for step in range(1, 31)]
+    metrics = {name: one["metrics"] for name, one in by_name(found).items()}
+    assert metrics["toy"].keys() - metrics["grpo"].keys() == {"diversity/gloss"}
+    assert metrics["toy"]["diversity/gloss"] == curve
+    means = next(rows for title, rows in report.tables(found) if title == "Means over the training")
+    assert [row[means[0].index("gloss")] for row in means] == ["gloss", "", f"{1.5 + 15.5 / 4:.2f}"]
+    assert "toy,diversity/gloss,30,9.0,8.5,9.5\n" in report.lines(found)
+    panels = {panel.title: panel for panel in figures.panels(found)}
+    assert panels["Gloss"].curves == {"toy": metrics["toy"]["diversity/gloss"]}
+    assert "Gloss over steps. toy: 1.75 at 1, 9.00 at 30, highest 9.00." in report.write(found, tmp_path).read_text()
+
+
+def test_runs_of_an_earlier_version_are_compared_under_todays_names(tmp_path):
+    folders = [write_run(tmp_path / name / "grpo-1") for name in ("today", "earlier")]
+    lines = folders[1] / "metrics.jsonl"
+    text = lines.read_text()
+    for name, old in (("groups/zero_std", "groups/without_spread"), ("vendi_score", "effective_number")):
+        assert name in text
+        text = text.replace(name, old)
+    lines.write_text(text)
+    assert read([folders[1]])[0] == read([folders[0]])[0]
 
 
 # JSON

@@ -9,8 +9,9 @@ import pytest
 from test_trl import trainer_of
 
 from manypaths.comparison.importers import read_csv, read_lighteval, read_trainer_state
-from manypaths.comparison.runs import CURVES, PARTS, Score
+from manypaths.comparison.runs import Score
 from manypaths.embed import NgramEmbedder
+from manypaths.names import PARTS
 from manypaths.trl import DiverseGRPOTrainer
 
 
@@ -238,9 +239,7 @@ def test_the_state_of_the_real_trainer(tiny_model, tmp_path, every):
     assert run.results == {step: {"held-out": Score(value)} for step, value in held_out.items()}
     assert "mine: accuracy is eval_rewards/accuracy/mean." in run.notes
     train = [entry for entry in log if "reward" in entry]
-    assert run.curves == {
-        key: [(entry["step"], entry[key]) for entry in train] for key in CURVES if key in ("reward", "entropy")
-    }
+    assert run.curves == {key: [(entry["step"], entry[key]) for entry in train] for key in ("entropy", "reward")}
     spent = [every * sum(entry["step_time"] for entry in train[: at + 1]) for at in range(len(train))]
     assert run.clock == [(entry["step"], pytest.approx(seconds)) for entry, seconds in zip(train, spent, strict=True)]
     assert run.clock[-1][0] == 4 and 0 < run.clock[-1][1] < log[-1]["train_runtime"]
@@ -258,7 +257,8 @@ def test_the_state_of_our_trainer_has_parts(tiny_model, tmp_path):
     run = read_trainer_state(tmp_path / "trainer_state.json")
     means = {part: sum(entry[f"seconds/{part}"] for entry in log) / len(log) for part in PARTS}
     assert run.parts == pytest.approx(means) and run.clock[-1] == (4, pytest.approx(4 * sum(means.values())))
-    assert set(run.curves) == {*CURVES} - {"diversity/share", "diversity/lam"}  # of a reweighter
+    measures = {"diversity/similarity", "diversity/vendi_score", "groups/zero_std"}
+    assert set(run.curves) == measures | {"entropy", "reward"}
     assert run.results == {} and "no accuracy is logged" in run.notes[-1]
 
 

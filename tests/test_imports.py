@@ -52,7 +52,7 @@ ROOMS = {
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
-    "comparison": ("files recipe results statistics tables", "matplotlib numpy yaml", ""),
+    "comparison": ("files names recipe results statistics tables", "matplotlib numpy yaml", ""),
     "cli": ("__init__ comparison evaluation grading preflight printable recipe training", "", ""),
     "__main__": ("cli", "", ""),
 }

@@ -15,6 +15,7 @@ from test_compare import GRPO, MMR, leaves, made_up, two
 
 from manypaths.comparison import figures, report
 from manypaths.comparison.compare import compare
+from manypaths.names import shown_metrics
 from manypaths.tables import markdown
 
 FILES = ["comparison.csv", "comparison.json", "comparison.md", "curves.png", "curves.svg", "report.html"]
@@ -230,7 +231,7 @@ def test_the_tables_parse_back_to_the_values(name):
     for one, row in zip(every, parsed.get("Accuracy at the end, by benchmark", [[]])[1:], strict=False):
         assert numbers(" ".join(row[1:])) == pytest.approx(list(one["last"]["benchmarks"].values()), abs=0.00051)
     for one, row in zip(every, parsed.get("Means over the training", [[]])[1:], strict=False):
-        keys = [key for key in report.MEASURES if key in one["metrics"]]
+        keys = shown_metrics(one["metrics"])
         means = [sum(point[1] for point in one["metrics"][key]) / len(one["metrics"][key]) for key in keys]
         assert numbers(" ".join(row[1:])) == pytest.approx(means, abs=0.0051)
 
@@ -400,9 +401,9 @@ def test_a_panel_has_the_curves_of_the_comparison():
         ("Accuracy", "steps"),
         ("Accuracy", "hours"),
         ("Similarity of siblings", "steps"),
-        ("Distinct answers in a group", "steps"),
+        ("Vendi score", "steps"),
+        ("Zero-variance groups", "steps"),
         ("Entropy", "steps"),
-        ("Groups without spread", "steps"),
     ]
     for one in found["configurations"]:
         for across in ("step", "hours"):

@@ -1,16 +1,113 @@
-"""The names under which functions are logged and spoken of."""
+"""Names: of the metrics that a training logs, with their titles, and of functions. Standard library only.
+
+A metric is logged as `rewards/NAME/mean`, `groups/NAME`, `diversity/NAME` or `seconds/PART`. Those that manypaths
+defines are rows of `METRICS`; every other `diversity/NAME` is a diagnostic that a method reports about itself
+(`manypaths.methods.report`), and is shown wherever the rows are.
+"""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+SIMILARITY = "diversity/similarity"
+VENDI_SCORE = "diversity/vendi_score"
+SHARE = "diversity/share"
+RAW_REWARD = "diversity/raw_reward"
+ADJUSTED_REWARD = "diversity/adjusted_reward"
+ZERO_STD = "groups/zero_std"
+ENTROPY = "entropy"
+REWARD = "reward"
+ACCURACY = "rewards/accuracy/mean"
+DIAGNOSTICS = "diversity/"
+
+PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")  # of a training step, in their order
+SECONDS = {part: f"seconds/{part}" for part in PARTS}  # part -> the metric that holds its seconds per step
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown."""
+
+    title: str  # as it stands inside a sentence; `heading` begins one
+    meaning: str
+    unit: str = ""  # empty for a number without one
+    format: str = ".2f"  # Python's format specification
+
+    @property
+    def heading(self) -> str:
+        return self.title[:1].upper() + self.title[1:]
+
+
+METRICS = {  # in the order in which they are shown
+    SIMILARITY: Metric("similarity of siblings", "mean cosine similarity of two completions of a group"),
+    VENDI_SCORE: Metric("Vendi score", "number of distinct completions that a group amounts to", "completions"),
+    SHARE: Metric("advantage from diversity", "share of the advantage that comes from diversity", "share"),
+    RAW_REWARD: Metric("raw reward", "mean of the weighted sum of the reward functions"),
+    ADJUSTED_REWARD: Metric("adjusted reward", "mean of the rewards after reweighting"),
+    ZERO_STD: Metric("zero-variance groups", "share of groups whose raw rewards are all equal", "share"),
+    ENTROPY: Metric("entropy", "mean entropy of the policy over the tokens of the completions", "nats"),
+    REWARD: Metric("reward, as adjusted", "mean of the rewards that the update used: the adjusted ones"),
+}
+
+RENAMED = {  # metric of an earlier version -> its name today
+    "groups/without_spread": ZERO_STD,
+    "diversity/effective_number": VENDI_SCORE,
+}
+
+
+def metric(name: str) -> Metric:
+    """How a metric is shown: the row of `METRICS`, or what follows from its name.
+
+    A diagnostic `diversity/NAME` has the title NAME, the mean of a reward function, `rewards/NAME/mean`, too, and the
+    seconds of a part of a step the title of the part. Any other metric has its own name for a title.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    parts = name.split("/")
+    if len(parts) == 3 and (parts[0], parts[2]) == ("rewards", "mean"):
+        return Metric(parts[1], f"mean of the reward function {parts[1]}")
+    if len(parts) == 2 and parts[0] == "seconds":
+        return Metric(parts[1], f"seconds of a training step spent on {parts[1]}", "s", ".3f")
+    if is_diagnostic(name):
+        own = name.removeprefix(DIAGNOSTICS)
+        return Metric(own, f"{own}, as the method reports it: mean over groups")
+    return Metric(name, name)
+
+
+def is_diagnostic(name: str) -> bool:
+    """Whether a metric is one that a method reports about itself: any `diversity/NAME` that `METRICS` does not list."""
+    return name.startswith(DIAGNOSTICS) and name != DIAGNOSTICS and name not in METRICS
+
+
+def shown_metrics(names: Iterable[str]) -> list[str]:
+    """The metrics that tables and pages show: the rows of `METRICS` in their order, then diagnostics by name.
+
+    Args:
+        names: metrics under their names of today, such as the keys of a line of metrics.jsonl.
+    """
+    names = set(names)
+    return [name for name in METRICS if name in names] + sorted(filter(is_diagnostic, names))
+
+
+def current(metrics: Mapping[str, T]) -> dict[str, T]:
+    """Metrics by name, as an earlier version may have written them -> the same under the names of today.
+
+    Where a name is there in both forms, today's counts.
+    """
+    return {RENAMED.get(name, name): value for name, value in metrics.items()} | {
+        name: metrics[name] for name in RENAMED.values() if name in metrics
+    }
 
 
 def name_of(function: Any) -> str:
-    """The name of a function beneath `functools.partial` and wrappers; of an object that is called, its class's."""
+    """The name of the function beneath `functools.partial` and wrappers; of a callable object, that of its class."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func
@@ -21,7 +118,7 @@ def name_of(function: Any) -> str:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The same names, of which a later one of the same name is NAME_2, NAME_3, ..."""
+    """The names, made different from one another: repetitions of NAME become NAME_2, NAME_3, ..."""
     result: list[str] = []
     for name in names:
         numbered = (f"{name}_{number}" for number in itertools.count(2))

@@ -15,7 +15,8 @@ from conftest import WIDTHS, Browser
 
 from manypaths.comparison import report
 from manypaths.comparison.compare import compare
-from manypaths.comparison.runs import CURVES, PARTS, Run, Score
+from manypaths.comparison.runs import Run, Score
+from manypaths.names import METRICS, PARTS
 
 NAMES = (
     "grpo",
@@ -47,7 +48,7 @@ def runs(names: tuple[str, ...], seeds: int = 3, clock: bool = True) -> list[Run
             }
         waves = {
             key: [(step, 1 + place / 4 + math.sin(step / 9 + seed + number) / 5) for step in range(1, 101)]
-            for number, key in enumerate(CURVES)
+            for number, key in enumerate(METRICS)
         }
         times = [(step, step * (40.0 + place + seed)) for step in steps if step] if clock else []
         parts = {part: 8.0 + place + number / 7 for number, part in enumerate(PARTS)} if clock else {}

@@ -18,7 +18,8 @@ import numpy
 from manypaths.comparison import importers
 from manypaths.comparison.cautions import cautions
 from manypaths.comparison.curves import Configuration, at, level_of, peak, race, rise_of
-from manypaths.comparison.runs import CURVES, PARTS, Run, read_evaluation, read_run
+from manypaths.comparison.runs import Run, read_evaluation, read_run
+from manypaths.names import PARTS, shown_metrics
 from manypaths.statistics import Estimate, interval
 
 Found = dict[str, Any]
@@ -255,7 +256,7 @@ def _seconds(one: Configuration) -> Found:
 def _metrics(one: Configuration) -> dict[str, list[tuple[int, float, float, float]]]:
     """Curves of the training's own metrics: (step, mean, least, most of the seeds) at steps that all seeds have."""
     found = {}
-    for key in CURVES:
+    for key in shown_metrics(key for run in one.runs for key in run.curves):
         each = [dict(run.curves.get(key, ())) for run in one.runs]
         steps = sorted(set.intersection(*map(set, each)))
         rows = [(step, [values[step] for values in each]) for step in steps]

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from manypaths.files import whole
+from manypaths.names import REWARD, SHARE, metric, shown_metrics
 
 Found = dict[str, Any]
 INK, PALE = "#3c3947", "#d9d6e0"
@@ -38,6 +39,8 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "manypaths",
 }
+
+TABLE_ONLY = (SHARE, REWARD)  # metrics of which a report has the mean over the training, and no curve
 
 
 @dataclass
@@ -79,9 +82,9 @@ def panels(found: Found) -> list[Panel]:
                     (each[across], each["accuracy"], each["low"], each["high"]) for each in points
                 ]
         made.append(panel)
-    titles = {"diversity/similarity": "Similarity of siblings", "diversity/vendi_score": "Distinct answers in a group"}
-    for key, title in {**titles, "entropy": "Entropy", "groups/zero_std": "Groups without spread"}.items():
-        made.append(Panel(title, "steps", {one["name"]: one["metrics"][key] for one in every if key in one["metrics"]}))
+    for key in shown_metrics(key for one in every for key in one["metrics"] if key not in TABLE_ONLY):
+        curves = {one["name"]: one["metrics"][key] for one in every if key in one["metrics"]}
+        made.append(Panel(metric(key).heading, "steps", curves))
     return [panel for panel in made if panel.curves]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from manypaths.comparison.runs import CURVES, PARTS, Run, Score
+from manypaths.comparison.runs import Run, Score
+from manypaths.names import SECONDS, current, shown_metrics
 
 Row = dict[str, Any]
 STEP = re.compile(r"(?<![a-z])(?:checkpoint|step)[-_]([0-9]{1,12})(?![a-z0-9]|\.[0-9])", re.IGNORECASE)
@@ -142,10 +143,10 @@ def read_trainer_state(path: Path) -> Run:
         run.notes.append(f"{str(file)!r}: {odd} entries of log_history are without a step: left out.")
     told: defaultdict[str, dict[int, Any]] = defaultdict(dict)
     for step, line in lines.items():
-        for key, value in line.items():
+        for key, value in current(line).items():
             if value is not None:
                 told[key][step] = value
-    run.curves = {key: curve for key in CURVES if (curve := list(_numbers(told[key]).items()))}
+    run.curves = {key: curve for key in shown_metrics(told) if (curve := list(_numbers(told[key]).items()))}
     _take_time(run, lines)
     _take_accuracy(run, told)
     return run
@@ -174,7 +175,7 @@ def _history(file: Path) -> tuple[int, dict[int, dict[str, Any]], int]:
 
 def _take_time(run: Run, lines: dict[int, dict[str, Any]]) -> None:
     """The clock, and the parts of a step where they are told. An entry holds means over the steps since the last."""
-    ours = [f"seconds/{part}" for part in PARTS]
+    ours = list(SECONDS.values())
     keys = ours if any(key in line for line in lines.values() for key in ours) else ["step_time"]
     before, spent = 0, dict.fromkeys(keys, 0.0)
     for step, line in lines.items():
@@ -184,7 +185,7 @@ def _take_time(run: Run, lines: dict[int, dict[str, Any]]) -> None:
             run.clock.append((step, sum(spent.values())))
             before = step
     if run.clock and keys == ours:
-        run.parts = {part: spent[f"seconds/{part}"] / before for part in PARTS}
+        run.parts = {part: spent[name] / before for part, name in SECONDS.items()}
     elif run.clock:
         run.notes.append(f"{run.name}: times are TRL's step_time, which leaves the optimiser's own part out.")
     if run.clock:

@@ -14,17 +14,10 @@ from typing import Any
 
 from manypaths.comparison import published
 from manypaths.files import atomic_write
+from manypaths.names import PARTS, metric, shown_metrics
 from manypaths.tables import markdown
 
 Found = dict[str, Any]
-MEASURES = {
-    "diversity/similarity": "similarity of siblings",
-    "diversity/vendi_score": "distinct answers in a group",
-    "diversity/share": "advantage from diversity",
-    "groups/zero_std": "groups without spread",
-    "entropy": "entropy",
-    "reward": "reward, as adjusted",
-}
 
 
 # Numbers as words
@@ -140,15 +133,15 @@ def tables(found: Found) -> Iterator[tuple[str, list[list[str]]]]:
     ]
     yield f"Steps and hours to {goal(found)}", [head, *map(_race, every)]
     if timed := [one for one in every if one["seconds"]]:
-        parts = list(dict.fromkeys(part for one in timed for part in one["seconds"]))
+        parts = [part for part in (*PARTS, "whole") if any(part in one["seconds"] for one in timed)]
         rows = [
             [one["name"], *(f"{one['seconds'][part]:.3f}" if part in one["seconds"] else "" for part in parts)]
             for one in timed
         ]
         yield "Seconds a step", [["", *parts], *rows]
-    if keys := [key for key in MEASURES if any(key in one["metrics"] for one in every)]:
-        rows = [[one["name"], *(_mean(one["metrics"].get(key)) for key in keys)] for one in every]
-        yield "Means over the training", [["", *(MEASURES[key] for key in keys)], *rows]
+    if keys := shown_metrics(key for one in every for key in one["metrics"]):
+        rows = [[one["name"], *(_mean(key, one["metrics"].get(key)) for key in keys)] for one in every]
+        yield "Means over the training", [["", *(metric(key).title for key in keys)], *rows]
     if rows := [[one["name"], key, *map(_setting, pair)] for one in every for key, pair in one["differs"].items()]:
         yield f"What differs from {base}", [["", "setting", "here", f"in {base}"], *rows]
     for model in dict.fromkeys(one["model"] for one in every if one["model"]):
@@ -183,8 +176,8 @@ def _setting(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _mean(curve: list[list[float]] | None) -> str:
-    return f"{sum(point[1] for point in curve) / len(curve):.2f}" if curve else ""
+def _mean(name: str, curve: list[list[float]] | None) -> str:
+    return format(sum(point[1] for point in curve) / len(curve), metric(name).format) if curve else ""
 
 
 def _published(row: Found, benchmarks: list[str]) -> list[str]:

@@ -15,19 +15,10 @@ from typing import Any
 import yaml
 
 from manypaths.files import read_json, read_jsonl
+from manypaths.names import PARTS, SECONDS, current, shown_metrics
 from manypaths.recipe import Loader, canonical
 from manypaths.results import share_correct
 
-PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
-CURVES: tuple[str, ...] = (
-    "diversity/similarity",
-    "diversity/vendi_score",
-    "diversity/lam",
-    "diversity/share",
-    "entropy",
-    "reward",
-)
-CURVES += ("groups/zero_std",)
 SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
 
 
@@ -82,12 +73,12 @@ def read_run(folder: Path) -> Run:
     seed = recipe.pop("seed", None)
     settings = dict(flat(canonical(recipe)))
     run = Run(_name(folder), json.dumps(settings, sort_keys=True, default=str), seed, settings)
-    lines = {line["step"]: line for line in read_jsonl(folder / "metrics.jsonl")}
+    lines = {line["step"]: current(line) for line in read_jsonl(folder / "metrics.jsonl")}
     run.machine = _machine(folder / "environment.json")
     _time(run, lines)
     run.curves = {
         key: [(step, line[key]) for step, line in lines.items() if _finite(line.get(key))]
-        for key in CURVES
+        for key in shown_metrics(key for line in lines.values() for key in line)
         if any(_finite(line.get(key)) for line in lines.values())
     }
     last = max(lines, default=0)
@@ -118,7 +109,7 @@ def seconds_between(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict
     before = 0
     for line in sorted(lines, key=lambda line: line["step"]):
         steps = line["step"] - before
-        yield line["step"], {part: steps * (line.get(f"seconds/{part}") or 0.0) for part in PARTS}
+        yield line["step"], {part: steps * (line.get(name) or 0.0) for part, name in SECONDS.items()}
         before = line["step"]
 
 
