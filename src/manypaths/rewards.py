@@ -12,17 +12,14 @@ arguments are options; `reward` binds them. Wrong options are a ValueError, befo
 
 from __future__ import annotations
 
-import difflib
 import functools
-import importlib
 import inspect
 import math
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from manypaths.functions import check_options, find_function, option_defaults
 from manypaths.grading import extract, shared_grader
 from manypaths.grading.golds import gold_text
 from manypaths.messages import Completion, ToolMask, own_tokens, text_of, turns
@@ -67,7 +64,7 @@ def think(completions: Sequence[Completion], *, opened: bool = False, **_: objec
     """
     from trl.rewards import think_format_reward
 
-    _check("think", "opened as true or false", opened, isinstance(opened, bool))
+    _check("think", "opened", "true or false", opened, isinstance(opened, bool))
     texts = [turns(completion, opened) for completion in completions]
     return [min(think_format_reward([[{"content": text}] for text in each])) for each in texts]
 
@@ -79,7 +76,7 @@ def think_answer(completions: Sequence[Completion], *, opened: bool = False, **_
     several messages of the assistant the last one counts. `opened` as in `think`: with it, a completion that writes
     <think> once more has it twice, and gets 0.
     """
-    _check("think_answer", "opened as true or false", opened, isinstance(opened, bool))
+    _check("think_answer", "opened", "true or false", opened, isinstance(opened, bool))
     scores: list[float | None] = []
     for completion in completions:
         parts = _TAG.split(turns(completion, opened)[-1], maxsplit=len(_TAGS) + 1)
@@ -120,9 +117,9 @@ def cosine(
     `cosine/timed_out`. The length is that of `own_tokens`.
     """
     limit, bounds = max_completion_length, [min_value_wrong, max_value_wrong, min_value_correct, max_value_correct]
-    _check("cosine", "max_completion_length in tokens, 1 or more", limit, _is_number(limit, int) and limit >= 1)
-    asked = "numbers min_value_wrong <= max_value_wrong <= min_value_correct <= max_value_correct"
-    _check("cosine", asked, bounds, all(map(_is_number, bounds)) and bounds == sorted(bounds))
+    _check("cosine", "max_completion_length", "1 or more tokens", limit, _is_number(limit, int) and limit >= 1)
+    names = "min_value_wrong <= max_value_wrong <= min_value_correct <= max_value_correct"
+    _check("cosine", names, "numbers in this order", bounds, all(map(_is_number, bounds)) and bounds == sorted(bounds))
     verdicts = _verdicts("cosine", completions, answer, log_metric)
     own = own_tokens("cosine", completion_ids, tool_mask, completions, trainer_state)
     progress = [min(len(ids) / limit, 1.0) for ids in own]
@@ -162,8 +159,8 @@ def repetition(
     from trl.rewards import get_repetition_penalty_reward
 
     fits = _is_number(ngram_size, int) and ngram_size >= 1
-    _check("repetition", "ngram_size, a whole number of 1 or more", ngram_size, fits)
-    _check("repetition", "max_penalty of 0 or less", max_penalty, _is_number(max_penalty) and max_penalty <= 0)
+    _check("repetition", "ngram_size", "an integer of 1 or more", ngram_size, fits)
+    _check("repetition", "max_penalty", "0 or less", max_penalty, _is_number(max_penalty) and max_penalty <= 0)
     own = own_tokens("repetition", completion_ids, tool_mask, completions, trainer_state)
     return list(get_repetition_penalty_reward(ngram_size, max_penalty)(own))
 
@@ -186,10 +183,10 @@ def overlong(
     from trl.rewards import get_soft_overlong_punishment
 
     limit = max_completion_length
-    _check("overlong", "max_completion_length in tokens, 2 or more", limit, _is_number(limit, int) and limit >= 2)
+    _check("overlong", "max_completion_length", "2 or more tokens", limit, _is_number(limit, int) and limit >= 2)
     cache = max(1, limit // 5) if cache is None else cache
     fits = _is_number(cache, int) and 1 <= cache < limit
-    _check("overlong", f"cache in tokens, 1 or more and less than the limit of {limit}", cache, fits)
+    _check("overlong", "cache", f"1 or more tokens and less than the limit of {limit}", cache, fits)
     return list(
         get_soft_overlong_punishment(limit, cache)(
             own_tokens("overlong", completion_ids, tool_mask, completions, trainer_state)
@@ -217,21 +214,20 @@ def reward(name: str, max_completion_length: int | None = None, /, **options: An
     Raises ValueError for an unknown reward (and names the nearest known one), for options that it does not take and,
     of the rewards here, for values that make no sense.
     """
-    found = REWARDS.get(name) or _find(name)
-    takes, takes_any = _options(found)
-    wrong = [key for key in options if key not in takes and (key in GIVEN or not takes_any)]
-    if wrong:
-        known = f"the options {', '.join(takes)}" if takes else "no options"
-        raise ValueError(f"Reward {name!r} takes {known}; given {', '.join(map(repr, wrong))}. Leave it out.")
+    function = find_function("reward", name, REWARDS)
+    check_options(f"Reward {name!r}", function, options, GIVEN)
+    takes, _ = option_defaults(function, GIVEN)
     if "max_completion_length" in takes and max_completion_length is not None:
         options = {"max_completion_length": max_completion_length} | options
     if takes.get("max_completion_length") is inspect.Parameter.empty and "max_completion_length" not in options:
-        asked = "asks for max_completion_length in tokens; given none. Set trainer.max_completion_length, or the option"
-        raise ValueError(f"Reward {name!r} {asked}.")
+        raise ValueError(
+            f"Reward {name!r} must have max_completion_length, in tokens, got none. Set trainer.max_completion_length, "
+            "or the option."
+        )
     if not options:
-        return found
-    bound = functools.update_wrapper(functools.partial(found, **options), found)
-    if found in REWARDS.values():
+        return function
+    bound = functools.update_wrapper(functools.partial(function, **options), function)
+    if function in REWARDS.values():
         bound(completions=[], completion_ids=[], answer=[])  # each checks its own options
     return bound
 
@@ -244,64 +240,10 @@ def bind(
     Raises ValueError where there is none, where options are for a reward without a weight, and as `reward` does.
     """
     if not weights:
-        raise ValueError("A run asks for one reward or more; given none. Set rewards.accuracy=1.0.")
+        raise ValueError("rewards must hold one reward or more, got none. Set rewards.accuracy=1.0.")
     if unused := set(options) - set(weights):
         raise ValueError(f"reward_options has {', '.join(sorted(unused))}, but rewards does not. Give it a weight.")
     return {name: reward(name, max_completion_length, **options.get(name, {})) for name in weights}
-
-
-def _find(name: str) -> Reward:
-    """The function at a dotted path, "package.module.function".
-
-    Modules of the working directory come first, as under `python -m`: so `manypaths train` and each process that a
-    launcher starts find the same.
-    """
-    path, _, function = name.rpartition(".")
-    if path and (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(path)
-    except (ModuleNotFoundError, TypeError, ValueError) as error:
-        missing = getattr(error, "name", None) or path
-        if f"{path}.".startswith(f"{missing}."):  # the module itself, not one that it imports
-            raise ValueError(_unknown(name, f" ({error})" if path else "")) from error
-        raise ValueError(f"Reward {name!r}: its module {path} imports {missing!r}, which is not installed.") from error
-    except Exception as error:
-        kind = type(error).__name__
-        raise ValueError(
-            f"Reward {name!r}: its module {path} cannot be imported ({kind}: {error}). Mend it."
-        ) from error
-    if not hasattr(module, function):
-        raise ValueError(_unknown(name, f" (module {path!r} has no attribute {function!r})", dir(module)))
-    found: Reward = getattr(module, function)
-    if not callable(found):
-        raise ValueError(f"Reward {name!r} is not a function but {found!r}.")
-    if isinstance(found, type):
-        raise ValueError(
-            f"Reward {name!r} must be a function, got a class. Name an instance of it that the module makes."
-        )
-    return found
-
-
-def _unknown(name: str, why: str, of_module: Sequence[str] = ()) -> str:
-    path, _, function = name.rpartition(".")
-    near = [f"{path}.{word}" for word in difflib.get_close_matches(function, of_module, n=1)]
-    near = near or difflib.get_close_matches(name, REWARDS, n=1, cutoff=0.0)
-    return (
-        f"No reward is called {name!r}{why}; did you mean {near[0]!r}? Known are {', '.join(REWARDS)}, and any "
-        'function by its path, "package.module.function", also of a module in the working directory.'
-    )
-
-
-def _options(function: Reward) -> tuple[dict[str, Any], bool]:
-    """(the options a function names: their defaults, whether it takes any other, which `**_` does not)."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some builtins have none
-        return {}, False
-    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    takes_any = any(one.kind == one.VAR_KEYWORD and one.name != "_" for one in parameters)
-    return {one.name: one.default for one in named if one.name not in GIVEN}, takes_any
 
 
 def _verdicts(
@@ -343,6 +285,6 @@ def _is_number(value: object, kind: Any = (int, float)) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and bool(abs(value) <= LARGEST)
 
 
-def _check(who: str, asked: str, given: object, fits: bool) -> None:
-    if not fits:
-        raise ValueError(f"Reward {who!r} asks for {asked}; given {given!r}.")
+def _check(reward: str, option: str, bounds: str, value: object, holds: bool) -> None:
+    if not holds:
+        raise ValueError(f"Reward {reward!r}: {option} must be {bounds}, got {value!r}.")
