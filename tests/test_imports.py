@@ -28,8 +28,10 @@ ROOMS = {
     "checkpoint": ("files hub", "", "peft safetensors torch transformers"),
     "embed": ("checkpoint hub", "torch", "sentence_transformers transformers"),
     "grouping": ("messages", "", ""),
-    "recipe": ("names", "yaml", ""),
-    "run_folder": ("files recipe", "", ""),
+    "typed": ("names", "", ""),
+    "yaml_text": ("", "yaml", ""),
+    "recipe": ("names typed yaml_text", "", ""),
+    "run_folder": ("files recipe yaml_text", "", ""),
     "resume": ("checkpoint files run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "", "latex2sympy2_extended math_verify sympy"),
@@ -39,7 +41,7 @@ ROOMS = {
     "wrapper": ("embed grouping messages methods names", "torch", "accelerate"),
     "slime": ("embed grouping methods wrapper", "torch", ""),
     "trl": ("embed messages methods names wrapper", "accelerate datasets torch transformers trl", ""),
-    "verl": ("embed methods names recipe", "omegaconf tensordict torch transfer_queue verl", ""),
+    "verl": ("embed methods names typed", "omegaconf tensordict torch transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
         "checkpoint cpu embed files grading messages names printable problems recipe results run_folder "
@@ -47,14 +49,14 @@ ROOMS = {
         "",
         "torch transformers vllm",
     ),
-    "preflight": ("__init__ names problems recipe rewards", "yaml", "packaging peft torch transformers trl"),
+    "preflight": ("__init__ names problems recipe rewards typed", "yaml", "packaging peft torch transformers trl"),
     "training": (
         "checkpoint cpu embed evaluation files messages methods names preflight problems "
-        "recipe results resume rewards run_folder trl",
+        "recipe results resume rewards run_folder trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
-    "comparison": ("files names recipe results statistics tables", "matplotlib numpy yaml", ""),
+    "comparison": ("files names results statistics tables yaml_text", "matplotlib numpy yaml", ""),
     "cli": ("__init__ comparison evaluation grading preflight printable recipe training", "", ""),
     "__main__": ("cli", "", ""),
 }

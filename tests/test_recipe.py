@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from manypaths import recipe
-from manypaths.recipe import Problems, check_arguments, dump, find, read, shipped
+from manypaths.recipe import Problems, dump, find, read, shipped
+from manypaths.typed import check_arguments
+from manypaths.yaml_text import Loader, canonical, to_yaml
 
 KINDS = ("models", "variants", "methods", "problems", "papers")
 BY_KIND = [[name for name in shipped() if name.startswith(f"{kind}/")] for kind in KINDS]
@@ -270,7 +272,7 @@ def test_any_text_survives_a_dump():
     texts += ["", "~", "null", "yes", "no", ": ", "#", "=", "<<", "- a", "? a", "{question}"]
     texts += [" a", "a ", "a\n", "\n", "word " * 40, *random_texts(seed=1, count=3000)]
     content = {"list": texts, "keys": dict.fromkeys(texts, 1)}
-    found = yaml.load(recipe.to_yaml(content), recipe.Loader)
+    found = yaml.load(to_yaml(content), Loader)
     assert found == content
     assert [type(value) for value in found["list"]] == [str] * len(texts)
 
@@ -296,14 +298,14 @@ def test_texts_that_look_like_something_else_survive_the_dump_of_a_recipe(tmp_pa
 )
 def test_whole_numbers_are_one_recipe_with_and_without_a_point(key, whole, point):
     integer, floating = (read(BASE, ["rewards.cosine=1.0", f"{key}={value}"]) for value in (whole, point))
-    one, other = (recipe.to_yaml(recipe.canonical(dataclasses.asdict(spec))) for spec in (integer, floating))
+    one, other = (to_yaml(canonical(dataclasses.asdict(spec))) for spec in (integer, floating))
     assert one == other
     assert type(integer.rewards["accuracy"]) is type(floating.rewards["accuracy"]) is float
 
 
 def test_true_is_not_one():
-    assert recipe.canonical({"a": True, "b": [1.0, 1.5, "1.0"]}) == {"a": True, "b": [1, 1.5, "1.0"]}
-    assert recipe.to_yaml(recipe.canonical({"a": True})) != recipe.to_yaml(recipe.canonical({"a": 1.0}))
+    assert canonical({"a": True, "b": [1.0, 1.5, "1.0"]}) == {"a": True, "b": [1, 1.5, "1.0"]}
+    assert to_yaml(canonical({"a": True})) != to_yaml(canonical({"a": 1.0}))
 
 
 @pytest.mark.parametrize(

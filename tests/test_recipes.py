@@ -17,6 +17,7 @@ from trl import GRPOConfig
 
 from manypaths import recipe
 from manypaths.training import run
+from manypaths.typed import check_arguments
 
 KINDS = ("models", "variants", "methods", "problems", "papers")
 MODELS, VARIANTS, METHODS, PROBLEMS, PAPERS = (
@@ -129,7 +130,7 @@ def test_every_pair_resolves_and_passes_the_checks_that_need_no_files(first, sec
         for kind, section, where in ((GRPOConfig, spec.trainer, "trainer."), (LoraConfig, spec.lora or {}, "lora.")):
             for item in section.items():
                 if (key := json.dumps([where, item])) not in passed:  # each argument is checked by itself
-                    recipe.check_arguments(kind, dict([item]), where, run.SET_BY_THE_RUN)
+                    check_arguments(kind, dict([item]), where, run.SET_BY_THE_RUN)
                     passed.add(key)
         sampling = spec.dynamic_sampling
         if (key := json.dumps([spec.trainer, spec.rewards, vars(spec.method), vars(sampling)])) not in passed:

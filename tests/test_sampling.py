@@ -22,6 +22,7 @@ from manypaths.evaluation.generate import transformers_generate
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, own_sampling
 from manypaths.files import only_writer, read_jsonl
 from manypaths.trl import DiverseGRPOTrainer
+from manypaths.typed import build
 
 PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two three four five six", "a\nb", "zz zz"]
 
@@ -134,7 +135,7 @@ def test_the_settings_are_the_runs_the_papers_or_plain_and_options_come_first(ti
     from manypaths.evaluation.command import PAPERS, _usual
 
     tiny_recipe["evaluation"] |= SAMPLED
-    spec = recipe.build(recipe.Recipe, tiny_recipe | {"seed": 5})
+    spec = build(recipe.Recipe, tiny_recipe | {"seed": 5})
     assert _usual(None, None, papers=False) == vars(Sampling())
     assert _usual(None, None, papers=True) == vars(Sampling(**PAPERS))
     assert _usual(spec, spec.evaluation, papers=False) == vars(Sampling(**SAMPLED, seed=5, dtype="float32"))

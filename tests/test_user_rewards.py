@@ -18,6 +18,7 @@ from manypaths.names import distinct
 from manypaths.training.record import group_lines
 from manypaths.training.run import method_arguments
 from manypaths.trl import DiverseGRPOTrainer
+from manypaths.typed import build
 from manypaths.wrapper import DiverseReward
 
 EMBED = NgramEmbedder()
@@ -113,7 +114,7 @@ def test_two_rewards_of_one_name_in_a_recipe_are_two(tiny_recipe, tmp_path, monk
     monkeypatch.syspath_prepend(tmp_path)
     tiny_recipe["rewards"] = {"first_rewards.good": 1.0, "other_rewards.good": 1.0}
     tiny_recipe["dynamic_sampling"] = {"reward": "other_rewards.good"}
-    spec = recipe.build(recipe.Recipe, tiny_recipe)
+    spec = build(recipe.Recipe, tiny_recipe)
     arguments = method_arguments(spec, GRPOConfig(str(tmp_path / "out"), use_cpu=True, bf16=False))
     chosen = arguments["reward_funcs"][arguments["dynamic_sampling"]]
     assert chosen(completions=["a"]) == [2.0]

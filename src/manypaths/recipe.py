@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
-import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from manypaths.names import nearest
+from manypaths.typed import build
+from manypaths.yaml_text import from_yaml, to_yaml
 
-UNIONS = (typing.Union, types.UnionType)
 SHIPPED = Path(str(files("manypaths") / "recipes"))
 
 
@@ -196,7 +193,7 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
         key, equals, value = override.partition("=")
         if not equals:
             raise ValueError(f"An override is written section.key=value; given {override!r}.")
-        nested = _yaml(value, f"The value of override {override!r}")
+        nested = from_yaml(value, f"The value of override {override!r}")
         for part in reversed(_path(key, merged.get("rewards"), overrides)):
             nested = {part: nested}
         _merge(merged, nested)
@@ -223,7 +220,7 @@ def content(names: Iterable[str], within: tuple[Path, ...] = ()) -> dict[str, An
         path = find(name)
         if path in within:
             raise ValueError(f"Recipe {path} includes itself.")
-        own = _yaml(path.read_bytes(), f"Recipe {path}")
+        own = from_yaml(path.read_bytes(), f"Recipe {path}")
         if not isinstance(own, dict):
             raise ValueError(f"Recipe {path} asks for keys and values; it holds {type(own).__name__}.")
         _merge(merged, content(own.pop("include", []), (*within, path)))
@@ -236,127 +233,9 @@ def dump(recipe: Recipe) -> str:
     return to_yaml(dataclasses.asdict(recipe))
 
 
-def to_yaml(content: Any) -> str:
-    """YAML that `Loader` reads as equal content: it quotes each text that the loader would take for something else."""
-    return yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True)
-
-
-def canonical(content: Any) -> Any:
-    """The content with whole floats as integers, so that 1 and 1.0 are one setting where no type says which it is."""
-    if isinstance(content, dict):
-        return {key: canonical(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [canonical(value) for value in content]
-    return int(content) if isinstance(content, float) and content.is_integer() else content
-
-
-def build(kind: Any, content: dict[str, Any], where: str = "") -> Any:
-    """A dataclass from a mapping, checking keys and types all the way down."""
-    values = check_arguments(kind, content, where)
-    for one in dataclasses.fields(kind):
-        required = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
-        if required and content.get(one.name) is None:
-            key = where + one.name
-            raise ValueError(f"The recipe has no {key!r}. Add a recipe that sets it, or the override {key}=...")
-    return kind(**values)
-
-
-def check_arguments(kind: Any, content: dict[str, Any], where: str, reserved: Iterable[str] = ()) -> dict[str, Any]:
-    """Check keyword arguments for a dataclass, also somebody else's (GRPOConfig, LoraConfig), without making one."""
-    hints = typing.get_type_hints(kind)
-    known = [one.name for one in dataclasses.fields(kind) if one.init and one.name not in reserved]
-    for key in content:
-        if key in reserved:
-            raise ValueError(f"{where}{key} is set by the run itself; leave it out.")
-        if key not in known:
-            raise ValueError(f"Unknown recipe key {where + str(key)!r}. {nearest(str(key), known)}")
-    return {key: _value(hints[key], value, where + key) for key, value in content.items()}
-
-
-def _yaml(text: str | bytes, what: str) -> Any:
-    try:
-        return yaml.load(text, Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
-
-
 def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
     for key, value in new.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
             into[key] = value
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    for kind in (hint, *typing.get_args(hint)):
-        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-            return build(kind, value, where + ".")
-    if not _fits(hint, value):
-        expected = re.sub(r"typing\.|manypaths\.recipe\.", "", str(hint) if typing.get_args(hint) else hint.__name__)
-        raise ValueError(f"{where} asks for {expected}; given {value!r}.")
-    return _typed(hint, value)
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    """Whether a YAML value can stand for a type hint; hints beyond plain YAML types accept anything."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in UNIONS:
-        return any(_fits(member, value) for member in inner)
-    if origin is typing.Literal:
-        return value in inner
-    if origin is list:
-        return isinstance(value, list) and all(_fits(inner[0], item) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(inner[0], k) and _fits(inner[1], v) for k, v in value.items())
-    if hint in (int, float):
-        return _is_number(value) and isinstance(value, (int, hint))
-    if hint in (str, bool, list, dict, type(None)):
-        return isinstance(value, hint)
-    return hint is Any or (value is not None and not dataclasses.is_dataclass(hint))
-
-
-def _typed(hint: Any, value: Any) -> Any:
-    """A value that fits a hint, its numbers of the hint's type: 1 and 1.0 become one value."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in UNIONS:
-        fitting = [member for member in inner if _fits(member, value)]
-        return _typed(float if _is_number(value) and float in fitting else fitting[0], value)
-    if origin is list:
-        return [_typed(inner[0], item) for item in value]
-    if origin is dict:
-        return {_typed(inner[0], key): _typed(inner[1], item) for key, item in value.items()}
-    return hint(value) if hint in (int, float) else value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-class Loader(yaml.SafeLoader):
-    """SafeLoader with the numbers of YAML 1.2: 1e-6 is one, as people write learning rates.
-
-    What YAML 1.1 would turn into another number, 010 into 8 and 12:00 into 720, and dates stay text.
-    """
-
-
-class Dumper(yaml.SafeDumper):
-    """SafeDumper that knows what `Loader` reads as a number, and escapes line ends that PyYAML would indent."""
-
-    def represent_str(self, text: str) -> yaml.ScalarNode:
-        style = '"' if re.search("[\x85\u2028\u2029]", text) else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
-
-
-Dumper.add_representer(str, Dumper.represent_str)
-
-TEXT = "tag:yaml.org,2002:str"
-AS_TEXT = re.compile(
-    r"([-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t].*)?)$"
-)
-for side in (Loader, Dumper):
-    side.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-    )
-    rules = side.yaml_implicit_resolvers
-    side.yaml_implicit_resolvers = {first: [(TEXT, AS_TEXT), *those] for first, those in rules.items()}

@@ -32,7 +32,8 @@ from typing import Any
 
 from manypaths import recipe
 from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
-from manypaths.recipe import Recipe, canonical, dump, to_yaml
+from manypaths.recipe import Recipe, dump
+from manypaths.yaml_text import canonical, to_yaml
 
 RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metrics.jsonl", "groups.jsonl"
 CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"

@@ -25,7 +25,7 @@ from manypaths.methods import REWEIGHTERS, Reweighter, cosine_similarity, keep_e
 from manypaths.methods.contracts import call_embedder, call_reweighter
 from manypaths.methods.measures import measures
 from manypaths.names import nearest
-from manypaths.recipe import check_arguments
+from manypaths.typed import check_arguments
 
 # the advantage estimators of verl that compare the summed reward of an answer with those of its siblings
 GROUPED = ("grpo", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus_plus_baseline", "opo", "gpg")

@@ -16,8 +16,8 @@ import yaml
 
 from manypaths.files import read_json, read_jsonl
 from manypaths.names import PARTS, SECONDS, current, shown_metrics
-from manypaths.recipe import Loader, canonical
 from manypaths.results import share_correct
+from manypaths.yaml_text import Loader, canonical
 
 SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
 

@@ -17,6 +17,7 @@ from manypaths.preflight import trainer_settings
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, architecture, gpu_bytes, memory
 from manypaths.preflight.workload import DEFAULTS, Workload, workload
 from manypaths.recipe import Recipe
+from manypaths.typed import check_arguments
 
 LOSSES = {
     "grpo": "mean over the tokens of each completion, then over completions",
@@ -204,8 +205,8 @@ def check(spec: Recipe, reserved: Iterable[str]) -> None:
     from peft import LoraConfig
     from trl import GRPOConfig
 
-    recipe.check_arguments(GRPOConfig, spec.trainer, "trainer.", tuple(reserved))
-    recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
+    check_arguments(GRPOConfig, spec.trainer, "trainer.", tuple(reserved))
+    check_arguments(LoraConfig, spec.lora or {}, "lora.")
     trainer_settings.check_kept(spec.trainer)
     limit = spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"])
     rewards.bind(spec.rewards, spec.reward_options, limit)

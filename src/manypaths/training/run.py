@@ -23,7 +23,7 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from manypaths import checkpoint, cpu, recipe, rewards, run_folder
+from manypaths import checkpoint, cpu, rewards, run_folder
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluation.evaluate import evaluate
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
@@ -53,6 +53,7 @@ from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
 from manypaths.training.record import Recorder
 from manypaths.trl import DiverseGRPOTrainer, check
+from manypaths.typed import check_arguments
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
 
@@ -72,8 +73,8 @@ class Plan:
 
 def prepare(spec: Recipe, out: Path) -> Plan:
     """Check a recipe against the data, the disk and the trainer's own rules. Raises ValueError with a remedy."""
-    recipe.check_arguments(GRPOConfig, spec.trainer, "trainer.", SET_BY_THE_RUN)
-    recipe.check_arguments(LoraConfig, spec.lora or {}, "lora.")
+    check_arguments(GRPOConfig, spec.trainer, "trainer.", SET_BY_THE_RUN)
+    check_arguments(LoraConfig, spec.lora or {}, "lora.")
     trainer_settings.check_kept(spec.trainer)
     if not isinstance(getattr(torch, spec.model.dtype, None), torch.dtype):
         raise ValueError(f"model.dtype asks for a torch dtype such as bfloat16; given {spec.model.dtype!r}.")

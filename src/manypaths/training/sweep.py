@@ -24,6 +24,8 @@ from manypaths.files import in_use, only_writer
 from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import DEFAULTS
+from manypaths.typed import build
+from manypaths.yaml_text import Loader
 
 LOCKS = ".locks"  # in the folder of a sweep: one folder per run, to be locked
 PAUSE = 2.0  # seconds between two looks at the runs of other processes
@@ -61,13 +63,13 @@ def read_grid(path: Path) -> Grid:
         ValueError: the file is not YAML, or a key is missing, unknown or empty, or names no axis.
     """
     try:
-        content = yaml.load(path.read_bytes(), recipe.Loader)
+        content = yaml.load(path.read_bytes(), Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
     missing = [key for key in ("recipes", "grid", "seeds") if not isinstance(content, dict) or key not in content]
     if missing:
         raise ValueError(f"{str(path)!r} must have recipes, grid and seeds, got no {', '.join(missing)}. Add them.")
-    grid: Grid = recipe.build(Grid, content)
+    grid: Grid = build(Grid, content)
     _check_axes(grid)
     if not grid.seeds or len(set(grid.seeds)) < len(grid.seeds):
         raise ValueError(f"seeds must be one or more different integers, got {grid.seeds}.")
