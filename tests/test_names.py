@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from manypaths import run_folder
 from manypaths.names import METRICS, PARTS, RENAMED, SECONDS, current, is_diagnostic, metric, shown_metrics
 
 EARLIER = json.loads(  # a line of metrics.jsonl of commit 5ee801e, some of TRL's metrics left out
@@ -23,6 +24,11 @@ def test_a_line_of_an_earlier_version_has_todays_names():
     assert current(line) == line
     for both in (EARLIER | {"groups/zero_std": 0.75}, {"groups/zero_std": 0.75} | EARLIER):
         assert current(both)["groups/zero_std"] == 0.75
+
+
+def test_the_metrics_of_an_earlier_run_folder_have_todays_names(tmp_path):
+    (tmp_path / run_folder.METRICS).write_text(json.dumps(EARLIER) + "\n")
+    assert run_folder.read_metrics(tmp_path) == [current(EARLIER)]
 
 
 def test_todays_names_of_renamed_metrics_are_rows_of_the_table():

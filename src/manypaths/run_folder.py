@@ -32,6 +32,7 @@ from typing import Any
 
 from manypaths import recipe
 from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
+from manypaths.names import PARTS, SECONDS, current
 from manypaths.recipe import Recipe, dump
 from manypaths.yaml_text import canonical, to_yaml
 
@@ -39,7 +40,6 @@ RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metri
 CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"
 SUMMARY, SHARES, SETTINGS = "summary.json", "shares.json", "settings.json"  # SUMMARY in RUN and in evaluation/
 UNFINISHED_MODEL = ".model.partial"  # becomes MODEL once it is complete
-PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")  # of a step's seconds
 FREE_SPACE = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
 
@@ -197,8 +197,12 @@ def read_environment(run: Path) -> dict[str, Any]:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, [] where it is missing. Raises ValueError for a damaged line."""
-    return [line for line, _ in _lines_with_steps(run / METRICS)]
+    """The lines of metrics.jsonl under the metrics' names of today, [] where it is missing.
+
+    Raises:
+        ValueError: A line is damaged.
+    """
+    return [current(line) for line, _ in _lines_with_steps(run / METRICS)]
 
 
 def stream_groups(run: Path) -> Iterator[dict[str, Any]]:
@@ -223,7 +227,7 @@ def seconds_between(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict
     before = 0
     for line in sorted(lines, key=lambda line: line["step"]):
         steps = line["step"] - before
-        yield line["step"], {part: steps * (line.get(f"seconds/{part}") or 0.0) for part in PARTS}
+        yield line["step"], {part: steps * (line.get(name) or 0.0) for part, name in SECONDS.items()}
         before = line["step"]
 
 
