@@ -1,11 +1,11 @@
-"""Laws of the data in the page: what goes into a run folder comes out, whatever a model wrote. No browser here."""
+"""Laws of the data in the page: the content of a run folder comes out unchanged, whatever a model wrote. No browser."""
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import random
+import subprocess
 import sys
 import tracemalloc
 from html.parser import HTMLParser
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from manypaths.training import inspect_page
-from manypaths.training.inspect_page import CURVES, LONGEST, write_page
+from manypaths.training.inspect_page import LONGEST, write_page
 
 Entry = dict[str, Any]
 HOSTILE = [
@@ -34,14 +34,24 @@ HOSTILE = [
 
 def completion(text: str = " 7 - 3 = \\boxed{4}", **others: Any) -> Entry:
     scores = {"rewards": {"accuracy": 1.0, "format": None}, "raw": 1.0, "adjusted": 0.8, "advantage": 0.4}
-    return {"text": text, **scores, "nearest": 0, "similarity": 0.97, **others}
+    return {"text": text, **scores, "nearest": 0, "similarity": 0.97, "diagnostics": {}, **others}
 
 
 def group(step: int = 1, number: int = 0, texts: list[str] | None = None, **others: Any) -> Entry:
     completions = [completion(text) for text in texts or [" 4", " 5"]]
     matrix = [[1.0] * len(completions) for _ in completions]
-    about = {"step": step, "group": number, "prompt": "7 - 3?", "answer": "4", "method": "mmr", "lam": 0.61}
-    return {**about, "completions": completions, "similarity": matrix, **others}
+    about = {"step": step, "group": number, "prompt": "7 - 3?", "answer": "4", "method": "mmr"}
+    return {**about, "diagnostics": {"lam": 0.61}, "completions": completions, "similarity": matrix, **others}
+
+
+def as_shown(entry: Entry) -> Entry:
+    """A group, as training writes it, in the data of the page."""
+    completions = [{**each, "diagnostics": pairs(each)} for each in entry["completions"]]
+    return {**entry, "diagnostics": pairs(entry), "completions": completions}
+
+
+def pairs(entry: Entry) -> list[list[Any]]:
+    return [[name, value] for name, value in entry["diagnostics"].items()]
 
 
 def lines(entries: list[Entry]) -> str:
@@ -93,7 +103,7 @@ def data_of(path: Path) -> Entry:
 
 
 def test_a_run_comes_back_whole(tmp_path: Path) -> None:
-    given = [group(step, number, lam=None if number else 0.5) for step in (1, 2) for number in (0, 1)]
+    given = [group(step, number, diagnostics={} if number else {"lam": 0.5}) for step in (1, 2) for number in (0, 1)]
     metrics: list[Entry] = [
         {"step": 1, "reward": 0.25, "entropy": 1.0},
         {"step": 2, "reward": None, "diversity/lam": 0.6},
@@ -101,10 +111,45 @@ def test_a_run_comes_back_whole(tmp_path: Path) -> None:
     path = write_page(run_folder(tmp_path / "run 7", given, metrics))
     assert path == tmp_path / "run 7" / "inspect.html"
     data = data_of(path)
-    assert data["name"] == "run 7" and data["curves"] == list(CURVES)
-    assert data["groups"] == given
+    assert data["name"] == "run 7" and [curve["metric"] for curve in data["curves"]] == ["reward", "diversity/lam"]
+    assert data["groups"] == [as_shown(entry) for entry in given]
     assert data["metrics"] == [{"step": 1, "reward": 0.25}, {"step": 2, "diversity/lam": 0.6}]
     assert data["recipe"] is None and data["evaluation"] is None
+
+
+NAMES = ["zebra", "2", "10", "aardvark", "__proto__", "constructor", *HOSTILE]
+
+
+def test_diagnostics_of_any_method_are_shown_under_their_names(tmp_path: Path) -> None:
+    """A method that nobody knows, with names in any order and numbers of any magnitude."""
+    values = {name: float(f"3e{2 - place}") for place, name in enumerate(NAMES)}
+    given = group(method="toy", diagnostics=values)
+    given["completions"][1]["diagnostics"] = dict(reversed(values.items())) | {"none": None}
+    metrics = [{"step": 1, "groups/zero_std": 0.5, "reward": 0.1, **{f"diversity/{name}": 7e-9 for name in NAMES}}]
+    data = data_of(write_page(run_folder(tmp_path, [given], metrics)))
+    assert data["groups"] == [as_shown(given)]
+    assert [name for name, _ in data["groups"][0]["diagnostics"]] == NAMES
+    own = [name for name in NAMES if name]
+    assert [curve["metric"] for curve in data["curves"]] == [
+        "reward",
+        "groups/zero_std",
+        *sorted(f"diversity/{name}" for name in own),
+    ]
+    assert sorted(curve["title"] for curve in data["curves"][2:]) == sorted(own)
+    assert data["metrics"] == [{name: value for name, value in metrics[0].items() if name != "diversity/"}]
+
+
+def test_runs_of_earlier_versions_are_shown(tmp_path: Path) -> None:
+    old = group()
+    del old["diagnostics"]
+    for one in old["completions"]:
+        del one["diagnostics"]
+    metrics = [{"step": 1, "groups/without_spread": 0.5, "diversity/effective_number": 2.5, "diversity/lam": 0.6}]
+    data = data_of(write_page(run_folder(tmp_path, [old | {"lam": 0.61}, old | {"lam": None}, old], metrics)))
+    assert [entry["diagnostics"] for entry in data["groups"]] == [[["lam", 0.61]], [], []]
+    assert [one["diagnostics"] for entry in data["groups"] for one in entry["completions"]] == [[]] * 6
+    assert data["metrics"] == [{"step": 1, "groups/zero_std": 0.5, "diversity/vendi_score": 2.5, "diversity/lam": 0.6}]
+    assert {curve["metric"] for curve in data["curves"]} == data["metrics"][0].keys() - {"step"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -114,7 +159,7 @@ def test_any_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
     run = run_folder(tmp_path, [given])
     (run / "recipe.yaml").write_text(text, "utf-8", errors="replace", newline="")
     data = data_of(write_page(run))
-    assert data["groups"] == [given]
+    assert data["groups"] == [as_shown(given)]
     assert data["recipe"] == text.encode("utf-8", "replace").decode().replace("\r\n", "\n")
 
 
@@ -129,13 +174,10 @@ def test_random_texts_come_back_as_they_were(tmp_path: Path) -> None:
         for _ in range(300)
     ]
     given = [group(step, texts=texts[step : step + 2]) for step in range(0, 300, 2)]
-    found = [
-        one["text"]
-        for each in data_of(write_page(run_folder(tmp_path, given)))["groups"]
-        for one in each["completions"]
-    ]
+    groups = data_of(write_page(run_folder(tmp_path, given)))["groups"]
+    shown = [one["text"] for entry in groups for one in entry["completions"]]
     # Two halves of one character that a model wrote side by side are that character in JSON.
-    assert found == [json.loads(json.dumps(text)) for text in texts]
+    assert shown == [json.loads(json.dumps(text)) for text in texts]
 
 
 def test_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
@@ -174,14 +216,17 @@ def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
         raw=math.nan, adjusted=math.inf, advantage=-math.inf, similarity=0.98765, rewards={"accuracy": math.nan}
     )
     given = group(
-        completions=[odd, completion(raw=1 / 3)], similarity=[[1.0000001, math.nan], [-1 / 3, 1]], lam=math.nan
+        completions=[odd, completion(raw=1 / 3)],
+        similarity=[[1.0000001, math.nan], [-1 / 3, 1]],
+        diagnostics={"a": math.nan, "b": 1e-7 / 3, "c": 123456789},
     )
     found = data_of(write_page(run_folder(tmp_path, [given], [{"step": 1, "reward": math.nan}])))
     [first, second] = found["groups"][0]["completions"]
     assert [first[key] for key in ("raw", "adjusted", "advantage")] == [None] * 3
     assert first["rewards"] == {"accuracy": None} and first["similarity"] == 0.988
     assert second["raw"] == 0.3333
-    assert found["groups"][0]["similarity"] == [[1.0, None], [-0.333, 1]] and found["groups"][0]["lam"] is None
+    assert found["groups"][0]["similarity"] == [[1.0, None], [-0.333, 1]]
+    assert found["groups"][0]["diagnostics"] == [["a", None], ["b", 3.3333e-8], ["c", 1.2346e8]]
     assert found["metrics"] == [{"step": 1}]
 
 
@@ -219,6 +264,8 @@ BAD_GROUPS = {
     "no step": json.dumps({**group(), "step": None}),
     "no text": json.dumps(group(completions=[{"raw": 1.0}], similarity=None)),
     "a word for a number": json.dumps(group(completions=[completion(raw="one"), completion()])),
+    "a word for a diagnostic": json.dumps(group(diagnostics={"lam": "one"})),
+    "diagnostics without names": json.dumps(group(diagnostics=[1.0])),
     "nested without end": "[" * 100_000,
 }
 
@@ -245,19 +292,19 @@ def test_an_unreadable_metric_or_summary_is_named(tmp_path: Path) -> None:
         write_page(run)
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"asks for the folder that .* given .*nowhere: it has no groups"):
+def test_missing_files_and_groups_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere' must be a run folder with groups, got no groups.jsonl\. Name"):
         write_page(tmp_path / "nowhere")
     run = run_folder(tmp_path / "run", [])
-    with pytest.raises(ValueError, match=r"run has none yet: wait"):
+    with pytest.raises(ValueError, match=r"run' must have at least one group, got none\. Wait"):
         write_page(run)
     for name in ("metrics.jsonl", "groups.jsonl"):
         (run / name).unlink()
-        with pytest.raises(ValueError, match=rf"given .*run: it has no {name}"):
+        with pytest.raises(ValueError, match=rf"run' must be a run folder with groups, got no {name}"):
             write_page(run)
 
 
-def test_what_cannot_be_read_leaves_the_page_alone(tmp_path: Path) -> None:
+def test_a_damaged_file_leaves_the_page_alone(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", [group()])
     old = write_page(run).read_bytes()
     names = sorted(path.name for path in run.iterdir())
@@ -308,13 +355,10 @@ def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memo
     tracemalloc.stop()
     assert data["steps"] == 60
     assert sorted({each["step"] for each in data["groups"]}) == [10, 20, 30, 40, 50, 60]
-    assert data["groups"] == [each for each in given if each["step"] % 10 == 0]
+    assert data["groups"] == [as_shown(each) for each in given if each["step"] % 10 == 0]
     assert peak < size
 
 
-def test_page_needs_the_standard_library_only() -> None:
-    tree = ast.parse(Path(inspect_page.__file__).read_text("utf-8"))
-    names = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
-    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    names.remove("manypaths.files")  # which needs no more than this
-    assert names and {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+def test_the_page_is_written_without_torch() -> None:
+    script = "import sys, manypaths.training.inspect_page; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

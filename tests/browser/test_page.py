@@ -36,15 +36,16 @@ def group(step: int, number: int, size: int, texts: list[str] | None = None, met
         nearest = max((j for j in range(size) if j != i), key=lambda j: matrix[i][j])
         scores = {"rewards": {"accuracy": i % 2, "format": None}, "raw": raw[i], "adjusted": adjusted[i]}
         found = {"nearest": nearest, "similarity": matrix[i][nearest], "advantage": adjusted[i] - mean}
-        completions.append({"text": text, **scores, **found})
-    about = {"step": step, "group": number, "prompt": f"Question {step}.{number}?", "answer": "4", "lam": 0.61}
-    return {**about, "method": method, "completions": completions, "similarity": matrix}
+        completions.append({"text": text, **scores, **found, "diagnostics": {"pick": i}})
+    about = {"step": step, "group": number, "prompt": f"Question {step}.{number}?", "answer": "4"}
+    diagnostics = {"lam": 0.61}
+    return {**about, "method": method, "diagnostics": diagnostics, "completions": completions, "similarity": matrix}
 
 
-def page(path: Path, groups: list[Entry]) -> Path:
+def page(path: Path, groups: list[Entry], diagnostics: tuple[str, ...] = ("lam",)) -> Path:
     path.mkdir(parents=True)
     steps = sorted({each["step"] for each in groups})
-    curves = ("reward", "rewards/accuracy/mean", "diversity/similarity", "diversity/lam")
+    curves = ("reward", "rewards/accuracy/mean", "diversity/similarity", *(f"diversity/{name}" for name in diagnostics))
     metrics = [{"step": step, **dict.fromkeys(curves, 0.3 + step / 1000)} for step in steps]
     for name, entries in (("groups", groups), ("metrics", metrics)):
         (path / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
@@ -61,6 +62,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     hostile = group(1, 0, 4, [HOSTILE, "\\frac{1}{2}" * 60, "w" * 900, ""])
     hostile |= {"prompt": HOSTILE + "p" * 600, "answer": HOSTILE, "method": HOSTILE}
     hostile["completions"][0]["rewards"] = {HOSTILE: 1.0}
+    hostile |= {"diagnostics": {HOSTILE: 1e-9, "n" * 300: None}}
+    hostile["completions"][0]["diagnostics"] = {HOSTILE: 2.5, "n" * 300: 123456789.0}
+    toy = group(1, 0, 4, method="toy") | {"diagnostics": {"zebra": 7, "2": 0.5, "aardvark": -3e-7}}
+    for place, one in enumerate(toy["completions"]):
+        one["diagnostics"] = {"rank": place, "10": 1234567.0, "2": None}
     long = group(2, 0, 2, ["start " + "m" * 100_000 + " end", "\n" * 30 + "x"])
     unscored = group(1, 0, 4)
     for key in ("raw", "adjusted", "nearest", "similarity"):
@@ -76,9 +82,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         one["raw"] = 1.0
     text = "so 7 - 3 = \\boxed{4} " * 14
     return {
+        "toy": page(folder / "toy", [toy], (HOSTILE,)),
         "usual": page(folder / "usual", [group(step, number, 8) for step in (2, 4, 5, 9) for number in range(3)]),
         "hostile": page(folder / HOSTILE.replace("/", "")[:40], [hostile, long]),
-        "plain": page(folder / "plain", [group(1, 0, 8, method=None) | {"lam": None, "similarity": None}]),
+        "plain": page(folder / "plain", [group(1, 0, 8, method=None) | {"diagnostics": {}, "similarity": None}]),
         "unscored": page(folder / "unscored", [unscored, nobody, equal, alone]),
         "two": page(folder / "two", [group(1, 0, 2)]),
         "many": page(folder / "many", [group(1, 0, 64)]),
@@ -119,7 +126,7 @@ def step_of(browser: Browser) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["usual", "hostile", "plain", "unscored", "two", "many"])
+@pytest.mark.parametrize("name", ["usual", "hostile", "toy", "plain", "unscored", "two", "many"])
 def test_page_fits_and_speaks(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
     for fragment in ("#step=1", "#step=2&group=0", "#step=x&group=y", ""):
         browser.open(pages[name], width, fragment)
@@ -149,15 +156,33 @@ def test_page_fits_when_the_window_shrinks(browser: Browser, pages: dict[str, Pa
 def test_hostile_text_is_shown_and_does_not_run(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["hostile"], fragment="#step=1")
     shown = HOSTILE.replace("\ud800", "\ufffd")
-    for selector in (".card .text", ".prompt .text", ".gold .text", ".group header p", ".card .foot"):
+    for selector in (".card .text", ".prompt .text", ".gold .text", ".group header p", ".card .foot", ".card dl"):
         text = browser.run("return document.querySelector(arguments[0]).textContent.toWellFormed()", selector)
         assert shown in text, selector
-    assert (
-        browser.run("return document.querySelectorAll('main script, main img, main svg, main a[href^=java]').length")
-        == 0
-    )
+    assert_no_markup(browser)
+
+
+def assert_no_markup(browser: Browser) -> None:
+    markup = "main script, main img, main svg, #curves img, #curves script, a[href^=java]"
+    assert browser.run("return document.querySelectorAll(arguments[0]).length", markup) == 0
     time.sleep(0.2)
     assert browser.run("return window.pwned") is None
+
+
+def test_diagnostics_of_any_method_are_shown(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["toy"])
+    facts = browser.run("return document.querySelector('.group header p').textContent")
+    assert facts.startswith("toy · zebra 7 · 2 0.50 · aardvark −3e−7 · mean reward")
+    terms = "[...card.querySelectorAll('dt')].map(term => [term.textContent, term.nextSibling.textContent])"
+    last = f"return {CARDS}.map(card => {terms}.slice(3))"
+    expected = [[["rank", str(place)], ["10", "1230000"], ["2", "–"]] for place in range(4)]
+    assert browser.run(last) == expected
+    titles = browser.run(
+        "return [...document.querySelectorAll('#curves span.muted')].map(span => span.textContent.toWellFormed())"
+    )
+    assert titles == ["Reward, as adjusted", "Accuracy", "Similarity of siblings", HOSTILE.replace("\ud800", "\ufffd")]
+    assert browser.run("return document.querySelectorAll('#curves figure:last-child b')[0].textContent") == "0.30"
+    assert_no_markup(browser)
 
 
 def test_long_text_is_shortened_with_a_note(browser: Browser, pages: dict[str, Path]) -> None:

@@ -1,7 +1,7 @@
 """A run folder in, one self-contained HTML page out: which completion was raised or lowered, and because of whom.
 
-The page carries its data as JSON and asks the network for nothing. Completions are whatever a model wrote, so they
-are taken as hostile: nothing in the data can end the script element it travels in, and the page shows it as text only.
+The page contains its data as JSON and makes no network request. Completions may contain anything, markup and scripts
+included: no text in the data can end the script element around it, and the page inserts texts as text nodes only.
 """
 
 from __future__ import annotations
@@ -9,131 +9,166 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from manypaths.files import atomic_write
+from manypaths import names, run_folder
+from manypaths.files import atomic_write, read_json
 
 Entry = dict[str, Any]
 T = TypeVar("T")
-CURVES = ("reward", "rewards/accuracy/mean", "diversity/similarity", "diversity/lam")
-LARGEST = 2**26  # bytes of groups.jsonl in one page; of a larger file every so many steps are shown
-LONGEST = 4000  # characters of one text; a longer one keeps its two ends
-UNSAFE = re.compile(r"[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # markup, control, line ends, what UTF-8 cannot hold
+CURVES = (names.REWARD, names.ACCURACY, names.SIMILARITY, names.VENDI_SCORE, names.ZERO_STD)  # before the diagnostics
+LARGEST = 2**26  # bytes of groups.jsonl in one page; of a larger file the page shows every nth step
+LONGEST = 4000  # characters of one text; the middle of a longer one is left out
+MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of JSON with other content
+UNSAFE = re.compile(r"[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # markup, control, line ends, surrogates
 
 
 def write_page(run: Path, out: Path | None = None) -> Path:
-    """Write the page of a run folder, by default as `run/inspect.html`; return its path.
+    """Write the page of a run folder.
 
-    A last line that is cut short is left out: the run is still going, or was killed. A step that sampled more than
-    once numbers its groups on; of a metric that a step has twice the later counts. NaN and infinity become null.
-    Where the groups are more than `LARGEST`, they are never in memory as a whole: the page has every so many steps, the
-    last among them, and says of how many. Raises ValueError for a missing file, for a run without groups, and for
-    whatever cannot be read.
+    An incomplete last line, of a run that is still training or was killed, is left out. Where a step has several
+    groups of one number, later ones get the next free number; of a metric that a step has twice the later value counts.
+    NaN and infinity become null. Where groups.jsonl is larger than `LARGEST`, the page shows every nth step, the last
+    one included, and says so; the file is never in memory as a whole.
+
+    Args:
+        run: The run folder.
+        out: The file to write, by default `run/inspect.html`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: A file is missing or damaged, or the run has no groups yet.
     """
-    for name in ("groups.jsonl", "metrics.jsonl"):
+    for name in (run_folder.GROUPS, run_folder.METRICS):
         if not (run / name).is_file():
-            raise ValueError(f"write_page asks for the folder that training writes to; given {run}: it has no {name}.")
-    steps, shown = _steps(run / "groups.jsonl")
+            raise ValueError(f"{str(run)!r} must be a run folder with groups, got no {name}. Name a folder of `train`.")
+    steps, shown = _steps(run)
     groups: dict[tuple[int, int], Entry] = {}
-    for group in _read(run / "groups.jsonl", lambda line: _group(line) if int(line["step"]) in shown else None):
+    for group in _parsed(run_folder.stream_groups(run), _group_of(shown), run / run_folder.GROUPS):
         while (group["step"], group["group"]) in groups:
             group["group"] += 1
         groups[group["step"], group["group"]] = group
     if not groups:
-        raise ValueError(f"write_page asks for at least one group; {run} has none yet: wait for the first step.")
+        raise ValueError(f"{str(run)!r} must have at least one group, got none. Wait for the first step.")
     metrics: dict[int, Entry] = {}
-    for line in _read(run / "metrics.jsonl", _metrics):
+    for line in _parsed(run_folder.read_metrics(run), _metrics, run / run_folder.METRICS):
         metrics.setdefault(line["step"], {}).update(line)
-    recipe, summary = run / "recipe.yaml", run / "evaluation" / "summary.json"
+    recipe = run / run_folder.RECIPE
     data = {
         "name": run.resolve().name,
-        "curves": CURVES,
+        "curves": _curves(metrics.values()),
         "steps": steps,
         "metrics": [metrics[step] for step in sorted(metrics)],
         "groups": [groups[key] for key in sorted(groups)],
         "recipe": recipe.read_text("utf-8", errors="replace") if recipe.is_file() else None,
-        "evaluation": _parse(summary.read_bytes(), _evaluation, summary) if summary.is_file() else None,
+        "evaluation": _evaluation(run / run_folder.EVALUATION / run_folder.SUMMARY),
     }
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    safe = UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    safe = UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
     page = files("manypaths.training").joinpath("inspect_page.html").read_text("utf-8").replace("{{data}}", safe)
-    out = out or run / "inspect.html"
+    out = out or run / run_folder.PAGE
     atomic_write(out, page)
     return out
 
 
-def _steps(path: Path) -> tuple[int, set[int]]:
-    """(how many steps have groups, those that a page shows: as many as `LARGEST` has room for, evenly spread)."""
-    steps = sorted(set(_read(path, lambda line: int(line["step"]))))
-    stride = max(1, math.ceil(path.stat().st_size / LARGEST))
+def _steps(run: Path) -> tuple[int, set[int]]:
+    """(number of steps with groups, the evenly spaced steps that fit into `LARGEST` bytes)."""
+    steps = sorted({line["step"] for line in run_folder.stream_groups(run)})
+    stride = max(1, math.ceil((run / run_folder.GROUPS).stat().st_size / LARGEST))
     return len(steps), set(steps[::-stride])
 
 
-def _read(path: Path, parse: Callable[[Any], T | None]) -> Iterator[T]:
-    """What `parse` makes of the lines of JSON, if anything; a last one without its end, cut short, is left out."""
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                parsed = _parse(line, parse, f"{path}, line {number},")
-            except ValueError:
-                if line.endswith(b"\n"):
-                    raise
-                return
-            if parsed is not None:
-                yield parsed
+def _parsed(lines: Iterable[Entry], parse: Callable[[Entry], T | None], path: Path) -> Iterator[T]:
+    """The results of `parse` that are not None. ValueError names the file and the line that `parse` fails on."""
+    for number, line in enumerate(lines, 1):
+        try:
+            parsed = parse(line)
+        except MISTAKES as error:
+            where = f"{path}, line {number}, is damaged ({type(error).__name__}: {error})"
+            raise ValueError(f"{where}. Mend or remove that line.") from error
+        if parsed is not None:
+            yield parsed
 
 
-def _parse(text: bytes, parse: Callable[[Any], T], where: object) -> T:
-    try:
-        return parse(json.loads(text))
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        name = type(error).__name__
-        raise ValueError(f"{where} is not what a run writes there ({name}: {error}): mend or remove it.") from error
+def _metrics(line: Entry) -> Entry:
+    """The step of a line of metrics.jsonl, and those of its metrics that the page shows."""
+    shown = {name: _figure(line[name]) for name in line if name in CURVES or names.is_diagnostic(name)}
+    return {"step": line["step"], **{name: value for name, value in shown.items() if value is not None}}
 
 
-def _metrics(line: Any) -> Entry:
-    known = {key: value for key in CURVES if (value := _number(line.get(key))) is not None}
-    return {"step": int(line["step"]), **known}
+def _curves(metrics: Iterable[Entry]) -> list[Entry]:
+    """{metric, title, meaning} of each metric that some step has, diagnostics of the method last."""
+    logged = {name for line in metrics for name in line}
+    shown = [*(name for name in CURVES if name in logged), *sorted(filter(names.is_diagnostic, logged))]
+    return [_curve(name) for name in shown]
 
 
-def _group(line: Any) -> Entry:
-    matrix, answer = line.get("similarity"), line.get("answer")
+def _curve(name: str) -> Entry:
+    row = names.metric(name)
+    title = row.title if names.is_diagnostic(name) else row.heading
+    return {"metric": name, "title": title, "meaning": row.meaning}
+
+
+def _group_of(steps: set[int]) -> Callable[[Entry], Entry | None]:
+    return lambda line: _group(line) if line["step"] in steps else None
+
+
+def _group(line: Entry) -> Entry:
+    matrix, answer, lam = line.get("similarity"), line.get("answer"), line.get("lam")
+    diagnostics = line.get("diagnostics") or ({} if lam is None else {"lam": lam})  # "lam" is of earlier versions
     return {
-        "step": int(line["step"]),
+        "step": line["step"],
         "group": int(line["group"]),
         "prompt": _shorten(line["prompt"]),
         "answer": None if answer is None else _shorten(answer),
         "method": line.get("method"),
-        "lam": _number(line.get("lam")),
+        "diagnostics": _diagnostics(diagnostics),
         "completions": [_completion(completion) for completion in line["completions"]],
         "similarity": None if matrix is None else [[_number(value, 3) for value in row] for row in matrix],
     }
 
 
-def _completion(one: Any) -> Entry:
+def _completion(completion: Entry) -> Entry:
     return {
-        "text": _shorten(one["text"]),
-        "rewards": {name: _number(value) for name, value in (one.get("rewards") or {}).items()},
-        **{key: _number(one.get(key)) for key in ("raw", "adjusted", "advantage")},
-        "nearest": one.get("nearest"),
-        "similarity": _number(one.get("similarity"), 3),
+        "text": _shorten(completion["text"]),
+        "rewards": {name: _number(value) for name, value in (completion.get("rewards") or {}).items()},
+        **{key: _number(completion.get(key)) for key in ("raw", "adjusted", "advantage")},
+        "diagnostics": _diagnostics(completion.get("diagnostics") or {}),
+        "nearest": completion.get("nearest"),
+        "similarity": _number(completion.get("similarity"), 3),
     }
 
 
-def _evaluation(summary: Any) -> Entry:
-    keys = ("accuracy", "low", "high", "problems")
-    known = {when: summary[when] for when in ("before", "after") if summary.get(when) is not None}
-    return {when: {key: _number(numbers.get(key)) for key in keys} for when, numbers in known.items()}
+def _diagnostics(values: Entry) -> list[tuple[str, float | None]]:
+    """(name, value) in the order of the file, which a JavaScript object would not keep for names such as "2"."""
+    return [(name, _figure(value)) for name, value in values.items()]
+
+
+def _evaluation(path: Path) -> Entry | None:
+    summary, keys = read_json(path), ("accuracy", "low", "high", "problems")
+    results = {when: summary[when] for when in ("before", "after") if summary.get(when) is not None}
+    try:
+        figures = {when: {key: _number(result.get(key)) for key in keys} for when, result in results.items()}
+    except MISTAKES as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). Mend or remove it.") from error
+    return figures if path.is_file() else None
 
 
 def _number(value: Any, digits: int = 4) -> float | None:
     return round(value, digits) if value is not None and math.isfinite(value) else None
 
 
+def _figure(value: Any) -> float | None:
+    """A number of any magnitude, with five significant digits."""
+    return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
+
+
 def _shorten(text: str) -> str | list[str | int]:
-    """The text, or of a long one [its start, how many characters are left out, its end]."""
+    """The text, or of a long one [its start, the number of omitted characters, its end]."""
     half = LONGEST // 2
     return text if len(text) <= LONGEST else [text[:half], len(text) - LONGEST, text[-half:]]

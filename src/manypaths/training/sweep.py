@@ -24,6 +24,7 @@ from manypaths.files import in_use, only_writer
 from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import DEFAULTS
+from manypaths.run_folder import is_finished
 from manypaths.typed import build
 from manypaths.yaml_text import Loader
 
@@ -127,7 +128,7 @@ def _check_recipe(job: Job) -> None:
 
 def state(job: Job, out: Path) -> str:
     """The state of a run: finished, running (in this or another process) or open."""
-    if _finished(job, out):
+    if is_finished(out / job.name):
         return "finished"
     return "running" if in_use(_lock(job, out)) or in_use(out / job.name) else "open"
 
@@ -143,7 +144,7 @@ def run(jobs: list[Job], out: Path) -> list[str]:
     """
     out.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
-    while unfinished := [job for job in jobs if job.name not in failed and not _finished(job, out)]:
+    while unfinished := [job for job in jobs if job.name not in failed and not is_finished(out / job.name)]:
         for job in unfinished:
             with _claim(job, out) as claimed:
                 if not claimed:
@@ -154,10 +155,6 @@ def run(jobs: list[Job], out: Path) -> list[str]:
                     print(f"{job.name}: failed ({code}); {_last_line(out / f'{job.name}.log')}", flush=True)
         time.sleep(PAUSE)
     return failed
-
-
-def _finished(job: Job, out: Path) -> bool:
-    return (out / job.name / "summary.json").exists()
 
 
 def _lock(job: Job, out: Path) -> Path:
@@ -173,7 +170,7 @@ def _claim(job: Job, out: Path) -> Iterator[bool]:
         except ValueError:  # another sweep holds it
             yield False
         else:
-            yield not _finished(job, out) and not in_use(out / job.name)
+            yield not is_finished(out / job.name) and not in_use(out / job.name)
 
 
 def _train(job: Job, out: Path) -> int:
