@@ -52,7 +52,7 @@ ROOMS = {
     "preflight": ("__init__ names problems recipe rewards typed", "yaml", "packaging peft torch transformers trl"),
     "training": (
         "checkpoint cpu embed evaluation files messages methods names preflight problems "
-        "recipe results resume rewards run_folder trl typed yaml_text",
+        "recipe resume rewards run_folder trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),

@@ -132,14 +132,14 @@ def test_what_a_generation_config_says_of_sampling_changes_nothing(drawn, tiny_m
 
 
 def test_the_settings_are_the_runs_the_papers_or_plain_and_options_come_first(tiny_recipe):
-    from manypaths.evaluation.command import PAPERS, _usual
+    from manypaths.evaluation.command import PAPERS, _defaults
 
     tiny_recipe["evaluation"] |= SAMPLED
     spec = build(recipe.Recipe, tiny_recipe | {"seed": 5})
-    assert _usual(None, None, papers=False) == vars(Sampling())
-    assert _usual(None, None, papers=True) == vars(Sampling(**PAPERS))
-    assert _usual(spec, spec.evaluation, papers=False) == vars(Sampling(**SAMPLED, seed=5, dtype="float32"))
-    assert _usual(spec, None, papers=True) == vars(Sampling(**PAPERS, dtype="float32"))
+    assert _defaults(None, None, papers=False) == vars(Sampling())
+    assert _defaults(None, None, papers=True) == vars(Sampling(**PAPERS))
+    assert _defaults(spec, spec.evaluation, papers=False) == vars(Sampling(**SAMPLED, seed=5, dtype="float32"))
+    assert _defaults(spec, None, papers=True) == vars(Sampling(**PAPERS, dtype="float32"))
     assert of_recipe(spec)["seed"] == 5
 
 

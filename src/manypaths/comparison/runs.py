@@ -16,7 +16,7 @@ import yaml
 
 from manypaths.files import read_json, read_jsonl
 from manypaths.names import PARTS, SECONDS, current, shown_metrics
-from manypaths.results import share_correct
+from manypaths.results import shares_by_problem
 from manypaths.yaml_text import Loader, canonical
 
 SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
@@ -176,7 +176,7 @@ def _scores(folder: Path, shares: dict[str, dict[str, float]], sampling: dict[st
 
 
 def _shares(path: Path) -> dict[str, float]:
-    return {line["id"]: share_correct(line) for line in read_jsonl(path)}
+    return shares_by_problem(read_jsonl(path))
 
 
 def _name(folder: Path) -> str:

@@ -1,23 +1,74 @@
-"""Evaluation: sample answers with any `generate`, grade them, keep every one; resumable batch by batch."""
+"""Evaluation: sample completions with any `generate`, grade them and write all of them; it resumes where it stopped."""
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from manypaths.evaluation.generate import Generate, Prompt, Sample
 from manypaths.evaluation.measure import measure
-from manypaths.files import append, as_json, atomic_write, read_jsonl
+from manypaths.evaluation.sampling import Sampler, environment
+from manypaths.files import append, atomic_write, read_jsonl
 from manypaths.grading import extract, shared_grader
 from manypaths.problems import Problem, render
-from manypaths.results import parts, share_correct
+from manypaths.results import jsonl, lines_file, part_file, part_files, share_correct, write_settings
 
 Embedder = Callable[[list[str]], Any]
 Gather = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 EVERY = 5.0  # seconds between two lines of progress
+
+
+def evaluate_sets(
+    sets: Mapping[str, list[Problem]],
+    sampler: Sampler,
+    folder: Path,
+    settings: dict[str, Any],
+    *,
+    embedder: Embedder | None = None,
+    progress: bool = True,
+    processes: tuple[int, int] = (0, 1),
+    gather: Gather = list,
+) -> dict[str, dict[str, Any]]:
+    """Evaluate sets of problems into a folder of results: the one way, for `manypaths evaluate` and within a run.
+
+    Args:
+        sets: The problems by the name of their set, which becomes the name of its file.
+        sampler: The model.
+        folder: The results go here (`manypaths.results`).
+        settings: What `sampling.settings_of` returned; it is written to settings.json. Its `prompt` and `samples` are
+            used here.
+        embedder: As in `evaluate`.
+        progress: Whether to print the running score of each set to stderr.
+        processes: As in `evaluate`.
+        gather: As in `evaluate`.
+
+    Returns:
+        What `evaluate` returns, by the name of the set.
+
+    Raises:
+        ValueError: A file of the folder is damaged, or the backend gives no completions.
+    """
+    if processes[0] == 0:
+        write_settings(folder, settings, environment(sampler.device))
+    return {
+        name: evaluate(
+            problems,
+            sampler.generate,
+            prompt=settings["prompt"],
+            samples=settings["samples"],
+            out=lines_file(folder, name),
+            at_once=sampler.at_once,
+            embedder=embedder,
+            progress=name if progress else None,
+            processes=processes,
+            gather=gather,
+        )
+        for name, problems in sets.items()
+    }
 
 
 def evaluate(
@@ -33,93 +84,121 @@ def evaluate(
     processes: tuple[int, int] = (0, 1),
     gather: Gather = list,
 ) -> dict[str, Any]:
-    """Sample answers, grade them -> what `manypaths.evaluation.measure.measure` tells, and the `seconds` it took.
+    """Sample completions for problems, grade them and measure the result.
 
-    `generate` is `(prompts, n) -> n samples for each prompt`, so nothing here knows how text is made; it is asked for
-    `at_once` problems at a time (all). `out` gets a JSON line per problem with every sample and verdict. Until all are
-    there it is OUT.part; an evaluation that was cut off goes on from that. What is sampled again then is the batch of
-    `at_once` problems that was cut off; of a `generate` with `as_finished`, only the problems that were not finished.
-    With an `embedder`, `(texts) -> [N, D]` of unit rows, the mean similarity of a problem's samples is measured too.
-    `progress` is a name under which the running score and the time left are printed to stderr.
+    An evaluation that was stopped resumes from `out` and its part files. It samples again only the batch in which it
+    stopped, or, if `generate` has `as_finished`, only the problems that were not finished.
 
-    Of `processes` = (which one this is, how many there are) each samples its share of the batches, the same answers as
-    a single one would; `gather`, such as `accelerate.utils.gather_object`, brings the lines of all to all, and the
-    first process writes `out`.
+    Args:
+        problems: One or more.
+        generate: `(prompts, n) -> n completions for each prompt` (`manypaths.evaluation.generate`).
+        prompt: A text or chat messages, with {question} where the question goes.
+        samples: Completions per problem.
+        out: A file that gets a JSON line per problem, with every completion and verdict; None writes nothing.
+        at_once: Problems per call of `generate`; None for all of them.
+        embedder: `(texts) -> [N, D]` rows of unit length, to measure the mean similarity of a problem's completions.
+        progress: A name under which the running score and the remaining time are printed to stderr; None for silence.
+        processes: (the index of this process, their number). Each process samples its share of the batches; the
+            completions are those that a single process would sample.
+        gather: Brings the lines of all processes to each, such as `accelerate.utils.gather_object`. Process 0 writes
+            `out`.
+
+    Returns:
+        What `measure` returns, and `seconds`, the duration.
+
+    Raises:
+        ValueError: There are no problems or samples, or a file is damaged.
     """
     if not problems or samples < 1:
-        raise ValueError(f"An evaluation asks for 1 or more problems and samples; given {len(problems)} and {samples}.")
-    began, at_once = time.perf_counter(), at_once or len(problems)
-    which, count = processes
-    order = sorted(problems, key=lambda problem: len(problem.question))  # like lengths together: less padding
-    chunks = [order[start : start + at_once] for start in range(0, len(order), at_once)]
-    part = None if out is None else out.with_name(f"{out.name}.part{which or ''}")
-    done = [line for path in ([] if out is None else [out, *parts(out)]) for line in read_jsonl(path)]
-    asked = {problem.id: [problem.question, problem.answer] for problem in problems}
-    lines = {line["id"]: line for line in done if asked.get(line["id"]) == [line["question"], line["answer"]]}
+        raise ValueError(
+            f"problems and samples must be 1 or more, got {len(problems)} problems and {samples} samples per problem."
+        )
+    began, (process, count) = time.perf_counter(), processes
+    batches = _batches(problems, at_once or len(problems))
+    lines = {} if out is None else _finished_lines(out, problems)
+    part = None if out is None else part_file(out, process)
     if part is not None and len(lines) < len(problems):
-        if not hasattr(generate, "as_finished"):  # there a sample depends on the batch it is in
-            whole = [problem.id for chunk in chunks if all(each.id in lines for each in chunk) for problem in chunk]
-            lines = {name: lines[name] for name in whole}
-        atomic_write(part, "".join(as_json(line) + "\n" for line in lines.values()))
-    own = {problem.id for chunk in chunks[which::count] for problem in chunk}
-    shown, known = time.monotonic(), len(own & lines.keys())
-    missing = [chunk for chunk in chunks[which::count] if any(problem.id not in lines for problem in chunk)]
-    for batch, answers in _sampled(missing, lines, generate, prompt, samples):
-        new = _graded(batch, answers, embedder)
+        if not hasattr(generate, "as_finished"):  # without it a completion depends on its batch
+            lines = _of_whole_batches(lines, batches)
+        atomic_write(part, jsonl(lines.values()))
+    own = batches[process::count]
+    report = _Progress(progress, own, lines, began)
+    for batch, completions in _sampled(own, lines, generate, prompt, samples):
+        new = _graded(batch, completions, embedder)
         if part is not None:
-            append(part, "".join(as_json(line) + "\n" for line in new))
-        lines.update((line["id"], line) for line in new)
-        there = [line for name, line in lines.items() if name in own]
-        if progress and (time.monotonic() - shown > EVERY or len(there) == len(own)):
-            shown = time.monotonic()
-            print(_progress(progress, there, known, len(own), began), file=sys.stderr, flush=True)
+            append(part, jsonl(new))
+        lines |= {line["id"]: line for line in new}
+        report(lines)
     lines = {line["id"]: line for line in gather(list(lines.values()))}
-    found = [lines[problem.id] for problem in problems]
-    if out is not None and which == 0:
-        atomic_write(out, "".join(as_json(line) + "\n" for line in found))
-        for path in parts(out):
+    ordered = [lines[problem.id] for problem in problems]
+    if out is not None and process == 0:
+        atomic_write(out, jsonl(ordered))
+        for path in part_files(out):
             path.unlink()
-    return {**measure(found), "seconds": time.perf_counter() - began}
+    return {**measure(ordered), "seconds": time.perf_counter() - began}
 
 
-def _sampled(
-    chunks: Sequence[list[Problem]], lines: dict[str, Any], generate: Generate, prompt: Prompt, samples: int
-) -> Iterator[tuple[list[Problem], Sequence[Sequence[str | Sample]]]]:
-    """Problems with their samples, as these come: whole chunks, or single problems that have no line yet."""
-    as_finished = getattr(generate, "as_finished", None)
-    if as_finished is None:
-        for chunk in chunks:
-            yield chunk, generate([render(prompt, problem.question) for problem in chunk], samples)
-        return
-    wanted = [problem for chunk in chunks for problem in chunk if problem.id not in lines]
-    for place, answers in as_finished([render(prompt, problem.question) for problem in wanted], samples):
-        yield [wanted[place]], [answers]
+def check_problems(out: Path, problems: Sequence[Problem]) -> None:
+    """Check that a file of results, finished or not, is missing or holds results of these problems.
 
-
-def check_name(out: Path, problems: Sequence[Problem]) -> None:
-    """Refuse, with a ValueError, to write over the results, finished or not, of other problems."""
-    asked = {(problem.id, problem.question) for problem in problems}
-    for path in [out, *parts(out)]:
-        there = {(line["id"], line["question"]) for line in read_jsonl(path)}
-        if there and not there & asked:
+    Raises:
+        ValueError: It holds results of other problems alone.
+    """
+    questions = {(problem.id, problem.question) for problem in problems}
+    for path in [out, *part_files(out)]:
+        old = {(line["id"], line["question"]) for line in read_jsonl(path)}
+        if old and not old & questions:
             raise ValueError(f"{str(path)!r} holds the results of other problems of that name. Give another --out.")
 
 
+def _batches(problems: Sequence[Problem], size: int) -> list[list[Problem]]:
+    """Problems by the length of their question, so that a batch needs little padding."""
+    ordered = sorted(problems, key=lambda problem: len(problem.question))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _finished_lines(out: Path, problems: Sequence[Problem]) -> dict[str, dict[str, Any]]:
+    """The lines of these problems that an earlier evaluation wrote to `out` or its part files, by id."""
+    texts = {problem.id: [problem.question, problem.answer] for problem in problems}
+    written = [line for path in [out, *part_files(out)] for line in read_jsonl(path)]
+    return {line["id"]: line for line in written if texts.get(line["id"]) == [line["question"], line["answer"]]}
+
+
+def _of_whole_batches(lines: Mapping[str, dict[str, Any]], batches: Iterable[list[Problem]]) -> dict[str, Any]:
+    whole = [batch for batch in batches if all(problem.id in lines for problem in batch)]
+    return {problem.id: lines[problem.id] for batch in whole for problem in batch}
+
+
+def _sampled(
+    batches: Sequence[list[Problem]], lines: dict[str, Any], generate: Generate, prompt: Prompt, samples: int
+) -> Iterator[tuple[list[Problem], Sequence[Sequence[str | Sample]]]]:
+    """Problems with their completions, as they come: whole batches, or single problems that have no line yet."""
+    missing = [batch for batch in batches if any(problem.id not in lines for problem in batch)]
+    as_finished = getattr(generate, "as_finished", None)
+    if as_finished is None:
+        for batch in missing:
+            yield batch, generate([render(prompt, problem.question) for problem in batch], samples)
+        return
+    unfinished = [problem for batch in missing for problem in batch if problem.id not in lines]
+    for index, completions in as_finished([render(prompt, problem.question) for problem in unfinished], samples):
+        yield [unfinished[index]], [completions]
+
+
 def _graded(
-    problems: Sequence[Problem], answers: Sequence[Sequence[str | Sample]], embedder: Embedder | None
+    problems: Sequence[Problem], completions: Sequence[Sequence[str | Sample]], embedder: Embedder | None
 ) -> list[dict[str, Any]]:
     """The lines of these problems."""
     lines, grader = [], shared_grader()
-    for problem, each in zip(problems, answers, strict=True):
-        told = [Sample(one) if isinstance(one, str) else one for one in each]
-        texts, before = [one.text for one in told], grader.timed_out
+    for problem, own in zip(problems, completions, strict=True):
+        samples = [Sample(sample) if isinstance(sample, str) else sample for sample in own]
+        texts, before = [sample.text for sample in samples], grader.timed_out
         verdicts = grader.grade(texts, [problem.answer] * len(texts))
-        samples = [
-            {**one._asdict(), "answer": extract(one.text), "correct": verdict}
-            for one, verdict in zip(told, verdicts, strict=True)
+        graded = [
+            {**sample._asdict(), "answer": extract(sample.text), "correct": verdict}
+            for sample, verdict in zip(samples, verdicts, strict=True)
         ]
         line: dict[str, Any] = {"id": problem.id, "question": problem.question, "answer": problem.answer}
-        line |= {"samples": samples, "timed_out": grader.timed_out - before}
+        line |= {"samples": graded, "timed_out": grader.timed_out - before}
         if embedder is not None:
             line["similarity"] = _similarity(embedder(texts))
         lines.append(line)
@@ -127,13 +206,29 @@ def _graded(
 
 
 def _similarity(rows: Any) -> float | None:
-    """Mean cosine similarity over pairs of rows [n, D] of unit length; None for a single one."""
+    """Mean cosine similarity over pairs of rows [n, D] of unit length; None for a single row."""
     count = len(rows)
     return None if count < 2 else round(float((rows.sum(0).square().sum() - count) / (count * (count - 1))), 6)
 
 
-def _progress(name: str, lines: list[dict[str, Any]], known: int, wanted: int, began: float) -> str:
-    right = [share_correct(line) for line in lines]
-    left = (time.perf_counter() - began) / max(1, len(lines) - known) * (wanted - len(lines))
-    clock = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
-    return f"{name}: {len(lines)}/{wanted} problems, {sum(right) / len(right):.1%} so far, {clock} left"
+class _Progress:
+    """Prints the running score of one process and its remaining time, every `EVERY` seconds and at the end."""
+
+    def __init__(
+        self, name: str | None, batches: Iterable[list[Problem]], lines: Mapping[str, Any], began: float
+    ) -> None:
+        self.name, self.began, self.printed = name, began, time.monotonic()
+        self.ids = {problem.id for batch in batches for problem in batch}
+        self.resumed = len(self.ids & lines.keys())
+
+    def __call__(self, lines: Mapping[str, dict[str, Any]]) -> None:
+        if self.name is None:
+            return
+        done, total = len(self.ids & lines.keys()), len(self.ids)
+        if time.monotonic() - self.printed <= EVERY and done < total:
+            return
+        self.printed = time.monotonic()
+        score = statistics.fmean(share_correct(line) for name, line in lines.items() if name in self.ids)
+        left = (time.perf_counter() - self.began) / max(1, done - self.resumed) * (total - done)
+        clock = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+        print(f"{self.name}: {done}/{total} problems, {score:.1%} so far, {clock} left", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""How a model is loaded for sampling, and what samples from it: one way for `train` and for `evaluate`.
+"""How an evaluation samples: its settings, and the model, the same within a run and in `manypaths evaluate`.
 
-What a run measures of itself and what `manypaths evaluate RUN` measures are the same completions, because both are
-loaded, seeded and batched here.
+Both load the model, seed it and form its batches here; so `manypaths evaluate RUN` samples the same completions as the
+run itself did after its training.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from manypaths.evaluation.server import server_generate
 from manypaths.printable import one_line
 from manypaths.recipe import Recipe
 
-AT_ONCE = 1024  # samples that vLLM is asked for together
-OWN_SAMPLING = (
+AT_ONCE = 1024  # completions per call of vLLM; problems per call of a server
+OWN_SAMPLING = (  # settings of a generation_config that `Sampling` does not have
     "top_k",
     "min_p",
     "typical_p",
@@ -40,9 +40,10 @@ PACKAGES = ("manypaths", "torch", "transformers", "vllm")
 
 @dataclass(frozen=True)
 class Sampling:
-    """What completions depend on beside weights and prompts; temperature 0 is greedy.
+    """What completions depend on beside weights and prompts. Raises ValueError for a value out of bounds.
 
-    `end_tokens` are texts of one token each that end a completion, beside those that model and tokenizer declare.
+    Temperature 0 is greedy decoding. `end_tokens` are texts of one token each at which a completion ends, in addition
+    to the tokens that the model and its tokenizer declare.
     """
 
     samples: int = 1
@@ -64,30 +65,50 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}.")
         if self.samples > 1 and not self.temperature:
             raise ValueError(
-                f"{self.samples} samples at temperature 0 are all the same. Set --temperature, such as "
-                "0.6, or --samples 1."
+                f"samples must be 1 at temperature 0, where all completions are the same, got {self.samples}. Set "
+                "--temperature, such as 0.6, or --samples 1."
             )
 
 
 def of_recipe(spec: Recipe) -> dict[str, Any]:
     """The fields of `Sampling` that a run's own evaluations have."""
-    own: dict[str, Any] = {"seed": spec.seed, "dtype": spec.model.dtype, "end_tokens": spec.model.end_tokens}
+    fields: dict[str, Any] = {"seed": spec.seed, "dtype": spec.model.dtype, "end_tokens": spec.model.end_tokens}
     if spec.evaluation is not None:
         names = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size")
-        own |= {name: getattr(spec.evaluation, name) for name in names}
-    return own
+        fields |= {name: getattr(spec.evaluation, name) for name in names}
+    return fields
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A model from which completions can be sampled."""
+
+    generate: Generate
+    at_once: int  # problems per call of `generate`
+    device: str  # or the backend, or the address of a server
 
 
 def load_model(source: str, sampling: Sampling, *, on_cpu: bool) -> tuple[Any, Any]:
-    """A model's name -> (model, tokenizer), ready to sample from or to train.
+    """Load a model and its tokenizer, to sample from it or to train it.
 
-    A completion ends at every token that the model's generation_config, its tokenizer or `sampling.end_tokens` names,
-    as in TRL's GRPOTrainer. ValueError where the model is not to be had.
+    As in TRL's GRPOTrainer, a completion ends at every token that the model's generation_config or its tokenizer
+    declares, and at `sampling.end_tokens`.
+
+    Args:
+        source: A folder, a hub id or package:NAME (`manypaths.checkpoint`).
+        sampling: Its `dtype` and `end_tokens` are used.
+        on_cpu: Whether to apply the savings of `manypaths.cpu`.
+
+    Returns:
+        The model and the tokenizer.
+
+    Raises:
+        ValueError: The model is not available.
     """
     model, tokenizer = checkpoint.load(source, dtype=sampling.dtype)
-    ends = checkpoint.model_end_tokens(model)
-    own = checkpoint.end_tokens(tokenizer, sampling.end_tokens)
-    model.generation_config.eos_token_id = list(dict.fromkeys([*ends, *own])) or None
+    declared = checkpoint.model_end_tokens(model)
+    added = checkpoint.end_tokens(tokenizer, sampling.end_tokens)
+    model.generation_config.eos_token_id = list(dict.fromkeys([*declared, *added])) or None
     if on_cpu:
         from manypaths import cpu
 
@@ -97,19 +118,23 @@ def load_model(source: str, sampling: Sampling, *, on_cpu: bool) -> tuple[Any, A
 
 
 def end_in_vllm(arguments: dict[str, Any] | None, model: Any) -> dict[str, Any]:
-    """TRL's `generation_kwargs`, with which vLLM ends completions where a loaded model ends them.
+    """TRL's `generation_kwargs`, extended so that vLLM ends completions at the same tokens as a loaded model.
 
-    In training, vLLM otherwise knows only the end tokens in the model's folder.
+    In training, vLLM otherwise uses only the end tokens in the model's folder.
+
+    Args:
+        arguments: The `generation_kwargs` so far; they are not changed.
+        model: What `load_model` returned.
     """
-    known = (arguments or {}).get("stop_token_ids") or []
-    return {**(arguments or {}), "stop_token_ids": list(dict.fromkeys([*known, *checkpoint.model_end_tokens(model)]))}
+    stops = (arguments or {}).get("stop_token_ids") or []
+    return {**(arguments or {}), "stop_token_ids": list(dict.fromkeys([*stops, *checkpoint.model_end_tokens(model)]))}
 
 
-def sampler(model: Any, tokenizer: Any, sampling: Sampling) -> tuple[Generate, int]:
-    """A loaded model -> (what samples from it, how many problems at a time)."""
+def sampler(model: Any, tokenizer: Any, sampling: Sampling) -> Sampler:
+    """A sampler on a loaded model, on the device where the model is."""
     names = ("max_new_tokens", "temperature", "top_p", "batch_size", "seed")
-    named = {name: getattr(sampling, name) for name in names}
-    return transformers_generate(model, tokenizer, **named), max(1, sampling.batch_size // sampling.samples)
+    generate = transformers_generate(model, tokenizer, **{name: getattr(sampling, name) for name in names})
+    return Sampler(generate, max(1, sampling.batch_size // sampling.samples), str(model.device))
 
 
 def start(
@@ -120,33 +145,42 @@ def start(
     name: str | None = None,
     patience: float | None = None,
     use_cpu: bool = False,
-) -> tuple[Generate, int, str]:
-    """Load a model, or find it on a server -> (what samples from it, how many problems at a time, on which device).
+) -> Sampler:
+    """Load a model, or connect to a server.
 
-    `name` is the model's on a server and `patience` that with the server; `use_cpu` leaves an accelerator alone.
+    Args:
+        backend: transformers, vllm or server.
+        source: Where the weights are, or the URL of the server.
+        sampling: How completions are sampled.
+        name: The model on the server; None for the first that the server lists.
+        patience: Seconds to wait for a completion of the server; None for its default.
+        use_cpu: Whether to leave an accelerator unused, with transformers.
+
+    Raises:
+        ValueError: The model is not available, or the server does not reply.
     """
     named: dict[str, Any] = {key: getattr(sampling, key) for key in ("max_new_tokens", "temperature", "top_p", "seed")}
     if backend == "server":
-        return server_generate(source, name=name, patience=patience, **named), AT_ONCE, source
+        return Sampler(server_generate(source, name=name, patience=patience, **named), AT_ONCE, source)
     if backend == "vllm":
-        named |= {"dtype": sampling.dtype, "end_tokens": sampling.end_tokens}
-        return vllm_generate(source, **named), max(1, AT_ONCE // sampling.samples), "vllm"
+        generate = vllm_generate(source, dtype=sampling.dtype, end_tokens=sampling.end_tokens, **named)
+        return Sampler(generate, max(1, AT_ONCE // sampling.samples), "vllm")
     import torch
 
     device = None if use_cpu or not torch.accelerator.is_available() else torch.accelerator.current_accelerator()
     model, tokenizer = load_model(source, sampling, on_cpu=device is None)
-    if unused := own_sampling(model):
-        said = ", ".join(f"{name} {value}" for name, value in unused.items())
-        print(f"Note: the model's generation_config.json also says {one_line(said, 300)}; it plays no part here.")
+    if ignored := own_sampling(model):
+        values = ", ".join(f"{key} {value}" for key, value in ignored.items())
+        print(f"Note: the model's generation_config.json sets {one_line(values, 300)}; an evaluation ignores that.")
     if device is not None:
         model.to(device)
-    return *sampler(model, tokenizer, sampling), str(device or "cpu")
+    return sampler(model, tokenizer, sampling)
 
 
 def own_sampling(model: Any) -> dict[str, Any]:
-    """What a model's generation_config says of sampling that no setting of ours replaces, such as a top_k."""
-    own = model.generation_config.to_diff_dict()
-    return {name: value for name, value in own.items() if value is not None and name in OWN_SAMPLING}
+    """The settings of a model's generation_config, such as a top_k, that an evaluation ignores and does not replace."""
+    settings = model.generation_config.to_diff_dict()
+    return {name: value for name, value in settings.items() if value is not None and name in OWN_SAMPLING}
 
 
 def settings_of(
@@ -158,18 +192,24 @@ def settings_of(
     limit: int | None = None,
     model_name: str | None = None,
 ) -> dict[str, Any]:
-    """What settings.json says of an evaluation; None where a setting plays no part in this backend.
+    """The settings of an evaluation, as settings.json has them; None where the backend does not use a setting.
 
-    Keys: model, model_name (on a server), backend, prompt, the fields of `Sampling`, limit (of the problems).
+    Args:
+        sampling: How completions are sampled; each of its fields is a key.
+        model: What is evaluated: a model or a run.
+        backend: transformers, vllm or server.
+        prompt: A text or chat messages with {question}.
+        limit: The number of problems that are used of each set; None for all.
+        model_name: The model on the server.
     """
-    own = asdict(sampling)
-    own |= {"batch_size": None} if backend != "transformers" else {}
-    own |= {"dtype": None, "end_tokens": None} if backend == "server" else {}
-    return {"model": model, "model_name": model_name, "backend": backend, "prompt": prompt, **own, "limit": limit}
+    fields = asdict(sampling)
+    fields |= {"batch_size": None} if backend != "transformers" else {}
+    fields |= {"dtype": None, "end_tokens": None} if backend == "server" else {}
+    return {"model": model, "model_name": model_name, "backend": backend, "prompt": prompt, **fields, "limit": limit}
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Where an evaluation ran; it is recorded beside the settings, and may change while these stay."""
+    """The environment of an evaluation: the device, and the versions of the packages that it depends on."""
     return {"device": device, "versions": {name: _version(name) for name in PACKAGES}}
 
 

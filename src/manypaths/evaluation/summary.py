@@ -1,4 +1,4 @@
-"""The files that sum up an evaluation: summary.json, shares.json and table.md."""
+"""What sums up the lines of an evaluation: summary.json, shares.json and table.md of `manypaths.results`."""
 
 from __future__ import annotations
 
@@ -6,42 +6,88 @@ from pathlib import Path
 from typing import Any
 
 from manypaths.evaluation.measure import measure, overall
-from manypaths.files import as_json, atomic_write, read_jsonl
+from manypaths.files import as_json, atomic_write, read_json, read_jsonl
 from manypaths.problems import BENCHMARKS
-from manypaths.results import share_correct
+from manypaths.results import SHARES, SUMMARY, TABLE, lines_file, read_lines, shares_by_problem
 from manypaths.tables import markdown
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
-    """The results of benchmarks as Markdown: the papers' row of mean@n, then what else was measured of each."""
-    shown = [name for name in BENCHMARKS if name in found] + [
-        name for name in found if name not in {*BENCHMARKS, "all"}
-    ]
-    title = {name: BENCHMARKS[name].title if name in BENCHMARKS else name for name in shown}
-    columns = [*shown, *(["all"] if len(shown) > 1 else [])]
+def summarise(folder: Path) -> dict[str, dict[str, Any]]:
+    """Sum up every finished set of a folder, and all of them together, in summary.json, shares.json and table.md.
+
+    Returns:
+        What summary.json holds: the measures (`measure`) of each set by name, and those of `overall` under "all".
+
+    Raises:
+        ValueError: A line of the results is damaged.
+    """
+    lines = read_lines(folder)
+    summary: dict[str, dict[str, Any]] = {name: measure(own) for name, own in lines.items()}
+    shares = {name: shares_by_problem(own) for name, own in lines.items()}
+    summary["all"] = overall([list(own.values()) for own in shares.values()])
+    _write(folder, summary, shares)
+    atomic_write(folder / TABLE, table(summary) + "\n")
+    return summary
+
+
+def moments(folder: Path) -> set[str]:
+    """The moments of a training that `add_moment` has added to RUN/evaluation.
+
+    Raises:
+        ValueError: summary.json or shares.json is damaged.
+    """
+    read_json(folder / SHARES)  # only for its error, which is of more use before the evaluation than after it
+    return set(read_json(folder / SUMMARY))
+
+
+def add_moment(folder: Path, moment: str, step: int, name: str, measures: dict[str, Any]) -> None:
+    """Add what was measured at a moment of a training to the summary.json and shares.json of RUN/evaluation.
+
+    Args:
+        folder: RUN/evaluation, with the lines of that moment.
+        moment: before, step-N or after.
+        step: The optimiser steps until then.
+        name: The name of the problem set.
+        measures: What `evaluate` returned.
+
+    Raises:
+        ValueError: One of the files is damaged.
+    """
+    summary, shares = read_json(folder / SUMMARY), read_json(folder / SHARES)
+    own = {name: shares_by_problem(read_jsonl(lines_file(folder, moment)))}
+    _write(folder, {**summary, moment: {"step": step, **measures}}, {**shares, moment: own})
+
+
+def _write(folder: Path, summary: dict[str, Any], shares: dict[str, Any]) -> None:
+    """The summary last: what is in it is not evaluated again."""
+    atomic_write(folder / SHARES, as_json(shares))
+    atomic_write(folder / SUMMARY, as_json(summary, indent=2))
+
+
+def table(summary: dict[str, dict[str, Any]]) -> str:
+    """A summary as Markdown: a row of mean@n as in the papers, then a table of the other measures.
+
+    Args:
+        summary: What `summarise` returns.
+    """
+    names = [name for name in BENCHMARKS if name in summary]
+    names += [name for name in summary if name not in {*BENCHMARKS, "all"}]
+    title = {name: BENCHMARKS[name].title if name in BENCHMARKS else name for name in names}
+    columns = [*names, *(["all"] if len(names) > 1 else [])]
     head = [
         ["", *(title.get(name, "mean") for name in columns)],
-        ["mean@n", *(f"{found[name]['accuracy']:.1%}" for name in columns)],
-        ["95 %", *(f"{found[name]['low']:.1%} to {found[name]['high']:.1%}" for name in columns)],
+        ["mean@n", *(f"{summary[name]['accuracy']:.1%}" for name in columns)],
+        ["95 %", *(f"{summary[name]['low']:.1%} to {summary[name]['high']:.1%}" for name in columns)],
     ]
     rest = [["", "problems", "n", "pass@n", "maj@n", "distinct", "similarity", "boxed", "truncated", "tokens"]]
-    for name in shown:
-        one, n = found[name], str(found[name]["samples"])
-        shares = [f"{one[key]:.1%}" if one[key] is not None else "" for key in ("boxed", "truncated")]
-        likeness = "" if one["similarity"] is None else f"{one['similarity']:.2f}"
-        tokens = "" if one["tokens"] is None else f"{one['tokens']:,.0f}"
-        answers = [f"{one['pass_at'][n]:.1%}", f"{one['majority']:.1%}", f"{one['distinct']:.1f}"]
-        rest.append([title[name], str(one["problems"]), n, *answers, likeness, *shares, tokens])
+    rest += [[title[name], *_cells(summary[name])] for name in names]
     return f"{markdown(head)}\n\n{markdown(rest)}"
 
 
-def summarise(folder: Path) -> dict[str, dict[str, Any]]:
-    """What all finished sets of a folder say, each and `all`: in summary.json, table.md and shares.json."""
-    lines = {path.stem: read_jsonl(path) for path in sorted(folder.glob("*.jsonl"))}
-    found: dict[str, dict[str, Any]] = {name: measure(each) for name, each in lines.items()}
-    shares = {name: {line["id"]: share_correct(line) for line in each} for name, each in lines.items()}
-    found["all"] = overall([list(each.values()) for each in shares.values()])
-    atomic_write(folder / "summary.json", as_json(found, indent=2))
-    atomic_write(folder / "shares.json", as_json(shares))
-    atomic_write(folder / "table.md", table(found) + "\n")
-    return found
+def _cells(measures: dict[str, Any]) -> list[str]:
+    """The cells of a row; empty where the backend did not give a value."""
+    n = str(measures["samples"])
+    cells = [str(measures["problems"]), n, f"{measures['pass_at'][n]:.1%}", f"{measures['majority']:.1%}"]
+    cells += [f"{measures['distinct']:.1f}"]
+    formats = {"similarity": ".2f", "boxed": ".1%", "truncated": ".1%", "tokens": ",.0f"}
+    return cells + ["" if measures[key] is None else format(measures[key], how) for key, how in formats.items()]

@@ -25,19 +25,10 @@ from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, rewards, run_folder
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
-from manypaths.evaluation.evaluate import evaluate
+from manypaths.evaluation.evaluate import evaluate_sets
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
-from manypaths.evaluation.sampling import environment as where_it_ran
-from manypaths.files import (
-    as_json,
-    atomic_write,
-    in_use,
-    in_use_by_another,
-    move_folder,
-    only_writer,
-    read_json,
-    read_jsonl,
-)
+from manypaths.evaluation.summary import add_moment, moments
+from manypaths.files import in_use, in_use_by_another, move_folder, only_writer
 from manypaths.messages import prompt_text
 from manypaths.methods import REWEIGHTERS, Reweighter, keep_equal_rewards
 from manypaths.methods.advantages import ADVANTAGES
@@ -47,7 +38,6 @@ from manypaths.preflight.workload import workload
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
-from manypaths.results import share_correct
 from manypaths.resume import check_saving, last_checkpoint
 from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
@@ -264,37 +254,24 @@ def _load(plan: Plan, source: str) -> tuple[Any, Any]:
 
 def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> None:
     """Evaluate on the held-out problems, unless that was done; the figures go into evaluation/, under `when`."""
-    folder, spec, state = plan.out / "evaluation", plan.recipe.evaluation, PartialState()
-    summary, shares = (read_json(folder / name) for name in ("summary.json", "shares.json"))
-    if spec is None or when in summary:
+    folder, spec, state = plan.out / run_folder.EVALUATION, plan.recipe.evaluation, PartialState()
+    if when in moments(folder) or spec is None:
         return
     state.print(f"Evaluating on {len(plan.held_out)} held-out problems, {when.replace('-', ' ')}", flush=True)
     model.to(plan.config.device)
-    chosen = Sampling(**of_recipe(plan.recipe))
-    generate, at_once = sampler(model, tokenizer, chosen)
-    out = folder / f"{when}.jsonl"
-    found = evaluate(
-        plan.held_out,
-        generate,
-        prompt=plan.recipe.prompt,
-        samples=chosen.samples,
-        out=out,
-        at_once=at_once,
-        progress=when if state.is_main_process else None,
+    sampling = Sampling(**of_recipe(plan.recipe))
+    named: dict[str, Any] = {"model": str(plan.out), "backend": "transformers", "prompt": plan.recipe.prompt}
+    measures = evaluate_sets(
+        {when: plan.held_out},
+        sampler(model, tokenizer, sampling),
+        folder,
+        settings_of(sampling, limit=spec.problems.limit, **named),
+        progress=state.is_main_process,
         processes=(state.process_index, state.num_processes),
         gather=gather_object,
     )
-    if not state.is_main_process:
-        return
-    settings = settings_of(
-        chosen, model=str(plan.out), backend="transformers", prompt=plan.recipe.prompt, limit=spec.problems.limit
-    )
-    settings["environments"] = [where_it_ran(str(plan.config.device))]
-    atomic_write(folder / "settings.json", as_json(settings, indent=2))
-    by_problem = {line["id"]: share_correct(line) for line in read_jsonl(out)}
-    benchmark = name_of(spec.problems.name)
-    atomic_write(folder / "shares.json", as_json({**shares, when: {benchmark: by_problem}}))
-    atomic_write(folder / "summary.json", as_json({**summary, when: {"step": step, **found}}, indent=2))
+    if state.is_main_process:
+        add_moment(folder, when, step, name_of(spec.problems.name), measures[when])
 
 
 class Evaluations(TrainerCallback):
