@@ -31,7 +31,7 @@ ROOMS = {
     "typed": ("names", "", ""),
     "yaml_text": ("", "yaml", ""),
     "recipe": ("names typed yaml_text", "", ""),
-    "run_folder": ("files names recipe yaml_text", "", ""),
+    "run_folder": ("files names recipe results yaml_text", "", ""),
     "resume": ("checkpoint files run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "", "latex2sympy2_extended math_verify sympy"),

@@ -30,7 +30,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from manypaths import recipe
+from manypaths import recipe, results
 from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
 from manypaths.names import PARTS, SECONDS, current
 from manypaths.recipe import Recipe, dump
@@ -38,7 +38,7 @@ from manypaths.yaml_text import canonical, to_yaml
 
 RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metrics.jsonl", "groups.jsonl"
 CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"
-SUMMARY, SHARES, SETTINGS = "summary.json", "shares.json", "settings.json"  # SUMMARY in RUN and in evaluation/
+SUMMARY, SHARES, SETTINGS = results.SUMMARY, results.SHARES, results.SETTINGS  # SUMMARY in RUN and in evaluation/
 UNFINISHED_MODEL = ".model.partial"  # becomes MODEL once it is complete
 FREE_SPACE = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
