@@ -92,9 +92,9 @@ def test_a_run_that_is_right_gets_past_every_check_to_its_model(said, unloadable
         ("model.nam=x", ["'model.nam'", "'name'"]),
         ("trainer.learning_rat=1", ["'trainer.learning_rat'", "'learning_rate'"]),
         ("lora.lora_alpa=1", ["'lora.lora_alpa'", "'lora_alpha'"]),
-        ("seed=one", ["seed asks for int", "'one'"]),
-        ("trainer.learning_rate=high", ["trainer.learning_rate asks for float", "'high'"]),
-        ("lora.r=many", ["lora.r asks for int", "'many'"]),
+        ("seed=one", ["seed must be int", "'one'"]),
+        ("trainer.learning_rate=high", ["trainer.learning_rate must be float", "'high'"]),
+        ("lora.r=many", ["lora.r must be int", "'many'"]),
         ("trainer.output_dir=elsewhere", ["trainer.output_dir", "set by the run"]),
         ("prompt={question: [}", ["not YAML"]),
         ("prompt=Solve it.", ["{question}"]),
@@ -386,7 +386,7 @@ def test_the_console_script_is_installed():
 
 def test_recipes_may_stand_behind_an_option(capsys, tmp_path):
     assert main(["train", "smollm2-135m", "--out", str(tmp_path), "grpo", "seed=x"]) == 2
-    assert has(capsys.readouterr().err, "seed asks for int; given 'x'")
+    assert has(capsys.readouterr().err, "seed must be int, got 'x'")
     with pytest.raises(SystemExit) as ended:
         main(["train", "grpo", "--ot", "x"])
     assert ended.value.code == 2 and "unrecognized arguments: --ot" in capsys.readouterr().err
@@ -425,8 +425,8 @@ def test_a_dry_run_of_a_run_folder_reads_its_recipe(capsys, tmp_path):
         (["--dry-run", "trainer.learning_rat=1"], ["'trainer.learning_rat'", "'learning_rate'"]),
         (["--dry-run", "trainer.output_dir=x"], ["trainer.output_dir", "set by the run"]),
         (["--dry-run", "lora.lora_alpa=1"], ["'lora.lora_alpa'", "'lora_alpha'"]),
-        (["--dry-run", "trainer.max_steps=many"], ["trainer.max_steps asks for int", "'many'"]),
-        (["--dry-run", "lora.r=many"], ["lora.r asks for int", "'many'"]),
+        (["--dry-run", "trainer.max_steps=many"], ["trainer.max_steps must be int", "'many'"]),
+        (["--dry-run", "lora.r=many"], ["lora.r must be int", "'many'"]),
         (["--dry-run", "--gpu", "h10"], ["'h10'", "'h100'"]),
         (["--dry-run", "--processes", "0"], ["--processes", "0"]),
         (["--dry-run", "problems.name=gone.json"], ["'gone.json'", "does not exist"]),

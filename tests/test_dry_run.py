@@ -197,7 +197,7 @@ def test_the_size_of_a_hub_set_is_not_guessed(monkeypatch):
         ("trainer.per_device_train_batch_size=0", "trainer.per_device_train_batch_size asks for 1 or more; given 0"),
         ("trainer.num_generations=null", "trainer.num_generations asks for 1 or more; given None"),
         ("trainer.max_completion_length=null", "trainer.max_completion_length asks for 1 or more"),
-        ("model.dtype=float17", "model.dtype asks for .*bfloat16.*'float17'"),
+        ("model.dtype=float17", "model.dtype must be .*bfloat16.*'float17'"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(override, words):

@@ -57,7 +57,7 @@ ROOMS = {
         "datasets",
     ),
     "comparison": ("files names results statistics tables yaml_text", "matplotlib numpy yaml", ""),
-    "cli": ("__init__ comparison evaluation grading preflight printable recipe training", "", ""),
+    "cli": ("__init__ comparison evaluation grading preflight printable recipe run_folder training", "", ""),
     "__main__": ("cli", "", ""),
 }
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from manypaths import recipe
-from manypaths.recipe import Problems, dump, find, read, shipped
+from manypaths.recipe import Problems, dump, find, read, read_recorded, shipped
 from manypaths.typed import check_arguments
 from manypaths.yaml_text import Loader, canonical, to_yaml
 
@@ -140,19 +140,19 @@ def test_a_key_near_to_none_is_answered_with_all_of_them():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("seed=true", ["seed asks for int", "True"]),
-        ("seed=one", ["seed asks for int", "'one'"]),
-        ("seed=1.5", ["seed asks for int", "1.5"]),
-        ("evaluation.samples=true", ["evaluation.samples asks for int", "True"]),
-        ("evaluation.temperature=hot", ["evaluation.temperature asks for float", "'hot'"]),
-        ("evaluation.temperature=false", ["evaluation.temperature asks for float", "False"]),
-        ("problems.limit=ten", ["problems.limit asks for int | None", "'ten'"]),
-        ("model.name=[a]", ["model.name asks for str", "['a']"]),
-        ("model.end_tokens=stop", ["model.end_tokens asks for list[str]", "'stop'"]),
-        ("rewards.accuracy=high", ["rewards asks for dict[str, float | None]", "'high'"]),
-        ("model=tiny", ["model asks for Model", "'tiny'"]),
-        ("trainer=fast", ["trainer asks for dict[str, Any]", "'fast'"]),
-        ("evaluation=often", ["evaluation asks for Evaluation | None", "'often'"]),
+        ("seed=true", ["seed must be int", "True"]),
+        ("seed=one", ["seed must be int", "'one'"]),
+        ("seed=1.5", ["seed must be int", "1.5"]),
+        ("evaluation.samples=true", ["evaluation.samples must be int", "True"]),
+        ("evaluation.temperature=hot", ["evaluation.temperature must be float", "'hot'"]),
+        ("evaluation.temperature=false", ["evaluation.temperature must be float", "False"]),
+        ("problems.limit=ten", ["problems.limit must be int | None", "'ten'"]),
+        ("model.name=[a]", ["model.name must be str", "['a']"]),
+        ("model.end_tokens=stop", ["model.end_tokens must be list[str]", "'stop'"]),
+        ("rewards.accuracy=high", ["rewards must be dict[str, float | None]", "'high'"]),
+        ("model=tiny", ["model must be Model", "'tiny'"]),
+        ("trainer=fast", ["trainer must be dict[str, Any]", "'fast'"]),
+        ("evaluation=often", ["evaluation must be Evaluation | None", "'often'"]),
     ],
 )
 def test_a_wrong_type_is_answered_with_key_expected_and_given(override, words):
@@ -165,12 +165,12 @@ def test_a_wrong_type_is_answered_with_key_expected_and_given(override, words):
     ("section", "content", "words"),
     [
         ("trainer", {"learning_rat": 1.0}, ["'trainer.learning_rat'", "Did you mean 'learning_rate'?"]),
-        ("trainer", {"learning_rate": "high"}, ["trainer.learning_rate asks for float", "'high'"]),
-        ("trainer", {"max_steps": True}, ["trainer.max_steps asks for int", "True"]),
-        ("trainer", {"max_steps": 1.5}, ["trainer.max_steps asks for int", "1.5"]),
+        ("trainer", {"learning_rate": "high"}, ["trainer.learning_rate must be float", "'high'"]),
+        ("trainer", {"max_steps": True}, ["trainer.max_steps must be int", "True"]),
+        ("trainer", {"max_steps": 1.5}, ["trainer.max_steps must be int", "1.5"]),
         ("trainer", {"output_dir": "x"}, ["trainer.output_dir is set by the run itself"]),
         ("lora", {"lora_alpa": 1}, ["'lora.lora_alpa'", "Did you mean 'lora_alpha'?"]),
-        ("lora", {"r": "many"}, ["lora.r asks for int", "'many'"]),
+        ("lora", {"r": "many"}, ["lora.r must be int", "'many'"]),
     ],
 )
 def test_arguments_of_the_libraries_are_checked_without_making_anything(section, content, words):
@@ -223,9 +223,9 @@ def test_a_required_key_that_is_null_is_named():
     [
         (b"trainer: [1", "not YAML"),
         (b"\xff\xfe\xfa", "not YAML"),
-        (b"- a\n- b\n", "holds list"),
-        (b"", "holds NoneType"),
-        (b"just words", "holds str"),
+        (b"- a\n- b\n", "must hold keys and values, got list"),
+        (b"", "got NoneType"),
+        (b"just words", "got str"),
     ],
 )
 def test_a_file_that_is_no_mapping_in_yaml_is_named(content, words, tmp_path):
@@ -278,7 +278,7 @@ def test_any_text_survives_a_dump():
 
 
 def test_texts_that_look_like_something_else_survive_the_dump_of_a_recipe(tmp_path):
-    texts = ["model.end_tokens=['1e5', 'yes', '~', '2024-01-01']", "prompt='1e5'", "model.name='1e5'"]
+    texts = ["model.end_tokens=['1e5', 'yes', '~', '2024-01-01']", "problems.split='1e5'", "model.name='1e5'"]
     spec = read(BASE, texts)
     assert again(spec, tmp_path) == spec
 
@@ -311,6 +311,59 @@ def test_true_is_not_one():
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
+        ("model.dtype=int8", "model.dtype must be one of bfloat16, .*, got 'int8'"),
+        ("problems.limit=0", "problems.limit must be 1 or more, got 0"),
+        ("evaluation.problems.limit=0", "problems.limit must be 1 or more, got 0"),
+        ("dynamic_sampling.max_batches=0", "dynamic_sampling.max_batches must be 1 or more, got 0"),
+        ("record.every=0", "record.every must be 1 or more, got 0"),
+        ("record.groups=0", "record.groups must be 1 or more, got 0"),
+        ("prompt=What?", "prompt must contain {question}, got 'What\\?'"),
+        ("prompt=[{role: user, content: What}]", "prompt must contain {question}, got"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused_as_the_recipe_is_read(override, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        read(BASE, [override])
+    assert read(BASE, ["record.groups=null", "problems.limit=null", "model.dtype=float64"]).record.groups is None
+
+
+def test_a_name_of_an_earlier_version_is_refused_where_a_user_writes_it(tmp_path):
+    own = write(tmp_path / "own.yaml", "method: {policy_ratio: false}\n")
+    for names, overrides in (([own], []), ([], ["method.policy_ratio=false"])):
+        with pytest.raises(ValueError, match=r"method\.policy_ratio must have .* method\.importance_ratio\. Rename it"):
+            read([*BASE, *names], overrides)
+
+
+def test_a_name_of_an_earlier_version_is_read_in_a_recipe_that_was_recorded(tmp_path, monkeypatch):
+    monkeypatch.setitem(recipe.RENAMED_KEYS, "evaluation.problems.amount", "evaluation.problems.limit")
+    monkeypatch.setitem(recipe.RENAMED_VALUES, "method.reweight", {"marginal": "mmr"})
+    spec = read(BASE, ["method.importance_ratio=false", "method.reweight=mmr", "evaluation.problems.limit=3"])
+    text = dump(spec).replace("importance_ratio", "policy_ratio").replace("reweight: mmr", "reweight: marginal")
+    path = Path(write(tmp_path / "recipe.yaml", text.replace("limit: 3", "amount: 3")))
+    assert read_recorded(path) == spec != read_recorded(path, ["method.reweight=dra"])
+    with pytest.raises(
+        ValueError, match=r"method\.reweight must be mmr, got 'marginal', its name of an earlier version"
+    ):
+        read_recorded(path, ["method.reweight=marginal"])
+
+
+def test_every_name_of_an_earlier_version_has_a_name_of_today():
+    from manypaths.methods.advantages import ADVANTAGES
+
+    spec = dataclasses.asdict(read(BASE))
+    for old, new in recipe.RENAMED_KEYS.items():
+        section, _, key = new.rpartition(".")
+        assert (
+            old.rpartition(".")[0] == section and key in spec[section] and old.rpartition(".")[2] not in spec[section]
+        )
+    for key, names in recipe.RENAMED_VALUES.items():
+        known = {"method.advantage": ADVANTAGES}[key]
+        assert set(names.values()) <= set(known) and not set(names) & set(known)
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
         ("samples=4", r"evaluation\.samples must be 1 with evaluation\.temperature 0, got 4"),
         ("samples=0", r"evaluation\.samples must be 1 or more, got 0"),
         ("every=0", r"evaluation\.every must be 1 or more, got 0"),
@@ -331,7 +384,7 @@ def test_an_evaluation_that_cannot_be_is_refused(override, complaint):
 @pytest.mark.parametrize("text", ["010", "-07", "00", "12:00", "1:30.5", "2024-01-01", "2024-01-01 10:00:00"])
 def test_what_yaml_makes_another_number_of_or_a_date_is_text(text, tmp_path):
     base = ["smollm2-135m", "grpo", "gsm8k"]
-    with pytest.raises(ValueError, match="seed asks for int; given"):
+    with pytest.raises(ValueError, match="seed must be int, got"):
         read(base, [f"seed={text}"])
     spec = read(base, [f"problems.split={text}", f"problems.options={{a: {text}}}"])
     assert spec.problems.split == spec.problems.options["a"] == text

@@ -152,13 +152,15 @@ def _read(words: list[str]) -> recipe.Recipe:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from manypaths.run_folder import RECIPE, is_run, read_recipe
+
     began = time.perf_counter()
     names = [recipe.find(word).stem for word in options.recipes if "=" not in word]
     out = options.out or Path("runs", "-".join(names))
-    if not names and not (out / "recipe.yaml").is_file():
+    if not names and not is_run(out):
         raise ValueError("Name recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
-    words = options.recipes if names else [str(out / "recipe.yaml"), *options.recipes]
-    spec = _read(words)
+    words = options.recipes if names else [str(out / RECIPE), *options.recipes]
+    spec = _read(words) if names else read_recipe(out, options.recipes)
     if options.dry_run and options.launch:
         raise ValueError("The dry run estimates GPUs without shards: leave --launch out of it.")
     if options.dry_run:

@@ -21,20 +21,33 @@ from manypaths.typed import build
 from manypaths.yaml_text import from_yaml, to_yaml
 
 SHIPPED = Path(str(files("manypaths") / "recipes"))
+DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")  # those of torch that can be trained
+RENAMED_KEYS = {"method.policy_ratio": "method.importance_ratio"}  # key of an earlier version -> its name today
+RENAMED_VALUES: dict[str, dict[str, str]] = {}  # key -> {value of an earlier version: its name today}
 
 
 @dataclass
 class Model:
-    """`name` as in `manypaths.checkpoint`; `end_tokens`: texts of one token each that end an answer."""
+    """`name` as in `manypaths.checkpoint`; `end_tokens`: texts of one token each that end a completion.
+
+    Raises ValueError for a `dtype` that torch cannot train.
+    """
 
     name: str
     dtype: str = "bfloat16"
     end_tokens: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"model.dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}.")
+
 
 @dataclass
 class Problems:
-    """A set for `manypaths.problems.load`; `options` go to the arithmetic generator."""
+    """A set for `manypaths.problems.load`; `options` go to the arithmetic generator.
+
+    Raises ValueError for a `limit` below 1.
+    """
 
     name: str
     split: str | None = None
@@ -44,13 +57,16 @@ class Problems:
     limit: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_counts("problems", self, "limit")
+
 
 @dataclass
 class Evaluation:
-    """Held-out problems, and how to sample answers to them; temperature 0 is greedy.
+    """Held-out problems, and how to sample completions for them; temperature 0 is greedy.
 
-    They are answered before and after training, and after `every` so many steps where that is set. Raises ValueError
-    for a number out of its range, and for greedy samples, which are all the same, asked for more than once.
+    The model is evaluated before and after training, and after `every` so many steps where that is set. Raises
+    ValueError for a number out of its range, and for several greedy samples of a problem, which would all be the same.
     """
 
     problems: Problems
@@ -62,9 +78,7 @@ class Evaluation:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("every", "samples", "max_new_tokens", "batch_size"):
-            if (count := getattr(self, name)) is not None and count < 1:
-                raise ValueError(f"evaluation.{name} must be 1 or more, got {count}.")
+        _check_counts("evaluation", self, "every", "samples", "max_new_tokens", "batch_size")
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"evaluation.temperature must be 0 (greedy) or more, got {self.temperature}.")
         if not 0 < self.top_p <= 1:
@@ -78,7 +92,7 @@ class Evaluation:
 
 @dataclass
 class Method:
-    """How rewards become a gradient; what is left out is GRPO.
+    """How rewards become a gradient. Unset fields mean plain GRPO.
 
     `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
     `keep_equal_rewards` groups whose raw rewards are all equal keep them. `advantage` names a function of
@@ -96,13 +110,16 @@ class Method:
 
 @dataclass
 class DynamicSampling:
-    """DAPO's: groups in which the reward named `reward` has no spread are replaced; null keeps all groups.
+    """DAPO's: zero-variance groups of the reward named `reward` are replaced; null keeps all groups.
 
-    A step samples `max_batches` generation batches at most.
+    A step samples `max_batches` generation batches at most. Raises ValueError where that is below 1.
     """
 
     reward: str | None = None
     max_batches: int = 10
+
+    def __post_init__(self) -> None:
+        _check_counts("dynamic_sampling", self, "max_batches")
 
 
 @dataclass
@@ -129,19 +146,25 @@ class Keys:
 
 @dataclass
 class Record:
-    """What is written of the groups, for a look at them: in step 1 and `every` so many, the first `groups` (all)."""
+    """Which groups are recorded: the first `groups` (null: all) of step 1 and of `every` so many steps.
+
+    Raises ValueError for a number below 1.
+    """
 
     every: int = 1
     groups: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_counts("record", self, "every", "groups")
 
 
 @dataclass
 class Recipe:
     """Everything a run depends on.
 
-    `prompt` is a text, or a list of chat messages, that holds {question}. `rewards` are names and weights, null
-    leaves one out; `reward_options` are named arguments, by reward. `departs` says, for a paper's recipe, what of the
-    published setting it cannot keep.
+    `prompt` is a text, or a list of chat messages, that contains {question}. `rewards` are names and weights, null
+    leaves one out; `reward_options` are named arguments, by reward. `departs` lists, for a paper's recipe, what of the
+    published setting it cannot keep. Raises ValueError for a prompt without {question}.
     """
 
     model: Model
@@ -162,59 +185,128 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self.rewards = {name: weight for name, weight in self.rewards.items() if weight is not None}
+        if "{question}" not in str(self.prompt):
+            raise ValueError(f"prompt must contain {{question}}, got {self.prompt!r}. Add it where the problem stands.")
+
+
+def _check_counts(section: str, settings: object, *names: str) -> None:
+    """Raise ValueError unless each of these settings is null or 1 or more."""
+    for name in names:
+        if (count := getattr(settings, name)) is not None and count < 1:
+            raise ValueError(f"{section}.{name} must be 1 or more, got {count}.")
 
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with the package: "methods/mmr" -> its file."""
-    found = [path for path in sorted(SHIPPED.rglob("*.yaml")) if path.parent.name != "launch"]
-    return {str(path.relative_to(SHIPPED).with_suffix("")): path for path in found}
+    paths = [path for path in sorted(SHIPPED.rglob("*.yaml")) if path.parent.name != "launch"]
+    return {str(path.relative_to(SHIPPED).with_suffix("")): path for path in paths}
 
 
 def find(name: str) -> Path:
-    """A file, "methods/mmr" or just "mmr" -> the recipe's path. ValueError names the nearest one."""
+    """The path of a recipe: a file's own, or that of a shipped one, named "methods/mmr" or just "mmr".
+
+    Raises:
+        ValueError: There is no such recipe; the message names the nearest one.
+    """
     if Path(name).suffix in (".yaml", ".yml"):
         if Path(name).is_file():
             return Path(name)
         raise ValueError(f"Recipe file {name!r} does not exist.")
-    known = shipped()
-    matches = [path for key, path in known.items() if name in (key, key.rpartition("/")[2])]
+    paths = shipped()
+    last_names = [key.rpartition("/")[2] for key in paths]
+    matches = [paths[key] for key, last in zip(paths, last_names, strict=True) if name in (key, last)]
     if len(matches) == 1:
         return matches[0]
-    raise ValueError(f"Unknown recipe {name!r}. {nearest(name, [*known, *(key.rpartition('/')[2] for key in known)])}")
+    raise ValueError(f"Unknown recipe {name!r}. {nearest(name, [*paths, *last_names])}")
 
 
 def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
-    """Merge recipes from left to right, apply `section.key=value` overrides, check -> Recipe.
+    """Merge recipes from left to right, apply overrides, check every key, type and bound.
 
-    Mappings merge key by key; anything else replaces. ValueError for what is unknown, missing or of a wrong type.
+    Mappings merge key by key; anything else replaces.
+
+    Args:
+        names: Recipes as for `find`.
+        overrides: Texts `section.key=value`, the value in YAML.
+
+    Raises:
+        ValueError: A recipe, key or value is unknown, missing, of a wrong type, out of its range, or has the name of
+            an earlier version.
     """
-    merged, overrides = content(names), list(overrides)
+    return _resolve(content(names), list(overrides))
+
+
+def read_recorded(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """As `read`, of the recipe in a run folder, which may have names of an earlier version."""
+    return _resolve(with_current_names(content([str(path)])), list(overrides))
+
+
+def _resolve(merged: dict[str, Any], overrides: Sequence[str]) -> Recipe:
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise ValueError(f"An override is written section.key=value; given {override!r}.")
+            raise ValueError(f"An override must be section.key=value, got {override!r}.")
         nested = from_yaml(value, f"The value of override {override!r}")
         for part in reversed(_path(key, merged.get("rewards"), overrides)):
             nested = {part: nested}
         _merge(merged, nested)
+    _refuse_earlier_names(merged)
     return typing.cast(Recipe, build(Recipe, merged))
 
 
+def with_current_names(content: dict[str, Any], within: str = "") -> dict[str, Any]:
+    """The content of a recipe whose keys and values may have names of an earlier version, under the names of today.
+
+    Args:
+        content: Nested mappings, unchecked; they are not changed.
+        within: The section of `content` and a dot, "" for a whole recipe.
+    """
+    renamed = {}
+    for key, value in content.items():
+        current = RENAMED_KEYS.get(f"{within}{key}", f"{within}{key}")
+        if isinstance(value, dict):
+            value = with_current_names(value, f"{current}.")
+        elif isinstance(value, str):
+            value = RENAMED_VALUES.get(current, {}).get(value, value)
+        renamed[current.removeprefix(within)] = value
+    return renamed
+
+
+def _refuse_earlier_names(content: dict[str, Any], within: str = "") -> None:
+    for key, value in content.items():
+        path = f"{within}{key}"
+        if path in RENAMED_KEYS:
+            raise ValueError(f"{path} must have its name of today, {RENAMED_KEYS[path]}. Rename it.")
+        if isinstance(value, dict):
+            _refuse_earlier_names(value, f"{path}.")
+        elif isinstance(value, str) and value in RENAMED_VALUES.get(path, {}):
+            current = RENAMED_VALUES[path][value]
+            raise ValueError(f"{path} must be {current}, got {value!r}, its name of an earlier version. Rename it.")
+
+
 def _path(key: str, rewards: Any, overrides: Sequence[str]) -> list[str]:
-    """The keys along which an override goes; the name of a reward may be a dotted path, and is one key."""
+    """The nested keys of an override; the name of a reward may be a dotted path, and is a single key."""
     section, *parts = key.split(".")
     if section not in ("rewards", "reward_options") or not parts:
         return [section, *parts]
     if section == "rewards":
         return [section, ".".join(parts)]
-    weighed = {*(rewards or {}), *(each.partition("=")[0].removeprefix("rewards.") for each in overrides)}
-    lengths = [count for count in range(len(parts), 0, -1) if ".".join(parts[:count]) in weighed]
+    weighted = {*(rewards or {}), *(override.partition("=")[0].removeprefix("rewards.") for override in overrides)}
+    lengths = [count for count in range(len(parts), 0, -1) if ".".join(parts[:count]) in weighted]
     count = lengths[0] if lengths else max(1, len(parts) - 1)
     return [section, ".".join(parts[:count]), *parts[count:]]
 
 
 def content(names: Iterable[str], within: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Recipes merged from left to right, unchecked; what a recipe lists under `include` comes before itself."""
+    """Recipes merged from left to right, unchecked; the recipes under `include` of a recipe come before it.
+
+    Args:
+        names: Recipes as for `find`.
+        within: The recipes that include these.
+
+    Raises:
+        ValueError: A recipe does not exist, is no mapping in YAML, or includes itself.
+    """
     merged: dict[str, Any] = {}
     for name in names:
         path = find(name)
@@ -222,7 +314,7 @@ def content(names: Iterable[str], within: tuple[Path, ...] = ()) -> dict[str, An
             raise ValueError(f"Recipe {path} includes itself.")
         own = from_yaml(path.read_bytes(), f"Recipe {path}")
         if not isinstance(own, dict):
-            raise ValueError(f"Recipe {path} asks for keys and values; it holds {type(own).__name__}.")
+            raise ValueError(f"Recipe {path} must hold keys and values, got {type(own).__name__}. Write key: value.")
         _merge(merged, content(own.pop("include", []), (*within, path)))
         _merge(merged, own)
     return merged

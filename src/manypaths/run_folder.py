@@ -187,8 +187,17 @@ def write_summary(run: Path) -> dict[str, Any]:
 
 
 def read_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe of a run, with `overrides` applied. Raises ValueError as `recipe.read` does."""
-    return recipe.read([str(run / RECIPE)], overrides)
+    """The recipe of a run, also of an earlier version, with `overrides` applied. Raises ValueError as `recipe.read`."""
+    return recipe.read_recorded(run / RECIPE, overrides)
+
+
+def read_recipe_content(run: Path) -> dict[str, Any]:
+    """The recipe of a run as nested mappings, under the names of today; its keys and values are not checked.
+
+    Raises:
+        ValueError: recipe.yaml is not YAML or holds no keys.
+    """
+    return recipe.with_current_names(recipe.content([str(run / RECIPE)]))
 
 
 def read_environment(run: Path) -> dict[str, Any]:

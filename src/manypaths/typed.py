@@ -1,4 +1,4 @@
-"""A mapping, as YAML gives it, becomes a dataclass: every key and every type is checked."""
+"""Dataclasses from the mappings of YAML, with every key and every type checked."""
 
 from __future__ import annotations
 
@@ -15,25 +15,47 @@ UNIONS = (typing.Union, types.UnionType)
 
 
 def build(kind: Any, content: dict[str, Any], where: str = "") -> Any:
-    """A dataclass from a mapping, checking keys and types all the way down."""
+    """An instance of a dataclass from a mapping, nested dataclasses included.
+
+    Args:
+        kind: The dataclass.
+        content: Its fields by name.
+        where: The section of `content` and a dot, for messages.
+
+    Raises:
+        ValueError: A key is unknown or missing, or a value has a wrong type.
+    """
     values = check_arguments(kind, content, where)
-    for one in dataclasses.fields(kind):
-        required = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
-        if required and content.get(one.name) is None:
-            key = where + one.name
+    for field in dataclasses.fields(kind):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and content.get(field.name) is None:
+            key = where + field.name
             raise ValueError(f"The recipe has no {key!r}. Add a recipe that sets it, or the override {key}=...")
     return kind(**values)
 
 
 def check_arguments(kind: Any, content: dict[str, Any], where: str, reserved: Iterable[str] = ()) -> dict[str, Any]:
-    """Check keyword arguments for a dataclass, also somebody else's (GRPOConfig, LoraConfig), without making one."""
+    """Check keyword arguments of a dataclass, also of another library (GRPOConfig, LoraConfig), without making one.
+
+    Args:
+        kind: The dataclass.
+        content: The arguments by name.
+        where: The section of `content` and a dot, for messages.
+        reserved: Fields that may not be given.
+
+    Returns:
+        The arguments, with numbers of the types that the fields have.
+
+    Raises:
+        ValueError: A key is unknown or reserved, or a value has a wrong type.
+    """
     hints = typing.get_type_hints(kind)
-    known = [one.name for one in dataclasses.fields(kind) if one.init and one.name not in reserved]
+    names = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in reserved]
     for key in content:
         if key in reserved:
             raise ValueError(f"{where}{key} is set by the run itself; leave it out.")
-        if key not in known:
-            raise ValueError(f"Unknown recipe key {where + str(key)!r}. {nearest(str(key), known)}")
+        if key not in names:
+            raise ValueError(f"Unknown recipe key {where + str(key)!r}. {nearest(str(key), names)}")
     return {key: _value(hints[key], value, where + key) for key, value in content.items()}
 
 
@@ -43,12 +65,12 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return build(kind, value, where + ".")
     if not _fits(hint, value):
         expected = re.sub(r"typing\.|manypaths\.recipe\.", "", str(hint) if typing.get_args(hint) else hint.__name__)
-        raise ValueError(f"{where} asks for {expected}; given {value!r}.")
+        raise ValueError(f"{where} must be {expected}, got {value!r}.")
     return _typed(hint, value)
 
 
 def _fits(hint: Any, value: Any) -> bool:
-    """Whether a YAML value can stand for a type hint; hints beyond plain YAML types accept anything."""
+    """Whether a YAML value has the type of a hint; a hint beyond YAML's own types accepts every value but null."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in UNIONS:
         return any(_fits(member, value) for member in inner)

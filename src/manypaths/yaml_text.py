@@ -9,7 +9,7 @@ import yaml
 
 
 def to_yaml(content: Any) -> str:
-    """YAML that `Loader` reads as equal content: it quotes each text that the loader would take for something else."""
+    """YAML that `Loader` reads as equal content: texts that it would read as another type are quoted."""
     return yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
@@ -23,6 +23,7 @@ def canonical(content: Any) -> Any:
 
 
 def from_yaml(text: str | bytes, what: str) -> Any:
+    """The content of a YAML text. Raises ValueError, which begins with `what`, where it is not YAML."""
     try:
         return yaml.load(text, Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -30,14 +31,14 @@ def from_yaml(text: str | bytes, what: str) -> Any:
 
 
 class Loader(yaml.SafeLoader):
-    """SafeLoader with the numbers of YAML 1.2: 1e-6 is one, as people write learning rates.
+    """SafeLoader with the numbers of YAML 1.2: 1e-6 is a number, as people write learning rates.
 
-    What YAML 1.1 would turn into another number, 010 into 8 and 12:00 into 720, and dates stay text.
+    Texts that YAML 1.1 would read as another number, 010 as 8 and 12:00 as 720, and dates stay texts.
     """
 
 
 class Dumper(yaml.SafeDumper):
-    """SafeDumper that knows what `Loader` reads as a number, and escapes line ends that PyYAML would indent."""
+    """SafeDumper for `Loader`: quotes texts that look like its numbers, escapes line ends that PyYAML would indent."""
 
     def represent_str(self, text: str) -> yaml.ScalarNode:
         style = '"' if re.search("[\x85\u2028\u2029]", text) else None

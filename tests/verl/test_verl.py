@@ -244,7 +244,7 @@ REFUSED = {
     "key": (["+diversity.metod=mmr"], "Unknown key diversity.metod. Did you mean 'method'?"),
     "method": (["+diversity.method=mmmr"], "Unknown diversity.method 'mmmr'. Did you mean 'mmr'?"),
     "not keys": (["+diversity=mmr"], "diversity asks for keys such as diversity.method=mmr; given 'mmr'."),
-    "kind": (["+diversity.method=[mmr]"], "diversity.method asks for str | None; given ['mmr']."),
+    "kind": (["+diversity.method=[mmr]"], "diversity.method must be str | None, got ['mmr']."),
     "option": (["+diversity.method=mmr", "+diversity.options.lambda=1"], "diversity.options do not fit mmr: got an"),
     "no option": (["+diversity.method=dra", "+diversity.options.rewards=1"], "diversity.options do not fit dra:"),
     "value": (["+diversity.method=mmr", "+diversity.options.lam=2"], "mmr asks for lam in [0, 1]; given 2."),
