@@ -17,17 +17,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
+from manypaths.statistics.student import NORMAL, student
+
 Array = NDArray[numpy.float64]
-NORMAL = 1.959964  # the 97.5th percentile of the normal distribution
 UNSEEN = 0.5  # problems that are added to the estimate of a variance
 SAME = 1e-20  # a variance below it is rounding
-NODES, WEIGHTS = numpy.polynomial.legendre.leggauss(40)  # of an integral from -1 to 1
 
 
 @dataclass
@@ -221,36 +220,3 @@ def wilson_interval(share: float, trials: float, z: float = NORMAL) -> tuple[flo
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
-
-
-@lru_cache(maxsize=4096)
-def student(freedom: float) -> float:
-    """The t that a Student's t of so many degrees of freedom, 1 or more, exceeds in size in 5 % of cases.
-
-    With t = sqrt(freedom) * tan(angle), P(|T| < t) is the integral of cos(angle)^(freedom - 1), but for a factor.
-    Newton's method, from the normal distribution's, comes to the angle from below, for the integral is concave.
-    """
-    if freedom > 1e6:
-        return NORMAL
-    whole = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
-    angle = math.atan(NORMAL / math.sqrt(freedom))
-    for _ in range(50):
-        within = angle / 2 * float(WEIGHTS @ numpy.cos(angle / 2 * (NODES + 1)) ** (freedom - 1))
-        step = (0.95 * whole - within) / math.cos(angle) ** (freedom - 1)
-        angle += step
-        if step < 1e-13:
-            break
-    return math.sqrt(freedom) * math.tan(angle)
-
-
-def freedom_of(t: float) -> float:
-    """The degrees of freedom, from 1 to a million, at which Student's t has this value."""
-    inverses, values = _student_table()
-    return float(1 / numpy.interp(t, values, inverses))
-
-
-@lru_cache(maxsize=1)
-def _student_table() -> tuple[Array, Array]:
-    """Inverses of degrees of freedom, and Student's t at them, both rising."""
-    freedoms = numpy.geomspace(1e6, 1, 400)
-    return 1 / freedoms, numpy.array([student(float(freedom)) for freedom in freedoms])
