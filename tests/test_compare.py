@@ -205,7 +205,7 @@ def test_an_unknown_baseline_or_target_is_refused_with_what_there_is():
     with pytest.raises(ValueError, match=r"No configuration is named 'nope'\. There are: grpo, mmr\.$"):
         compare(two(), "nope")
     for wrong in ("nope", "1.2", "0", "-1", "nan", "101%", "of-rise", "0%-of-rise"):
-        with pytest.raises(ValueError, match=r"A target is an accuracy such as 0\.70 .* given") as error:
+        with pytest.raises(ValueError, match=r"A target must be an accuracy such as 0\.70 .* got") as error:
             compare(two(), target=wrong)
         assert repr(wrong) in str(error.value)
 
@@ -718,8 +718,8 @@ def test_without_one_good_run_the_command_says_so(tmp_path, capsys):
     [
         ([], "Name run folders"),
         (["RUNS", "--baseline", "nope"], "No configuration is named 'nope'. There are: grpo, mmr."),
-        (["RUNS", "--target", "nope"], "given 'nope'"),
-        (["nowhere", "--target", "2"], "given '2'"),
+        (["RUNS", "--target", "nope"], "got 'nope'"),
+        (["nowhere", "--target", "2"], "got '2'"),
     ],
 )
 def test_a_mistake_is_one_sentence(words, complaint, tmp_path, capsys):

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from manypaths.comparison.compare import configurations
-from manypaths.comparison.curves import arrival, at, level_of, peak, race, rise_of, rising
+from manypaths.comparison.curves import isotonic, level_of, peak, rise_of, steps_to_target, time_to_target
 from manypaths.comparison.runs import Run, Score
 from manypaths.statistics import interval
 
@@ -20,10 +20,10 @@ def same(one, other):
 
 def test_of_one_mean_without_an_error_there_is_no_interval():
     one = configured([[0.2, 0.4]])
-    assert numpy.isnan(interval(at(one, 1))).all()
+    assert numpy.isnan(interval(one.estimates[1])).all()
     (base,) = noiseless([0.2, 0.6])
-    assert numpy.isnan(interval(at(one, 1), at(base, 1))).all()
-    assert race(one, one, "30%")["steps"] == {"value": pytest.approx(5), "low": None, "high": None}
+    assert numpy.isnan(interval(one.estimates[1], base.estimates[1])).all()
+    assert time_to_target(one, one, "30%")["steps"] == {"value": pytest.approx(5), "low": None, "high": None}
 
 
 def pooled(curve):
@@ -41,12 +41,12 @@ CURVES = numpy.random.default_rng(2).normal(0, 1, (200, 9)) + numpy.linspace(0, 
 
 
 def test_rising_is_isotonic_regression():
-    found = rising(CURVES)
+    found = isotonic(CURVES)
     assert found == pytest.approx(numpy.array([pooled(curve) for curve in CURVES]))
     assert (numpy.diff(found) >= -1e-12).all()
     assert found.mean(1) == pytest.approx(CURVES.mean(1))
-    assert rising(numpy.sort(CURVES)) == pytest.approx(numpy.sort(CURVES))
-    assert rising(CURVES[:, :1]) == pytest.approx(CURVES[:, :1])
+    assert isotonic(numpy.sort(CURVES)) == pytest.approx(numpy.sort(CURVES))
+    assert isotonic(CURVES[:, :1]) == pytest.approx(CURVES[:, :1])
 
 
 def arrived(curve, steps, target):
@@ -65,7 +65,7 @@ def arrived(curve, steps, target):
 def test_arrival_is_the_first_time_the_rising_curve_is_there(top):
     steps = numpy.array([0.0, 1, 2, 5, 10, 20, 21, 30, 100])
     targets = numpy.random.default_rng(3).normal(1, 1, len(CURVES))
-    found = arrival(CURVES, steps, targets, top)
+    found = steps_to_target(CURVES, steps, targets, top)
     assert found == pytest.approx(
         [arrived(curve[: top + 1], steps, target) for curve, target in zip(CURVES, targets, strict=True)]
     )
@@ -87,7 +87,7 @@ def test_arrival_is_the_first_time_the_rising_curve_is_there(top):
 )
 def test_arrival_in_closed_form(curve, target, expected):
     steps = 10.0 * numpy.arange(len(curve))
-    found = arrival(numpy.array([curve]), steps, numpy.array([target]), len(curve) - 1)
+    found = steps_to_target(numpy.array([curve]), steps, numpy.array([target]), len(curve) - 1)
     assert found == pytest.approx([expected])
 
 
@@ -125,7 +125,7 @@ def test_the_peak_of_a_clear_curve_is_its_best_step():
         one = configured(curves)
         best, index = peak(one)
         assert index == 1
-        assert same(best, at(one, 1))
+        assert same(best, one.estimates[1])
 
 
 @pytest.mark.parametrize(("seeds", "luck"), [(1, 0), (2, 0), (4, 0), (2, 0.2), (4, 0.2)])
@@ -154,7 +154,7 @@ def test_the_order_of_seeds_does_not_matter_to_a_peak_and_a_race():
     curves, others = (numpy.linspace(0.2, 0.7, 6)[:, None] + draw.normal(0, 0.1, (4, 6, 12)) for _ in "ab")
     one, turned = configured(curves), configured(curves[::-1])
     assert same(peak(one)[0], peak(turned)[0]) and peak(one)[1] == peak(turned)[1]
-    values = [race(each, configured(others), "60%")["steps_saved"]["value"] for each in (one, turned)]
+    values = [time_to_target(each, configured(others), "60%")["steps_saved"]["value"] for each in (one, turned)]
     assert values[0] == pytest.approx(values[1])
 
 
@@ -182,7 +182,7 @@ def test_the_spellings_of_a_target(target, rise, level):
     "target", ["", "best", 70, "70", "0", 0.0, -0.1, "0%", "101%", "nan", "inf", "-of-rise", "peak", True, "90%-rise"]
 )
 def test_what_is_no_target_is_refused(target):
-    with pytest.raises(ValueError, match=r"A target is an accuracy such as .*-of-rise; given .*\.$"):
+    with pytest.raises(ValueError, match=r"A target must be an accuracy such as .*-of-rise, got .*\.$"):
         rise_of(target)
 
 
@@ -210,29 +210,29 @@ SLOW, FAST = [0.2, 0.3, 0.4, 0.5, 0.6], [0.2, 0.4, 0.6, 0.6, 0.6]  # to 0.6 in 4
 )
 def test_the_values_of_a_race_without_noise_are_exact(seeds, target, slow, fast):
     base, one = noiseless(SLOW, FAST, seeds=seeds, pace=(90.0, 120.0))
-    found = race(one, base, target)
+    found = time_to_target(one, base, target)
     assert holds(found["steps"], fast) and holds(found["steps_saved"], 1 - fast / slow)
     assert holds(found["hours"], fast * 120 / 3600) and holds(found["hours_saved"], 1 - 120 * fast / (90 * slow))
-    back = race(base, one, target)
+    back = time_to_target(base, one, target)
     assert holds(back["steps"], slow) and holds(back["steps_saved"], 1 - slow / fast)
-    assert race(one, base, target) == found
+    assert time_to_target(one, base, target) == found
 
 
 def test_a_race_that_nobody_ends():
     base, one = noiseless(SLOW, FAST, pace=(90.0, 120.0))
-    for told in race(one, base, "61%").values():
+    for told in time_to_target(one, base, "61%").values():
         assert told["value"] is told["high"] is None
 
 
 def test_a_race_that_only_the_baseline_ends():
     base, one = noiseless(SLOW, [0.2, 0.2, 0.3, 0.3, 0.3])
-    found = race(one, base, None)
+    found = time_to_target(one, base, None)
     assert found["steps"]["value"] is found["steps_saved"]["value"] is found["steps_saved"]["low"] is None
 
 
 def test_without_a_clock_there_are_no_hours():
     base, one = noiseless(SLOW, FAST)
-    found = race(one, base)
+    found = time_to_target(one, base)
     assert found["hours"] == found["hours_saved"] == {"value": None, "low": None, "high": None}
     assert found["steps_saved"]["value"] == pytest.approx(0.5)
 
@@ -241,7 +241,7 @@ def test_without_a_clock_there_are_no_hours():
 def test_a_race_against_oneself_saves_nothing(target):
     draw = numpy.random.default_rng(8)
     one = configured(numpy.linspace(0.2, 0.7, 6)[:, None] + draw.normal(0, 0.1, (3, 6, 12)), pace=60.0)
-    found = race(one, one, target)
+    found = time_to_target(one, one, target)
     assert found["steps"]["low"] < found["steps"]["value"]
     for unit in ("steps_saved", "hours_saved"):
         assert found[unit] == {"value": 0.0, "low": 0.0, "high": 0.0}
@@ -251,9 +251,9 @@ def test_a_target_that_is_relative_to_the_baseline_moves_with_its_curve():
     offsets = numpy.array([-0.1, 0.0, 0.1])[:, None, None]  # luck of seeds that are alike in all else
     one = configured(numpy.array(SLOW)[None, :, None] + offsets + numpy.zeros((3, 5, 8)))
     for target, steps in (("90%-of-rise", 36), ("50%-of-rise", 20)):
-        found = race(one, one, target)["steps"]
+        found = time_to_target(one, one, target)["steps"]
         assert holds(found, steps) and found["high"] - found["low"] < 9  # of other problems; of other seeds nothing
-    found = race(one, one, "50%")["steps"]
+    found = time_to_target(one, one, "50%")["steps"]
     assert found["low"] < 25 and found["value"] == pytest.approx(30) and (found["high"] or 99) > 35
 
 
@@ -261,7 +261,7 @@ def test_a_race_to_the_peak_on_a_plateau_ends():
     draw = numpy.random.default_rng(10)
     curve = numpy.array([0.2, 0.5, *[0.6] * 9])[None, :, None]
     one = configured(curve + draw.normal(0, 0.05, (3, 11, 20)))
-    assert None not in race(one, one, None)["steps"].values()
+    assert None not in time_to_target(one, one, None)["steps"].values()
 
 
 def test_a_race_is_the_same_each_time_and_does_not_touch_its_runs():
@@ -271,8 +271,8 @@ def test_a_race_is_the_same_each_time_and_does_not_touch_its_runs():
         for top in (0.6, 0.8)
     )
     kept = base.shares.copy(), one.shares.copy()
-    first = race(one, base, "90%-of-rise")
-    assert first == race(one, base, "90%-of-rise")
+    first = time_to_target(one, base, "90%-of-rise")
+    assert first == time_to_target(one, base, "90%-of-rise")
     assert first["steps_saved"]["low"] < first["steps_saved"]["value"] < first["steps_saved"]["high"]
     assert (kept[0] == base.shares).all() and (kept[1] == one.shares).all()
 
@@ -280,23 +280,23 @@ def test_a_race_is_the_same_each_time_and_does_not_touch_its_runs():
 def test_a_race_between_problems_that_are_all_wrong_and_then_all_right_is_not_exact():
     cells = numpy.stack([numpy.zeros((3, 20)), numpy.ones((3, 20))], 1)
     one, other = configured(cells), configured(cells)
-    for steps in (race(one, one, "50%")["steps"], race(other, one, "50%")["steps"]):
+    for steps in (time_to_target(one, one, "50%")["steps"], time_to_target(other, one, "50%")["steps"]):
         assert steps["value"] == pytest.approx(5) and steps["low"] < 4.5 and steps["high"] > 5.5
-    saved = race(other, one, "50%")["steps_saved"]
+    saved = time_to_target(other, one, "50%")["steps_saved"]
     assert saved["value"] == pytest.approx(0) and saved["low"] < -0.1 and saved["high"] > 0.1
 
 
 def test_runs_with_the_same_answers_are_not_shown_to_be_equally_fast():
     draw = numpy.random.default_rng(11)
     curves = draw.random((1, 6, 30)) < numpy.linspace(0.2, 0.8, 6)[:, None]
-    found = race(configured(curves), configured(curves), "50%")["steps_saved"]
+    found = time_to_target(configured(curves), configured(curves), "50%")["steps_saved"]
     assert found["low"] < -0.01 < found["value"] == 0 < 0.01 < found["high"]
 
 
 def test_a_baseline_may_reach_its_own_peak_as_late_as_its_curve_may_be_highest():
     draw = numpy.random.default_rng(12)
     curve = numpy.array([0.2, 0.5, 0.6, 0.61, 0.6, 0.605])[None, :, None]
-    found = race(one := configured(curve + draw.normal(0, 0.05, (3, 6, 20))), one, None)["steps"]
+    found = time_to_target(one := configured(curve + draw.normal(0, 0.05, (3, 6, 20))), one, None)["steps"]
     assert found["high"] == pytest.approx(50, abs=1) and found["low"] < 30
 
 
@@ -330,13 +330,13 @@ def test_intervals_of_steps_and_of_savings_hold_the_truth():
     inside = {"own": 0, "steps": 0, "steps_saved": 0}
     for base, one in worlds(seeds=2, luck=0.05):
         assert (base.name, one.name) == ("slow", "fast")
-        told = race(one, base, "50%")
-        inside["own"] += held(race(base, base, "50%")["steps"], 37.5)
+        told = time_to_target(one, base, "50%")
+        inside["own"] += held(time_to_target(base, base, "50%")["steps"], 37.5)
         inside["steps"] += held(told["steps"], 30)
         inside["steps_saved"] += held(told["steps_saved"], 0.2)
     assert min(inside.values()) > 0.9 * WORLDS, inside
 
 
 def test_intervals_of_hours_hold_the_truth_where_the_pace_is_luck():
-    told = [race(base, base, "50%")["hours"] for base, _ in worlds(seeds=2, luck=0.005, pace_luck=0.1)]
+    told = [time_to_target(base, base, "50%")["hours"] for base, _ in worlds(seeds=2, luck=0.005, pace_luck=0.1)]
     assert sum(held(hours, 37.5 * math.exp(0.1**2 / 2)) for hours in told) > 0.9 * WORLDS

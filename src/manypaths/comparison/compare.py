@@ -17,7 +17,7 @@ import numpy
 
 from manypaths.comparison import importers
 from manypaths.comparison.cautions import cautions
-from manypaths.comparison.curves import Configuration, at, level_of, peak, race, rise_of
+from manypaths.comparison.curves import Configuration, level_of, peak, rise_of, time_to_target
 from manypaths.comparison.runs import Run, read_evaluation, read_run
 from manypaths.names import PARTS, shown_metrics
 from manypaths.statistics import Estimate, interval
@@ -187,7 +187,7 @@ def compare(runs: Sequence[Run], baseline: str | None = None, target: float | st
         "baseline": baseline,
         "target": {"accuracy": level_of(base, target), "rise": rise_of(target)},
         "benchmarks": base.benchmarks,
-        "problems": int(at(base, 0).sizes.sum()) or None,
+        "problems": int(base.estimates[0].sizes.sum()) or None,
         "configurations": [_told(one, base, target) for one in found],
         "notes": [*notes, *cautions(found, base)],
     }
@@ -195,7 +195,7 @@ def compare(runs: Sequence[Run], baseline: str | None = None, target: float | st
 
 def _told(one: Configuration, base: Configuration, target: float | str | None) -> Found:
     best, index = peak(one)
-    curve = [at(one, step) for step in range(len(one.steps))]
+    curve = one.estimates
     told: Found = {
         "name": one.name,
         "runs": [run.name for run in one.runs],
@@ -208,7 +208,7 @@ def _told(one: Configuration, base: Configuration, target: float | str | None) -
         ],
         "last": {"step": one.steps[-1], **_bounds(curve[-1]), "benchmarks": _each(one, -1)},
         "peak": {"step": one.steps[index], "hours": _number(one.seconds.mean(0)[index] / 3600), **_bounds(best)},
-        "to_target": race(one, base, target),
+        "to_target": time_to_target(one, base, target),
         "seconds": _seconds(one),
         "metrics": _metrics(one),
     }
@@ -216,7 +216,7 @@ def _told(one: Configuration, base: Configuration, target: float | str | None) -
     if one is not base:
         theirs, other = peak(base)
         told["against"] = {
-            "last": _bounds(curve[-1], at(base, len(base.steps) - 1)),
+            "last": _bounds(curve[-1], base.estimates[-1]),
             "peak": _bounds(best, theirs),
             "peak_steps_saved": _saved(one.steps[index], base.steps[other]),
             "peak_hours_saved": _saved(one.seconds.mean(0)[index], base.seconds.mean(0)[other]),

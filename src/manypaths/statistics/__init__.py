@@ -1,35 +1,43 @@
 """Every interval that is printed, at 95 %."""
 
+from manypaths.statistics.bootstrap import (
+    DRAWS,
+    bootstrap_curves,
+    bootstrap_paces,
+    curve_freedom,
+    curve_shifts,
+    percentile_interval,
+)
 from manypaths.statistics.means import (
     UNSEEN,
     Array,
     Estimate,
     Part,
     estimate,
-    half_width,
     interval,
-    not_observed,
     problem_parts,
     seed_parts,
-    variance_of,
     wilson_interval,
 )
 from manypaths.statistics.student import NORMAL, freedom_of, student
 
 __all__ = [
+    "DRAWS",
     "NORMAL",
     "UNSEEN",
     "Array",
     "Estimate",
     "Part",
+    "bootstrap_curves",
+    "bootstrap_paces",
+    "curve_freedom",
+    "curve_shifts",
     "estimate",
     "freedom_of",
-    "half_width",
     "interval",
-    "not_observed",
+    "percentile_interval",
     "problem_parts",
     "seed_parts",
     "student",
-    "variance_of",
     "wilson_interval",
 ]
