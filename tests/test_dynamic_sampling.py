@@ -6,7 +6,8 @@ import pytest
 import reference
 import torch
 from datasets import Dataset
-from test_trl import PROMPTS, equal, in_two_processes, length, trained, trainer_of
+from forked import in_two_processes
+from test_trl import PROMPTS, equal, length, trained, trainer_of
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import mmr
@@ -148,41 +149,31 @@ def test_fresh_prompts_depend_on_the_seed_and_the_step_alone(tiny_model, tmp_pat
         assert len(set(batch)) == 5 and all(len(set(batch[start : start + 4])) == 1 for start in range(0, 20, 4))
 
 
-TWO_PROCESSES = """
-import json, os, sys
-sys.path.insert(0, sys.argv[3])
-from manypaths import mmr
-from manypaths.embed import NgramEmbedder
-from test_dynamic_sampling import Watched, interesting, logged
-from test_trl import length, trainer_of
-import torch.distributed as dist
+def by_prompt(prompts, completions, **_):
+    """As `interesting`, of a group that may be split over processes: the text decides, not the place."""
+    return [
+        1.0 if is_dull(prompt) else float(len(set(text))) for prompt, text in zip(prompts, completions, strict=True)
+    ]
 
-def by_prompt(prompts, completions, **_):  # a group may be split over processes: the text decides
-    return [1.0 if int(prompt[0]) % 2 == 0 else float(len(set(text))) for prompt, text in zip(prompts, completions)]
 
-settings = {"per_device_train_batch_size": 6, "reweight": mmr, "embedder": NgramEmbedder(), "max_batches": 20}
-rewards = [by_prompt, length]
-trainer = trainer_of(
-    sys.argv[1], sys.argv[2], Watched, rewards, steps=2, ddp_backend="gloo", dynamic_sampling="by_prompt", **settings
-)
-trainer.train()
-everybodys = [None] * 2
-weights = sum(each.double().sum().item() for each in trainer.model.parameters())
-mine = {"updated": trainer.updated[-6:], "all": trainer.updated, "sampled": trainer.sampled, "weights": weights}
-dist.all_gather_object(everybodys, mine)
-if trainer.accelerator.is_main_process:
+def split_groups(tiny_model, tmp_path):
+    settings = {"per_device_train_batch_size": 6, "steps": 2, "ddp_backend": "gloo", "max_batches": 20}
+    settings |= {"dynamic_sampling": "by_prompt", "reweight": mmr, "embedder": NgramEmbedder()}
+    trainer = trainer_of(tiny_model, tmp_path, Watched, [by_prompt, length], **settings)
+    trainer.train()
+    ranks = [None] * 2
+    weights = sum(each.double().sum().item() for each in trainer.model.parameters())
+    mine = {"updated": trainer.updated[-6:], "all": trainer.updated, "sampled": trainer.sampled, "weights": weights}
+    torch.distributed.all_gather_object(ranks, mine)
     logs = {name: list(trainer._logs[name]) for name in ("prompt", "completion", "advantages")}
     metrics = {name: logged(trainer, name) for name in ("batches", "thrown_away", "surplus", "unfilled")}
-    print(json.dumps({"ranks": everybodys, "logs": logs, "metrics": metrics}), flush=True)
-trainer.accelerator.wait_for_everyone()
-os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo
-"""
+    trainer.accelerator.wait_for_everyone()
+    return ranks, logs, metrics
 
 
 def test_two_processes_do_as_one_does(tiny_model, tmp_path):
     """Three groups of 4 over two processes of 6: the middle group is split."""
-    found = in_two_processes(TWO_PROCESSES, tiny_model, tmp_path)
-    ranks, logs, metrics = found["ranks"], found["logs"], found["metrics"]
+    ranks, logs, metrics = in_two_processes(split_groups, tiny_model, tmp_path)
     assert ranks[0]["weights"] == ranks[1]["weights"]
     sampled = [prompt for rank in ranks for prompt in rank["sampled"]]
     assert all(len(rank["all"]) == 2 * 6 and not any(is_dull(prompt) for prompt, _ in rank["all"]) for rank in ranks)

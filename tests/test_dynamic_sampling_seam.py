@@ -6,8 +6,9 @@ import pytest
 import reference
 import torch
 from datasets import Dataset
-from test_dynamic_sampling import Watched, constant, interesting, is_dull
-from test_trl import PROMPTS, in_two_processes, length, trainer_of, vowels
+from forked import in_two_processes
+from test_dynamic_sampling import Watched, by_prompt, constant, interesting, is_dull
+from test_trl import PROMPTS, length, trainer_of, vowels
 from torch.testing import assert_close
 from trl import GRPOConfig, GRPOTrainer
 
@@ -151,34 +152,21 @@ def test_a_resumed_training_goes_on_with_the_same_prompts(tiny_model, tmp_path, 
     assert 0 < last < len(whole.sampled) and resumed.sampled == whole.sampled[-last:]
 
 
-IN_ORDER = """
-import json, os, sys
-sys.path.insert(0, sys.argv[3])
-from test_dynamic_sampling import Watched
-from test_trl import trainer_of
-import torch.distributed as dist
-
-def by_prompt(prompts, completions, **_):
-    return [1.0 if int(prompt[0]) % 2 == 0 else float(len(set(text))) for prompt, text in zip(prompts, completions)]
-
-settings = {"per_device_train_batch_size": 6, "shuffle_dataset": False, "max_batches": 20, "ddp_backend": "gloo"}
-trainer = trainer_of(sys.argv[1], sys.argv[2], Watched, by_prompt, steps=2, dynamic_sampling="by_prompt", **settings)
-trainer.train()
-everybodys = [None] * 2
-dist.all_gather_object(everybodys, trainer.sampled)
-counts = [int(entry["dynamic_sampling/batches"]) for entry in trainer.state.log_history if "reward" in entry]
-if trainer.accelerator.is_main_process:
-    print(json.dumps({"ranks": everybodys, "batches": counts}), flush=True)
-trainer.accelerator.wait_for_everyone()
-os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo
-"""
+def in_order(tiny_model, tmp_path):
+    settings = {"per_device_train_batch_size": 6, "steps": 2, "ddp_backend": "gloo", "max_batches": 20}
+    settings |= {"dynamic_sampling": "by_prompt", "shuffle_dataset": False}
+    trainer = trainer_of(tiny_model, tmp_path, Watched, by_prompt, **settings)
+    trainer.train()
+    ranks = [None] * 2
+    torch.distributed.all_gather_object(ranks, trainer.sampled)
+    trainer.accelerator.wait_for_everyone()
+    return ranks, [int(entry["dynamic_sampling/batches"]) for entry in steps(trainer)]
 
 
 def test_two_processes_follow_the_datas_order_too(tiny_model, tmp_path):
-    found = in_two_processes(IN_ORDER, tiny_model, tmp_path)
-    one, other = found["ranks"]
+    (one, other), batches = in_two_processes(in_order, tiny_model, tmp_path)
     order = [prompt for start in range(0, len(one), 6) for prompt in one[start : start + 6] + other[start : start + 6]]
-    assert in_groups(order) == expected_order(PROMPTS, found["batches"], 3) and max(found["batches"]) > 1
+    assert in_groups(order) == expected_order(PROMPTS, batches, 3) and max(batches) > 1
 
 
 # What cannot be moved between batches

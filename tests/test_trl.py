@@ -2,17 +2,13 @@
 
 import dataclasses
 import inspect
-import json
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import reference
 import torch
 from datasets import Dataset
+from forked import in_two_processes
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import dra, mmr
@@ -196,45 +192,17 @@ def test_the_users_list_of_rewards_is_left_alone(tiny_model, tmp_path):
     assert rewards == [vowels]
 
 
-TWO_PROCESSES = """
-import json, os, sys
-sys.path.insert(0, sys.argv[3])
-from manypaths import mmr
-from manypaths.embed import NgramEmbedder
-from manypaths.trl import DiverseGRPOTrainer
-from test_trl import length, trainer_of
-
-settings = {"per_device_train_batch_size": 4, "num_generations": 8, "reweight": mmr, "embedder": NgramEmbedder()}
-trainer = trainer_of(sys.argv[1], sys.argv[2], DiverseGRPOTrainer, length, steps=1, ddp_backend="gloo", **settings)
-trainer.train()
-if trainer.accelerator.is_main_process:
+def split_group(tiny_model, tmp_path):
+    settings = {"per_device_train_batch_size": 4, "num_generations": 8, "reweight": mmr, "embedder": NgramEmbedder()}
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, length, steps=1, ddp_backend="gloo", **settings)
+    trainer.train()
     logs = {name: list(trainer._logs[name]) for name in ("prompt", "completion", "advantages")}
-    print(json.dumps({"processes": trainer.accelerator.num_processes, **logs}), flush=True)
-trainer.accelerator.wait_for_everyone()
-trainer.accelerator.end_training()
-os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo
-"""
-
-
-def in_two_processes(code, tiny_model, tmp_path):
-    """Run a script in two gloo processes -> the one line of JSON that it prints."""
-    script = tmp_path / "two.py"
-    script.write_text(code)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(
-        [*launch, str(tiny_model), str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith('{"')]
-    assert len(lines) == 1, done.stderr[-3000:]
-    return json.loads(lines[0])
+    trainer.accelerator.wait_for_everyone()
+    return {"processes": trainer.accelerator.num_processes, **logs}
 
 
 def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
-    logs = in_two_processes(TWO_PROCESSES, tiny_model, tmp_path)
+    logs = in_two_processes(split_group, tiny_model, tmp_path)
     assert logs["processes"] == 2 and len(logs["completion"]) == 8 and len(set(logs["prompt"])) == 1
     rows = NgramEmbedder()(logs["completion"]).double()
     adjusted = reference.mmr(length(logs["completion"]), (rows @ rows.T).tolist(), ties="diverse")

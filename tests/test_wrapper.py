@@ -14,7 +14,8 @@ import pytest
 import reference
 import torch
 from datasets import Dataset
-from test_trl import PROMPTS, in_two_processes, length, some_unscored, trainer_of, vowels
+from forked import in_two_processes
+from test_trl import PROMPTS, length, some_unscored, trainer_of, vowels
 from transformers import AutoTokenizer
 from trl import RLOOConfig, RLOOTrainer
 from trl.experimental.async_grpo import async_rollout_worker
@@ -169,27 +170,18 @@ def test_evaluation_is_adjusted_and_tells_the_raw_means(tiny_model, tmp_path):
     assert found["eval_reward"] == pytest.approx(sum(adjusted) / len(texts), abs=1e-5)
 
 
-TWO_PROCESSES = """
-import json, os, sys
-sys.path.insert(0, sys.argv[3])
-from test_trl import length, trainer_of
-from test_wrapper import wrapped
-
-settings = {"per_device_train_batch_size": 4, "num_generations": 8, "ddp_backend": "gloo"}
-trainer = trainer_of(sys.argv[1], sys.argv[2], rewards=wrapped(length, 8), steps=1, **settings)
-trainer.train()
-if trainer.accelerator.is_main_process:
+def split_group(tiny_model, tmp_path):
+    settings = {"per_device_train_batch_size": 4, "num_generations": 8, "ddp_backend": "gloo"}
+    trainer = trainer_of(tiny_model, tmp_path, rewards=wrapped(length, 8), steps=1, **settings)
+    trainer.train()
     logs = {name: list(trainer._logs[name]) for name in ("prompt", "completion", "advantages")}
     logs["adjusted"], logs["raw"] = list(trainer._logs["rewards"]["adjusted"]), list(trainer._logs["extra"]["raw"])
-    print(json.dumps({"logged": trainer.state.log_history[0], **logs}), flush=True)
-trainer.accelerator.wait_for_everyone()
-trainer.accelerator.end_training()
-os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo
-"""
+    trainer.accelerator.wait_for_everyone()
+    return {"logged": trainer.state.log_history[0], **logs}
 
 
 def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
-    logs = in_two_processes(TWO_PROCESSES, tiny_model, tmp_path)
+    logs = in_two_processes(split_group, tiny_model, tmp_path)
     texts = logs["completion"]
     assert len(texts) == 8 and len(set(logs["prompt"])) == 1
     adjusted = expected(texts, length(texts))

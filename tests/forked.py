@@ -1,0 +1,92 @@
+"""Processes for tests, forked from one that has imported TRL: the imports cost each new Python 4 seconds of CPU.
+
+A forked process holds nothing of the test but what it is given: multiprocessing's server is a process of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["trl.trainer.grpo_trainer", "peft"])
+
+
+def in_two_processes(function: Callable[..., Any], *arguments: Any, timeout: float = 300.0) -> Any:
+    """Call a function of a module in two processes of torch.distributed (gloo, on the CPU).
+
+    Returns what it returns in the first process. A failure of either fails the test with the process's traceback.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pipes = [SERVER.Pipe(duplex=False) for _ in range(2)]
+    processes = [
+        SERVER.Process(target=_rank, args=(rank, port, pipes[rank][1], function, arguments), daemon=True)
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for _, sender in pipes:
+        sender.close()
+    try:
+        waiting, answers = [receiver for receiver, _ in pipes], {}
+        while waiting:
+            ready = wait(waiting, timeout)
+            assert ready, f"no answer in {timeout} seconds"
+            for receiver in ready:
+                waiting.remove(receiver)
+                answers[receiver], failure = _received(receiver)
+                assert failure is None, failure
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    return answers[pipes[0][0]]
+
+
+def _received(receiver: Connection) -> tuple[Any, str | None]:
+    try:
+        answer: tuple[Any, str | None] = receiver.recv()
+    except EOFError:
+        return None, "a process ended without an answer"
+    return answer
+
+
+def _rank(rank: int, port: int, sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    gc.freeze()
+    try:
+        answer = function(*arguments), None
+    except BaseException:
+        answer = None, f"Process {rank} of 2 failed:\n{traceback.format_exc()}"
+    sender.send(answer)
+    sender.close()
+    os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo
+
+
+def run_command(words: list[str], output: Path) -> BaseProcess:
+    """Start `manypaths WORDS` as a process that can be killed. Standard output and errors go to the file `output`."""
+    process = SERVER.Process(target=_command, args=(words, output), daemon=True)
+    process.start()
+    return process
+
+
+def _command(words: list[str], output: Path) -> None:
+    from manypaths.cli import main
+
+    gc.freeze()
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.exit(main(words))
