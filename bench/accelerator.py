@@ -20,7 +20,8 @@ import torch
 
 from manypaths import recipe
 from manypaths.files import read_jsonl
-from manypaths.preflight.memory import GIB, architecture, memory
+from manypaths.preflight.memory import GIB, memory, peak
+from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import workload
 from manypaths.tables import markdown
 from manypaths.training import run
@@ -63,8 +64,7 @@ def row(name, steps):
     work, lines = workload(spec), found["lines"][1:] or found["lines"]
     seconds = {part: sum(line[f"seconds/{part}"] for line in lines) / len(lines) for part in PARTS}
     tokens = sum(line["completions/mean_length"] for line in lines) / len(lines) * work.generation
-    rows = memory(spec, architecture(spec.model.name), work, 80 * GIB)
-    estimate = max(sum(each.sampling for each in rows), sum(each.update for each in rows))
+    estimate = peak(memory(spec, shape_of(spec.model.name), work, 80 * GIB))
     sizes = [f"{size / GIB:.1f}" for size in (found["peak"], estimate)]
     parts = [f"{value:.3g}" for value in seconds.values()]
     return found["device"], [name, f"{work.step:,}", f"{tokens / seconds['sampling']:,.0f}", *parts, *sizes]

@@ -16,7 +16,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from manypaths.preflight.memory import EMBEDDERS, architecture, linears, parameters
+from manypaths.preflight.memory import EMBEDDERS, cache_bytes
+from manypaths.preflight.shape import shape_of
 from manypaths.tables import markdown
 
 # An H100 SXM: NVIDIA's data sheet (bf16 without sparsity), and one 400 Gbit/s link of InfiniBand to each GPU.
@@ -72,38 +73,32 @@ SETTINGS = [Setting(48, 6, 3584, 1), Setting(1024, 16, 8192, 64), Setting(8192, 
 # The policy
 
 
-def multiplied(config):
+def multiplied(shape):
     """Weights that a token is multiplied by: all but the table of embeddings, which the head may share."""
-    table = config["vocab_size"] * config["hidden_size"]
-    return parameters(config) - (0 if config.get("tie_word_embeddings") else table)
+    return shape.parameters - (0 if shape.tied else shape.vocabulary * shape.hidden)
 
 
-def attended(config):
+def attended(shape):
     """Operations of one token with one earlier one: twice a product with queries' width, in every layer."""
-    return 4 * config["num_hidden_layers"] * linears(config)["self_attn.q_proj"][1]
+    return 4 * shape.layers * shape.queries
 
 
-def forward(config, length):
+def forward(shape, length):
     """Operations to read a sequence: 2 per weight and token, and attention to half of the sequence on average."""
-    return 2 * multiplied(config) * length + attended(config) * length**2 / 2
+    return 2 * multiplied(shape) * length + attended(shape) * length**2 / 2
 
 
-def cache(config):
-    """Bytes that a token leaves in the cache of keys and values, in bfloat16."""
-    return 2 * 2 * config["num_hidden_layers"] * linears(config)["self_attn.k_proj"][1]
-
-
-def sampling(config, own, tokens, prompt=PROMPT, flops=FLOPS * UPDATE_USE, bandwidth=HBM * DECODE_USE):
+def sampling(shape, own, tokens, prompt=PROMPT, flops=FLOPS * UPDATE_USE, bandwidth=HBM * DECODE_USE):
     """Seconds to read `own` prompts and sample: each step reads all weights and caches, or computes for longer."""
     context = prompt + tokens / 2
-    read = (2 * parameters(config) + own * context * cache(config)) / bandwidth
-    computed = own * (2 * multiplied(config) + attended(config) * context) / flops
-    return own * forward(config, prompt) / flops + tokens * max(read, computed)
+    read = (2 * shape.parameters + own * context * cache_bytes(shape, 2)) / bandwidth
+    computed = own * (2 * multiplied(shape) + attended(shape) * context) / flops
+    return own * forward(shape, prompt) / flops + tokens * max(read, computed)
 
 
-def update(config, own, tokens, prompt=PROMPT, flops=FLOPS * UPDATE_USE, passes=3):
+def update(shape, own, tokens, prompt=PROMPT, flops=FLOPS * UPDATE_USE, passes=3):
     """Seconds forward and backward: three times reading, also of LoRA with checkpointing; without, LoRA takes two."""
-    return passes * own * forward(config, prompt + tokens) / flops
+    return passes * own * forward(shape, prompt + tokens) / flops
 
 
 # What diversity adds
@@ -213,8 +208,8 @@ def steps():
     for it in SETTINGS:
         parts = added(it)
         for name, full in MODELS.items():
-            config = architecture(full)
-            rest = sampling(config, it.own, it.tokens), update(config, it.own, it.tokens)
+            shape = shape_of(full)
+            rest = sampling(shape, it.own, it.tokens), update(shape, it.own, it.tokens)
             rows.append([str(it), name, *map(seconds, rest), *map(seconds, parts.values())])
             rows[-1].append(percent(sum(parts.values()) / sum(rest)))
     return ["setting", "model", "sampling", "update", *added(SETTINGS[0]), "diversity, of the rest"], rows
@@ -223,7 +218,7 @@ def steps():
 def operations():
     rows = []
     for tokens in LENGTHS:
-        reads = [encoded(tokens), *(forward(architecture(full), tokens) for full in MODELS.values())]
+        reads = [encoded(tokens), *(forward(shape_of(full), tokens) for full in MODELS.values())]
         rows.append([f"{tokens:,} tokens", *(rounded(each / 1e12) for each in reads)])
     return ["TFLOP to read a completion", "MiniLM", *MODELS], rows
 
@@ -233,8 +228,8 @@ def lengths():
     for name, full in MODELS.items():
         cells = []
         for tokens in LENGTHS:
-            it, config = Setting(1024, 16, tokens, 64), architecture(full)
-            rest = sampling(config, it.own, tokens) + update(config, it.own, tokens)
+            it, shape = Setting(1024, 16, tokens, 64), shape_of(full)
+            rest = sampling(shape, it.own, tokens) + update(shape, it.own, tokens)
             cells.append(percent(sum(added(it).values()) / rest))
         rows.append([name, *cells])
     return ["model", *(f"{tokens:,} tokens" for tokens in LENGTHS)], rows
@@ -264,8 +259,8 @@ def around():
     """What TRL and the run folder do beside the method."""
     rows = []
     for it in SETTINGS:
-        config, few = architecture(MODELS["8B"]), 500 / EVERY * FEW * it.group / it.completions
-        rest = sampling(config, it.own, it.tokens) + update(config, it.own, it.tokens)
+        shape, few = shape_of(MODELS["8B"]), 500 / EVERY * FEW * it.group / it.completions
+        rest = sampling(shape, it.own, it.tokens) + update(shape, it.own, it.tokens)
         cells = [size(text_bytes(it)), seconds(texts(it)), seconds(recording(it)), percent(recording(it) / rest)]
         kept = [times * each(it) for times in (500, few) for each in (line_bytes, page_bytes)]
         rows.append([str(it), *cells, *map(size, kept)])
@@ -288,9 +283,9 @@ def measured():
     for (count, group), found in REWEIGHTED.items():
         said = picks(count * group, group, CPU_LAUNCH, CPU_BANDWIDTH)
         rows.append([f"`mmr`, {count:,} groups of {group}", said, found])
-    config, here = architecture(MODELS["135M"]), {"prompt": 50, "flops": 2 * CPU_FLOPS_BF16}
-    sampled = sampling(config, 32, 16, bandwidth=CPU_BANDWIDTH, **here)
-    for part, said in (("sampling", sampled), ("update", update(config, 32, 16, passes=2, **here))):
+    shape, here = shape_of(MODELS["135M"]), {"prompt": 50, "flops": 2 * CPU_FLOPS_BF16}
+    sampled = sampling(shape, 32, 16, bandwidth=CPU_BANDWIDTH, **here)
+    for part, said in (("sampling", sampled), ("update", update(shape, 32, 16, passes=2, **here))):
         rows.append([f"quickstart, {part} of a step, two cores", said, QUICKSTART[part]])
     told = [[what, seconds(said), seconds(found), rounded(found / said)] for what, said, found in rows]
     return ["on CPU", "computed", "measured", "ratio"], told

@@ -24,7 +24,8 @@ from packaging.requirements import Requirement
 
 from manypaths import recipe
 from manypaths.preflight import doctor, machine, readiness
-from manypaths.preflight.memory import GPUS, architecture, memory, parameters
+from manypaths.preflight.memory import GPUS, memory, peak
+from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import workload
 
 SOURCE = Path(__file__).parent.parent / "src"
@@ -90,12 +91,11 @@ def said(facts, name):
 @functools.cache
 def plan(words, *overrides):
     spec = recipe.read(words.split(), overrides)
-    return spec, architecture(spec.model.name), workload(spec)
+    return spec, shape_of(spec.model.name), workload(spec)
 
 
 def peaks(words, *overrides, size):
-    rows = memory(*plan(words, *overrides), size)
-    return max(sum(row.sampling for row in rows), sum(row.update for row in rows))
+    return peak(memory(*plan(words, *overrides), size))
 
 
 # This machine
@@ -163,8 +163,8 @@ def test_every_package_that_training_asks_for_is_on_the_page():
 
 def test_models_of_the_page_have_an_estimate():
     for words in readiness.RUNS.values():
-        assert architecture(recipe.read(words.split()).model.name)
-    assert architecture(readiness.EVALUATED)
+        assert shape_of(recipe.read(words.split()).model.name)
+    assert shape_of(readiness.EVALUATED)
 
 
 # Packages
@@ -305,7 +305,7 @@ def test_one_gpu(like, name, size, packages):
         ways += [("trainer.use_vllm=false",)]
     fits = {way: peaks(words, *way, size=size * GIB) / (size * GIB) for way in ways}
     spec, config, _ = plan(words)
-    weights = parameters(config) * (4 if spec.model.dtype == "float32" else 2)
+    weights = config.parameters * (4 if spec.model.dtype == "float32" else 2)
     if 0.3 * size * GIB < weights:  # vLLM's share would not hold them
         fits.pop(("trainer.vllm_mode=colocate",), None)
     if min(fits.values()) > 1:
@@ -395,7 +395,7 @@ def test_the_quickstart_asks_for_what_it_was_seen_to_take(like):
 
 def test_too_little_disk(like):
     one = verdict(like([H100], disk={"here": 50 * GIB}), "r1-distill-qwen-1.5b")
-    count = parameters(architecture(readiness.EVALUATED))
+    count = shape_of(readiness.EVALUATED).parameters
     assert one.state == "no" and f"10 checkpoints take {10 * 12 * count / GIB:.1f} GiB" in one.words
     assert "trainer.save_total_limit=1" in one.remedy
     one = verdict(like([H100], disk={"cache": 2 * GIB}), "r1-distill-qwen-1.5b")

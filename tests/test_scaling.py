@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from manypaths import mmr
 from manypaths.checkpoint import installed_folder
+from manypaths.preflight.shape import count
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "bench" / "scaling.py"
@@ -46,14 +47,15 @@ def test_the_tables_of_the_page_are_what_the_script_prints(monkeypatch, capsys):
     assert [line for line in page if line.startswith("|")] == printed
 
 
-@pytest.mark.parametrize("shape", [{"tie_word_embeddings": True}, {"tie_word_embeddings": False}, {"head_dim": 64}])
-def test_reading_takes_the_operations_that_torch_counts(shape, scaling):
+@pytest.mark.parametrize("more", [{"tie_word_embeddings": True}, {"tie_word_embeddings": False}, {"head_dim": 64}])
+def test_reading_takes_the_operations_that_torch_counts(more, scaling):
     sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
-    config = {"model_type": "llama", **sizes, "num_key_value_heads": 2, "vocab_size": 500, **shape}
+    config = {"model_type": "llama", **sizes, "num_key_value_heads": 2, "vocab_size": 500, **more}
     model = on_meta(AutoConfig.for_model(**config), AutoModelForCausalLM)
-    half = scaling.attended(config) * 128**2 / 2  # of attention, which the script leaves out: no token sees a later one
+    shape = count(model.config)
+    half = scaling.attended(shape) * 128**2 / 2  # of attention, which the script leaves out: no token sees a later one
     norms = 2 * 128 * (2 * 3 + 1) * 64  # weights too, but multiplied without a sum
-    assert scaling.forward(config, 128) + half - norms == operations(model, 128)
+    assert scaling.forward(shape, 128) + half - norms == operations(model, 128)
 
 
 @pytest.mark.parametrize("tokens", [100, 254, 500, 8128])

@@ -1,6 +1,6 @@
-"""What a run would do and take: one page from the recipe alone, before anything is loaded or downloaded.
+"""One page about a run, from its recipe alone: its steps, its loss, how it departs from the paper, its memory.
 
-Importing this needs neither torch nor TRL; only `check` imports them.
+Nothing is loaded or downloaded. The page of a shipped model needs neither torch nor TRL; `check` imports them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from manypaths import recipe, rewards
 from manypaths.preflight import trainer_settings
-from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, architecture, gpu_bytes, memory
+from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory
+from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import DEFAULTS, Workload, workload
 from manypaths.recipe import Recipe
 from manypaths.typed import check_arguments
@@ -25,182 +26,250 @@ LOSSES = {
     "dapo": "mean over all tokens of a step",
     "bnpo": "mean over all tokens of a device's batch",
 }
-SCALES = {"group": "divided by the group's spread", "batch": "divided by the batch's spread", "none": "not scaled"}
-
-
-def leaves(content: Any, within: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Nested mappings -> every value that is none, by its path; an empty mapping sets nothing."""
-    if not isinstance(content, dict):
-        return {within: content}
-    return {path: leaf for key, each in content.items() for path, leaf in leaves(each, (*within, key)).items()}
-
-
-def published(spec: Recipe, names: Iterable[str]) -> tuple[str | None, bool]:
-    """The paper that a run is compared with, and whether it was named; (None, False) where there is none."""
-    keys = {path.resolve(): key for key, path in recipe.shipped().items()}
-    named = [key for name in names if (key := keys.get(recipe.find(name).resolve(), "")).startswith("papers/")]
-    if named:
-        return named[-1], True
-    by_method = {"mmr": "papers/mmr-", "dra": "papers/dra-"}.get(spec.method.reweight or "")
-    by_method = by_method or ("none" if spec.method.importance_ratio else "papers/rgra")
-    found = [key for key in keys.values() if key.startswith(by_method)]
-    return (min(found, key=lambda key: (key != "papers/mmr-grpo", key)) if found else None), False
-
-
-def departures(spec: Recipe, paper: str) -> tuple[int, list[tuple[str, Any, Any]]]:
-    """How many settings a paper's recipe has, and (key, published, here) of those that differ; unset is TRL's."""
-    here, settings = dataclasses.asdict(spec), recipe.content([paper])
-    here["trainer"] = {**DEFAULTS, **here["trainer"]}
-    settings.pop("departs", None)
-
-    def ours(path: tuple[str, ...]) -> Any:
-        found: Any = here
-        for key in path:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
-
-    compared = {path: (value, ours(path)) for path, value in leaves(settings).items()}
-    return len(compared), [(".".join(path), a, b) for path, (a, b) in compared.items() if a != b]
+SCALES = {
+    "group": "divided by the standard deviation of the group",
+    "batch": "divided by the standard deviation of the batch",
+    "none": "not scaled",
+}
+WIDTH = 117
 
 
 def page(spec: Recipe, names: list[str], gpu: str = "h100", processes: int = 1) -> str:
-    """The page: the recipe, what it amounts to, the loss, the published setting, the memory.
+    """The page of `manypaths train RECIPES --dry-run`.
 
-    ValueError as `workload` and `memory` raise it, and for an unknown GPU.
+    Args:
+        spec: the resolved recipe.
+        names: the recipes that it was read from.
+        gpu: a GPU by name or size, as in `gpu_bytes`.
+        processes: training processes, each with a GPU.
+
+    Returns:
+        The text of the page, in lines of at most 119 characters below the recipe.
+
+    Raises:
+        ValueError: as `workload`, `memory` and `gpu_bytes` raise it.
     """
-    run, size = workload(spec, processes), gpu_bytes(gpu)
+    run, (size, described) = workload(spec, processes), gpu_bytes(gpu)
     parts = {
         "Recipe": recipe.dump(dataclasses.replace(spec, departs=[])).splitlines()[:-1],
-        "What it amounts to": _table(_workload(spec, run)),
-        "The loss": _table(_loss(spec, run)),
-        "The published setting": _published(spec, names),
-        f"Memory on {size[1]}, estimated, in GiB": _memory(spec, run, size[0]),
+        "Workload": _table(_workload(spec, run)),
+        "Loss": _table(_loss(spec, run)),
+        "Published setting": _published(spec, names),
+        f"Memory on {described}, estimated, in GiB": _memory(spec, run, size),
     }
-    return "\n".join(line for title, lines in parts.items() for line in ("", title, *(f"  {one}" for one in lines)))[1:]
+    return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in parts.items())
 
 
 def _table(rows: dict[str, str]) -> list[str]:
     return [
         line
         for key, text in rows.items()
-        for line in textwrap.wrap(text, 117, initial_indent=f"{key:<18}", subsequent_indent=" " * 18)
+        for line in textwrap.wrap(text, WIDTH, initial_indent=f"{key:<18}", subsequent_indent=" " * 18)
     ]
 
 
 def _workload(spec: Recipe, run: Workload) -> dict[str, str]:
-    had, most = {**DEFAULTS, **spec.trainer}, spec.dynamic_sampling.max_batches if spec.dynamic_sampling.reward else 1
-    on = f"{run.processes} process{'es' * (run.processes > 1)}"
-    serves = f"serves {run.updates:g} update{'s' * (run.updates != 1)}"
-    serves = serves if run.updates >= 1 else f"{1 / run.updates:g} of them make an update"
-    rows = {"a step": f"{run.step / run.group:g} prompts x {run.group} completions = {run.step:,}, on {on}"}
-    rows["a step"] += f", each {run.per_device} at once, accumulated over {run.accumulation}"
-    rows["a generation"] = f"{run.generation / run.group:g} prompts, {run.generation:,} completions; {serves}"
+    """Steps, batches, and totals where the number of steps is known."""
+    settings = {**DEFAULTS, **spec.trainer}
+    epochs = f"{settings['num_train_epochs']:g} epoch{_s(settings['num_train_epochs'])} of {spec.problems.name}"
+    served = f"serves {run.updates:g} update{_s(run.updates)}"
+    if run.updates < 1:
+        served = f"{1 / run.updates:g} of them make an update"
+    step = f"{run.step / run.group:g} prompts x {run.group} completions = {run.step:,}, on {run.processes} process"
+    step += f"{'es' * (run.processes > 1)}, each {run.per_device} at once, accumulated over {run.accumulation}"
+    generation = f"{run.generation / run.group:g} prompts, {run.generation:,} completions; {served}"
     if run.generation % run.group:
-        rows["a generation"] += f". TRL refuses this: {run.generation} completions are no whole groups of {run.group}"
-    epochs = f"{had['num_train_epochs']:g} epoch{'s' * (had['num_train_epochs'] != 1)} of {spec.problems.name}"
+        generation += f". TRL refuses this: {run.generation} completions are no whole groups of {run.group}"
+    batches = {"a step": step, "a generation": generation}
     if run.steps is None:
-        size = "fills no generation batch" if run.problems else "has a size that is not known here"
-        return {"steps": f"unknown: {epochs}, which {size}; set trainer.max_steps", **rows}
-    source = "max_steps" if had["max_steps"] > 0 else epochs
-    sampled = run.generations * run.generation
-    tokens, span = sampled * had["max_completion_length"], f" to {sampled * most:,}" * (most > 1)
-    every = max(1, had["save_steps"] if had["save_steps"] >= 1 else math.ceil(run.steps * had["save_steps"]))
-    saves = {"no": "none", "epoch": "one an epoch"}.get(had["save_strategy"])
-    saves = saves or f"{-(-run.steps // every):,}, every {every:,.0f} steps and at the end"
+        size = "fills no generation batch" if run.problems else "is not on this machine, so its size is unknown"
+        return {"steps": f"unknown: {epochs}, which {size}; set trainer.max_steps", **batches}
+    source = "max_steps" if settings["max_steps"] > 0 else epochs
+    return {"steps": f"{run.steps:,} updates of the weights ({source})", **batches, **_totals(spec, run, run.steps)}
+
+
+def _totals(spec: Recipe, run: Workload, steps: int) -> dict[str, str]:
+    """Generations, completions, tokens and saves of a whole run; a range where groups may be sampled anew."""
+    settings = {**DEFAULTS, **spec.trainer}
+    most = spec.dynamic_sampling.max_batches if spec.dynamic_sampling.reward else 1
+    longest = settings["max_completion_length"]
+
+    def span(count: int) -> str:
+        return f"{count:,}" + f" to {count * most:,}" * (most > 1)
+
+    every = settings["save_steps"] if settings["save_steps"] >= 1 else math.ceil(steps * settings["save_steps"])
+    every = max(1, every)
+    saves = f"{-(-steps // every):,}, every {every:,.0f} steps and at the end"
     return {
-        "steps": f"{run.steps:,} updates of the weights ({source})",
-        **rows,
-        "generations": f"{run.generations:,}" + f" to {run.generations * most:,} (dynamic sampling)" * (most > 1),
-        "completions": f"{sampled:,}{span}, each of at most {had['max_completion_length']:,} tokens",
-        "tokens": f"at most {tokens:,}" + f" to {tokens * most:,}" * (most > 1) + " sampled",
-        "saves": saves,
+        "generations": span(run.generations) + " (dynamic sampling)" * (most > 1),
+        "completions": f"{span(run.generations * run.generation)}, each of at most {longest:,} tokens",
+        "tokens": f"at most {span(run.generations * run.generation * longest)} sampled",
+        "saves": {"no": "none", "epoch": "one an epoch"}.get(settings["save_strategy"], saves),
     }
 
 
 def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
-    had, method = {**DEFAULTS, **spec.trainer}, spec.method
-    scale = {True: "group", False: "none"}.get(had["scale_rewards"], had["scale_rewards"])
-    options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in method.options.items())
-    reweight = f"{method.reweight} ({options or 'no options'}), likeness by {spec.embedder.name}"
-    reweight += "; groups of equal rewards keep them" * method.keep_equal_rewards
-    filtered, most = spec.dynamic_sampling.reward, spec.dynamic_sampling.max_batches
-    against = "the initial model, " + ("a copy" if spec.lora is None else "which is this one with LoRA off")
-    low, high = had["epsilon"], had["epsilon"] if had["epsilon_high"] is None else had["epsilon_high"]
-    corrected = had["use_vllm"] and had["vllm_importance_sampling_correction"]
-    if not method.importance_ratio:
-        clipping = "cannot act: there is no pi / pi_old (RGRA)"
-    elif run.on_policy:
-        clipping = "cannot act: each batch of answers serves a single update, so that pi / pi_old is 1"
-        clipping += ", but for rounding and dropout" * corrected
-    else:
-        clipping = f"acts where pi / pi_old leaves {1 - low:g} to {1 + high:g}: batches of answers outlast an update"
+    """From rewards to the loss, a row for each part."""
+    settings, sampling = {**DEFAULTS, **spec.trainer}, spec.dynamic_sampling
+    scale = {True: "group", False: "none"}.get(settings["scale_rewards"], settings["scale_rewards"])
+    instead = f"{spec.method.advantage} in place of the " * bool(spec.method.advantage)
+    initial = "the initial model, " + ("a copy" if spec.lora is None else "which is this one with LoRA off")
     rows = {
         "rewards": " + ".join(f"{weight:g} x {name}" for name, weight in spec.rewards.items()),
-        "reweighting": reweight if method.reweight else "none",
-        "advantage": f"{method.advantage} in place of the " * bool(method.advantage)
-        + f"reward less the mean of its group, {SCALES.get(scale, scale)}",
-        "average": f"{had['loss_type']}: {LOSSES.get(had['loss_type'], 'see the documents of TRL')}",
-        "KL": f"{had['beta']:g} x the divergence from {against}" if had["beta"] else "none",
-        "clipping": clipping,
+        "reweighting": _reweighting(spec),
+        "advantage": f"{instead}reward minus the mean of its group, {SCALES.get(scale, scale)}",
+        "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
+        "KL": f"{settings['beta']:g} x the divergence from {initial}" if settings["beta"] else "none",
+        "clipping": _clipping(spec, run),
     }
-    if corrected:
-        rows["vLLM"] = "answers are weighed by pi / pi of vLLM (vllm_importance_sampling_correction)"
-    replaced = f"groups without spread in {filtered} are replaced, from at most {most} generation batches"
-    return {**rows, "dynamic sampling": replaced if filtered else "none"}
+    if _corrects_vllm(settings):
+        rows["vLLM"] = "completions are weighted by pi / pi of vLLM (vllm_importance_sampling_correction)"
+    replaced = f"groups with zero variance in {sampling.reward} are replaced, from at most {sampling.max_batches} "
+    rows["dynamic sampling"] = f"{replaced}generation batches" if sampling.reward else "none"
+    return rows
+
+
+def _reweighting(spec: Recipe) -> str:
+    """The method as the recipe sets it: its name, its options, what it compares completions by."""
+    method = spec.method
+    if not method.reweight:
+        return "none"
+    options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in method.options.items())
+    text = f"{method.reweight} ({options or 'no options'}), similarity by {spec.embedder.name}"
+    return text + "; groups of equal rewards keep them" * method.keep_equal_rewards
+
+
+def _clipping(spec: Recipe, run: Workload) -> str:
+    settings = {**DEFAULTS, **spec.trainer}
+    if not spec.method.importance_ratio:
+        return "has no effect: there is no pi / pi_old (RGRA)"
+    if run.on_policy:
+        exact = "has no effect: each batch of completions serves a single update, so that pi / pi_old is 1"
+        return exact + ", but for rounding and dropout" * _corrects_vllm(settings)
+    low, high = settings["epsilon"], settings["epsilon_high"]
+    high = low if high is None else high
+    return f"outside {1 - low:g} to {1 + high:g} of pi / pi_old: batches of completions serve more than one update"
+
+
+def _corrects_vllm(settings: dict[str, Any]) -> bool:
+    return bool(settings["use_vllm"] and settings["vllm_importance_sampling_correction"])
+
+
+def _s(count: float) -> str:
+    """The plural's s."""
+    return "s" * (count != 1)
+
+
+def published(spec: Recipe, names: Iterable[str]) -> tuple[str | None, bool]:
+    """The recipe of a paper that a run is compared with.
+
+    It is the last paper among `names`. Without one it is named after the method (rgra where there is no importance
+    ratio); of several it is the one named after the last variant among `names`, such as papers/dra-grpo.
+
+    Args:
+        spec: the recipe of the run.
+        names: the recipes that it was read from.
+
+    Returns:
+        The key of the paper's recipe, such as "papers/mmr-grpo", and whether it is among `names`; (None, False) where
+        the method has no paper.
+    """
+    keys = {path.resolve(): key for key, path in recipe.shipped().items()}
+    papers = [key for name in names if (key := keys.get(recipe.find(name).resolve(), "")).startswith("papers/")]
+    if papers:
+        return papers[-1], True
+    method = spec.method.reweight or ("" if spec.method.importance_ratio else "rgra")
+    own = [key for key in keys.values() if method and key.startswith(f"papers/{method}-")]
+    order = {name.rpartition("/")[2]: position for position, name in enumerate(names)}
+    return max(own, key=lambda key: (order.get(key.removeprefix(f"papers/{method}-"), -1), key), default=None), False
+
+
+def departures(spec: Recipe, paper: str) -> tuple[int, list[tuple[str, Any, Any]]]:
+    """How a run departs from the recipe of a paper; a setting that the run leaves unset has TRL's default.
+
+    Returns:
+        How many settings the paper's recipe has, and (key, published value, value here) of those that differ.
+    """
+    here, settings = dataclasses.asdict(spec), recipe.content([paper])
+    here["trainer"] = {**DEFAULTS, **here["trainer"]}
+    settings.pop("departs", None)
+    pairs = {path: (value, _value_at(path, here)) for path, value in leaves(settings).items()}
+    return len(pairs), [(".".join(path), there, own) for path, (there, own) in pairs.items() if there != own]
+
+
+def leaves(content: Any, within: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The values in nested mappings, by their paths; an empty mapping has none."""
+    if not isinstance(content, dict):
+        return {within: content}
+    return {path: leaf for key, value in content.items() for path, leaf in leaves(value, (*within, key)).items()}
+
+
+def _value_at(path: tuple[str, ...], content: Any) -> Any:
+    for key in path:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
 
 
 def _published(spec: Recipe, names: list[str]) -> list[str]:
     paper, named = published(spec, names)
     if paper is None:
-        return ["No paper's recipe is among those named, and none belongs to the method."]
+        return ["None: no paper's recipe is among those named, and the method has none."]
     count, differ = departures(spec, paper)
     lines = [f"{count - len(differ)} of the {count} settings of {paper} are kept"]
     lines[0] += "." if named else "; that recipe is not among those named, and is compared all the same."
-    table = [("departs", "published", "here"), *((key, _short(there), _short(here)) for key, there, here in differ)]
+    table = [("setting", "published", "here"), *((key, _short(there), _short(own)) for key, there, own in differ)]
     wide = max(len(key) for key, _, _ in table) + 2
-    lines += [f"{key:<{wide}}{there:<36}{here}" for key, there, here in table if differ]
+    lines += [f"{key:<{wide}}{there:<36}{own}" for key, there, own in table if differ]
     departs = recipe.content([paper]).get("departs", []) if named else []
     lines += ["What it cannot keep, and what is not published:"] if departs else []
     for sentence in departs:
-        lines += textwrap.wrap(sentence, 117, initial_indent="- ", subsequent_indent="  ")
+        lines += textwrap.wrap(sentence, WIDTH, initial_indent="- ", subsequent_indent="  ")
     return lines
 
 
 def _short(value: Any, width: int = 34) -> str:
-    text = (
-        value
-        if isinstance(value, str)
-        else "-"
-        if value is None
-        else json.dumps(value, ensure_ascii=False, default=str)
-    )
+    """A value in one line of at most `width` characters."""
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _memory(spec: Recipe, run: Workload, gpu: float) -> list[str]:
-    config = architecture(spec.model.name)
-    if config is None:
-        return [f"Unknown: nothing here tells the shape of {spec.model.name}. A folder with its config.json would."]
-    rows = memory(spec, config, run, gpu)
-    total = Row("total", f"of {gpu / GIB:.1f}", sum(row.sampling for row in rows), sum(row.update for row in rows))
-    lines = [f"{'':<66}{'sampling':>10}{'update':>10}"]
-    for row in (*rows, total):
-        sizes = (f"{each / GIB:>10.1f}" if each else f"{'-':>10}" for each in (row.sampling, row.update))
-        lines.append(f"{row.label:<18}{row.detail:<48}{''.join(sizes)}")
-    full = (need / gpu for need in (total.sampling, total.update))
-    lines.append(" " * 66 + "".join(f"{'fits' if x <= 0.9 else 'tight' if x <= 1 else 'too much':>10}" for x in full))
+    """A table with a row for each component and a column for each phase, and what it leaves out."""
+    shape = shape_of(spec.model.name)
+    if shape is None:
+        text = f"""Unknown: the shape of {spec.model.name} could not be counted. It must be a shipped model, or have a
+            config.json on this machine that torch and transformers build a Llama-like decoder from."""
+        return textwrap.wrap(" ".join(text.split()), WIDTH)
+    rows = memory(spec, shape, run, gpu)
+    phases = ["sampling", "update", *["evaluation"] * (spec.evaluation is not None)]
+    totals = [sum(getattr(row, phase) for row in rows) for phase in phases]
+    lines = [" " * 66 + "".join(f"{phase:>12}" for phase in phases)]
+    for row in (*rows, Row("total", f"of {gpu / GIB:.1f}", *totals)):
+        sizes = [getattr(row, phase) / GIB for phase in phases]
+        numbers = "".join(f"{size:>12.1f}" if size else f"{'-':>12}" for size in sizes)
+        lines.append(f"{row.label:<18}{row.detail:<48}{numbers}")
+    shares = [total / gpu for total in totals]
+    words = ["fits" if share <= 0.9 else "tight" if share <= 1 else "too much" for share in shares]
+    lines.append(" " * 66 + "".join(f"{word:>12}" for word in words))
     note = f"""For one GPU, nothing sharded or offloaded; prompts of {PROMPT_TOKENS} tokens, completions of full
-        length, AdamW, SDPA. The embedder works after sampling, which is summed with it all the same. Left out are CUDA
-        itself and fragmentation, so what takes up to nine tenths is said to fit."""
-    return [*lines, *textwrap.wrap(" ".join(note.split()), 117)]
+        length, AdamW, SDPA. The embedder works after sampling, but is summed with it. Left out are CUDA itself,
+        fragmentation and the tile of logits in TRL's LM head: up to nine tenths of the GPU fits."""
+    return [*lines, *textwrap.wrap(" ".join(note.split()), WIDTH)]
 
 
 def check(spec: Recipe, reserved: Iterable[str]) -> None:
-    """Refuse what the run itself would refuse on any machine, with its own sentences.
+    """Refuse what the run itself would refuse on any machine, with the same messages. Imports TRL and PEFT.
 
-    The keys of `trainer` and `lora` are checked against TRL and PEFT, which this imports (`reserved` are the run's
-    own), TRL's evaluation is refused, and every reward must be there and take its options.
+    Args:
+        spec: the recipe of the run.
+        reserved: keys of `trainer` that the run sets itself.
+
+    Raises:
+        ValueError: a key of `trainer` or `lora` is unknown or reserved, a setting of the trainer cannot be kept (see
+            `trainer_settings`), or a reward does not exist or does not take its options.
     """
     from peft import LoraConfig
     from trl import GRPOConfig

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from manypaths.preflight.machine import distribution
 
 if TYPE_CHECKING:
+    from manypaths.preflight.shape import Shape
     from manypaths.preflight.workload import Workload
     from manypaths.recipe import Recipe
 
@@ -168,14 +169,16 @@ def _checked(facts: Facts, needed: Iterable[str], judge: Callable[[Facts], Verdi
 
 
 @cache
-def _plan(name: str) -> tuple[Recipe, dict[str, Any], Workload]:
+def _plan(name: str) -> tuple[Recipe, Shape, Workload]:
     """A run: its recipe, the shape of its model, how much it samples. A test holds the shapes to be known."""
     from manypaths import recipe
-    from manypaths.preflight.memory import architecture
+    from manypaths.preflight.shape import shape_of
     from manypaths.preflight.workload import workload
 
     spec = recipe.read(RUNS[name].split())
-    return spec, architecture(spec.model.name) or {}, workload(spec)
+    shape = shape_of(spec.model.name)
+    assert shape is not None
+    return spec, shape, workload(spec)
 
 
 def _train(facts: Facts, name: str) -> Verdict:
@@ -207,7 +210,7 @@ def _on_hub(name: str) -> bool:
 
 def _peak(name: str, gpu: float, way: str = "") -> float:
     """Bytes that a run takes at its peak on a GPU of `gpu` bytes, as the dry run estimates them."""
-    from manypaths.preflight.memory import memory
+    from manypaths.preflight.memory import memory, peak
 
     spec, config, run = _plan(name)
     if name == FIRST:
@@ -216,7 +219,7 @@ def _peak(name: str, gpu: float, way: str = "") -> float:
     rows = memory(dataclasses.replace(spec, trainer={**spec.trainer, **changed[way]}), config, run, gpu)
     if any(row.label == "vLLM" and 0 < row.sampling < rows[0].sampling for row in rows):
         return math.inf  # the share of vLLM does not even hold the weights
-    return max(sum(row.sampling for row in rows), sum(row.update for row in rows))
+    return peak(rows)
 
 
 @cache
@@ -250,13 +253,12 @@ def _on_gpu(facts: Facts, name: str) -> Verdict:
 
 
 def _on_cpu(facts: Facts, name: str) -> Verdict:
-    from manypaths.preflight.memory import parameters
     from manypaths.preflight.workload import DEFAULTS
 
     spec, config, run = _plan(name)
     cores, here, peak = facts["cores"]["usable"], facts["memory"]["all"] or math.inf, _peak(name, 80 * GIB, ALONE)
     tokens = run.generations * run.generation * {**DEFAULTS, **spec.trainer}["max_completion_length"]
-    seconds = tokens * parameters(config) / (CPU_RATE * cores)
+    seconds = tokens * config.parameters / (CPU_RATE * cores)
     on = f"{cores} core{'s' * (cores > 1)}"
     if name == FIRST:
         words = f"about {_long(seconds)} on {on}"
@@ -276,7 +278,7 @@ def _long(seconds: float) -> str:
 
 def _room(facts: Facts, name: str) -> list[tuple[str, str]]:
     """(what the disk or the memory is too small for, what to do): download, checkpoints, weights on their way."""
-    from manypaths.preflight.memory import memory, parameters
+    from manypaths.preflight.memory import memory
     from manypaths.preflight.workload import DEFAULTS
 
     spec, config, run = _plan(name)
@@ -284,7 +286,7 @@ def _room(facts: Facts, name: str) -> list[tuple[str, str]]:
     rows = {row.label: row.sampling for row in memory(spec, config, run, 80 * GIB)}
     saves = math.ceil((run.steps or 0) / had["save_steps"]) if had["save_strategy"] == "steps" else 0
     saved = 1.5 * rows["AdamW"] * saves  # what is trained, and two moments of each
-    once = 2 * parameters(config) if _on_hub(spec.model.name) and spec.model.name not in facts["cached"] else 0
+    once = 2 * config.parameters if _on_hub(spec.model.name) and spec.model.name not in facts["cached"] else 0
     passed, disk = rows["weights"] if gpus(facts) else 0, facts["disk"]
     found = (
         ("the download takes", once, disk["cache"], "the cache's disk has", "HF_HOME=FOLDER in the environment"),
@@ -301,12 +303,14 @@ def _room(facts: Facts, name: str) -> list[tuple[str, str]]:
 
 def _evaluate(facts: Facts) -> Verdict:
     """The papers' evaluation, of a model of 1.5 B: 16 answers of up to 32,768 tokens to each problem."""
-    from manypaths.preflight.memory import PROMPT_TOKENS, architecture, linears, parameters
+    from manypaths.preflight.memory import PROMPT_TOKENS
+    from manypaths.preflight.shape import shape_of
     from manypaths.problems import BENCHMARKS
 
-    config, vllm, devices = architecture(EVALUATED) or {}, not wrong(facts, "vllm"), gpus(facts)
-    token = 4 * config["num_hidden_layers"] * linears(config)["self_attn.k_proj"][1]  # of keys and values, bfloat16
-    need = 2 * parameters(config) + (1 if vllm else 32) * token * (32768 + PROMPT_TOKENS)
+    config, vllm, devices = shape_of(EVALUATED), not wrong(facts, "vllm"), gpus(facts)
+    assert config is not None
+    token = 4 * config.layers * config.keys  # of keys and values, bfloat16
+    need = 2 * config.parameters + (1 if vllm else 32) * token * (32768 + PROMPT_TOKENS)
     state, words, remedies = "ready", "a model of 1.5 B with vLLM", [""]
     if not devices:
         state, words = "slow", "wants a GPU: 16 answers of up to 32,768 tokens to each problem"

@@ -12,7 +12,7 @@ import yaml
 from manypaths import problems
 from manypaths.recipe import Recipe
 
-# What GRPOConfig takes for keys that a recipe leaves out.
+# The defaults of TRL's GRPOConfig, so that a page needs no TRL; a test compares them.
 DEFAULTS: dict[str, Any] = yaml.safe_load("""{
   per_device_train_batch_size: 8, gradient_accumulation_steps: 1, steps_per_generation: null, num_iterations: 1,
   generation_batch_size: null, num_generations: 8, max_completion_length: 512, max_steps: -1, num_train_epochs: 3.0,
@@ -23,16 +23,25 @@ DEFAULTS: dict[str, Any] = yaml.safe_load("""{
   vllm_gpu_memory_utilization: 0.3, vllm_max_model_length: null, vllm_enable_sleep_mode: false,
   vllm_importance_sampling_correction: true}""")
 
+COUNTS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "steps_per_generation",
+    "num_iterations",
+    "num_generations",
+    "max_completion_length",
+)
+
 
 @dataclass(frozen=True)
 class Workload:
-    """How much a run samples and updates; its first fields are TRL's arguments. None is unknown."""
+    """How much a run samples and updates; None is unknown."""
 
-    per_device: int
-    accumulation: int
-    per_generation: int
-    iterations: int
-    group: int
+    per_device: int  # per_device_train_batch_size
+    accumulation: int  # gradient_accumulation_steps
+    per_generation: int  # steps_per_generation
+    iterations: int  # num_iterations
+    group: int  # num_generations
     processes: int
     problems: int | None = None
     steps: int | None = None
@@ -54,15 +63,16 @@ class Workload:
 
     @property
     def on_policy(self) -> bool:
-        """Whether no answer outlives an optimiser step; TRL then takes the policy itself as pi_old."""
+        """Whether every completion serves a single optimiser step; TRL then takes the policy itself as pi_old."""
         return self.accumulation % (self.per_generation * self.iterations) == 0
 
     @property
     def epoch(self) -> int | None:
         """Device batches of an epoch of `problems`; TRL leaves out what fills no generation batch."""
-        known = self.problems is not None and self.generation >= self.group
-        whole = (self.problems or 0) // (self.generation // self.group) if known else 0
-        return whole * self.iterations * self.per_generation or None
+        if self.problems is None or self.generation < self.group:
+            return None
+        batches = self.problems // (self.generation // self.group)
+        return batches * self.iterations * self.per_generation or None
 
     @property
     def generations(self) -> int:
@@ -75,22 +85,32 @@ class Workload:
 
 
 def workload(spec: Recipe, processes: int = 1) -> Workload:
-    """What a recipe amounts to; steps ask for max_steps or for problems that are here. ValueError for a count of 0."""
-    had = {**DEFAULTS, **spec.trainer}
-    if had["steps_per_generation"] is None:
-        whole, once = had["generation_batch_size"], had["per_device_train_batch_size"] * processes
-        had["steps_per_generation"] = whole // max(1, once) if whole else had["gradient_accumulation_steps"]
-    counts = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
-    for name in (*counts, "num_generations", "max_completion_length"):
-        if had[name] is None or had[name] < 1:
-            raise ValueError(f"trainer.{name} asks for 1 or more; given {had[name]}.")
+    """What a recipe amounts to.
+
+    Args:
+        spec: the recipe. Its steps are known where it sets max_steps, or where its problems are on this machine.
+        processes: training processes.
+
+    Returns:
+        The counts.
+
+    Raises:
+        ValueError: a count is below 1.
+    """
+    settings = {**DEFAULTS, **spec.trainer}
+    if settings["steps_per_generation"] is None:
+        whole, once = settings["generation_batch_size"], settings["per_device_train_batch_size"] * processes
+        settings["steps_per_generation"] = whole // max(1, once) if whole else settings["gradient_accumulation_steps"]
+    for name in COUNTS:
+        if settings[name] is None or settings[name] < 1:
+            raise ValueError(f"trainer.{name} must be 1 or more, got {settings[name]}. Set it, or leave it out.")
     if processes < 1:
-        raise ValueError(f"--processes asks for 1 or more; given {processes}.")
-    per_device, accumulation, per_generation, iterations = (had[name] for name in counts)
-    found = Workload(per_device, accumulation, per_generation, iterations, had["num_generations"], processes)
-    name, steps = spec.problems.name, had["max_steps"] if had["max_steps"] > 0 else None
-    if problems.is_here(name):
-        found = dataclasses.replace(found, problems=len(problems.load(**vars(spec.problems))))
-    if steps is None and found.epoch is not None:
-        steps = math.ceil(had["num_train_epochs"] * -(-found.epoch // found.accumulation))
-    return dataclasses.replace(found, steps=steps)
+        raise ValueError(f"--processes must be 1 or more, got {processes}. Leave it out for 1.")
+    here = problems.is_here(spec.problems.name)
+    size = len(problems.load(**vars(spec.problems))) if here else None
+    per_device, accumulation, per_generation, iterations, group = (settings[name] for name in COUNTS[:5])
+    run = Workload(per_device, accumulation, per_generation, iterations, group, processes, size)
+    steps = settings["max_steps"] if settings["max_steps"] > 0 else None
+    if steps is None and run.epoch is not None:
+        steps = math.ceil(settings["num_train_epochs"] * -(-run.epoch // run.accumulation))
+    return dataclasses.replace(run, steps=steps)
