@@ -173,7 +173,7 @@ def test_what_fails_for_a_moment_is_asked_again_and_what_stays_wrong_is_said(url
 def test_the_backend_is_vllm_where_it_is_installed(monkeypatch):
     assert choose_backend("a/b")[0] == "transformers"
     assert choose_backend("http://here/v1")[0] == "server"
-    assert choose_backend("a/b", "transformers") == ("transformers", "as asked")
+    assert choose_backend("a/b", "transformers") == ("transformers", "as requested")
     monkeypatch.setattr(generate.importlib.util, "find_spec", lambda name: name)
     assert choose_backend("a/b") == ("vllm", "it is installed")
     for model, asked in (("a/b", "server"), ("http://here/v1", "vllm")):
