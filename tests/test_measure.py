@@ -27,7 +27,7 @@ def test_pass_at_k_is_the_share_of_draws_with_a_correct_sample(n):
 
 @pytest.mark.parametrize(("n", "correct", "k"), [(4, 5, 1), (4, -1, 1), (4, 2, 0), (4, 2, 5)])
 def test_pass_at_k_refuses(n, correct, k):
-    with pytest.raises(ValueError, match="pass_at_k asks for"):
+    with pytest.raises(ValueError, match="correct must be from 0 to n"):
         pass_at_k(n, correct, k)
 
 

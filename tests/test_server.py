@@ -197,7 +197,7 @@ def test_a_server_that_fails_in_the_middle_ends_it_and_only_what_is_missing_is_a
     code, said, seconds = evaluated(server, out, capsys)
     assert code == 2 and reason in said and str(out) in said and seconds < 10
     assert said.splitlines()[-1].isprintable()
-    tries = client.RETRIES if (answer, reason) in LASTING else 1
+    tries = client.TRIES if (answer, reason) in LASTING else 1
     assert len(server.asked) <= after + 64 * tries
     kept = read_jsonl(out / "arithmetic.jsonl.part")
     whole = started()
@@ -258,7 +258,7 @@ def test_a_slow_server_is_waited_for(started, tmp_path, capsys):
 def test_a_server_that_answers_nothing_any_more_is_given_up_early_and_a_busy_one_is_not(started, monkeypatch):
     monkeypatch.setattr(client, "PROBE", 0.1)
     monkeypatch.setattr(client, "PROBE_PATIENCE", 0.1)
-    monkeypatch.setattr(client, "DEAF", 1.0)
+    monkeypatch.setattr(client, "SILENCE", 1.0)
     server = started(lambda handler: (time.sleep(2), handler.complete()))
     assert len(server_generate(server.url, max_new_tokens=5)(["a"], 1)) == 1
     assert server.lists > 3, "it is asked whether it is there"

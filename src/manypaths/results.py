@@ -45,6 +45,13 @@ def jsonl(lines: Iterable[dict[str, Any]]) -> str:
     return "".join(as_json(line) + "\n" for line in lines)
 
 
+def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write the lines of a finished set, and remove its part files."""
+    atomic_write(path, jsonl(lines))
+    for part in part_files(path):
+        part.unlink()
+
+
 def read_lines(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The lines of every finished set in a folder, by the name of the set.
 

@@ -15,7 +15,7 @@ from manypaths.evaluation.sampling import Sampler, environment
 from manypaths.files import append, atomic_write, read_jsonl
 from manypaths.grading import extract, shared_grader
 from manypaths.problems import Problem, render
-from manypaths.results import jsonl, lines_file, part_file, part_files, share_correct, write_settings
+from manypaths.results import jsonl, lines_file, part_file, part_files, share_correct, write_lines, write_settings
 
 Embedder = Callable[[list[str]], Any]
 Gather = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
@@ -110,18 +110,15 @@ def evaluate(
         ValueError: There are no problems or samples, or a file is damaged.
     """
     if not problems or samples < 1:
-        raise ValueError(
-            f"problems and samples must be 1 or more, got {len(problems)} problems and {samples} samples per problem."
-        )
+        raise ValueError(f"Problems and samples must be 1 or more, got {len(problems)} problems, {samples} samples.")
     began, (process, count) = time.perf_counter(), processes
     batches = _batches(problems, at_once or len(problems))
+    own, part = batches[process::count], None if out is None else part_file(out, process)
     lines = {} if out is None else _finished_lines(out, problems)
-    part = None if out is None else part_file(out, process)
     if part is not None and len(lines) < len(problems):
         if not hasattr(generate, "as_finished"):  # without it a completion depends on its batch
             lines = _of_whole_batches(lines, batches)
         atomic_write(part, jsonl(lines.values()))
-    own = batches[process::count]
     report = _Progress(progress, own, lines, began)
     for batch, completions in _sampled(own, lines, generate, prompt, samples):
         new = _graded(batch, completions, embedder)
@@ -132,9 +129,7 @@ def evaluate(
     lines = {line["id"]: line for line in gather(list(lines.values()))}
     ordered = [lines[problem.id] for problem in problems]
     if out is not None and process == 0:
-        atomic_write(out, jsonl(ordered))
-        for path in part_files(out):
-            path.unlink()
+        write_lines(out, ordered)
     return {**measure(ordered), "seconds": time.perf_counter() - began}
 
 

@@ -1,7 +1,7 @@
-"""What graded samples say about a model: mean@n with its interval, pass@k, majority, diversity.
+"""Measures of graded completions: mean@n with its interval, pass@k, majority vote, diversity.
 
-A problem is a line as `manypaths.evaluation.evaluate` writes it: `samples`, each with `text`, `answer` (None without a
-box), `correct`, and where the backend tells them `tokens` and `truncated`.
+Input are lines as `manypaths.evaluation.evaluate` writes them, one per problem. Its `samples` are the completions, each
+with `text`, `answer` (None without a box), `correct`, and where the backend reports them `tokens` and `truncated`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,39 @@ from manypaths.statistics import estimate, interval
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """The chance that k of n samples, drawn without replacement, hold a correct one: 1 - C(n - c, k) / C(n, k).
+    """The probability that k of n completions, drawn without replacement, contain a correct one.
 
-    The unbiased estimate of Chen et al. (arXiv 2107.03374), Eq. 1. ValueError unless 0 <= correct <= n and 1 <= k <= n.
+    The unbiased estimate 1 - C(n - c, k) / C(n, k) of Chen et al. (arXiv 2107.03374), Eq. 1.
+
+    Args:
+        n: Completions of a problem.
+        correct: How many of them are correct, c.
+        k: How many are drawn.
+
+    Returns:
+        A probability from 0 to 1.
+
+    Raises:
+        ValueError: Unless 0 <= correct <= n and 1 <= k <= n.
     """
     if not (0 <= correct <= n and 1 <= k <= n):
         raise ValueError(
-            f"pass_at_k asks for 0 <= correct <= n and 1 <= k <= n; given n={n}, correct={correct}, k={k}."
+            f"correct must be from 0 to n and k from 1 to n, got n = {n}, correct = {correct} and k = {k}."
         )
     return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
 def pass_curve(counts: Sequence[int], right: Sequence[int]) -> list[float]:
-    """pass@k of problems with so many samples and so many correct ones, for k from 1 to the least of the counts.
+    """The mean of `pass_at_k` over problems, for every k from 1 to the smallest number of completions.
 
-    The binomials of `pass_at_k` follow from those of the k before, in whole numbers, so the values are the same.
+    Each binomial is computed from the one of k - 1, in integers, so the values are those of `pass_at_k`.
+
+    Args:
+        counts: The number of completions of each problem.
+        right: The number of correct ones of each problem.
+
+    Returns:
+        The values for k = 1, 2, ..., min(counts).
     """
     last = min(counts)
     curve = [0.0] * last
@@ -46,15 +64,21 @@ def pass_curve(counts: Sequence[int], right: Sequence[int]) -> list[float]:
 
 
 def votes(samples: Sequence[dict[str, Any]]) -> Counter[str]:
-    """How many samples gave each answer; numbers are the same by value, other answers by text, no box is no vote."""
-    given = [sample["answer"] for sample in samples if sample["answer"] is not None]
-    return Counter(_canonical(answer) for answer in given)
+    """The number of completions with each answer.
+
+    Numbers are equal by value, other answers by their text without white space. A completion without an answer is left
+    out.
+    """
+    return Counter(_canonical(sample["answer"]) for sample in samples if sample["answer"] is not None)
 
 
 def majority(samples: Sequence[dict[str, Any]]) -> float:
-    """1 if the answer given most often is correct; where several tie, the share of them that is. No answer: 0."""
-    counted = votes(samples)
-    top = [answer for answer, count in counted.items() if count == max(counted.values())]
+    """1 if the most frequent answer is correct, else 0; of several that tie, the share of correct ones.
+
+    Without any answer it is 0.
+    """
+    counts = votes(samples)
+    top = [answer for answer, count in counts.items() if count == max(counts.values())]
     right = {_canonical(sample["answer"]) for sample in samples if sample["correct"] and sample["answer"] is not None}
     return statistics.mean(answer in right for answer in top) if top else 0.0
 
@@ -66,19 +90,29 @@ def _canonical(answer: str) -> str:
 
 
 def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Graded problems -> what is told of them; shares and means are over problems, so that each counts the same.
+    """Measure graded problems.
 
-    `accuracy` is mean@n, the mean over problems of the share of correct samples (the papers' pass@1), [`low`, `high`]
-    its 95 % interval; `pass_at` has every k up to n; `majority`, `distinct` answers and `similarity` of samples are per
-    problem; `boxed`, `truncated` and `tokens` are of samples, None where the backend did not tell; `timed_out` counts
-    verdicts that took too long, and so were wrong.
+    Args:
+        lines: One per problem.
+
+    Returns:
+        A dict with these keys. Means over problems give every problem the same weight.
+
+        - accuracy: mean@n, the mean over problems of the share of correct completions (the papers' pass@1)
+        - low, high: its 95 % interval
+        - problems, samples: the number of problems, and the smallest number of completions of a problem
+        - pass_at: {"k": pass@k}, for k from 1 to `samples`
+        - majority, distinct: means over problems of `majority` and of the number of distinct answers
+        - similarity: the mean over problems of the mean similarity of two completions; None where it was not measured
+        - boxed, truncated: shares of all completions that have an answer, and that reached the limit of new tokens
+        - tokens: the mean length of all completions; this and `truncated` are None where the backend gave none
+        - timed_out: verdicts that took too long; they count as wrong
     """
     counts = [len(line["samples"]) for line in lines]
     right = [sum(sample["correct"] for sample in line["samples"]) for line in lines]
     shares = [share_correct(line) for line in lines]
     low, high = interval(estimate(shares))
     samples = [sample for line in lines for sample in line["samples"]]
-    known = [line["similarity"] for line in lines if line.get("similarity") is not None]
     return {
         "accuracy": statistics.mean(shares),
         "low": low,
@@ -92,17 +126,25 @@ def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "tokens": _mean_of(samples, "tokens"),
         "timed_out": sum(line.get("timed_out", 0) for line in lines),
         "distinct": statistics.mean(len(votes(line["samples"])) for line in lines),
-        "similarity": statistics.mean(known) if known else None,
+        "similarity": _mean_of(lines, "similarity"),
     }
 
 
-def _mean_of(samples: Sequence[dict[str, Any]], key: str) -> float | None:
-    known = [sample[key] for sample in samples if sample.get(key) is not None]
-    return statistics.mean(known) if known else None
+def _mean_of(records: Sequence[dict[str, Any]], key: str) -> float | None:
+    """The mean of the values that are there; None where there are none."""
+    values = [record[key] for record in records if record.get(key) is not None]
+    return statistics.mean(values) if values else None
 
 
 def overall(benchmarks: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Shares correct by problem -> the mean of the benchmarks' means, as the papers average, with its 95 % interval."""
+    """The mean of the benchmarks' means, as the papers average, with its 95 % interval.
+
+    Args:
+        benchmarks: For each benchmark the share of correct completions of each problem.
+
+    Returns:
+        {accuracy, low, high}.
+    """
     blocks = [block for block, shares in enumerate(benchmarks) for _ in shares]
     mean = estimate([share for shares in benchmarks for share in shares], blocks)
     low, high = interval(mean)

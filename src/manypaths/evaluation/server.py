@@ -1,4 +1,4 @@
-"""Samples from a server that speaks OpenAI's protocol, such as `vllm serve`: a *generate* as in `generate.py`."""
+"""Completions from a server with OpenAI's protocol, such as `vllm serve`: a *generate* as in `generate.py`."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ from typing import Any
 from manypaths.evaluation.generate import Prompt, Sample, seed_of
 from manypaths.printable import one_line
 
-RETRIES, WAIT, LONGEST_WAIT = 5, 1.0, 60.0  # of a server: tries, seconds before the second one, and at most
-PATIENCE = 3600.0  # seconds without any completion after which a server is given up
-DEAF, PROBE, PROBE_PATIENCE = 300.0, 60.0, 30.0  # the same without a reply of any kind, and how often that is looked at
+TRIES, WAIT, LONGEST_WAIT = 5, 1.0, 60.0  # per request; seconds before the second try, doubled for each, and at most
+PATIENCE = 3600.0  # seconds without any completion after which an evaluation ends
+SILENCE = 300.0  # seconds without a reply of any kind after which it ends
+PROBE, PROBE_PATIENCE = 60.0, 30.0  # seconds between two probes whether the server replies, and for its reply
 LARGEST = 2**24  # bytes of a reply
-PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 507, 508, 529)  # HTTP statuses that may be over in a moment
-Arrived = queue.SimpleQueue[tuple[int, int, "Sample | Exception"]]  # (place of the prompt, number of the sample, it)
+TRANSIENT = (408, 409, 425, 429, 500, 502, 503, 504, 507, 508, 529)  # HTTP statuses after which a request is repeated
+Arrived = queue.SimpleQueue[tuple[int, int, "Sample | Exception"]]  # (index of the prompt, of the completion, result)
 
 
 class ServerError(ValueError):
-    """Why a server gives no completion, in words; trying again at once would not help."""
+    """A server gives no completion, and repeating the request at once would not help. The message says why."""
 
 
 class Server:
-    """A server that speaks OpenAI's protocol, as a `generate`; see `server_generate`."""
+    """A `generate` on a server with OpenAI's protocol; see `server_generate`."""
 
     def __init__(self, url: str, settings: dict[str, Any], seed: int, at_once: int, patience: float) -> None:
         self.base, self.settings, self.seed = url, settings, seed
         self.at_once, self.patience = at_once, patience
 
     def __call__(self, prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
+        """Sample n completions for each prompt. Raises ServerError as `as_finished` does."""
         finished = dict(self.as_finished(prompts, n))
         return [finished[place] for place in range(len(prompts))]
 
     def as_finished(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Sample]]]:
-        """(position of a prompt, its n samples), as the last of these is there.
+        """Sample n completions for each prompt; yield (index of a prompt, its completions) once it has all n.
 
-        ServerError at the first request that fails for good; what was finished until then is yielded before.
+        Raises:
+            ServerError: A request failed for good. Prompts that were finished before are yielded first.
         """
         waiting: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         arrived: Arrived = queue.SimpleQueue()
@@ -56,14 +59,14 @@ class Server:
                     return
                 try:
                     arrived.put((place, index, self._sample(prompts[place], index, stopped)))
-                except Exception as error:  # it is raised where the samples are taken
+                except Exception as error:  # raised in `_whole`, in the thread of the caller
                     stopped.set()
                     arrived.put((place, index, error))
 
         for place in range(len(prompts)):
             for index in range(n):
                 waiting.put((place, index))
-        for _ in range(min(self.at_once, len(prompts) * n)):  # daemons: neither Ctrl-C nor an error waits for a reply
+        for _ in range(min(self.at_once, len(prompts) * n)):  # daemons, so that Ctrl-C and errors wait for no reply
             threading.Thread(target=work, daemon=True).start()
         try:
             yield from self._whole(arrived, [{} for _ in prompts], n)
@@ -71,7 +74,7 @@ class Server:
             stopped.set()
 
     def _whole(self, arrived: Arrived, rows: list[dict[int, Sample]], n: int) -> Iterator[tuple[int, list[Sample]]]:
-        """The rows of `as_finished` from single samples that arrive in any order."""
+        """What `as_finished` yields, from single completions that arrive in any order."""
         failure: Exception | None = None
         for _ in range(len(rows) * n):
             if failure is not None and arrived.empty():
@@ -87,8 +90,8 @@ class Server:
             raise failure
 
     def _next(self, arrived: Arrived) -> tuple[int, int, Sample | Exception]:
-        """The next sample; ServerError where none comes for `patience` seconds, or the server has gone silent."""
-        began = heard = time.monotonic()
+        """The next completion. ServerError after `patience` seconds without one, or `SILENCE` without a reply."""
+        began = replied = time.monotonic()
         while True:
             try:
                 return arrived.get(timeout=min(PROBE, self.patience))
@@ -96,13 +99,13 @@ class Server:
                 now = time.monotonic()
             if now - began >= self.patience:
                 raise ServerError(f"The server at {self.base} gave no completion for {now - began:.0f} seconds.")
-            if self._hears():
-                heard = now
-            elif now - heard >= DEAF:
-                raise ServerError(f"The server at {self.base} gave no reply for {now - heard:.0f} seconds.")
+            if self._replies():
+                replied = now
+            elif now - replied >= SILENCE:
+                raise ServerError(f"The server at {self.base} gave no reply for {now - replied:.0f} seconds.")
 
-    def _hears(self) -> bool:
-        """Whether the server answers anything at all."""
+    def _replies(self) -> bool:
+        """Whether the server replies to a request for its models, with an error or without."""
         try:
             urllib.request.urlopen(_request(f"{self.base}/models"), timeout=PROBE_PATIENCE).close()
         except urllib.error.HTTPError:
@@ -113,10 +116,10 @@ class Server:
 
     def _sample(self, prompt: Prompt, index: int, stopped: threading.Event) -> Sample:
         is_text = isinstance(prompt, str)
-        wanted = {"prompt": prompt} if is_text else {"messages": prompt}
-        body = {**self.settings, **wanted, "seed": seed_of(self.seed, prompt, index)}
+        prompted = {"prompt": prompt} if is_text else {"messages": prompt}
+        body = {**self.settings, **prompted, "seed": seed_of(self.seed, prompt, index)}
         path = "completions" if is_text else "chat/completions"
-        reply = ask(f"{self.base}/{path}", body, patience=self.patience, stopped=stopped)
+        reply = request(f"{self.base}/{path}", body, patience=self.patience, stopped=stopped)
         try:
             choice = reply["choices"][0]
             text = choice["text"] if is_text else choice["message"].get("content") or ""
@@ -124,8 +127,8 @@ class Server:
             tokens = (reply.get("usage") or {}).get("completion_tokens")
             return Sample(text, tokens if isinstance(tokens, int) else None, choice.get("finish_reason") == "length")
         except (AttributeError, LookupError, TypeError):
-            told = one_line(json.dumps(reply), 500)
-            raise ServerError(f"The server at {self.base} replies without a completion: {told}") from None
+            text = one_line(json.dumps(reply), 500)
+            raise ServerError(f"The server at {self.base} replies without a completion: {text}") from None
 
 
 def server_generate(
@@ -139,14 +142,26 @@ def server_generate(
     at_once: int = 64,
     patience: float | None = None,
 ) -> Server:
-    """A `generate` on a server with OpenAI's protocol, such as `vllm serve`: `url` ends in /v1.
+    """A `generate` on a server with OpenAI's protocol, such as `vllm serve`.
 
-    Each sample is a request with a seed of its own, `at_once` of them at a time. `name` is the model, by default the
-    first that the server lists. The environment's OPENAI_API_KEY is sent, if there is one. The list of models is asked
-    for first, so that a wrong address, key or name costs one request.
+    Each completion is a request with its own seed. A request is repeated up to `TRIES` times after a transient error
+    (429, most of 5xx, a lost connection), and never after any other. The environment's OPENAI_API_KEY is sent, if it is
+    set. This function requests the list of models, so that a wrong address, key or name costs one request.
 
-    What may pass (429, most of 5xx, a lost connection) is tried `RETRIES` times. After that, at once where an error is
-    final, and when no completion comes for `patience` seconds (`PATIENCE`), everything ends with a ServerError.
+    Args:
+        url: The address of the server; it ends in /v1.
+        max_new_tokens: The most tokens of a completion.
+        temperature: 0 is greedy decoding.
+        top_p: Nucleus sampling, from 0 (exclusive) to 1.
+        seed: The seed of a request follows from this, its prompt and its number.
+        name: The model; None for the first that the server lists.
+        at_once: Requests at a time.
+        patience: Seconds without any completion after which sampling ends; None for `PATIENCE`.
+
+    Raises:
+        ServerError: The server does not reply, refuses the request, or does not have the model; the `generate` raises
+            it, too.
+        ValueError: OPENAI_API_KEY is not a line of ASCII characters.
     """
     base = url.rstrip("/")
     settings: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
@@ -155,27 +170,27 @@ def server_generate(
 
 
 def _model_settings(base: str, name: str | None) -> dict[str, Any]:
-    """The model's name on a server, and the settings by which vLLM and SGLang leave out a generation_config.json."""
+    """The model's name on a server, and the settings that make vLLM and SGLang ignore its generation_config.json."""
     try:
-        listed = ask(f"{base}/models", patience=PROBE_PATIENCE, at_first=True)
+        listed = request(f"{base}/models", patience=PROBE_PATIENCE, at_first=True)
     except ServerError as error:
-        if name is None or getattr(error.__cause__, "code", None) not in (404, 405, 501):  # some list no models
+        if name is None or getattr(error.__cause__, "code", None) not in (404, 405, 501):  # some have no such list
             raise
         return {}
     try:
         models = {str(model["id"]): model.get("owned_by") for model in listed["data"]}
     except (AttributeError, LookupError, TypeError):
-        told = one_line(json.dumps(listed), 500)
-        raise ServerError(f"The server at {base} lists no models: {told}. Give the URL that ends in /v1.") from None
+        text = one_line(json.dumps(listed), 500)
+        raise ServerError(f"The server at {base} lists no models: {text}. Give the URL that ends in /v1.") from None
     if not models or (name is not None and name not in models):
-        lists = one_line(", ".join(models), 500) or "none"
-        raise ServerError(f"The server at {base} does not know the model {name!r}. It lists {lists}.")
+        names = one_line(", ".join(models), 500) or "none"
+        raise ServerError(f"The server at {base} does not have the model {name!r}. It lists {names}.")
     name = next(iter(models)) if name is None else name
     neutral = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
     return {"model": name, **(neutral if models[name] in ("vllm", "sglang") else {})}
 
 
-def ask(
+def request(
     url: str,
     body: dict[str, Any] | None = None,
     *,
@@ -183,39 +198,52 @@ def ask(
     at_first: bool = False,
     stopped: threading.Event | None = None,
 ) -> Any:
-    """What a server replies, read from JSON. ServerError where it stays silent or refuses; `at_first` a connection that
-    fails is final, and once `stopped` is set nothing is asked again."""
-    request, stopped = _request(url, body), stopped or threading.Event()
-    for attempt in range(1, RETRIES + 1):
+    """Send a request, up to `TRIES` times.
+
+    Args:
+        url: The address.
+        body: Sent as JSON with POST; None for GET.
+        patience: Seconds without any data after which a try ends.
+        at_first: Whether a failed connection is final, as on the first request to a server.
+        stopped: Once this is set, the request is not repeated.
+
+    Returns:
+        The reply, parsed from JSON.
+
+    Raises:
+        ServerError: The server does not reply, or refuses the request.
+    """
+    prepared, stopped = _request(url, body), stopped or threading.Event()
+    for attempt in range(1, TRIES + 1):
         pause = WAIT * 2 ** (attempt - 1)
         try:
-            with urllib.request.urlopen(request, timeout=patience) as reply:
+            with urllib.request.urlopen(prepared, timeout=patience) as reply:
                 data = reply.read(LARGEST)
                 if reply.length:
                     raise http.client.IncompleteRead(data, reply.length)
             return json.loads(data)
         except urllib.error.HTTPError as error:
             cause: Exception = error
-            why, passes = _words_of(error), error.code in PASSING
+            reason, transient = _message_of(error), error.code in TRANSIENT
             pause = min(LONGEST_WAIT, max(pause, _retry_after(error)))
         except (OSError, http.client.HTTPException) as error:  # refused, reset, timed out, half a reply
-            cause, why, passes = error, f"{type(error).__name__}: {error}", not at_first
+            cause, reason, transient = error, f"{type(error).__name__}: {error}", not at_first
         except (ValueError, RecursionError) as error:
-            cause, why, passes = error, f"no JSON: {error}", False
-        if not passes or attempt == RETRIES or stopped.wait(pause):
+            cause, reason, transient = error, f"no JSON: {error}", False
+        if not transient or attempt == TRIES or stopped.wait(pause):
             break
-    raise ServerError(f"The server at {url} does not answer as asked: {one_line(why, 500)}") from cause
+    raise ServerError(f"The request to {url} failed: {one_line(reason, 500)}") from cause
 
 
 def _request(url: str, body: dict[str, Any] | None = None) -> urllib.request.Request:
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise ValueError("OPENAI_API_KEY must be a line of ASCII characters, got others. Set it again, or unset it.")
+        raise ValueError("OPENAI_API_KEY must be one line of ASCII characters, got others. Set it again, or unset it.")
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     return urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
 
 
-def _words_of(error: urllib.error.HTTPError) -> str:
+def _message_of(error: urllib.error.HTTPError) -> str:
     try:
         return f"{error.code} {error.read(2000).decode(errors='replace')}"
     except (OSError, http.client.HTTPException):
@@ -223,7 +251,7 @@ def _words_of(error: urllib.error.HTTPError) -> str:
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:
-    """Seconds for which a server asks to be left alone; 0 where it names none, or a date."""
+    """The seconds of a reply's Retry-After; 0 where it is missing or a date."""
     try:
         return max(0.0, float(error.headers.get("Retry-After") or 0))
     except ValueError:
