@@ -203,7 +203,7 @@ def test_the_command_says_that_a_box_is_graded_and_how_to_read_without(tmp_path,
     path = rows_in(tmp_path, *({"text": text, "answer": "4"} for text in (RIGHT, BARE, "It is $4$", "No idea.")))
     assert main(["grade", path]) == 0
     printed = capsys.readouterr().out
-    assert "25.0%" in printed and "3 of 4 answers have none" in printed and "--unboxed last-number" in printed
+    assert "25.0%" in printed and "3 of 4 completions have none" in printed and "--unboxed last-number" in printed
     out = tmp_path / "out.jsonl"
     assert main(["grade", path, "--unboxed", "last-number", "--out", str(out)]) == 0
     printed = capsys.readouterr().out

@@ -56,8 +56,8 @@ ROOMS = {
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
-    "comparison": ("files names results statistics tables yaml_text", "matplotlib numpy yaml", ""),
-    "cli": ("__init__ comparison evaluation grading preflight printable recipe run_folder training", "", ""),
+    "comparison": ("files names printable results statistics tables yaml_text", "matplotlib numpy yaml", ""),
+    "cli": ("__init__ comparison evaluation grading preflight printable training", "", ""),
     "__main__": ("cli", "", ""),
 }
 

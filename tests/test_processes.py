@@ -131,7 +131,7 @@ def test_a_process_that_dies_ends_the_others_and_the_run_goes_on(recipe, tmp_pat
     third = start("--out", cut)
     wait_for(third, cut / "checkpoints" / "checkpoint-4" / "trainer_state.json")
     third.send_signal(signal.SIGINT)
-    assert "Stopped. The same command goes on" in third.communicate(timeout=60)[1]
+    assert "Stopped. The same command resumes" in third.communicate(timeout=60)[1]
     assert third.returncode == 130
     fourth = start("--out", cut)
     assert fourth.wait(timeout=300) == 0, fourth.communicate()[1][-3000:]

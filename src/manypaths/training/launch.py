@@ -81,7 +81,7 @@ def _check_devices(count: int, devices: int, file: Path | None) -> None:
         )
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """End one of several processes, once what others do at the end of Python, such as wandb, is done."""
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -1,0 +1,127 @@
+"""What `manypaths train`, `sweep`, `inspect` and `recipes` do, from parsed arguments to what they print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from manypaths import recipe, run_folder
+from manypaths.recipe import Recipe
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the recipes `options.recipes`, in this process or in several, or estimate that -> the exit code."""
+    began = time.perf_counter()
+    names = [recipe.find(word).stem for word in options.recipes if "=" not in word]
+    out = options.out or Path("runs", "-".join(names))
+    if not names and not run_folder.is_run(out):
+        raise ValueError("Name recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
+    words = options.recipes if names else [str(out / run_folder.RECIPE), *options.recipes]
+    spec = _read(words) if names else run_folder.read_recipe(out, options.recipes)
+    if options.dry_run and options.launch:
+        raise ValueError("--launch must be left out of --dry-run, which estimates GPUs that hold the whole model.")
+    if options.dry_run:
+        return _dry_run(spec, [word for word in words if "=" not in word], options)
+    if options.gpu:
+        raise ValueError("--gpu needs --dry-run. Add it, or leave --gpu out.")
+    if options.launch or options.processes is not None:
+        from manypaths.training.launch import launch
+
+        words = ["train", *options.recipes, "--out", str(out)]
+        return launch(words, options.processes, options.launch, on_cpu=bool(spec.trainer.get("use_cpu")))
+    from manypaths.training import run
+
+    summary = run.train(run.prepare(spec, out))
+    if summary is not None:  # in the first process
+        _print_summary(summary, out, time.perf_counter() - began)
+    return 0
+
+
+def _read(words: list[str]) -> Recipe:
+    return recipe.read([word for word in words if "=" not in word], [word for word in words if "=" in word])
+
+
+def _print_summary(summary: dict[str, Any], out: Path, seconds: float) -> None:
+    if results := summary["evaluation"]:
+        parts = ", ".join(f"{when} {_interval(results[when])}" for when in ("before", "after") if when in results)
+        print(f"Accuracy on {results['after']['problems']} held-out problems [95 % interval]: {parts}")
+    spent = ", ".join(f"{part} {duration:.1f}" for part, duration in summary["seconds"].items())
+    print(f"Seconds in {summary['steps']} steps: {spent}; this command took {seconds:.0f}")
+    print(f"Look inside the groups: {out / run_folder.PAGE}")
+
+
+def _interval(result: dict[str, Any]) -> str:
+    return f"{result['accuracy']:.1%} [{result['low']:.1%}, {result['high']:.1%}]"
+
+
+def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int:
+    from manypaths.preflight import dry_run
+
+    def check() -> None:
+        from manypaths.training import run  # imports TRL, which takes seconds
+
+        dry_run.check(spec, run.SET_BY_THE_RUN)
+
+    try:
+        processes = 1 if options.processes is None else options.processes
+        print(dry_run.page(spec, names, options.gpu or "h100", processes), flush=True)
+    except (ValueError, TypeError):
+        check()  # its message is better where a value has a wrong type
+        raise
+    check()
+    print("\nThe keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
+    return 0
+
+
+def sweep(options: argparse.Namespace, check: Callable[..., None], compare: Callable[..., None]) -> int:
+    """Train the runs of a grid and compare them, or list them.
+
+    Args:
+        options: `grid` is the grid file, `out` the folder of the runs, `dry_run` whether to list them only.
+        check: `comparison.command.check`, called before any training.
+        compare: `comparison.command.print_comparison`, called when no run is left to train.
+
+    Returns:
+        The exit code: 1 where some runs failed, else 0.
+    """
+    from manypaths.training import sweep
+
+    grid = sweep.read_grid(options.grid)
+    check(grid.target, curves=True)
+    out = options.out or Path("runs", options.grid.stem)
+    jobs = sweep.jobs(grid)
+    if options.dry_run:
+        for job in jobs:
+            print(f"{sweep.state(job, out):<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
+        return 0
+    failed = sweep.run(jobs, out)
+    trained = [out / job.name for job in jobs if job.name not in failed]
+    compare(trained, grid.baseline, grid.target, out / "comparison")
+    for name in failed:
+        print(f"Failed: {name}; see {out / f'{name}.log'}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Write the page of the run `options.run`, and print its path -> the exit code."""
+    from manypaths.training.inspect_page import write_page
+
+    print(write_page(options.run, options.out))
+    return 0
+
+
+def recipes(options: argparse.Namespace) -> int:
+    """List the shipped recipes, or print those of `options.recipes` merged -> the exit code."""
+    if options.recipes:
+        print(recipe.dump(_read(options.recipes)), end="")
+        return 0
+    from manypaths.training import launch
+
+    launches = {f"--launch {name}": path for name, path in launch.shipped().items()}
+    for name, path in {**recipe.shipped(), **launches}.items():
+        print(f"{name:<28} {path.read_text('utf-8').splitlines()[0].removeprefix('# ')}")
+    return 0
