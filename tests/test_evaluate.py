@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from forked import run_command
 
 from manypaths.embed import NgramEmbedder
 from manypaths.evaluation.evaluate import evaluate
@@ -222,26 +220,28 @@ def test_killed_three_times_a_command_ends_with_the_same_files(tiny_model, tmp_p
     """A real model, the real command, SIGKILL."""
     words = ["--problems", "arithmetic", "--limit", "40", "--samples", "4", "--temperature", "1"]
     words += ["--max-new-tokens", "8", "--batch-size", "8"]
+    output = tmp_path / "output"
 
     def start(out):
-        command = [sys.executable, "-m", "manypaths.cli", "evaluate", str(tiny_model), *words, "--out", str(out)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return run_command(["evaluate", str(tiny_model), *words, "--out", str(out)], output)
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     process = start(whole)
-    assert process.wait() == 0, process.stderr.read()
+    process.join()
+    assert process.exitcode == 0, output.read_text()
     reached = 0
     for _ in range(3):
         process = start(killed)
         while len(read_jsonl(killed / "arithmetic.jsonl.part")) <= reached:
-            assert process.poll() is None, process.stderr.read()
+            assert process.is_alive(), output.read_text()
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         reached = len(read_jsonl(killed / "arithmetic.jsonl.part"))
         assert 0 < reached < 40
     process = start(killed)
-    assert process.wait() == 0, process.stderr.read()
+    process.join()
+    assert process.exitcode == 0, output.read_text()
     for path in whole.iterdir():
         assert (killed / path.name).read_text() == path.read_text()
     assert sorted(path.name for path in killed.iterdir()) == sorted(path.name for path in whole.iterdir())

@@ -1,14 +1,11 @@
 """Whole runs through the command line on a tiny random model: the folder, going on, SIGKILL."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import yaml
+from forked import run_command
 
 from manypaths.cli import main
 from manypaths.files import read_jsonl
@@ -103,38 +100,29 @@ def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):
     assert [line["step"] for line in read_jsonl(run / "groups.jsonl")] == [1, 1, 3, 3]
 
 
-def start(recipe, run, *overrides):
-    command = "import sys; from manypaths.cli import main; sys.exit(main())"
-    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, "-c", command, "train", str(recipe), *overrides, "--out", str(run)],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
     """With dynamic sampling and a real SIGKILL; test_resume.py has the moments at which a run writes."""
     overrides = ["rewards={test_run.seldom: 1.0}", "dynamic_sampling.reward=test_run.seldom"]
     overrides += ["trainer.learning_rate=1e-4"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = start(recipe, whole, *overrides)
-    assert process.wait() == 0, process.stderr.read()
-    process = start(recipe, killed, *overrides)
+    output = tmp_path / "output"
+    process = run_command(["train", str(recipe), *overrides, "--out", str(whole)], output)
+    process.join()
+    assert process.exitcode == 0, output.read_text()
+    process = run_command(["train", str(recipe), *overrides, "--out", str(killed)], output)
     while len(read_jsonl(killed / "metrics.jsonl")) < 3:  # past checkpoint-2, short of checkpoint-4
-        assert process.poll() is None, process.stderr.read()
+        assert process.is_alive(), output.read_text()
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (killed / "model").exists()
     with open(killed / "groups.jsonl", "a") as file:
         file.write('{"step": 3, "cut o')
     (killed / "checkpoints" / "checkpoint-4").mkdir(exist_ok=True)  # one that was cut off before its last file
     (killed / "checkpoints" / "checkpoint-4" / "trainer_state.json").write_text("")
-    process = start(recipe, killed, *overrides)
-    assert process.wait() == 0, process.stderr.read()
+    process = run_command(["train", str(recipe), *overrides, "--out", str(killed)], output)
+    process.join()
+    assert process.exitcode == 0, output.read_text()
     assert repeatable(killed) == repeatable(whole)
     assert sum(line["dynamic_sampling/thrown_away"] for line in repeatable(whole)) > 0
     assert read_jsonl(killed / "groups.jsonl") == read_jsonl(whole / "groups.jsonl")
