@@ -128,7 +128,7 @@ def test_a_batch_asks_each_pair_once_from_several_threads(monkeypatch: pytest.Mo
         both.wait()
         return question.answers == ("x+1",)
 
-    monkeypatch.setattr(grading, "WORKERS", 2)
+    monkeypatch.setattr(grading.grader, "WORKERS", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     grader = Grader()
     monkeypatch.setattr(grader, "_ask", ask)
@@ -646,7 +646,7 @@ def test_without_math_verify_it_says_so(tmp_path: Path) -> None:
 def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     code = r"""
     import json, os
-    from manypaths.grading import _start
+    from manypaths.grading.grader import _start
     idle, busy = _start(2.0), _start(2.0)
     busy.stdin.write(json.dumps([[r"9^{9^{9^9}}"], "x+3"]) + "\n")
     print(idle.pid, busy.pid, flush=True)
