@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from manypaths.grading import layout
 from manypaths.grading.forms import CHOICES, RESIDUE, SYNONYMS, choice, is_words
-from manypaths.grading.layout import LONGEST
+from manypaths.grading.latex import mathematics
+from manypaths.grading.layout import LONGEST, readable
 from manypaths.grading.quantities import (
     compound,
     in_base,
@@ -47,7 +47,7 @@ def canonical(answer: str) -> str:
         The kind of the answer and its canonical text; empty for an answer that is empty or longer than `LONGEST`
         characters, which the grader calls wrong.
     """
-    text = layout.readable(answer) if len(answer) <= LONGEST else ""
+    text = readable(answer) if len(answer) <= LONGEST else ""
     if not text:
         return ""
     letter, behind = choice(text)
@@ -75,6 +75,6 @@ def _canonical_mathematics(text: str) -> str:
         return f"list: {', '.join(sorted(split(text)))}"
     if PYTHONS_LOG.search(text) or "\\vectimes" in text:  # the gold answer decides how the grader reads these
         return f"text: {COMMA.sub(',', text)}"
-    expression = _NEEDLESS_SPACE.sub("", layout.mathematics(PERCENT.sub("", without_unit(text))))
+    expression = _NEEDLESS_SPACE.sub("", mathematics(PERCENT.sub("", without_unit(text))))
     percent = ["%"] if PERCENT.search(text) else []
     return " ".join(("mathematics:", expression, *map(unit_name, unit_behind(text)), *percent))

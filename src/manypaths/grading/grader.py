@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from manypaths.grading import layout
 from manypaths.grading.boxes import extract, final_answer
 from manypaths.grading.forms import is_words, settled_by_form
-from manypaths.grading.layout import LONGEST
+from manypaths.grading.latex import mathematics
+from manypaths.grading.layout import LONGEST, readable
 from manypaths.grading.quantities import quantity, without_unit
 from manypaths.grading.settling import Question, settle
 
@@ -67,14 +67,14 @@ class Grader(contextlib.AbstractContextManager["Grader"]):
         bare = final_answer(gold)
         if len(bare) > LONGEST:
             return f"it is longer than {LONGEST} characters"
-        gold = layout.readable(bare)
+        gold = readable(bare)
         if not gold:
             return "it is empty"
         if extract(f"\\boxed{{{bare}}}") != bare:
             return "its braces are not balanced, or it has a box in it"
         if is_words(gold) or quantity(gold) or settled_by_form(gold, gold):
             return None
-        if self._ask(Question(None, layout.mathematics(without_unit(gold)))):
+        if self._ask(Question(None, mathematics(without_unit(gold)))):
             return None
         return "math-verify cannot read it, or does not find it equal to itself"
 

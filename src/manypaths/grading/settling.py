@@ -6,11 +6,12 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from manypaths.grading import layout
+from manypaths.grading.derivatives import without_variables_of_derivatives
 from manypaths.grading.forms import settled_by_form, without_choice
-from manypaths.grading.layout import LONGEST
+from manypaths.grading.latex import mathematics
+from manypaths.grading.layout import LONGEST, readable, strip
 from manypaths.grading.quantities import in_base, quantity, ratio, same_unit, unit_behind, without_unit
-from manypaths.grading.sets import split
+from manypaths.grading.sets import as_set, split
 from manypaths.grading.vectors import both_marked
 
 _SIDE_BY_SIDE = re.compile(r"(?<!frac)(?<!frac\s)\d[\s~]+\d")
@@ -38,8 +39,8 @@ def settle(answer: str, gold: str) -> bool | Question:
     if max(len(answer), len(gold)) > LONGEST:
         return False
     if answer == gold:
-        return bool(layout.strip(gold))
-    answer, gold = layout.readable(answer), layout.readable(gold)
+        return bool(strip(gold))
+    answer, gold = readable(answer), readable(gold)
     if not answer or not gold or answer == gold:
         return answer == gold != ""
     if COMMA.sub(",", answer) == COMMA.sub(",", gold):
@@ -71,7 +72,7 @@ def _question(answer: str, gold: str) -> bool | Question:
         answer = PYTHONS_LOG.sub(r"\\ln", answer)
     answer, gold = both_marked(answer, gold)
     percents = [PERCENT.search(text) is not None for text in (answer, gold)]
-    ours, theirs = (layout.mathematics(PERCENT.sub("", without_unit(text))) for text in (answer, gold))
+    ours, theirs = (mathematics(PERCENT.sub("", without_unit(text))) for text in (answer, gold))
     if ours == theirs:
         return True
     ratios = [_parts_of_ratio(text) for text in (ours, theirs)]
@@ -85,7 +86,7 @@ def _question(answer: str, gold: str) -> bool | Question:
     if _SIDE_BY_SIDE.search(ours) or _BASES.findall(ours) != _BASES.findall(theirs):
         return False
     if ("_{D" in ours) and ("_{D" in theirs):
-        bare = [layout.without_variables_of_derivatives(text) for text in (ours, theirs)]
+        bare = [without_variables_of_derivatives(text) for text in (ours, theirs)]
         if bare[0] == ours or bare[1] == theirs:
             ours, theirs = bare
     if _WITHOUT_UNKNOWN.match(ours) or _WITHOUT_UNKNOWN.match(theirs):
@@ -95,9 +96,9 @@ def _question(answer: str, gold: str) -> bool | Question:
     answers = [ours]
     if percents[0] != percents[1]:
         answers.append(f"\\frac{{{ours}}}{{100}}" if percents[0] else f"100({ours})")
-    if "\\cup" in theirs and (found := layout.as_set(ours, commas=True)):
+    if "\\cup" in theirs and (found := as_set(ours, commas=True)):
         answers.append(found[1])
-    elif "\\cup" in ours and (found := layout.as_set(theirs, commas=True)):
+    elif "\\cup" in ours and (found := as_set(theirs, commas=True)):
         theirs = found[1]
     inside = _LIST.fullmatch(ours)  # of a list as Python prints it
     if inside and theirs[:1] not in "[(" and not re.search(r"\\le|<", theirs):

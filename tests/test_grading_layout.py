@@ -8,7 +8,7 @@ import time
 import pytest
 
 from manypaths.grading import settle
-from manypaths.grading.layout import plain
+from manypaths.grading.latex import plain
 from manypaths.grading.quantities import compound, in_base, minutes, same_time
 
 WRITTEN = {
