@@ -99,7 +99,7 @@ def test_a_run_that_is_right_gets_past_every_check_to_its_model(said, unloadable
         ("prompt={question: [}", ["not YAML"]),
         ("prompt=Solve it.", ["{question}"]),
         ("model.dtype=float17", ["model.dtype", "'float17'", "bfloat16"]),
-        ("trainer.num_generations=1", ["Groups of 1", "trainer.num_generations"]),
+        ("trainer.num_generations=1", ["trainer.num_generations must be 2 or more, got 1"]),
         ("trainer.num_generations=null", ["trainer.num_generations"]),
         ("trainer.num_generations=3", ["whole groups", "multiple of trainer.num_generations", "3"]),
         ("trainer.per_device_train_batch_size=0", ["trainer.per_device_train_batch_size", "1 or more"]),

@@ -17,6 +17,7 @@ from manypaths import cosine_similarity, dra, methods, mmr, recipe
 from manypaths.embed import NgramEmbedder
 from manypaths.methods import REWEIGHTERS, advantages, has_nonzero_std, keep_equal_rewards
 from manypaths.training import run
+from manypaths.training.trainer_config import trainer_config
 from manypaths.trl import DiverseGRPOTrainer
 
 NAN = math.nan
@@ -189,7 +190,7 @@ def train(tiny_model, tmp_path, monkeypatch):
         files = [name for name in names if "=" not in name]
         overrides = ["trainer.num_generations=4", *(name for name in names if "=" in name)]
         spec = recipe.read([str(tmp_path / "base.yaml"), *files], overrides)
-        config = run._config(spec, tmp_path / "out")
+        config = trainer_config(spec, tmp_path / "out")
         arguments = run.method_arguments(spec, config)
         if cls is not DiverseGRPOTrainer:
             arguments = {"reward_funcs": arguments["reward_funcs"]}
@@ -332,7 +333,7 @@ def test_rgra_is_refused_where_it_would_not_be_what_it_says(tmp_path, setting, n
     overrides = [f"trainer.{key}={value}" for key, value in setting.items()]
     vllm = [] if named.startswith("vllm") else ["trainer.vllm_importance_sampling_correction=false"]
     spec = recipe.read([str(tmp_path / "base.yaml"), "grpo"], [*overrides, *vllm, "method.importance_ratio=false"])
-    config = run._config(spec, tmp_path)
+    config = trainer_config(spec, tmp_path)
     with pytest.raises(ValueError, match="RGRA") as caught:
         run.method_arguments(spec, config)
     assert named in str(caught.value)

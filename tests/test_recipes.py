@@ -17,6 +17,7 @@ from trl import GRPOConfig
 
 from manypaths import recipe
 from manypaths.training import run
+from manypaths.training.trainer_config import SET_BY_THE_RUN, trainer_config
 from manypaths.typed import check_arguments
 
 KINDS = ("models", "variants", "methods", "problems", "papers")
@@ -107,14 +108,14 @@ def passed() -> set[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def every_file_is_parsed_once():
-    parse = functools.cache(recipe._yaml)
+    parse = functools.cache(recipe.from_yaml)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "_yaml", lambda text, what: copy.deepcopy(parse(text, what)))
+        patch.setattr(recipe, "from_yaml", lambda text, what: copy.deepcopy(parse(text, what)))
         yield
 
 
 def config_of(spec: recipe.Recipe) -> GRPOConfig:
-    return run._config(spec, OUT)
+    return trainer_config(spec, OUT)
 
 
 SECTIONS = (MODELS, VARIANTS, METHODS, PROBLEMS + PAPERS)
@@ -130,7 +131,7 @@ def test_every_pair_resolves_and_passes_the_checks_that_need_no_files(first, sec
         for kind, section, where in ((GRPOConfig, spec.trainer, "trainer."), (LoraConfig, spec.lora or {}, "lora.")):
             for item in section.items():
                 if (key := json.dumps([where, item])) not in passed:  # each argument is checked by itself
-                    check_arguments(kind, dict([item]), where, run.SET_BY_THE_RUN)
+                    check_arguments(kind, dict([item]), where, SET_BY_THE_RUN)
                     passed.add(key)
         sampling = spec.dynamic_sampling
         if (key := json.dumps([spec.trainer, spec.rewards, vars(spec.method), vars(sampling)])) not in passed:

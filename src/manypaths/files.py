@@ -137,7 +137,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise ValueError(in_use_by_another(folder)) from None
+        raise ValueError(_in_use_message(folder)) from None
     except (OSError, NotImplementedError) as error:
         print(f"Note: {folder} cannot be locked ({error}); start no second command on it.", file=sys.stderr)
     try:
@@ -182,7 +182,13 @@ def _lock(folder: Path, timeout: float) -> Any:
         return filelock.FileLock(path, **own)
 
 
-def in_use_by_another(folder: Path) -> str:
+def refuse_if_in_use(folder: Path) -> None:
+    """Raise ValueError where a command holds the lock of a folder."""
+    if in_use(folder):
+        raise ValueError(_in_use_message(folder))
+
+
+def _in_use_message(folder: Path) -> str:
     return f"{str(folder)!r} is in use by another command. Wait until that has ended, or give another --out."
 
 

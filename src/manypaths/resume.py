@@ -83,27 +83,3 @@ def _rename(folder: Path) -> None:
     while target.exists():
         target, number = folder.with_name(f"{DAMAGED}{folder.name}-{number}"), number + 1
     folder.rename(target)
-
-
-def check_saving(config: Any, steps: Callable[[], int | None]) -> None:
-    """Raise ValueError where checkpoints of a `GRPOConfig` would fall between two steps that one generation serves.
-
-    `steps` gives how many there are, None where that is not known before the data is loaded.
-    """
-    period = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
-    every = config.save_steps
-    if config.save_strategy != "steps" or period <= 1:
-        return
-    if every < 1:
-        total = steps()
-        if total is None:
-            raise ValueError(
-                f"trainer.save_steps must be a number of steps where trainer.max_steps is not set, got {every}."
-            )
-        every = math.ceil(total * every)
-    if every % period:
-        share = f" ({config.save_steps} of all)" if config.save_steps < 1 else ""
-        raise ValueError(
-            f"Each generation serves {period:g} steps; a run resumes only between generations. Set trainer.save_steps, "
-            f"here {every:g}{share}, to a multiple of that."
-        )

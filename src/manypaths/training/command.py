@@ -62,9 +62,9 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
     from manypaths.preflight import dry_run
 
     def check() -> None:
-        from manypaths.training import run  # imports TRL, which takes seconds
+        from manypaths.training.trainer_config import SET_BY_THE_RUN  # imports TRL, which takes seconds
 
-        dry_run.check(spec, run.SET_BY_THE_RUN)
+        dry_run.check(spec, SET_BY_THE_RUN)
 
     try:
         processes = 1 if options.processes is None else options.processes
