@@ -7,16 +7,15 @@ same key in every process. Only keys within one group are ever compared.
 Completions are hostile input: nothing here executes, hangs or recurses without bound. A completion that has no key (no
 answer, no equation, not parsable) has `NO_KEY`, which all of them share: gibberish is one way, not many rare ones.
 
-A function that must see a whole group, such as one that clusters, has an attribute `whole_groups = True`. It is called
-with the completions of whole groups, one after another, and with a third argument, their size G.
+A function that must see whole groups, such as one that clusters, has a third parameter `size`. It is called with the
+completions of whole groups, one after another, and with their size G.
 """
 
 from __future__ import annotations
 
 import functools
-import re
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -24,15 +23,17 @@ from torch import Tensor
 
 from manypaths.embed import text_hashes
 from manypaths.functions import check_options, find_function
-from manypaths.grading import LONGEST, extract
-from manypaths.grading.layout import readable
+from manypaths.grading import canonical, extract
+from manypaths.keys import expressions
+from manypaths.keys.word_bigrams import clusters
 from manypaths.names import name_of
 
-__all__ = ["KEYS", "NO_KEY", "Keys", "answer", "bind", "call_keys", "hashed", "needs_whole_groups", "same_key", "text"]
+__all__ = [
+    "KEYS", "NO_KEY", "Keys", "answer", "bigrams", "bind", "call_keys", "equations", "expression", "hashed",
+    "needs_whole_groups", "same_key", "text",
+]  # fmt: skip
 
 Keys = Callable[..., Any]
-
-_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 NO_KEY = -1  # of every completion without a key; a hash has this value with a chance of 2**-64
 
@@ -45,13 +46,62 @@ def text(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
 def answer(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
     """The final answer as the grader reads it, that of the last box: [N] int64.
 
-    Equal keys are answers that the grader finds equal; some answers that only its worker finds equal have different
-    keys. No box, an empty one and one longer than `manypaths.grading.LONGEST` characters have no key.
+    The grader finds answers with equal keys equal (`manypaths.grading.canonical`); answers that only its worker finds
+    equal, such as x(x + 1) and x^2 + x, have different keys. A completion without a box, with an empty one or with one
+    longer than `manypaths.grading.LONGEST` characters has no key.
     """
-    return hashed([_canonical(extract(completion) or "") for completion in completions])
+    return hashed([canonical(extract(completion) or "") or None for completion in completions])
 
 
-KEYS: dict[str, Keys] = {"text": text, "answer": answer}
+def equations(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
+    """The set of equations written down, as `manypaths.keys.expressions.equations` reads them: [N] int64.
+
+    3 + 4 = 7, 7 = 4 + 3 and 3 apples + 4 apples = 7 are one equation. The order of equations and their number of
+    occurrences do not count. A completion without an equation has no key.
+    """
+    return hashed([";".join(expressions.equations(completion)) or None for completion in completions])
+
+
+def expression(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
+    r"""The canonical tree of the arithmetic expression that is the answer: [N] int64.
+
+    For problems such as Countdown, where the answer is an expression: (1 + 2) * 3 and 3 \times (2 + 1) are the same
+    way, 3 * 3 is another. The expression is the content of the last box, else of the last <answer>, else the whole
+    text; of an equation it is the first side with an operator. What is no arithmetic, as `manypaths.keys.expressions`
+    reads it, has no key. Nothing is evaluated.
+    """
+    return hashed([expressions.expression(_answer_text(completion)) for completion in completions])
+
+
+def bigrams(completions: Sequence[str], problems: Sequence[str], size: int, *, threshold: float = 0.7) -> Tensor:
+    """Clusters of completions with common word bigrams within each group, see `manypaths.keys.word_bigrams`: [N] int64.
+
+    Wording is compared, not meaning. Distances of word bigrams are said to be nearer to people's judgement of
+    approaches than embeddings are (on arXiv 2606.29985, whose own finding is that every such measure is a poor proxy).
+    That paper measures distances and clusters nothing: average linkage and the threshold are assumptions of this
+    function. A completion without a word has no key.
+
+    Args:
+        completions: whole groups of `size`, one after another.
+        threshold: largest mean Jaccard distance within a cluster, in [0, 1]; at 0 only equal sets of bigrams are the
+            same way.
+
+    Raises:
+        ValueError: a threshold outside [0, 1].
+    """
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise ValueError(f"Keys function 'bigrams': threshold must be in [0, 1], got {threshold!r}.")
+    groups = [completions[start : start + size] for start in range(0, len(completions), size)]
+    return hashed([name for group in groups for name in clusters(group, threshold)])
+
+
+KEYS: dict[str, Keys] = {
+    "text": text,
+    "answer": answer,
+    "equations": equations,
+    "expression": expression,
+    "bigrams": bigrams,
+}
 
 
 def bind(name: str, options: Mapping[str, Any]) -> Keys:
@@ -81,7 +131,7 @@ def call_keys(keys: Keys, completions: Sequence[str], problems: Sequence[str], s
 
     Args:
         keys: any keys function. It gets copies of the lists.
-        completions: N texts. Where `keys` has `whole_groups`, whole groups one after another.
+        completions: N texts. Where `keys` needs whole groups, those, one after another.
         problems: the N texts of their prompts.
         size: G, completions per group.
 
@@ -111,10 +161,12 @@ def call_keys(keys: Keys, completions: Sequence[str], problems: Sequence[str], s
 
 
 def needs_whole_groups(keys: Keys) -> bool:
-    """Whether a keys function, or the one beneath `functools.partial`, has the attribute `whole_groups = True`."""
-    while isinstance(keys, functools.partial):
-        keys = keys.func
-    return bool(getattr(keys, "whole_groups", False))
+    """Whether a keys function has a positional parameter `size`, and so must see whole groups."""
+    try:
+        size = inspect.signature(keys).parameters.get("size")
+    except (TypeError, ValueError):  # some builtins have no signature
+        return False
+    return size is not None and size.kind == size.POSITIONAL_OR_KEYWORD
 
 
 def same_key(keys: Tensor) -> Tensor:
@@ -131,8 +183,6 @@ def hashed(names: Sequence[str | None]) -> Tensor:
     return keys.masked_fill(torch.tensor([name is None for name in names], dtype=torch.bool), NO_KEY)
 
 
-def _canonical(answer: str) -> str | None:
-    if len(answer) > LONGEST:
-        return None
-    answer = readable(answer)
-    return str(Fraction(answer)) if _NUMBER.fullmatch(answer) else answer or None
+def _answer_text(completion: str) -> str:
+    boxed = extract(completion)
+    return completion.rpartition("<answer>")[2].partition("</answer>")[0] if boxed is None else boxed
