@@ -15,7 +15,7 @@ from trl import GRPOConfig, GRPOTrainer
 from manypaths import mmr
 from manypaths.embed import NgramEmbedder
 from manypaths.names import distinct
-from manypaths.trl.dynamic_sampling import _text_alone
+from manypaths.trl.text_alone import text_alone
 
 MMR = {"reweight": mmr, "embedder": NgramEmbedder()}
 
@@ -220,14 +220,14 @@ def test_media_in_some_rows_alone_are_refused_before_they_are_sampled(tiny_model
 
 def test_what_generation_gives_beside_text_is_refused():
     text = ([[1]], [[2]], None, ["a"], None, {}, None, [])
-    assert _text_alone(text) == ([[1]], [[2]], ["a"], None)
-    assert _text_alone((*text[:7], [[]])) == _text_alone(text)
+    assert text_alone(text) == ([[1]], [[2]], ["a"], None)
+    assert text_alone((*text[:7], [[]])) == text_alone(text)
     for place, value in ((2, [[1]]), (5, {"answer": ["a"]}), (6, [["image"]]), (7, [["image"]])):
         with pytest.raises(ValueError, match="must have text alone"):
-            _text_alone((*text[:place], value, *text[place + 1 :]))
+            text_alone((*text[:place], value, *text[place + 1 :]))
     for other in (text[:7], (*text, None)):
         with pytest.raises(ValueError, match=rf"must return 8 values, got {len(other)}: .* this version of TRL"):
-            _text_alone(other)
+            text_alone(other)
 
 
 # A step that breaks off

@@ -5,22 +5,21 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from datasets import Dataset
 from torch import Tensor
-from transformers import TrainerCallback
 
 from manypaths.methods import has_nonzero_std, weighted_sum
 from manypaths.methods.contracts import check_finite
 from manypaths.names import distinct
+from manypaths.trl.data_order import Position
+from manypaths.trl.text_alone import check_data, check_rows, text_alone
 from manypaths.trl.tool_mask import ToolMaskGRPOTrainer
 
-GENERATED = 8  # values that TRL's `_generate` returns
 COUNTS = ("batches", "thrown_away", "surplus", "unfilled", "extra_seconds")
 
 
@@ -73,7 +72,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
             raise ValueError(f"max_batches must be a whole number of 1 or more, got {max_batches!r}.")
         data = named_host.get("train_dataset", host[3] if len(host) > 3 else None)
         if dynamic_sampling is not None and data is not None:
-            _check_data(data)  # before a model loads
+            check_data(data)  # before a model loads
         super().__init__(*host, **named_host)
         self.dynamic_sampling, self.max_batches = dynamic_sampling, max_batches
         self.own_metrics: set[str] = set()  # names under which a reward function must not log
@@ -84,7 +83,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         if dynamic_sampling is None:
             return
         self._column = _column(names, dynamic_sampling)
-        _check_data(self.train_dataset)
+        check_data(self.train_dataset)
         if self.tools or self.environment_factories or self.rollout_func:
             raise ValueError("Dynamic sampling asks for plain text; given tools, an environment or a rollout function.")
         self.own_metrics |= {f"dynamic_sampling/{name}" for name in COUNTS}
@@ -161,9 +160,9 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
 
     def _sample(self, inputs: list[dict[str, Any]]) -> tuple[list[Any], Tensor, float]:
         """One generation batch -> rows and rewards [N, K] of all processes, and the seconds spent on rewards."""
-        _check_rows(inputs)
+        check_rows(inputs)
         prompts = [row["prompt"] for row in inputs]
-        prompt_ids, completion_ids, completions, logprobs = _text_alone(super()._generate(prompts))
+        prompt_ids, completion_ids, completions, logprobs = text_alone(super()._generate(prompts))
         began = time.perf_counter()
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
         seconds = time.perf_counter() - began
@@ -228,23 +227,6 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         super()._log_metric(name, value)
 
 
-class Position(TrainerCallback):
-    """Where training is in the data, beside `state.global_step`."""
-
-    def __init__(self) -> None:
-        self.begun = 0  # the step with which the data began anew, where a resumed training does not skip what it saw
-        self.substep = 0  # of the gradient accumulation
-
-    def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        self.begun = state.global_step if args.ignore_data_skip else 0
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.substep = 0
-
-    def on_substep_end(self, *_: Any, **__: Any) -> None:
-        self.substep += 1
-
-
 def _with_columns(rows: list[dict[str, Any]], first: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows with those columns alone that the loader's have: it may leave out what the model does not take."""
     columns = {*itertools.chain(*first)}
@@ -291,45 +273,3 @@ def _column(names: list[str], chosen: str | int) -> int:
             f"position of the one that is meant, {' or '.join(map(str, places))}."
         )
     return places[0]
-
-
-def _check_data(data: Any) -> None:
-    if not isinstance(data, Dataset):
-        raise ValueError(f"Dynamic sampling asks for a dataset with a length; given {type(data).__name__}.")
-    if media := {"image", "images"} & {*data.column_names}:
-        raise _media(f"a column {' and '.join(sorted(media))}")
-    _check_rows([data[0]] if len(data) else [])
-
-
-def _check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse media wherever they stand: a transform of the data may have put them there."""
-    for row in rows:
-        for name in ("image", "images"):
-            empty = isinstance(row.get(name), (list, tuple, str)) and not row[name]
-            if row.get(name) is not None and not empty:
-                raise _media(f"a column {name}")
-        prompt = row.get("prompt") or ()
-        for message in () if isinstance(prompt, str) else prompt:
-            for block in message["content"] if isinstance(message.get("content"), list) else ():
-                if isinstance(block, Mapping) and block.get("type") != "text":
-                    raise _media(f"a block of type {block.get('type')!r} in a message")
-
-
-def _text_alone(generated: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
-    """Prompt ids, completion ids, completions and log-probabilities; ValueError where there is more to carry."""
-    if len(generated) != GENERATED:
-        raise ValueError(
-            f"TRL's _generate must return {GENERATED} values, got {len(generated)}: dynamic sampling does not know "
-            "this version of TRL. Leave it out, or install the version that pyproject.toml names."
-        )
-    prompt_ids, completion_ids, tool_mask, completions, logprobs, fields, images, tool_images = generated
-    if images or any(tool_images) or fields or tool_mask is not None:
-        raise _media("images or the state of tools beside the completions")
-    return prompt_ids, completion_ids, completions, logprobs
-
-
-def _media(what: str) -> ValueError:
-    return ValueError(
-        f"Dynamic sampling must have text alone, got {what}, which it cannot move between batches. Leave "
-        "dynamic_sampling out, or train on text."
-    )

@@ -1,0 +1,52 @@
+"""Refusals of what dynamic sampling cannot move between batches: images, other media and the state of tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset
+
+GENERATED = 8  # values that TRL's `_generate` returns
+
+
+def check_data(data: Any) -> None:
+    if not isinstance(data, Dataset):
+        raise ValueError(f"Dynamic sampling asks for a dataset with a length; given {type(data).__name__}.")
+    if media := {"image", "images"} & {*data.column_names}:
+        raise _media(f"a column {' and '.join(sorted(media))}")
+    check_rows([data[0]] if len(data) else [])
+
+
+def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse media wherever they stand: a transform of the data may have put them there."""
+    for row in rows:
+        for name in ("image", "images"):
+            empty = isinstance(row.get(name), (list, tuple, str)) and not row[name]
+            if row.get(name) is not None and not empty:
+                raise _media(f"a column {name}")
+        prompt = row.get("prompt") or ()
+        for message in () if isinstance(prompt, str) else prompt:
+            for block in message["content"] if isinstance(message.get("content"), list) else ():
+                if isinstance(block, Mapping) and block.get("type") != "text":
+                    raise _media(f"a block of type {block.get('type')!r} in a message")
+
+
+def text_alone(generated: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
+    """Prompt ids, completion ids, completions and log-probabilities; ValueError where there is more to carry."""
+    if len(generated) != GENERATED:
+        raise ValueError(
+            f"TRL's _generate must return {GENERATED} values, got {len(generated)}: dynamic sampling does not know "
+            "this version of TRL. Leave it out, or install the version that pyproject.toml names."
+        )
+    prompt_ids, completion_ids, tool_mask, completions, logprobs, fields, images, tool_images = generated
+    if images or any(tool_images) or fields or tool_mask is not None:
+        raise _media("images or the state of tools beside the completions")
+    return prompt_ids, completion_ids, completions, logprobs
+
+
+def _media(what: str) -> ValueError:
+    return ValueError(
+        f"Dynamic sampling must have text alone, got {what}, which it cannot move between batches. Leave "
+        "dynamic_sampling out, or train on text."
+    )
