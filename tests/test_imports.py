@@ -56,7 +56,7 @@ ROOMS = {
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
-    "comparison": ("files names printable results statistics tables yaml_text", "matplotlib numpy yaml", ""),
+    "comparison": ("files names printable results run_folder statistics tables yaml_text", "matplotlib numpy", ""),
     "cli": ("__init__ comparison evaluation grading preflight printable training", "", ""),
     "__main__": ("cli", "", ""),
 }

@@ -17,6 +17,7 @@ from manypaths.names import METRICS, PARTS
 from manypaths.results import share_correct
 
 STEPS = 10
+OLD = Path(__file__).parent / "data" / "old_run"  # of commit 5ee801e
 
 
 def letters(completions, **_):
@@ -109,6 +110,18 @@ def test_a_run_folder_is_read_whole(trained):
         assert score.accuracy == pytest.approx(fmean(score.shares.values()))
         accuracies.add(score.accuracy)
     assert len(accuracies) == 3
+
+
+def test_a_run_folder_of_an_earlier_version_is_read_under_todays_names():
+    run, lines = read_run(OLD), read_jsonl(OLD / "metrics.jsonl")
+    assert run.settings["method.importance_ratio"] is False and "method.policy_ratio" not in run.settings
+    for name, old in (
+        ("groups/zero_std", "groups/without_spread"),
+        ("diversity/vendi_score", "diversity/effective_number"),
+    ):
+        assert run.curves[name] == [(line["step"], line[old]) for line in lines] and old not in run.curves
+    assert list(run.results) == [0, 3] and run.notes == []
+    assert run.clock[-1] == (3, pytest.approx(sum(map(spent, lines))))
 
 
 def test_runs_that_differ_by_their_seed_alone_are_of_one_group(trained, tmp_path):

@@ -61,6 +61,27 @@ def read_lines(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {path.stem: read_jsonl(path) for path in sorted(folder.glob("*.jsonl"))}
 
 
+def is_results(folder: Path) -> bool:
+    """Whether a folder holds evaluation results, finished or not."""
+    return (folder / SETTINGS).is_file()
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """How the completions were sampled; {} where it was not recorded. Raises ValueError for a damaged file."""
+    return read_json(folder / SETTINGS)
+
+
+def read_shares(folder: Path) -> dict[str, dict[str, float]]:
+    """The shares of correct completions of every finished set: {set: {problem: share}}.
+
+    Raises:
+        ValueError: A file is damaged.
+    """
+    shares = read_json(folder / SHARES)  # an earlier version did not write it
+    paths = sorted(folder.glob("*.jsonl"))
+    return {path.stem: shares.get(path.stem) or shares_by_problem(read_jsonl(path)) for path in paths}
+
+
 def share_correct(line: dict[str, Any]) -> float:
     """The share of a problem's completions that are correct, from its line."""
     return statistics.fmean(sample["correct"] for sample in line["samples"])

@@ -31,7 +31,17 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import recipe, results
-from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
+from manypaths.files import (
+    PARTIAL,
+    append,
+    as_json,
+    atomic_write,
+    content_of,
+    read_json,
+    read_jsonl,
+    stream_jsonl,
+    whole,
+)
 from manypaths.names import PARTS, SECONDS, current
 from manypaths.recipe import Recipe, dump
 from manypaths.yaml_text import canonical, to_yaml
@@ -102,6 +112,11 @@ def _fingerprint(run: Path) -> str:
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, finished or not."""
     return (folder / RECIPE).is_file()
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs that lie in a folder, such as those of a sweep, by name."""
+    return [path.parent for path in sorted(folder.glob(f"*/{RECIPE}"))]
 
 
 def is_finished(run: Path) -> bool:
@@ -198,6 +213,35 @@ def read_recipe_content(run: Path) -> dict[str, Any]:
         ValueError: recipe.yaml is not YAML or holds no keys.
     """
     return recipe.with_current_names(recipe.content([str(run / RECIPE)]))
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether a folder is the evaluation/ of a run. Raises ValueError for a damaged summary."""
+    return any("step" in measures for measures in read_json(folder / SUMMARY).values())
+
+
+def read_evaluations(run: Path, name: str, last: int) -> dict[int, dict[str, dict[str, float]]]:
+    """The shares of correct completions in the evaluations during the training.
+
+    Args:
+        run: The folder of the run.
+        name: The name of the benchmark in a run of an earlier version, which did not record it.
+        last: The step of the evaluation after training in a run of an earlier version, which did not record it.
+
+    Returns:
+        {step: {benchmark: {problem: share}}}
+
+    Raises:
+        ValueError: A file is damaged.
+    """
+    folder = run / EVALUATION
+    shares, summary = read_json(folder / SHARES), read_json(folder / SUMMARY)
+    for when in summary:
+        if when not in shares:
+            lines = read_jsonl(results.lines_file(folder, when))
+            shares[when] = {name: results.shares_by_problem(lines)}
+    steps = {when: measures.get("step", 0 if when == "before" else last) for when, measures in summary.items()}
+    return {steps[when]: benchmarks for when, benchmarks in shares.items() if when in steps}
 
 
 def read_environment(run: Path) -> dict[str, Any]:

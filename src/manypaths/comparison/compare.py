@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy
 
+from manypaths import results, run_folder
 from manypaths.comparison import importers
 from manypaths.comparison.cautions import cautions
 from manypaths.comparison.curves import Configuration, level_of, peak, rise_of, time_to_target
@@ -34,30 +35,36 @@ def read(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         try:
             runs += _read(path)
         except BROKEN as error:
-            what = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {error}"
-            refused.append(what if str(path) in what else f"{str(path)!r} cannot be read: {what}.")
+            refused.append(_complaint(path, error))
     return runs, refused
+
+
+def _complaint(path: Path, error: Exception) -> str:
+    """A sentence that names the path and the error."""
+    what = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {error}"
+    sentence = what if str(path) in what else f"{str(path)!r} cannot be read: {what}"
+    return sentence.removesuffix(".") + "."
 
 
 def _inside(path: Path) -> list[Path]:
     """The run folders in a folder of them; else the path itself."""
-    own = (path / "recipe.yaml").is_file()
-    return [path] if own else [each.parent for each in sorted(path.glob("*/recipe.yaml"))] or [path]
+    return [path] if run_folder.is_run(path) else run_folder.runs_in(path) or [path]
 
 
 def _read(path: Path) -> list[Run]:
     if path.suffix == ".csv":
         return importers.read_csv(path)
-    if (path / "recipe.yaml").is_file():
+    if run_folder.is_run(path):
         return [read_run(path)]
-    if (path / "settings.json").is_file():
+    if results.is_results(path):
         return [read_evaluation(path)]
     states = (path / "trainer_state.json").is_file() or any(path.glob("checkpoint-*/trainer_state.json"))
     if path.name == "trainer_state.json" or states:
         return [importers.read_trainer_state(path)]
     if path.suffix == ".json" or (path.is_dir() and any(path.rglob("results_*.json"))):
         return [importers.read_lighteval(path)]
-    there = "it has no recipe.yaml, trainer_state.json or results_*.json" if path.exists() else "it does not exist"
+    files = f"{run_folder.RECIPE}, trainer_state.json or results_*.json"
+    there = f"it has no {files}" if path.exists() else "it does not exist"
     raise ValueError(f"{str(path)!r} is no run: {there}. Give a run folder, results of lighteval, or a .csv file.")
 
 
