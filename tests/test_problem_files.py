@@ -164,7 +164,7 @@ def test_a_hub_set_that_cannot_be_had_says_so_in_seconds(monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     began = time.monotonic()
-    assert "could not be had from the hub" in refusal("nobody/nothing")
+    assert "could not be loaded from the hub" in refusal("nobody/nothing")
     assert time.monotonic() - began < 15
     assert constants.HF_HUB_OFFLINE is False
 
@@ -532,7 +532,7 @@ def test_answers_of_a_choice_that_differ_are_refused(other, tmp_path):
 def test_choices_of_any_name_in_a_template_have_letters_as_golds(tmp_path):
     rows = [{"ctx": "A man sits.", "endings": ["up", "down", "still"], "label": label} for label in "02"]
     named = {"problem_column": "{ctx}\n{endings}", "answer_column": "label"}
-    problems = noted(rows_in(tmp_path, *rows), "places counted from 0", **named)
+    problems = noted(rows_in(tmp_path, *rows), "positions counted from 0", **named)
     assert [problem.answer for problem in problems] == ["A", "C"]
     assert problems[0].question == "A man sits.\nA. up\nB. down\nC. still"
-    assert "from 0 or places counted from 1" in refusal(rows_in(tmp_path, {**rows[0], "label": "1"}), **named)
+    assert "from 0 or positions counted from 1" in refusal(rows_in(tmp_path, {**rows[0], "label": "1"}), **named)

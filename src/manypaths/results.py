@@ -45,6 +45,11 @@ def jsonl(lines: Iterable[dict[str, Any]]) -> str:
     return "".join(as_json(line) + "\n" for line in lines)
 
 
+def result_files(folder: Path) -> list[Path]:
+    """The files of all finished sets."""
+    return sorted(folder.glob("*.jsonl"))
+
+
 def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Write the lines of a finished set, and remove its part files."""
     atomic_write(path, jsonl(lines))
@@ -58,7 +63,7 @@ def read_lines(folder: Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
         ValueError: A line is damaged.
     """
-    return {path.stem: read_jsonl(path) for path in sorted(folder.glob("*.jsonl"))}
+    return {path.stem: read_jsonl(path) for path in result_files(folder)}
 
 
 def is_results(folder: Path) -> bool:

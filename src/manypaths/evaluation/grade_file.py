@@ -1,4 +1,4 @@
-"""Grade answers that were made elsewhere: a file of texts and gold answers -> verdicts, and what they say."""
+"""`manypaths grade`: grade a file of completions that were made elsewhere, and measure the verdicts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from manypaths.evaluation.completions_file import Answers, read_answers
+from manypaths.evaluation.completions_file import Completions, read_completions
 from manypaths.evaluation.measure import measure
-from manypaths.files import as_json, atomic_write
+from manypaths.files import atomic_write
 from manypaths.grading import extract, shared_grader, unboxed
 from manypaths.printable import shown
 from manypaths.problems import note
 from manypaths.problems.rows import Say
+from manypaths.results import jsonl
+
+NOTES = 3  # gold answers that are named one by one
 
 
 def grade_file(
@@ -24,39 +27,47 @@ def grade_file(
     unboxed_by: str | None = None,
     say: Say = note,
 ) -> dict[str, Any]:
-    """Grade a file of answers (formats: `manypaths.problems.rows`) -> what `measure` tells, and how they were read.
+    """Grade a file of completions. The answer of a completion is its last box.
 
-    A row has a gold answer, and one text or several: a text, chat messages, of which the assistant's turns are the
-    answer, an object with a `text`, or a list of these. Rows with the same id, or without ids with the same question
-    and gold answer, are one problem. Columns are found by their usual names; they may be paths with dots and templates.
-    What else a row holds, verdicts included, is left alone.
+    A row holds a gold answer, and one completion or a list of them: a text, chat messages, of which the assistant's
+    turns count, or an object with a `text`. Rows with the same id, or without ids with the same question and gold
+    answer, are one problem. Other columns, verdicts included, are ignored.
 
-    What is graded is the last box. `unboxed_by`, "last-number" or "last-math", reads texts without one. Beside what
-    `measure` tells there are `read`, how many answers were read in each way ("box", "last-number", "last-math" or
-    "none"), and `ungradable`, how many problems have a gold answer that cannot be graded.
+    Args:
+        path: The file, of a format of `manypaths.problems.rows`.
+        text_column: The column of the completions, a path with dots, or a template; None for its usual names.
+        gold_column: The same for the gold answers.
+        out: A file that gets a line for each problem, as `evaluate` writes them; each sample has a key `read`, too, how
+            its answer was read.
+        unboxed_by: last-number or last-math, to read the answers of completions without a box; None reads none.
+        say: Gets a sentence for everything that was assumed.
 
-    `out` gets a line for each problem in the form of `evaluate`, and in each sample `read`, how its answer was read.
-    ValueError for a file that cannot be read, a column that is not there, a row without a text or gold answer, an id
-    with two gold answers or questions.
+    Returns:
+        What `measure` returns, and: `read`, the number of completions whose answer was read in each way (box,
+        last-number, last-math, none), `ungradable`, the number of problems whose gold answer cannot be graded.
+
+    Raises:
+        ValueError: The file cannot be read, a column is missing, a row has no completion or gold answer, or an id has
+            two gold answers or questions.
     """
     if unboxed_by is not None and unboxed_by not in unboxed.READERS:
         raise ValueError(f"--unboxed must be one of {', '.join(unboxed.READERS)}, got {unboxed_by!r}.")
     if out is not None and (out.is_dir() or out.resolve() == path.resolve()):
-        raise ValueError(f"--out must be a file of its own, got {str(out)!r}. What is there would be lost.")
-    problems = read_answers(path, text_column, gold_column, say)
+        raise ValueError(f"--out must be a file of its own, got {str(out)!r}, whose content would be lost.")
+    problems = read_completions(path, text_column, gold_column, say)
     before = shared_grader().timed_out
     lines = _graded(problems, unboxed_by)
     timed_out = shared_grader().timed_out - before
     if out is not None:
-        atomic_write(out, "".join(as_json(line) + "\n" for line in lines))
+        atomic_write(out, jsonl(lines))
     ways = [sample["read"] or "none" for line in lines for sample in line["samples"]]
     read = {way: ways.count(way) for way in ("box", *unboxed.READERS, "none")}
     measured = {**measure(lines), "timed_out": timed_out, "boxed": read["box"] / len(ways), "read": read}
     return {**measured, "ungradable": _ungradable(lines, say)}
 
 
-def _graded(problems: Sequence[Answers], unboxed_by: str | None) -> list[dict[str, Any]]:
-    """A line for each problem; all answers are graded at once, so that equal ones are looked at once."""
+def _graded(problems: Sequence[Completions], unboxed_by: str | None) -> list[dict[str, Any]]:
+    """A line for each problem. One call grades all completions, so that equal ones are graded once."""
     answers = [[_read(text, unboxed_by) for text in problem.texts] for problem in problems]
     texts = [
         f"\\boxed{{{answer}}}" if way in unboxed.READERS else text
@@ -76,7 +87,7 @@ def _graded(problems: Sequence[Answers], unboxed_by: str | None) -> list[dict[st
 
 
 def _read(text: str, unboxed_by: str | None) -> tuple[str | None, str | None]:
-    """(the answer in a text, how it was read), None for no answer."""
+    """The answer in a completion, and how it was read; both None where there is no answer."""
     if (answer := extract(text)) is not None:
         return answer, "box"
     answer = unboxed.read(text, unboxed_by) if unboxed_by else None
@@ -84,9 +95,9 @@ def _read(text: str, unboxed_by: str | None) -> tuple[str | None, str | None]:
 
 
 def _ungradable(lines: Sequence[dict[str, Any]], say: Say) -> int:
-    """How many gold answers cannot be graded; of the first ones `say` is told why.
+    """The number of problems whose gold answer cannot be graded; `say` gets the reasons of the first ones.
 
-    Looked at are those to which answers were given and none was right.
+    A gold answer is tested only where completions have answers and all of them are wrong.
     """
     count, reasons = 0, {}
     for line in lines:
@@ -95,10 +106,10 @@ def _ungradable(lines: Sequence[dict[str, Any]], say: Say) -> int:
             continue
         if gold not in reasons:
             reasons[gold] = shared_grader().gold_problem(gold)
-        if why := reasons[gold]:
+        if reason := reasons[gold]:
             count += 1
-            if count <= 3:
-                say(f"{shown(line['id'])}: the gold answer {shown(gold)} cannot be graded: {why}.")
+            if count <= NOTES:
+                say(f"{shown(line['id'])}: the gold answer {shown(gold)} cannot be graded: {reason}.")
     if count:
-        say(f"{count} of {len(lines)} gold answers cannot be graded; all answers to these problems count as wrong.")
+        say(f"{count} of {len(lines)} gold answers cannot be graded; completions of these problems count as wrong.")
     return count

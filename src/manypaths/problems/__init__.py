@@ -1,7 +1,4 @@
-"""Problems to train on and to measure with: arithmetic, GSM8K, SVAMP, the five benchmarks, a file, a hub data set.
-
-`load` reads a set by name or path and says what is missing before any model is loaded.
-"""
+"""Problems to train on and to evaluate with: arithmetic, GSM8K, SVAMP, five benchmarks, files, data sets of the hub."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ PROMPT = [{"role": "user", "content": "{question}\nPut the final answer in \\box
 
 
 def note(text: str) -> None:
-    """Tell on stderr what was assumed; of several processes the first one does."""
+    """Print a note to stderr; of several processes only the first one does."""
     if os.environ.get("RANK", "0") == "0":
         print(f"Note: {escaped(text)}", file=sys.stderr, flush=True)
 
@@ -51,23 +48,39 @@ def load(
     revision: str | None = None,
     say: Say = note,
 ) -> list[Problem]:
-    """A set of problems: "arithmetic", "gsm8k", "svamp", one of `BENCHMARKS`, a local file or folder, a hub data set.
+    """Load a set of problems.
 
-    Columns left out are found by their usual names. A column may also be a path with dots
-    ("reward_model.ground_truth"), a template ("{Body} {Question}"), or hold chat messages, of which the user's turn is
-    the problem. Multiple choice comes with its choices lettered, and where another column looks as if it belonged to
-    the problem, `problem_column` must be set. Rows with the same id are one problem. What is assumed goes to `say`.
+    A column is a column's name, a path with dots (reward_model.ground_truth) or a template ("{Body} {Question}"). It
+    may hold chat messages, of which the user's turn is the problem. Multiple choice is read with its choices, lettered.
+    Rows with the same id are one problem.
 
-    `options` are the arguments of `arithmetic`; `shuffle` is the seed of a shuffle, `limit` keeps the first problems
-    after it. A benchmark comes from its file in `data_dir`, else from the hub, at a `revision` (a commit) if one is
-    given. ValueError for a file that is missing, empty or cannot be read (`manypaths.problems.rows`), a column that is
-    not there (it names those that are), an unknown split, a text or an answer that is missing, an id with two problems.
+    Args:
+        name: arithmetic, gsm8k, svamp, one of `BENCHMARKS`, a local file or folder, or a data set of the hub.
+        split: The split of a data set; None for its usual or only one.
+        problem_column: The column of the problem; None for its usual names.
+        answer_column: The column of the gold answer; None for its usual names.
+        shuffle: The seed of a shuffle; None keeps the order.
+        limit: How many problems remain, from the first, after the shuffle; None for all.
+        options: The arguments of `arithmetic`.
+        data_dir: A folder with the files of benchmarks; None for the hub.
+        revision: A commit, tag or branch of a data set on the hub; None for the newest.
+        say: Gets a sentence for everything that was assumed.
+
+    Returns:
+        The problems, one or more, with different ids.
+
+    Raises:
+        ValueError: A file is missing, empty or cannot be read, a column or split is missing, a problem may need more
+            columns than were named, a row has no text or gold answer, or an id has two problems.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"limit asks for 1 or more problems; given {limit}.")
+        raise ValueError(f"limit must be 1 or more problems, got {limit}.")
     if name == "arithmetic":
         if shuffle is not None:
-            raise ValueError("Arithmetic problems come in random order; leave shuffle out and set options.seed.")
+            raise ValueError(
+                f"shuffle must be left out with arithmetic problems, whose order is random, got {shuffle}. Set "
+                "options.seed."
+            )
         try:
             return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
         except TypeError as error:
@@ -85,7 +98,7 @@ def load(
 
 
 def is_here(name: str) -> bool:
-    """Whether a set comes with the package or is a local file or folder, so that nothing has to be downloaded."""
+    """Whether a set is part of the package or a local file or folder, so that nothing has to be downloaded."""
     return name == "arithmetic" or name in SHIPPED or (name not in BENCHMARKS and is_local(name))
 
 
@@ -94,12 +107,12 @@ def _rows(name: str, split: str | None, data_dir: str | None, revision: str | No
     if benchmark is not None and data_dir is not None:
         path = Path(data_dir, benchmark.file)
         if not path.is_file():
-            raise ValueError(f"The data folder {data_dir!r} asks for {benchmark.file} for {name}; it is not there.")
+            raise ValueError(f"The data folder {data_dir!r} must hold {benchmark.file} for {name}; it does not.")
         return read_rows(str(path), say=say)
     if name in SHIPPED:
         split = split or SHIPPED[name][0]
         if split not in SHIPPED[name]:
-            raise ValueError(f"{name} has the splits {', '.join(SHIPPED[name])}; given {split!r}.")
+            raise ValueError(f"split must be one of {', '.join(SHIPPED[name])} for {name}, got {split!r}.")
         packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
         return parse(gzip.decompress(packed), name)
     if benchmark is None and is_local(name):
@@ -110,7 +123,7 @@ def _rows(name: str, split: str | None, data_dir: str | None, revision: str | No
 
 
 def ids_of(rows: Sequence[Row]) -> list[str | None]:
-    """The id of each row as text, from the first column with a usual name that has any; None where there is none."""
+    """The ids of rows, from the first column of a usual name with any id; None for a row without one."""
     for column in IDS:
         ids = [_id(row.get(column)) for row in rows]
         if any(ids):
@@ -124,20 +137,20 @@ def _id(value: Any) -> str | None:
 
 
 def _ids(rows: Sequence[Row]) -> list[str]:
-    """An id for each row, which for a row without one is its number, counted from 0."""
-    given = ids_of(rows)
-    taken = set(given)
+    """The ids of rows; a row without one gets its number, counted from 0."""
+    ids = ids_of(rows)
+    taken = set(ids)
     numbers = (str(number) if str(number) not in taken else f"row {number + 1}" for number in range(len(rows)))
-    return [number if own is None else own for own, number in zip(given, numbers, strict=True)]
+    return [number if own is None else own for own, number in zip(ids, numbers, strict=True)]
 
 
 def _by_id(problems: Sequence[Problem], name: str, say: Say) -> list[Problem]:
-    """One problem for each id, the first; ValueError where two of an id differ."""
+    """The first problem of each id; ValueError where two of an id differ."""
     by_id: dict[str, Problem] = {}
-    for place, problem in enumerate(problems, 1):
+    for row, problem in enumerate(problems, 1):
         if by_id.setdefault(problem.id, problem) != problem:
             raise ValueError(
-                f"{shown(name, 200)} has two problems with the id {shown(problem.id)}; the second is row {place}. "
+                f"{shown(name, 200)} has two problems with the id {shown(problem.id)}; the second is row {row}. "
                 "Give each an id of its own, or remove the ids."
             )
     if len(by_id) < len(problems):
@@ -146,28 +159,28 @@ def _by_id(problems: Sequence[Problem], name: str, say: Say) -> list[Problem]:
 
 
 def fingerprint(problems: list[Problem]) -> str:
-    """12 hexadecimal digits of the questions and answers, whatever their order; equal sets have equal ones."""
+    """12 hexadecimal digits of a hash of the questions and answers; their order does not count."""
     texts = sorted(json.dumps([problem.question, problem.answer]) for problem in problems)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
 def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict[str, str]]:
-    """Put a question into a prompt, a text or chat messages, in the place of {question}."""
+    """A prompt, text or chat messages, with the question in the place of {question}."""
     if isinstance(prompt, str):
         return prompt.replace("{question}", question)
     return [{**message, "content": message["content"].replace("{question}", question)} for message in prompt]
 
 
 def _from_hub(name: str, split: str, revision: str | None) -> list[Row]:
-    """The rows of a data set on the hub, or in its cache where the hub does not answer."""
+    """The rows of a data set on the hub, or in the cache where the hub does not reply."""
     import datasets
 
     where, why = f"Data set {shown(name, 200)}, split {split!r},", ""
     try:
-        with hub.answering("dataset", name, revision) as answers:
-            why = "" if answers else " The hub does not answer, and the cache was looked into."
+        with hub.answering("dataset", name, revision) as replies:
+            why = "" if replies else " The hub does not reply; only the cache was searched."
             return list(datasets.load_dataset(name, split=split, revision=revision))
     except hub.NotOnTheHub as error:
         raise ValueError(f"{where} {one_line(error, 300)}") from error
-    except Exception as error:  # the hub client raises many kinds; to the user they mean one thing
-        raise ValueError(f"{where} could not be had from the hub: {one_line(error, 300)}{why}") from error
+    except Exception as error:  # the hub's client raises many types
+        raise ValueError(f"{where} could not be loaded from the hub: {one_line(error, 300)}{why}") from error

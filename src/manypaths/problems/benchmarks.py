@@ -1,4 +1,4 @@
-"""The five benchmarks of the papers."""
+"""The five benchmarks of the papers: where they are, and what their public copies contain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark is, on the hub and as a local file; `fingerprint` is of its public copy of November 2026."""
+    """Where a benchmark is, on the Hugging Face hub and as a local file, and how it is read."""
 
     title: str
     hub: str
@@ -15,7 +15,7 @@ class Benchmark:
     file: str
     problem_column: str
     answer_column: str
-    fingerprint: str
+    fingerprint: str  # of its public copy of November 2026
 
 
 BENCHMARKS = {  # in the papers' order

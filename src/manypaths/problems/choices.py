@@ -1,4 +1,4 @@
-"""Multiple choice in its usual forms: the choices of a row, lettered, and the letter that its answer stands for."""
+"""Multiple choice in its usual forms: the choices of a row, lettered, and the letter of its answer."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _SERIES = re.compile(r"(?i)(?:(?:option|choice|opt|op|answer)[ _]?)?([a-j])|(?:o
 
 @dataclass(frozen=True)
 class Choices:
-    """The columns they were read from, their labels as the set has them, and their texts."""
+    """The choices of a row."""
 
-    columns: tuple[str, ...]
-    labels: tuple[str, ...]
+    columns: tuple[str, ...]  # from which they were read
+    labels: tuple[str, ...]  # as the set has them
     texts: tuple[str, ...]
 
     @property
@@ -41,7 +41,7 @@ class Choices:
 
 
 def choices_of(row: Row) -> Choices | None:
-    """The choices of a row: a list, labels with texts, or columns such as A, B, C, D; None if it has none of these."""
+    """The choices of a row from a list, labels with texts, or columns such as A, B, C, D; None without any of these."""
     for column in LISTS:
         if column in row and (pairs := _pairs(row[column])):
             return Choices((column,), *zip(*pairs, strict=True))
@@ -68,7 +68,7 @@ def _pairs(value: Any) -> list[tuple[str, str]]:
 
 
 def _labelled(texts: list[Any]) -> list[tuple[Any, Any]]:
-    """Texts that begin with `A)`, `(B)`, `C.` in order lose that; others get letters."""
+    """(label, text) of texts that begin with `A)`, `(B)`, `C.` in this order; else the letters are the labels."""
     matches = [_LABELLED.match(text) if isinstance(text, str) else None for text in texts]
     letters = "".join(match[1].upper() if match else "-" for match in matches)
     if letters and LETTERS.startswith(letters):
@@ -77,7 +77,7 @@ def _labelled(texts: list[Any]) -> list[tuple[Any, Any]]:
 
 
 def _series(row: Row) -> list[str]:
-    """Columns such as A, B, C or option_a, option_b or option1, option2, which begin with the first; blanks end it."""
+    """Columns such as A, B, C or option_a, option_b or option1, option2, up to the first blank one."""
     by_mark: dict[str, str] = {}
     for column in row:
         if (match := _SERIES.fullmatch(str(column).strip())) and row[column] is not None and str(row[column]).strip():
@@ -90,52 +90,68 @@ def _series(row: Row) -> list[str]:
 
 
 class AmbiguousError(ValueError):
-    """Answers that stand for different letters in two ways."""
+    """Answers that two readings take for different letters."""
 
 
 def letters(choices: Sequence[Choices], answers: Sequence[str]) -> tuple[str, list[str]]:
-    """(how the answers were read, the letter that each stands for), in the one way that fits every row.
+    """The letters of answers, in the one reading that fits every row.
 
-    ValueError where no way of `readings` fits all rows, `AmbiguousError` where two that fit disagree.
+    Args:
+        choices: Of each row.
+        answers: Of each row.
+
+    Returns:
+        The reading in words, and the letter of each answer.
+
+    Raises:
+        ValueError: No reading fits all rows.
+        AmbiguousError: Two readings fit all rows and give different letters.
     """
-    ways = readings(choices, answers)
-    if not ways:
-        raise ValueError("its answers are neither letters nor places nor texts of the choices")
-    if len({tuple(read) for read in ways.values()}) > 1:
-        raise AmbiguousError(f"its answers may be {' or '.join(ways)}")
-    return next(iter(ways.items()))
+    fitting = readings(choices, answers)
+    if not fitting:
+        raise ValueError("its answers are neither letters nor positions nor texts of the choices")
+    if len({tuple(read) for read in fitting.values()}) > 1:
+        raise AmbiguousError(f"its answers may be {' or '.join(fitting)}")
+    return next(iter(fitting.items()))
 
 
 def readings(choices: Sequence[Choices], answers: Sequence[str]) -> dict[str, list[str]]:
-    """The letters that answers stand for, by each way that fits every row.
+    """The letters of answers in each reading that fits every row.
 
-    An answer may be a letter or label, a place counted from 0 or from 1, or the text of a choice.
+    An answer may be a letter or label, a position counted from 0 or from 1, or the text of a choice.
+
+    Args:
+        choices: Of each row.
+        answers: Of each row.
+
+    Returns:
+        {the reading in words: the letter of each answer}.
     """
-    ways = {}
-    for name, place_of in _WAYS.items():
-        places = [place_of(offered, answer) for offered, answer in zip(choices, answers, strict=True)]
-        if all(place is not None for place in places):
-            ways[name] = [LETTERS[place] for place in places if place is not None]
-    if "letters" in ways:
-        ways = {name: ways[name] for name in ("letters", "texts of the choices") if name in ways}
-    return ways
+    fitting = {}
+    for name, index_of in _READINGS.items():
+        indices = [index_of(offered, answer) for offered, answer in zip(choices, answers, strict=True)]
+        if all(index is not None for index in indices):
+            fitting[name] = [LETTERS[index] for index in indices if index is not None]
+    if "letters" in fitting:
+        fitting = {name: fitting[name] for name in ("letters", "texts of the choices") if name in fitting}
+    return fitting
 
 
-def _place_of(marks: Sequence[str], answer: str) -> int | None:
+def _index_of(marks: Sequence[str], answer: str) -> int | None:
     return marks.index(answer) if answer in marks and marks.count(answer) == 1 else None
 
 
 def _counted(first: int, choices: Choices, answer: str) -> int | None:
-    place = int(answer) - first if re.fullmatch(r"\d{1,2}", answer) else -1
-    return place if 0 <= place < len(choices.texts) else None
+    index = int(answer) - first if re.fullmatch(r"\d{1,2}", answer) else -1
+    return index if 0 <= index < len(choices.texts) else None
 
 
 _BARE = re.compile(r"\(?([A-Za-z])[).:]?")
-_WAYS: dict[str, Callable[[Choices, str], int | None]] = {
-    "letters": lambda choices, answer: _place_of([label.upper() for label in choices.labels], _letter(answer)),
-    "places counted from 0": lambda choices, answer: _counted(0, choices, answer),
-    "places counted from 1": lambda choices, answer: _counted(1, choices, answer),
-    "texts of the choices": lambda choices, answer: _place_of(choices.texts, answer),
+_READINGS: dict[str, Callable[[Choices, str], int | None]] = {
+    "letters": lambda choices, answer: _index_of([label.upper() for label in choices.labels], _letter(answer)),
+    "positions counted from 0": lambda choices, answer: _counted(0, choices, answer),
+    "positions counted from 1": lambda choices, answer: _counted(1, choices, answer),
+    "texts of the choices": lambda choices, answer: _index_of(choices.texts, answer),
 }
 
 

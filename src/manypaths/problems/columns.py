@@ -1,4 +1,4 @@
-"""A value of a row by what the user calls it: a column, a key within one, a template, chat messages."""
+"""Values of a row by name: a column, a path into a column, a template of columns; and chat messages in a column."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ _PLACE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
 
 def value_at(row: Row, name: str) -> Any:
-    """The value of a column, or at a path with dots, `reward_model.ground_truth` or `messages.0.content`.
+    """The value of a row at a column or a path.
 
-    A column whose own name has dots comes first. KeyError where there is none.
+    Args:
+        row: The row.
+        name: A column, also one with dots in its name, else a path such as reward_model.ground_truth or
+            messages.0.content.
+
+    Raises:
+        KeyError: The row has no such value.
     """
     if name in row:
         return row[name]
@@ -36,6 +42,7 @@ def value_at(row: Row, name: str) -> Any:
 
 
 def has(row: Row, name: str) -> bool:
+    """Whether `value_at` gives a value."""
     try:
         value_at(row, name)
     except KeyError:
@@ -44,26 +51,37 @@ def has(row: Row, name: str) -> bool:
 
 
 def places(name: str, row: Row) -> list[str]:
-    """The columns that a template such as "{Body} {Question}" names; none of a name that is no template."""
+    """The columns that a template such as "{Body} {Question}" names; [] for a name that is not a template."""
     return [] if name in row else [place[1] for place in _PLACE.finditer(name) if place[1]]
 
 
 def fill(template: str, values: Callable[[str], str]) -> str:
-    """A template with what `values` gives for each name; `{{` and `}}` are braces, and `{}` stays."""
+    """A template with `values(name)` in the place of each {name}; `{{` and `}}` give braces, and `{}` remains."""
     doubled = {"{{": "{", "}}": "}"}
     return _PLACE.sub(lambda place: values(place[1]) if place[1] else doubled[place[0]], template).strip()
 
 
-def find_column(asked: str | None, usual: Sequence[str], rows: Sequence[Row], name: str, role: str) -> str:
-    """The column, path or template asked for, else the first of the usual ones that has anything; else a ValueError."""
-    wanted = (places(asked, rows[0]) or [asked]) if asked else []
-    if missing := [place for place in wanted if not has(rows[0], place)]:
+def find_column(requested: str | None, usual: Sequence[str], rows: Sequence[Row], name: str, role: str) -> str:
+    """The requested column, else the first of the usual ones that has a value in some row.
+
+    Args:
+        requested: A column, path or template; None for a usual one.
+        usual: Names in the order of preference.
+        rows: One or more.
+        name: The set, for messages.
+        role: problem, answer, text or gold: the option that names the column.
+
+    Raises:
+        ValueError: The first row has none of these columns.
+    """
+    parts = (places(requested, rows[0]) or [requested]) if requested else []
+    if missing := [place for place in parts if not has(rows[0], place)]:
         raise ValueError(
             f"{shown(name, 200)} has no {role} column {shown(missing[0])}. It has {listed(rows[0])}. "
             f"Set {role}_column (--{role}-column)."
         )
-    if asked:
-        return asked
+    if requested:
+        return requested
     present = [column for column in usual if has(rows[0], column)]
     filled = (
         column for column in present if any(has(row, column) and value_at(row, column) is not None for row in rows)
@@ -86,34 +104,35 @@ def is_chat(value: Any) -> bool:
 
 
 def user_text(messages: list[dict[str, Any]]) -> str:
-    """What the user asks in chat messages; a system message before it is left out.
+    """The text of the user's turn in chat messages, without system messages.
 
-    ValueError unless the messages are one turn of the user's, after system messages or none: of a conversation with
-    answers in it nobody but the user can say what the problem is.
+    Raises:
+        ValueError: There is not exactly one turn, the user's, beside system messages, so that it is not clear what the
+            problem is; or the turn holds more than text.
     """
     roles = [message.get("role") for message in messages]
     turns = [message for message in messages if message.get("role") != "system"]
     if [message.get("role") for message in turns] != ["user"]:
         raise ValueError(
-            f"chat messages must have one turn of the user's to be a problem, got {listed(roles, 8)}. "
+            f"chat messages of a problem must be one turn of the user, got {listed(roles, 8)}. "
             "Name the text itself, such as messages.0.content"
         )
     blocks = turns[0].get("content")
     kinds = {block.get("type") for block in blocks if isinstance(block, Mapping)} if isinstance(blocks, list) else set()
     if others := kinds - {"text"}:
-        raise ValueError(f"chat messages must be text alone to be a problem, got blocks of {listed(others, 8)}")
+        raise ValueError(f"chat messages of a problem must be text alone, got blocks of {listed(others, 8)}")
     return text_of([{**turns[0], "role": "assistant"}])
 
 
 def assistant_text(messages: list[dict[str, Any]]) -> str:
-    """What the assistant says in chat messages. ValueError without a turn of the assistant's."""
+    """The text of the assistant's turns in chat messages. Raises ValueError where there is none."""
     if not any(message.get("role") == "assistant" for message in messages):
         roles = listed((message.get("role") for message in messages), 8)
-        raise ValueError(f"chat messages must have a turn of the assistant's to be an answer, got {roles}")
+        raise ValueError(f"chat messages of a completion or gold answer must have a turn of the assistant, got {roles}")
     return text_of(messages)
 
 
 def is_list_of_parts(row: Row, column: str) -> bool:
-    """Whether a gold column holds a list of two entries or more, which `manypaths.grading.golds` reads as parts."""
+    """Whether a gold answer is a list of two entries or more, the parts of one answer to `manypaths.grading.golds`."""
     value = value_at(row, column) if has(row, column) else None
     return isinstance(value, list) and len(value) > 1 and not is_chat(value)

@@ -1,4 +1,4 @@
-"""Which columns a problem needs beside its question, so that no text of the problem is lost without a word."""
+"""Which columns a problem may need beside its question: none of them is left out silently."""
 
 from __future__ import annotations
 
@@ -41,13 +41,20 @@ _NOT_NEEDED_WORDS = """
 _NOT_NEEDED = _ABOUT | frozenset(_NOT_NEEDED_WORDS.split())
 
 
-def whole_question(rows: Sequence[Row], name: str, column: str, with_it: set[str]) -> str:
-    """The column, or the template of it and SVAMP's Body, that leaves out no text; else a ValueError.
+def whole_question(rows: Sequence[Row], name: str, column: str, of_choices: set[str]) -> str:
+    """The column of the question, or the template of it and the Body of SVAMP and ASDiv.
 
-    Columns `with_it`, those of the choices, are a part of the problem already.
+    Args:
+        rows: One or more.
+        name: The set, for messages.
+        column: The column of the question.
+        of_choices: The columns of the choices, which are part of the problem anyway.
+
+    Raises:
+        ValueError: A problem may need another column, too.
     """
     before = next((body for body in BEFORE if isinstance(rows[0].get(body), str)), None)
-    taken = {column, *([before] if before else []), *with_it}
+    taken = {column, *([before] if before else []), *of_choices}
     for other in dict.fromkeys(key for row in rows for key in row):
         if other not in taken and _is_needed(other, [before, column] if before else [column], rows):
             if _PICTURE & {*_words(other)}:
@@ -58,8 +65,8 @@ def whole_question(rows: Sequence[Row], name: str, column: str, with_it: set[str
             if _WRONG & {*_words(other)}:
                 raise ValueError(
                     f"{shown(name, 200)} has {shown(other)} beside {shown(column)}: choices that are wrong. Write a "
-                    f"column choices with all of them, in an order of your own, or set problem_column={column} for "
-                    "the question alone."
+                    f"column choices with all of them in a mixed order, or set problem_column={column} for the "
+                    "question alone."
                 )
             both = [column, other] if {*_words(other)} & _BEHIND else [other, column]
             raise ValueError(
@@ -70,7 +77,7 @@ def whole_question(rows: Sequence[Row], name: str, column: str, with_it: set[str
 
 
 def _is_needed(other: str, taken: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Whether a column looks like a part of the problem, and is more in some row than the columns that are taken."""
+    """Whether a column looks like a part of the problem, and adds text to the columns `taken` in some row."""
     words = _words(other)
     about = bool(words) and words[-1] in (_ABOUT - {"name", "source"} if _PICTURE & {*words} else _ABOUT)
     named = not about and bool(_NEEDED & {*words})
@@ -85,7 +92,7 @@ def _words(column: object) -> list[str]:
 
 
 def _adds(value: Any, text: str, named: bool) -> bool:
-    """Whether a value says more than a text; of columns that are not `named` as needed, only prose does."""
+    """Whether a value adds something to a text; in a column whose name does not say so (`named`), only prose does."""
     if isinstance(value, str):
         return bool(value.strip()) and (named or _is_prose(value)) and _plain(value) not in _plain(text)
     if isinstance(value, (list, tuple)):
@@ -99,12 +106,12 @@ def _is_prose(text: str) -> bool:
 
 
 def _as_text(question: Any) -> str:
-    """The text of a question that is one, or of chat messages, whoever says it."""
+    """A question that is a text, or the text of all its chat messages; "" for anything else."""
     if is_chat(question):
         return text_of([{**message, "role": "assistant"} for message in question])
     return question if isinstance(question, str) else ""
 
 
 def _plain(text: str) -> str:
-    """A text for comparison: without case, space and the punctuation of sentences."""
+    """A text for comparison: without case, white space and the punctuation of sentences."""
     return "".join(char for char in text.casefold() if char not in " \n\t\r.,;:!?")

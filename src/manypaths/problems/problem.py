@@ -1,4 +1,4 @@
-"""A problem."""
+"""The problem: what is loaded, trained on and evaluated."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """A question in words and its gold answer; `ways` are worked solutions where the set has them."""
+    """A question in words and its gold answer."""
 
     id: str
     question: str
     answer: str
-    ways: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()  # worked solutions, where the set has them

@@ -1,6 +1,6 @@
-"""Rows of a local data set: JSON lines, JSON, CSV, TSV or parquet, each also compressed by gzip, or a folder of such.
+"""Rows of a local data set: JSON lines, JSON, CSV, TSV or parquet, each also compressed by gzip, or a folder of these.
 
-Nothing here asks the network.
+Nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -34,27 +34,35 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 def is_local(name: str) -> bool:
-    """Whether a name stands for a file or folder here, be it there or not, and not for a data set on the hub."""
+    """Whether a name is that of a local file or folder, existing or not, rather than of a data set on the hub."""
     looks_like_a_path = name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name)
     return looks_like_a_path or Path(name).suffix.lower() in (*_SUFFIXES, *_OTHERS.split()) or Path(name).exists()
 
 
 def name_of(name: str) -> str:
-    """What a set is called, fit for the name of a file: "dir/x.jsonl.gz" is "x", "org/set-1.5" is "set-1.5"."""
+    """The name of a set, safe as the name of a file: x for dir/x.jsonl.gz, set-1.5 for org/set-1.5."""
     last = name.rpartition("/")[2]
     if is_local(name):
         last = Path(name).expanduser().resolve().name
         last = last[:-3] if last.lower().endswith(".gz") else last
         last = Path(last).stem if last.lower().endswith(_SUFFIXES) else last
     plain = re.sub(r"[^\w .+-]", "_", last).strip(". ")[:100] or "problems"
-    return f"{plain}_" if plain == "all" else plain  # `all` stands for every set together
+    return f"{plain}_" if plain == "all" else plain  # `all` is the name of all sets together
 
 
 def read_rows(name: str, split: str | None = None, say: Say = print) -> list[Row]:
-    """The rows of a local file or folder, one or more; `say` is told which list of a JSON file was taken.
+    """Read the rows of a local file or folder.
 
-    `split` chooses among the splits of a folder, and among the lists of a JSON file. ValueError, with the line where
-    there is one, for what is not there, is empty, damaged, or of another format.
+    Args:
+        name: Its path.
+        split: One of the splits of a folder, or of the lists in a JSON file; None for the only one.
+        say: Gets a sentence that names the list that was read from a JSON file.
+
+    Returns:
+        The rows, one or more.
+
+    Raises:
+        ValueError: The file is missing, empty, damaged or of another format; the message names the line.
     """
     path = Path(name).expanduser()
     if "://" in name:
@@ -90,7 +98,7 @@ def _of_file(path: Path, split: str | None, say: Say) -> list[Row]:
 
 
 def parse(content: bytes, name: str) -> list[Row]:
-    """Rows of a JSON list or of JSON lines, held in memory."""
+    """Rows from the content of a JSON lines file, or of a JSON file with a list; `name` is for messages."""
     return _of_json(content, shown(name, 200), ".jsonl", None, print)
 
 
@@ -118,7 +126,7 @@ def _of_json(content: bytes, name: str, kind: str, split: str | None, say: Say) 
 
 
 def _is_one_value(text: str, kind: str) -> bool:
-    """Whether a text is one JSON list or object, and not a line for each row."""
+    """Whether a text is one JSON list or object, rather than a line for each row."""
     text = text.strip()
     if text.startswith("[") or text.partition("\n")[0].strip() == "{":
         return True
@@ -143,7 +151,7 @@ def _loaded(text: str, name: str, line: int) -> Any:
 
 
 def _under_a_key(whole: dict[str, Any], name: str, split: str | None, say: Say) -> list[Any]:
-    """The one list of objects in a JSON object, or the one that `split` names; an object with texts alone is a row."""
+    """The only list of objects in a JSON object, or the list `split`; an object without lists of objects is a row."""
     lists = {
         key: value
         for key, value in whole.items()
@@ -163,7 +171,7 @@ def _under_a_key(whole: dict[str, Any], name: str, split: str | None, say: Say) 
 
 
 def _of_csv(text: str, name: str, delimiter: str | None) -> list[Row]:
-    """Rows of texts: what stands in a cell is kept letter by letter."""
+    """Rows of texts; the text of a cell is not changed."""
     head = text.partition("\n")[0]
     if delimiter is None:
         delimiter = next((char for char in ",;\t" if char in head), ",")
@@ -176,7 +184,7 @@ def _of_csv(text: str, name: str, delimiter: str | None) -> list[Row]:
             raise ValueError(f"{name} has the column {shown(twice[0])} twice. Rename or remove one.")
         for cells in reader:
             if not any(cell.strip() for cell in cells):
-                continue  # what spreadsheets write below the last row
+                continue  # spreadsheets write such lines below the last row
             if len(cells) == len(columns):
                 rows.append(dict(zip(columns, cells, strict=True)))
             else:
@@ -204,7 +212,7 @@ def _of_parquet(content: bytes, name: str) -> list[Row]:
 
 
 def _of_folder(path: Path, split: str | None) -> list[Row]:
-    """A folder as `datasets` saves it, or one of data files as the hub has them."""
+    """A folder as `datasets` saves it, or one with data files as on the hub."""
     name = shown(path, 200)
     saved = any((path / file).is_file() for file in ("dataset_dict.json", "state.json"))
     if not saved and not any(file.suffix.lower() in _SUFFIXES for file in path.rglob("*")):
@@ -213,7 +221,7 @@ def _of_folder(path: Path, split: str | None) -> list[Row]:
 
     try:
         splits = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path.resolve()))
-    except Exception as error:  # the library raises many kinds; to the user they mean one thing
+    except Exception as error:  # the library raises many types
         raise ValueError(
             f"The folder {name} could not be read as a data set: {one_line(error.__cause__ or error, 300)}"
         ) from error

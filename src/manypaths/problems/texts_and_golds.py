@@ -1,4 +1,4 @@
-"""Which columns make a problem and its gold answer, so that no text of the problem is lost without a word."""
+"""From rows to the texts of problems and their gold answers: questions, choices and templates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from manypaths.grading.golds import note_on_sentences
 from manypaths.printable import listed, shown
 from manypaths.problems import choices
-from manypaths.problems.columns import fill, find_column, has, is_chat, is_list_of_parts, places, user_text, value_at
-from manypaths.problems.gold_column import check_one_gold, gold_of, gold_or_none
+from manypaths.problems.columns import fill, find_column, has, is_chat, places, user_text, value_at
+from manypaths.problems.gold_column import check_one_gold, gold_of, gold_or_none, note_lists
 from manypaths.problems.needed_columns import BEFORE, whole_question
 
 Row = dict[str, Any]
+Say = Callable[[str], None]
 
 QUESTIONS = ("problem", "question", "Question", "Problem", "prompt")
 GOLDS: tuple[str, ...] = ("answer", "final_answer", "Answer", "expected_answer", "ground_truth")
@@ -25,53 +26,69 @@ def texts_and_golds(
     name: str,
     problem_column: str | None,
     answer_column: str | None,
-    say: Callable[[str], None],
+    say: Say,
     usual: tuple[Sequence[str], Sequence[str]] = (QUESTIONS, GOLDS),
 ) -> tuple[list[str], list[str]]:
-    """The text and the gold answer of the problem in each row; `say` is told what is taken beside one plain column.
+    """Read the text and the gold answer of the problem in each row.
 
-    Columns left out are found by their usual names. A question comes with its choices, lettered, and with SVAMP's and
-    ASDiv's Body; where other columns look as if they belonged to the problem, that is a ValueError, which a
-    `problem_column` settles. ValueError, with the row, for a text or an answer that is missing.
+    Without a `problem_column`, a question is read with its choices, lettered, and with the Body of SVAMP and ASDiv; any
+    other column that a problem may need is an error.
+
+    Args:
+        rows: One or more.
+        name: The set, for messages.
+        problem_column: A column, a path with dots or a template; None for the first of the usual names.
+        answer_column: The same for the gold answer.
+        say: Gets a sentence for everything that was assumed.
+        usual: The usual names of both columns.
+
+    Returns:
+        The texts and the gold answers, one of each per row.
+
+    Raises:
+        ValueError: A column is missing, a problem may need more columns, two columns hold different gold answers, or a
+            row has no text or gold answer.
     """
     text_column = find_column(problem_column, usual[0], rows, name, "problem")
     lettered = _choices(rows, text_column, problem_column)
     if problem_column is None:
-        text_column = whole_question(
-            rows, name, text_column, {column for offered in lettered if offered for column in offered.columns}
-        )
+        of_choices = {column for offered in lettered if offered for column in offered.columns}
+        text_column = whole_question(rows, name, text_column, of_choices)
     texts = [_text(row, text_column, name, number) for number, row in enumerate(rows, 1)]
     if problem_column is None and lettered:
-        texts = [
-            f"{text}\n{offered.lettered}" if offered else text for text, offered in zip(texts, lettered, strict=True)
-        ]
+        pairs = zip(texts, lettered, strict=True)
+        texts = [f"{text}\n{offered.lettered}" if offered else text for text, offered in pairs]
         usual = (usual[0], [*choices.ANSWERS, *usual[1]])
     gold_column = find_column(answer_column, usual[1], rows, name, "answer")
     if answer_column is None and not lettered:
         check_one_gold(rows, name, gold_column, usual[1])
-    golds = [gold_of(row, gold_column, name, number) for number, row in enumerate(rows, 1)]
-    if lists := sum(is_list_of_parts(row, gold_column) for row in rows):
-        say(
-            f"{shown(name, 200)}: {lists} gold answers are lists: their entries are the parts of an answer, all needed."
-        )
+    where = (f"{shown(name, 200)}, row {number}, {shown(gold_column)}" for number in range(1, len(rows) + 1))
+    golds = [gold_of(row, gold_column, label, "answer") for row, label in zip(rows, where, strict=True)]
+    note_lists(rows, gold_column, name, say)
     if lettered:
         golds = _as_letters(lettered, golds, name, text_column, gold_column, say, strict=problem_column is None)
         if answer_column is None:
             _check_one_letter(rows, lettered, golds, name, gold_column)
-    elif problem_column is None and places(text_column, rows[0]):
-        say(f"{shown(name, 200)}: a problem is {text_column}.")
-    if sentences := note_on_sentences(golds):
-        say(f"{shown(name, 200)}: {sentences}.")
-    chats = [value for row in rows if is_chat(value := row.get(text_column, ""))]
-    if any(len(chat) > 1 for chat in chats):
-        say(f"{shown(name, 200)}: of the chat messages in {shown(text_column)} a problem is the user's turn.")
+    _note_assumptions(rows, golds, name, text_column, say, by_template=problem_column is None and not lettered)
     return texts, golds
 
 
-def _choices(rows: Sequence[Row], column: str, asked: str | None) -> list[choices.Choices | None]:
+def _note_assumptions(
+    rows: Sequence[Row], golds: Sequence[str], name: str, column: str, say: Say, by_template: bool
+) -> None:
+    if by_template and places(column, rows[0]):
+        say(f"{shown(name, 200)}: a problem is {column}.")
+    if sentences := note_on_sentences(golds):
+        say(f"{shown(name, 200)}: {sentences}.")
+    chats = [value for row in rows if is_chat(value := row.get(column, ""))]
+    if any(len(chat) > 1 for chat in chats):
+        say(f"{shown(name, 200)}: of the chat messages in {shown(column)} a problem is the user's turn.")
+
+
+def _choices(rows: Sequence[Row], column: str, requested: str | None) -> list[choices.Choices | None]:
     """The choices of each row that are part of its problem; an empty list where no row has any."""
     by_row = [choices.choices_of(row) for row in rows]
-    if asked is not None:
+    if requested is not None:
         used = set(places(column, rows[0])) or {column}
         by_row = [
             offered if offered and used & set(offered.columns) else _choices_at(row, used)
@@ -81,7 +98,7 @@ def _choices(rows: Sequence[Row], column: str, asked: str | None) -> list[choice
 
 
 def _choices_at(row: Row, used: set[str]) -> choices.Choices | None:
-    """The choices in a list that a template names, whatever its column is called."""
+    """The choices in a list that a template names, whatever the name of its column."""
     values = {place: value_at(row, place) for place in used if has(row, place)}
     for place, value in values.items():
         if not is_chat(value) and (offered := choices.choices_of({"choices": value})):
@@ -95,23 +112,23 @@ def _as_letters(
     name: str,
     text_column: str,
     gold_column: str,
-    say: Callable[[str], None],
+    say: Say,
     strict: bool,
 ) -> list[str]:
-    """Golds of multiple choice as letters; not `strict`, those that fit no choice stay as they are."""
+    """Gold answers of multiple choice as letters; unless `strict`, those that fit no choice remain unchanged."""
     pairs = [(offered, gold) for offered, gold in zip(lettered, golds, strict=True) if offered]
     columns = listed(pairs[0][0].columns)
     try:
-        way, read = choices.letters(*zip(*pairs, strict=True))
+        reading, read = choices.letters(*zip(*pairs, strict=True))
     except ValueError as error:
         if not strict and not isinstance(error, choices.AmbiguousError):
             return golds
-        instead = f"set problem_column={text_column} for" if strict else "leave the choices out of problem_column, for"
+        remedy = f"set problem_column={text_column} for" if strict else "leave the choices out of problem_column, for"
         raise ValueError(
             f"{shown(name, 200)} has choices ({columns}), and {error}. Write letters into {shown(gold_column)}, or "
-            f"{instead} the question without its choices."
+            f"{remedy} the question without its choices."
         ) from error
-    say(f"{shown(name, 200)}: a problem has lettered choices ({columns}); {gold_column} holds {way}.")
+    say(f"{shown(name, 200)}: a problem has lettered choices ({columns}); {gold_column} holds {reading}.")
     letters = iter(read)
     return [next(letters) if offered else gold for offered, gold in zip(lettered, golds, strict=True)]
 
@@ -128,7 +145,7 @@ def _text(row: Row, column: str, name: str, number: int) -> str:
             raise ValueError(f"{shown(name, 200)} has no column {shown(place)} in row {number}.") from error
         except ValueError as error:
             raise ValueError(f"{shown(name, 200)}, row {number}, {shown(place)}: {error}.") from error
-        return _part(value, row, place)
+        return _part(value, place)
 
     if not places(column, row):
         value = value_at(row, column) if has(row, column) else None
@@ -143,8 +160,8 @@ def _text(row: Row, column: str, name: str, number: int) -> str:
     return text.strip()
 
 
-def _part(value: Any, row: Row, place: str) -> str:
-    """What a template puts in a place: a text, a number, nothing for what is missing, lettered choices for a list."""
+def _part(value: Any, place: str) -> str:
+    """What a template gets for a place: a text or number, nothing for a missing value, lettered choices for a list."""
     if value is None or value != value:
         return ""
     if isinstance(value, (str, int, float)):
@@ -160,8 +177,8 @@ def _part(value: Any, row: Row, place: str) -> str:
 def _check_one_letter(
     rows: Sequence[Row], lettered: Sequence[choices.Choices | None], golds: list[str], name: str, column: str
 ) -> None:
-    """Refuse another usual column of multiple choice that stands for other letters than the golds."""
-    offered = [each for each in lettered if each]
+    """Raise ValueError if another usual column of multiple choice stands for other letters than the gold answers."""
+    offered = [row_choices for row_choices in lettered if row_choices]
     if len(offered) < len(rows):
         return
     for other in choices.ANSWERS:
@@ -169,8 +186,8 @@ def _check_one_letter(
         answers = [text for text in texts if text is not None]
         if other == column or len(answers) < len(rows):
             continue
-        ways = choices.readings(offered, answers)
-        if ways and golds not in ways.values():
+        readings = choices.readings(offered, answers)
+        if readings and golds not in readings.values():
             raise ValueError(
                 f"{shown(name, 200)} has different answers in {shown(column)} and {shown(other)}. Set answer_column to "
                 "the one that is right."
