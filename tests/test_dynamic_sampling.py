@@ -1,6 +1,4 @@
-"""Dynamic sampling in TRL's real trainer: what teaches nothing never reaches the update."""
-
-import inspect
+"""Dynamic sampling in TRL's real trainer: zero-variance groups never reach the update."""
 
 import pytest
 import reference
@@ -21,7 +19,7 @@ def is_dull(prompt):
 
 
 def interesting(prompts, completions, **_):
-    """No spread on dull prompts; on the others every completion of a group differs from the one before it."""
+    """Equal rewards within a group on dull prompts; on the others four different ones."""
     return [1.0 if is_dull(prompt) else float(index % 4) for index, prompt in enumerate(prompts)]
 
 
@@ -30,7 +28,7 @@ def constant(completions, **_):
 
 
 class Watched(DiverseGRPOTrainer):
-    """Notes what is sampled and what the loss is computed of."""
+    """Keeps the prompts that are sampled, and the prompts and advantages that the loss is computed of."""
 
     def __init__(self, *host, **named):
         self.sampled, self.updated = [], []
@@ -50,18 +48,8 @@ def logged(trainer, name):
     return [entry[f"dynamic_sampling/{name}"] for entry in trainer.state.log_history if "reward" in entry]
 
 
-def test_the_seam_is_where_it_was():
-    for name, expected in {
-        "_generate": ["self", "prompts"],
-        "_generate_and_score_completions": ["self", "inputs"],
-        "_compute_loss": ["self", "model", "inputs"],
-        "_log_metric": ["self", "name", "value"],
-    }.items():
-        assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == expected
-
-
 @pytest.mark.parametrize("settings", [{}, {"dynamic_sampling": "length_of_rank"}])
-def test_where_every_group_has_spread_it_is_grpo_trainer_to_the_bit(tiny_model, tmp_path, settings):
+def test_without_zero_variance_groups_it_equals_grpo_trainer_to_the_bit(tiny_model, tmp_path, settings):
     def length_of_rank(completions, **_):
         return [length([text])[0] + index % 4 for index, text in enumerate(completions)]
 
@@ -71,7 +59,7 @@ def test_where_every_group_has_spread_it_is_grpo_trainer_to_the_bit(tiny_model, 
 
 @pytest.mark.parametrize("diverse", [{}, {"reweight": mmr, "embedder": NgramEmbedder()}], ids=["none", "mmr"])
 @pytest.mark.parametrize("reuse", [{}, {"num_iterations": 2}, {"gradient_accumulation_steps": 2}], ids=str)
-def test_prompts_without_spread_never_reach_the_update(tiny_model, tmp_path, diverse, reuse):
+def test_zero_variance_groups_never_reach_the_update(tiny_model, tmp_path, diverse, reuse):
     rewards = [interesting, length]
     ours = trainer_of(
         tiny_model, tmp_path, Watched, rewards, steps=4, dynamic_sampling="interesting", **diverse, **reuse
@@ -88,19 +76,18 @@ def test_prompts_without_spread_never_reach_the_update(tiny_model, tmp_path, div
     assert sum(logged(ours, "batches")) == len(ours.sampled) / batch > generations
     assert sum(logged(ours, "surplus")) == len(ours.sampled) / 4 - thrown_away - generations * batch / 4
     assert sum(logged(ours, "unfilled")) == 0
-    further = [
-        s for s, batches in zip(logged(ours, "extra_seconds"), logged(ours, "batches"), strict=True) if batches > 1
-    ]
-    assert further and min(further) > 1e-3  # a batch of this model takes more
+    pairs = zip(logged(ours, "extra_seconds"), logged(ours, "batches"), strict=True)
+    extra_seconds = [seconds for seconds, batches in pairs if batches > 1]
+    assert extra_seconds and min(extra_seconds) > 1e-3  # a batch of this model takes longer
 
 
 @pytest.mark.parametrize("diverse", [{}, {"reweight": mmr, "embedder": NgramEmbedder()}], ids=["none", "mmr"])
 @pytest.mark.parametrize("bound", [1, 3])
-def test_the_bound_holds_and_what_fills_the_batch_then_teaches_nothing(tiny_model, tmp_path, bound, diverse):
+def test_at_the_bound_zero_variance_groups_fill_the_batch_with_advantage_0(tiny_model, tmp_path, bound, diverse):
     rewards = [constant, length]
     named = {"dynamic_sampling": "constant", "max_batches": bound, "steps": 2, **diverse}
     ours = trainer_of(tiny_model, tmp_path, Watched, rewards, **named)
-    before = [each.clone() for each in ours.model.parameters()]
+    before = [parameter.clone() for parameter in ours.model.parameters()]
     ours.train()
     assert len(ours.sampled) == 2 * bound * 8 and logged(ours, "batches") == [bound, bound]
     assert logged(ours, "unfilled") == [2, 2] and logged(ours, "thrown_away") == [2 * bound - 2, 2 * bound - 2]
@@ -108,7 +95,7 @@ def test_the_bound_holds_and_what_fills_the_batch_then_teaches_nothing(tiny_mode
     assert equal(before, ours.model.parameters())
 
 
-def test_a_batch_partly_filled_keeps_the_advantages_of_its_good_groups(tiny_model, tmp_path):
+def test_a_batch_partly_filled_keeps_the_advantages_of_its_other_groups(tiny_model, tmp_path):
     def one_prompt(prompts, completions, **_):
         return [float(index % 4) if prompt == "3 + 3 =" else 1.0 for index, prompt in enumerate(prompts)]
 
@@ -116,19 +103,19 @@ def test_a_batch_partly_filled_keeps_the_advantages_of_its_good_groups(tiny_mode
     ours = trainer_of(tiny_model, tmp_path, Watched, one_prompt, **named)
     ours.train()
     (unfilled,) = logged(ours, "unfilled")
-    good = [advantage for prompt, advantage in ours.updated if prompt == "3 + 3 ="]
-    assert 0 < unfilled < 4 and len(good) == (4 - unfilled) * 4
+    varied = [advantage for prompt, advantage in ours.updated if prompt == "3 + 3 ="]
+    assert 0 < unfilled < 4 and len(varied) == (4 - unfilled) * 4
     expected = reference.advantages([0, 1, 2, 3]) * int(4 - unfilled)
-    torch.testing.assert_close(torch.tensor(sorted(good)), torch.tensor(sorted(expected)))
+    torch.testing.assert_close(torch.tensor(sorted(varied)), torch.tensor(sorted(expected)))
     assert all(advantage == 0 for prompt, advantage in ours.updated if prompt != "3 + 3 =")
 
 
-def test_what_a_reward_logs_stays_with_its_completion(tiny_model, tmp_path):
-    def telling(prompts, completions, log_extra=None, **_):
+def test_logged_columns_stay_with_their_completions(tiny_model, tmp_path):
+    def logging(prompts, completions, log_extra=None, **_):
         log_extra("said", [f"{prompt}{text}" for prompt, text in zip(prompts, completions, strict=True)])
         return interesting(prompts, completions)
 
-    ours = trainer_of(tiny_model, tmp_path, Watched, telling, steps=2, dynamic_sampling="telling")
+    ours = trainer_of(tiny_model, tmp_path, Watched, logging, steps=2, dynamic_sampling="logging")
     ours.train()
     pairs = zip(ours._logs["prompt"], ours._logs["completion"], strict=True)
     assert list(ours._logs["extra"]["said"]) == [f"{prompt}{text}" for prompt, text in pairs]
@@ -150,7 +137,7 @@ def test_fresh_prompts_depend_on_the_seed_and_the_step_alone(tiny_model, tmp_pat
 
 
 def by_prompt(prompts, completions, **_):
-    """As `interesting`, of a group that may be split over processes: the text decides, not the place."""
+    """As `interesting`, for groups that are split over processes: the reward depends on the text, not on its place."""
     return [
         1.0 if is_dull(prompt) else float(len(set(text))) for prompt, text in zip(prompts, completions, strict=True)
     ]
@@ -162,7 +149,7 @@ def split_groups(tiny_model, tmp_path):
     trainer = trainer_of(tiny_model, tmp_path, Watched, [by_prompt, length], **settings)
     trainer.train()
     ranks = [None] * 2
-    weights = sum(each.double().sum().item() for each in trainer.model.parameters())
+    weights = sum(parameter.double().sum().item() for parameter in trainer.model.parameters())
     mine = {"updated": trainer.updated[-6:], "all": trainer.updated, "sampled": trainer.sampled, "weights": weights}
     torch.distributed.all_gather_object(ranks, mine)
     logs = {name: list(trainer._logs[name]) for name in ("prompt", "completion", "advantages")}
@@ -171,7 +158,7 @@ def split_groups(tiny_model, tmp_path):
     return ranks, logs, metrics
 
 
-def test_two_processes_do_as_one_does(tiny_model, tmp_path):
+def test_two_processes_fill_one_batch(tiny_model, tmp_path):
     """Three groups of 4 over two processes of 6: the middle group is split."""
     ranks, logs, metrics = in_two_processes(split_groups, tiny_model, tmp_path)
     assert ranks[0]["weights"] == ranks[1]["weights"]
@@ -200,9 +187,9 @@ def test_refusals(tiny_model, tmp_path):
         trainer_of(tiny_model, tmp_path, Watched, interesting, dynamic_sampling="interesting", max_batches=0)
     config = GRPOConfig(str(tmp_path), use_cpu=True, num_generations=4, max_steps=1, report_to="none")
     data = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS])
-    for refused, named in (
-        ({"train_dataset": data.to_iterable_dataset()}, "a dataset with a length; given IterableDataset"),
+    for refused, message in (
+        ({"train_dataset": data.to_iterable_dataset()}, "a dataset with a length, got IterableDataset"),
         ({"train_dataset": data, "rollout_func": lambda prompts, trainer: {}}, "plain text"),
     ):
-        with pytest.raises(ValueError, match=named):
+        with pytest.raises(ValueError, match=message):
             Watched(str(tiny_model), interesting, config, dynamic_sampling="interesting", **refused)

@@ -1,4 +1,4 @@
-"""Dynamic sampling beside the rest of TRL: its metrics, the data's order, media, evaluation, a step that breaks off."""
+"""Dynamic sampling beside the rest of TRL: its metrics, the order of the data, media, evaluation, a step that fails."""
 
 import math
 
@@ -25,7 +25,7 @@ def steps(trainer):
 
 
 def by_loops(scores, weights, size=4):
-    """TRL's metrics of rewards, of a step's scores: a list for each function, over all that was sampled."""
+    """TRL's metrics of the rewards of a step, by loops: `scores` lists those of all sampled completions by function."""
     metrics = {}
     for name, column in scores.items():
         mean = sum(column) / len(column)
@@ -41,19 +41,19 @@ def by_loops(scores, weights, size=4):
 
 @pytest.mark.parametrize("diverse", [{}, MMR], ids=["none", "mmr"])
 @pytest.mark.parametrize("first", [constant, interesting], ids=["cold start", "partly filled"])
-def test_metrics_of_rewards_are_raw_and_of_all_that_was_sampled(tiny_model, tmp_path, first, diverse):
+def test_metrics_of_rewards_are_raw_and_of_all_sampled_completions(tiny_model, tmp_path, first, diverse):
     scores = {first.__name__: [], "length": []}
 
-    def noted(function):
+    def recorded(function):
         def reward(prompts, completions, **_):
-            found = function(prompts=prompts, completions=completions)
-            scores[function.__name__] += found
-            return found
+            rewards = function(prompts=prompts, completions=completions)
+            scores[function.__name__] += rewards
+            return rewards
 
         reward.__name__ = function.__name__
         return reward
 
-    rewards, weights = [noted(first), noted(length)], [1.0, 0.5]
+    rewards, weights = [recorded(first), recorded(length)], [1.0, 0.5]
     named = {"dynamic_sampling": first.__name__, "max_batches": 3, "reward_weights": weights, **diverse}
     ours = trainer_of(tiny_model, tmp_path, Watched, rewards, steps=2, **named)
     ours.train()
@@ -87,14 +87,14 @@ def test_evaluation_while_training_is_trls_own(tiny_model, tmp_path):
     named = {"dynamic_sampling": "interesting", "eval_strategy": "steps", "eval_steps": 1}
     ours = trainer_of(tiny_model, tmp_path, Watched, [interesting, length], steps=2, **named, **MMR)
     ours.train()
-    found = [entry for entry in ours.state.log_history if "eval_reward" in entry]
+    evaluated = [entry for entry in ours.state.log_history if "eval_reward" in entry]
     plain = trainer_of(tiny_model, tmp_path, rewards=[interesting, length], steps=1).evaluate()
-    rewards = [{key for key in each if "reward" in key} for each in (*found, plain)]
-    assert len(found) == 2 and rewards[0] == rewards[1] == rewards[2]
-    assert not any("dynamic_sampling" in key or "diversity" in key for key in found[0])
+    rewards = [{key for key in each if "reward" in key} for each in (*evaluated, plain)]
+    assert len(evaluated) == 2 and rewards[0] == rewards[1] == rewards[2]
+    assert not any("dynamic_sampling" in key or "diversity" in key for key in evaluated[0])
 
 
-# The data's order
+# The order of the data
 
 
 def in_groups(prompts):
@@ -104,7 +104,7 @@ def in_groups(prompts):
 
 
 def expected_order(prompts, batches, places):
-    """By loops: each step begins with the loader's next batch, what follows are the rows behind that."""
+    """By loops: each step begins with the loader's next batch; the rows that follow it in the data are the others."""
     usable, order = len(prompts) // places, []
     for step, count in enumerate(batches):
         start = (step % usable) * places
@@ -122,7 +122,7 @@ def expected_order(prompts, batches, places):
     ],
     ids=str,
 )
-def test_without_shuffling_later_batches_go_on_in_the_datas_order(tiny_model, tmp_path, settings):
+def test_without_shuffling_later_batches_follow_in_the_order_of_the_data(tiny_model, tmp_path, settings):
     generated = settings.get("steps_per_generation", settings.get("gradient_accumulation_steps", 1))
     named = {"shuffle_dataset": False, "dynamic_sampling": "interesting", "max_batches": 40, "seed": 3, **settings}
     ours = trainer_of(tiny_model, tmp_path, Watched, interesting, **named)  # for more than an epoch
@@ -141,7 +141,7 @@ def test_without_shuffling_later_batches_go_on_in_the_datas_order(tiny_model, tm
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_resumed_training_goes_on_with_the_same_prompts(tiny_model, tmp_path, shuffle):
+def test_a_resumed_training_samples_the_same_prompts(tiny_model, tmp_path, shuffle):
     named = {"steps": 5, "save_steps": 2, "shuffle_dataset": shuffle, "gradient_accumulation_steps": 2}
     named |= {"dynamic_sampling": "interesting", "max_batches": 40, "save_strategy": "steps"}
     whole = trainer_of(tiny_model, tmp_path / "whole", Watched, interesting, **named)
@@ -163,9 +163,10 @@ def in_order(tiny_model, tmp_path):
     return ranks, [int(entry["dynamic_sampling/batches"]) for entry in steps(trainer)]
 
 
-def test_two_processes_follow_the_datas_order_too(tiny_model, tmp_path):
-    (one, other), batches = in_two_processes(in_order, tiny_model, tmp_path)
-    order = [prompt for start in range(0, len(one), 6) for prompt in one[start : start + 6] + other[start : start + 6]]
+def test_two_processes_follow_the_order_of_the_data_too(tiny_model, tmp_path):
+    (first, second), batches = in_two_processes(in_order, tiny_model, tmp_path)
+    pairs = [first[start : start + 6] + second[start : start + 6] for start in range(0, len(first), 6)]
+    order = [prompt for pair in pairs for prompt in pair]
     assert in_groups(order) == expected_order(PROMPTS, batches, 3) and max(batches) > 1
 
 
@@ -192,7 +193,7 @@ def trainer_on(tiny_model, out, data):
 
 
 @pytest.mark.parametrize("block", [IMAGE, {"type": "video", "video": "no.mp4"}, {"type": "audio", "audio": "no.wav"}])
-def test_media_in_a_message_are_refused_where_a_transform_puts_them(tiny_model, tmp_path, block):
+def test_media_that_a_transform_puts_into_a_message_are_refused(tiny_model, tmp_path, block):
     data = Dataset.from_dict({"n": list(range(40))})
     data = data.with_transform(lambda batch: {"prompt": [chat(block) for _ in batch["n"]]})
     with pytest.raises(ValueError, match=f"must have text alone, got a block of type '{block['type']}' in a message"):
@@ -204,7 +205,7 @@ def test_media_in_a_message_are_refused_where_a_transform_puts_them(tiny_model, 
     [{"prompt": chat(IMAGE)}, {"prompt": chat(), "image": "no.png"}, {"prompt": chat(), "images": ["no.png"]}],
     ids=["message", "image", "images"],
 )
-def test_media_in_some_rows_alone_are_refused_before_they_are_sampled(tiny_model, tmp_path, row):
+def test_media_in_a_few_rows_are_refused_before_sampling(tiny_model, tmp_path, row):
     data = Dataset.from_dict({"n": list(range(40))})
 
     def rows(batch):
@@ -218,7 +219,7 @@ def test_media_in_some_rows_alone_are_refused_before_they_are_sampled(tiny_model
     assert ours.sampled == [] == ours.updated
 
 
-def test_what_generation_gives_beside_text_is_refused():
+def test_generation_that_returns_more_than_text_is_refused():
     text = ([[1]], [[2]], None, ["a"], None, {}, None, [])
     assert text_alone(text) == ([[1]], [[2]], ["a"], None)
     assert text_alone((*text[:7], [[]])) == text_alone(text)
@@ -226,40 +227,40 @@ def test_what_generation_gives_beside_text_is_refused():
         with pytest.raises(ValueError, match="must have text alone"):
             text_alone((*text[:place], value, *text[place + 1 :]))
     for other in (text[:7], (*text, None)):
-        with pytest.raises(ValueError, match=rf"must return 8 values, got {len(other)}: .* this version of TRL"):
+        with pytest.raises(ValueError, match=rf"must return 8 values, got {len(other)}: this version of TRL"):
             text_alone(other)
 
 
-# A step that breaks off
+# A step that fails
 
 
-class Breaks(Exception):
+class Failure(Exception):
     pass
 
 
 @pytest.mark.parametrize("where", ["reward", "embedder", "reweighter", "advantage"])
-def test_a_step_that_breaks_off_leaves_nothing_behind(tiny_model, tmp_path, where):
-    broken = {"reward": False, "embedder": False, "reweighter": False, "advantage": False, where: True}
+def test_a_step_that_fails_leaves_nothing_behind(tiny_model, tmp_path, where):
+    failing = {"reward": False, "embedder": False, "reweighter": False, "advantage": False, where: True}
 
-    def break_once(part):
-        if broken[part]:
-            broken[part] = False
-            raise Breaks
+    def fail_once(part):
+        if failing[part]:
+            failing[part] = False
+            raise Failure
 
-    def telling(prompts, completions, log_extra=None, log_metric=None, **_):
+    def logging(prompts, completions, log_extra=None, log_metric=None, **_):
         log_extra("said", [f"{prompt}{text}" for prompt, text in zip(prompts, completions, strict=True)])
-        log_metric("told", float(len(prompts)))
-        break_once("reward")
+        log_metric("count", float(len(prompts)))
+        fail_once("reward")
         return interesting(prompts, completions)
 
     embed = NgramEmbedder()
     ours = trainer_of(
-        tiny_model, tmp_path, Watched, [telling, length], steps=2, dynamic_sampling="telling", max_batches=30,
-        embedder=lambda texts: (break_once("embedder"), embed(texts))[1],
-        reweight=lambda rewards, similarity: (break_once("reweighter"), mmr(rewards, similarity))[1],
-        advantage=lambda adjusted, advantages: (break_once("advantage"), advantages)[1],
+        tiny_model, tmp_path, Watched, [logging, length], steps=2, dynamic_sampling="logging", max_batches=30,
+        embedder=lambda texts: (fail_once("embedder"), embed(texts))[1],
+        reweight=lambda rewards, similarity: (fail_once("reweighter"), mmr(rewards, similarity))[1],
+        advantage=lambda adjusted, advantages: (fail_once("advantage"), advantages)[1],
     )  # fmt: skip
-    with pytest.raises(Breaks):
+    with pytest.raises(Failure):
         ours.train()
     sampled = len(ours.sampled)
     assert ours._sampled is None and (where == "advantage" or ours.groups is None)
@@ -280,7 +281,7 @@ def test_a_step_that_breaks_off_leaves_nothing_behind(tiny_model, tmp_path, wher
 # Which reward function
 
 
-def test_the_reward_function_may_be_given_by_its_position(tiny_model, tmp_path):
+def test_a_position_selects_the_reward_function(tiny_model, tmp_path):
     def good(completions, **_):
         return [0.5] * len(completions)
 

@@ -11,15 +11,19 @@ GENERATED = 8  # values that TRL's `_generate` returns
 
 
 def check_data(data: Any) -> None:
+    """Raise ValueError unless `data` is a dataset with a length and its columns and first row are text."""
     if not isinstance(data, Dataset):
-        raise ValueError(f"Dynamic sampling asks for a dataset with a length; given {type(data).__name__}.")
+        raise ValueError(
+            f"Dynamic sampling must have a dataset with a length, got {type(data).__name__}. Load the data as a "
+            "datasets.Dataset, or leave dynamic_sampling out."
+        )
     if media := {"image", "images"} & {*data.column_names}:
         raise _media(f"a column {' and '.join(sorted(media))}")
     check_rows([data[0]] if len(data) else [])
 
 
 def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse media wherever they stand: a transform of the data may have put them there."""
+    """Raise ValueError for media in a column or a message, where a transform of the data may have put them."""
     for row in rows:
         for name in ("image", "images"):
             empty = isinstance(row.get(name), (list, tuple, str)) and not row[name]
@@ -33,11 +37,15 @@ def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def text_alone(generated: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
-    """Prompt ids, completion ids, completions and log-probabilities; ValueError where there is more to carry."""
+    """Unpack the return value of `GRPOTrainer._generate`.
+
+    Returns prompt ids, completion ids, completions and log-probabilities (None unless vLLM gave them). Raises
+    ValueError if there is anything else, or if this version of TRL returns another number of values.
+    """
     if len(generated) != GENERATED:
         raise ValueError(
-            f"TRL's _generate must return {GENERATED} values, got {len(generated)}: dynamic sampling does not know "
-            "this version of TRL. Leave it out, or install the version that pyproject.toml names."
+            f"TRL's _generate must return {GENERATED} values, got {len(generated)}: this version of TRL does not suit "
+            "dynamic sampling. Leave dynamic_sampling out, or install the version that pyproject.toml names."
         )
     prompt_ids, completion_ids, tool_mask, completions, logprobs, fields, images, tool_images = generated
     if images or any(tool_images) or fields or tool_mask is not None:

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, with one more column for reward functions: which tokens of a completion a tool wrote."""
+"""TRL's GRPOTrainer with one more column for reward functions: `tool_mask`, the model's own tokens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trl import GRPOTrainer
 
 
 class ToolMaskGRPOTrainer(GRPOTrainer):
-    """`trl.GRPOTrainer` whose reward functions are given `tool_mask`, where tools or an environment answered.
+    """`trl.GRPOTrainer` that passes `tool_mask` to its reward functions if tools or an environment wrote tokens.
 
-    For each completion a list as long as its `completion_ids`: 1 for the model's own tokens, 0 for those of tools, of
-    an environment, or of what a `rollout_func` masked with `env_mask`. TRL knows it and keeps it to itself. A column of
-    that name in the data stays what it is.
+    `tool_mask` holds a list per completion, as long as its `completion_ids`: 1 for the model's own tokens, 0 for tokens
+    of tools, of an environment, or those that a `rollout_func` masked with `env_mask`. TRL computes it but does not
+    pass it on. A column of that name in the data takes precedence.
     """
 
     _tool_mask: list[list[int]] | None = None  # of the last generation, of this process
