@@ -1,4 +1,4 @@
-"""Every interval that is printed, at 95 %."""
+"""Every interval that is printed, at 95 %: of means (means.py) and of what is not a mean (bootstrap.py)."""
 
 from manypaths.statistics.bootstrap import (
     DRAWS,

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy
-from numpy.random import Generator
 
 from manypaths.statistics.means import Array, Estimate, half_width, not_observed, problem_parts, seed_parts, variance_of
 from manypaths.statistics.student import freedom_of
@@ -20,7 +19,7 @@ DRAWS = 1000  # bootstrapped curves
 Curve = Mapping[float, Estimate]  # by step, in ascending order
 
 
-def curve_shifts(curve: Curve, other: Curve, random: Generator) -> list[Array]:
+def curve_shifts(curve: Curve, other: Curve, random: numpy.random.Generator) -> list[Array]:
     """How far seeds and problems move two curves, with a normal distribution.
 
     Both curves have the same problems: where both have a step, a problem moves them alike by what their means have in
@@ -46,7 +45,7 @@ def curve_shifts(curve: Curve, other: Curve, random: Generator) -> list[Array]:
 
 
 def _moves(mean: Estimate, twin: Estimate) -> Array:
-    """[P] how each problem moves the first of two means: the part in common, and the rest less that of seeds."""
+    """[P] shift of the first of two means by each problem: the common part, and the rest without that of the seeds."""
     middle, apart = (mean.problems + twin.problems) / 2, (mean.problems - twin.problems) / 2
     among, shared = float((4 * apart**2).sum()), float((mean.shared + twin.shared).sum())
     several = min(len(mean.seeds), len(twin.seeds)) > 1
@@ -76,7 +75,7 @@ def curve_freedom(curve: Curve, other: Curve | None = None) -> float:
 
 
 def bootstrap_curves(
-    values: Sequence[Array], shifts: Sequence[Array], freedom: float, random: Generator
+    values: Sequence[Array], shifts: Sequence[Array], freedom: float, random: numpy.random.Generator
 ) -> list[Array]:
     """Curves with their shifts, widened to Student's t: for each [T] and [DRAWS, T] -> [1 + DRAWS, T], itself first."""
     widened = numpy.sqrt(freedom / random.chisquare(freedom, (DRAWS, 1)))
@@ -84,7 +83,7 @@ def bootstrap_curves(
     return [numpy.concatenate([curve[None], curve[None] + widened * shift]) for curve, shift in pairs]
 
 
-def bootstrap_paces(seconds: Array, random: Generator) -> Array:
+def bootstrap_paces(seconds: Array, random: numpy.random.Generator) -> Array:
     """The mean of the seconds of S runs, as other runs might have had it: [S] -> [DRAWS] factors, 0.1 at least."""
     count, mean = len(seconds), seconds.mean()
     pace = numpy.divide(seconds, mean, out=numpy.ones(count), where=mean > 0) - 1
