@@ -112,7 +112,7 @@ def half_width(first: Estimate, second: Estimate | None, side: str) -> float:
 
     The degrees of freedom after Satterthwaite are an estimate too, and too high where one part has the few degrees of
     freedom of seeds and the other the many of problems. Therefore seeds and problems have a half-width each, and their
-    squares add (MOVER). If both sides of a difference have several seeds, the two seed parts make up for that error, and
+    squares add (MOVER). If both sides of a difference have several seeds, their two parts make up for that error, and
     one number of degrees of freedom serves all parts.
     """
     seeds, problems = seed_parts(first, second), problem_parts(first, second)
