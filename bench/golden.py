@@ -85,7 +85,7 @@ def groups(seed: int = 0) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 def functions() -> dict[str, Any]:
     from manypaths.methods import ADVANTAGES, cosine_similarity, dra, keep_equal_rewards, mmr
-    from manypaths.methods.contracts import call_advantage, call_reweighter
+    from manypaths.methods.bind import adjust, replace_advantages
 
     reweighters: dict[str, Callable[..., Tensor]] = {
         "mmr": mmr,
@@ -97,12 +97,12 @@ def functions() -> dict[str, Any]:
     }
     result: dict[str, Any] = {}
     for label, rewards, embeddings in groups():
-        similarity = cosine_similarity(embeddings)
+        inputs = {"rewards": rewards, "similarity": cosine_similarity(embeddings)}
         for name, reweight in reweighters.items():
-            result[f"{name} {label}"] = exact(call_reweighter(reweight, rewards, similarity)[0])
+            result[f"{name} {label}"] = exact(adjust(reweight, inputs)[0])
         centred = (rewards - rewards.nanmean(1, keepdim=True)).nan_to_num(0.0)
         for name, advantage in zip(("grpo-pos", "reinforce", "raft"), ADVANTAGES.values(), strict=True):
-            result[f"{name} {label}"] = exact(call_advantage(advantage, rewards, centred))
+            result[f"{name} {label}"] = exact(replace_advantages(advantage, inputs | {"advantages": centred})[0])
     return result
 
 
@@ -168,8 +168,9 @@ def wrapper(model: Path, folder: Path) -> dict[str, Any]:
 
 def verl() -> dict[str, Any]:
     """Ragged groups through the adapter's function, and two steps of verl's whole loop."""
+    from manypaths.completion_inputs import CompletionInputs
     from manypaths.methods import dra, mmr
-    from manypaths.verl import adjust
+    from manypaths.verl import adjusted_by_uid
 
     result: dict[str, Any] = {}
     uids = [str(number % 5) for number in range(48)] + ["alone"]
@@ -179,7 +180,9 @@ def verl() -> dict[str, Any]:
         raw = raw.masked_fill(torch.rand(49, generator=draw) < 0.3, torch.nan) if label == "unscored" else raw
         embeddings = torch.randn(49, 12, generator=draw)
         for name, reweight in {"none": None, "mmr": mmr, "mmr-fixed": partial(mmr, lam=0.7), "dra": dra}.items():
-            result[f"{name} {label}"] = exact(adjust(uids, raw, embeddings, reweight)[0])
+            wanted = CompletionInputs(len, None, {"reweight": reweight}, {"reweight": ["rewards"]})
+            rows = {"rewards": raw, "embeddings": embeddings}
+            result[f"{name} {label}"] = exact(adjusted_by_uid(uids, rows, wanted, reweight)[0])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "steps.json"
         script = [

@@ -86,17 +86,17 @@ def _advantages(r):
     return [(x - mean) / (std + 1e-4) for x in r]
 
 
-def positive(rewards):
+def grpo_pos(rewards):
     """GRPO-pos (in RGRA, arXiv 2603.18756): GRPO's advantages, the negative ones set to 0."""
     return [x if math.isnan(x) else max(x, 0.0) for x in advantages(rewards)]
 
 
-def reward(rewards):
+def reinforce(rewards):
     """REINFORCE without a baseline: the advantage is the reward."""
     return list(rewards)
 
 
-def best(rewards):
+def raft(rewards):
     """RAFT (arXiv 2304.06767): the best answer gets the weight of the whole group, equally good ones share it."""
     scored = [x for x in rewards if not math.isnan(x)]
     winners = sum(x == max(scored) for x in scored)

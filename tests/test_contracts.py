@@ -10,7 +10,8 @@ from torch.testing import assert_close
 
 from manypaths import cosine_similarity, dra, mmr
 from manypaths.methods import keep_equal_rewards
-from manypaths.methods.contracts import call_advantage, call_embedder, call_reweighter
+from manypaths.methods.bind import adjust, replace_advantages
+from manypaths.methods.contracts import call_embedder
 from manypaths.names import name_of
 
 NAN, INF = float("nan"), float("inf")
@@ -18,6 +19,7 @@ TEXTS = ["one", "two", "three", "four"]
 ROWS = torch.tensor([[1.0, 0.5], [0.25, -1.0], [0.0, 2.0], [1.0, 0.5]])
 REWARDS = torch.tensor([[1.0, 0.0, 1.0], [0.5, NAN, 2.0]])
 SIMILARITY = cosine_similarity(torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)))
+INPUTS = {"rewards": REWARDS, "similarity": SIMILARITY}
 
 
 class Encoder:
@@ -98,7 +100,7 @@ def test_what_an_embedder_must_not_return_is_named(returned, message):
 
 @pytest.mark.parametrize("form", [torch.Tensor.double, torch.Tensor.numpy, torch.Tensor.tolist])
 def test_a_reweighter_may_return_tensors_arrays_and_lists(form):
-    adjusted, _ = call_reweighter(lambda rewards, similarity: form(dra(rewards, similarity)), REWARDS, SIMILARITY)
+    adjusted, _ = adjust(lambda rewards, similarity: form(dra(rewards, similarity)), INPUTS)
     assert adjusted.dtype == torch.float32
     assert_close(adjusted, dra(REWARDS, SIMILARITY), equal_nan=True)
 
@@ -122,7 +124,7 @@ def test_what_a_reweighter_must_not_return_is_named(name):
     method, message = BROKEN[name]
     method.__name__ = "halved"
     with pytest.raises(ValueError, match=rf"Reweighter 'halved' must return .*{message.removeprefix('must return ')}"):
-        call_reweighter(keep_equal_rewards(partial(method)) if name == "scored" else method, REWARDS, SIMILARITY)
+        adjust(keep_equal_rewards(partial(method)) if name == "scored" else method, INPUTS)
 
 
 def test_keeping_equal_rewards_broadcasts_nothing():
@@ -140,9 +142,11 @@ def test_what_they_write_into_is_a_copy():
         return advantages.mul_(2.0)
 
     rewards, similarity, advantages = REWARDS.clone(), SIMILARITY.clone(), REWARDS.nan_to_num(0.0)
-    adjusted, _ = call_reweighter(halve, rewards, similarity)
+    adjusted, _ = adjust(halve, {"rewards": rewards, "similarity": similarity})
     assert_close(adjusted, REWARDS / 2, equal_nan=True)
-    assert_close(call_advantage(spoil, rewards, advantages), 2 * REWARDS.nan_to_num(0.0))
+    assert_close(
+        replace_advantages(spoil, {"rewards": rewards, "advantages": advantages})[0], 2 * REWARDS.nan_to_num(0.0)
+    )
     assert_close(rewards, REWARDS, equal_nan=True)
     assert_close(similarity, SIMILARITY)
     assert_close(advantages, REWARDS.nan_to_num(0.0))
@@ -163,13 +167,15 @@ def test_what_they_write_into_is_a_copy():
 )
 def test_what_an_advantage_must_not_return_is_named(advantage, message):
     with pytest.raises(ValueError, match=f"Advantage '<lambda>' .*{message}"):
-        call_advantage(advantage, REWARDS, REWARDS.nan_to_num(0.0))
+        replace_advantages(advantage, {"rewards": REWARDS, "advantages": REWARDS.nan_to_num(0.0)})
 
 
 def test_the_unscored_have_no_advantage():
     for returned in (NAN, 3.0, INF):
         given = torch.where(REWARDS.isnan(), returned, 1.0)
-        found = call_advantage(lambda r, a, given=given: given, REWARDS, torch.zeros(2, 3))
+        found = replace_advantages(
+            lambda r, a, given=given: given, {"rewards": REWARDS, "advantages": torch.zeros(2, 3)}
+        )[0]
         assert found.tolist() == [[1, 1, 1], [1, 0, 1]]
 
 

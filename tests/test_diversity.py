@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from manypaths import cosine_similarity, dra, mmr
 from manypaths.methods import adaptive_lambda, keep_equal_rewards, report
-from manypaths.methods.contracts import call_reweighter
+from manypaths.methods.bind import adjust
 from manypaths.methods.measures import measures, pair_similarity, share_of_advantage, vendi_score
 
 NAN = float("nan")
@@ -75,7 +75,7 @@ def test_the_share_of_the_advantage():
 
 
 def reported(reweight, rewards, similarity):
-    return call_reweighter(reweight, rewards, similarity)[1]
+    return adjust(reweight, {"rewards": rewards, "similarity": similarity})[1]
 
 
 def test_the_weight_on_the_reward_is_what_mmr_used_whatever_it_is_wrapped_in(group):
@@ -100,7 +100,21 @@ def test_an_argument_that_happens_to_be_called_lam_is_nobodys_diagnostic(group, 
     def decay(rewards, similarity, lam=lam):
         return rewards * 0.5
 
-    assert reported(decay, rewards, similarity) == {} == reported(dra, rewards, similarity)
+    assert reported(decay, rewards, similarity) == {}
+    assert reported(dra, rewards, similarity).keys() == {"count"}
+
+
+def test_mmr_reports_the_order_of_its_picks_and_dra_its_counts():
+    """Copies are picked together, under one number, and an unscored completion never."""
+    rewards = torch.tensor([[1.0, 2.0, 0.0, 1.0, NAN]])
+    same = torch.tensor([0, 1, 2, 0, 0])
+    similarity = (same.unsqueeze(0) == same.unsqueeze(1)).float().unsqueeze(0)
+    assert_close(
+        reported(mmr, rewards, similarity)["pick"].float(), torch.tensor([[2.0, 1, 4, 2, NAN]]), equal_nan=True
+    )
+    assert_close(reported(dra, rewards, similarity)["count"], torch.tensor([[2.0, 1, 1, 2, NAN]]), equal_nan=True)
+    logged = measures(rewards, rewards, similarity, {"mine": torch.arange(5.0).unsqueeze(0)})["diversity/mine"]
+    assert_close(logged, torch.tensor([[0.0, 1, 2, 3, NAN]]), equal_nan=True)
 
 
 def test_a_method_of_your_own_reports_what_it_likes(group):
@@ -110,7 +124,7 @@ def test_a_method_of_your_own_reports_what_it_likes(group):
         report("temperature", torch.full((3,), 2.0))
         return rewards
 
-    adjusted, diagnostics = call_reweighter(own, rewards, similarity)
+    adjusted, diagnostics = adjust(own, {"rewards": rewards, "similarity": similarity})
     assert measures(rewards, adjusted, similarity, diagnostics)["diversity/temperature"].tolist() == [2.0] * 3
     with pytest.raises(ValueError, match="must have a name of its own, got 'share'"):
         measures(rewards, adjusted, similarity, {"share": torch.zeros(3)})
@@ -124,4 +138,4 @@ def test_reports_end_with_their_reweighter(group):
 
     with pytest.raises(RuntimeError):
         reported(broken, *group)
-    assert reported(dra, *group) == {}
+    assert reported(dra, *group).keys() == {"count"}

@@ -3,8 +3,7 @@
 import doctest
 from pathlib import Path
 
-from manypaths.methods import REWEIGHTERS
-from manypaths.methods.advantages import ADVANTAGES
+from manypaths.methods import ADVANTAGES, REWEIGHTERS
 from manypaths.rewards import REWARDS
 
 METHODS = Path(__file__).parent.parent / "docs" / "methods.md"

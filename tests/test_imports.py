@@ -38,10 +38,15 @@ ROOMS = {
     "problems": ("grading hub messages printable", "", "datasets pyarrow"),
     "rewards": ("functions grading messages", "", "trl"),
     "keys": ("embed functions grading names", "torch", ""),
-    "wrapper": ("embed grouping messages methods names", "torch", "accelerate"),
-    "slime": ("embed grouping methods wrapper", "torch", ""),
-    "trl": ("embed messages methods names wrapper", "accelerate datasets torch transformers trl", ""),
-    "verl": ("embed methods names typed", "omegaconf tensordict torch transfer_queue verl", ""),
+    "completion_inputs": ("embed keys methods", "torch", ""),
+    "wrapper": ("completion_inputs embed grouping keys messages methods names", "torch", "accelerate"),
+    "slime": ("completion_inputs embed grouping keys messages methods", "torch", ""),
+    "trl": (
+        "completion_inputs embed keys messages methods names wrapper",
+        "accelerate datasets torch transformers trl",
+        "",
+    ),
+    "verl": ("completion_inputs embed keys methods names typed", "omegaconf tensordict torch transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
         "checkpoint cpu embed files grading messages names printable problems recipe results run_folder "
@@ -51,8 +56,8 @@ ROOMS = {
     ),
     "preflight": ("__init__ names problems recipe rewards typed", "yaml", "packaging peft torch transformers trl"),
     "training": (
-        "checkpoint cpu embed evaluation files messages methods names preflight problems "
-        "recipe resume rewards run_folder trl typed yaml_text",
+        "checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
+        "resume rewards run_folder trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),

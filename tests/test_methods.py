@@ -39,9 +39,9 @@ METHODS = {
     "mmr, fixed lambda": (partial(mmr, lam=0.7), partial(reference.mmr, lam=0.7)),
     "dra": (dra, reference.dra),
     "dra from a floor": (partial(dra, floor=-4.0), partial(reference.dra, floor=-4.0)),
-    "positive": (in_place_of_grpo(advantages.positive), lambda r, _: reference.positive(r)),
-    "reward": (in_place_of_grpo(advantages.reward), lambda r, _: reference.reward(r)),
-    "best": (in_place_of_grpo(advantages.best), lambda r, _: reference.best(r)),
+    "grpo_pos": (in_place_of_grpo(advantages.grpo_pos), lambda r, _: reference.grpo_pos(r)),
+    "reinforce": (in_place_of_grpo(advantages.reinforce), lambda r, _: reference.reinforce(r)),
+    "raft": (in_place_of_grpo(advantages.raft), lambda r, _: reference.raft(r)),
 }
 
 
@@ -238,7 +238,7 @@ def test_three_steps_have_the_advantages_of_the_closed_form(train, method, varia
             assert variant != "dapo-dynamic" or len(set(accuracy(step["completion"][start : start + 4]))) == 2
 
 
-ADVANTAGES = {"grpo-pos": reference.positive, "reinforce": reference.reward, "raft": reference.best}
+ADVANTAGES = {"grpo-pos": reference.grpo_pos, "reinforce": reference.reinforce, "raft": reference.raft}
 
 
 @pytest.mark.parametrize("method", ADVANTAGES)

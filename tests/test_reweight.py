@@ -415,23 +415,27 @@ OK, EYE = torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3)
 @pytest.mark.parametrize(
     ("rewards", "similarity", "message"),
     [
-        (torch.zeros(3), EYE, r"asks for floating-point rewards \[B, G\]; given torch.float32 \[3\]"),
-        (torch.zeros(2, 3, 1), EYE, r"rewards \[B, G\]; given torch.float32 \[2, 3, 1\]"),
-        (torch.zeros(2, 3, dtype=torch.long), EYE, r"floating-point rewards \[B, G\]; given torch.int64 \[2, 3\]"),
-        (torch.tensor([[0.0, INF, 0.0]] * 2), EYE, "asks for finite rewards .* given infinity"),
-        (torch.tensor([[0.0, -INF, 0.0]] * 2), EYE, "asks for finite rewards .* given infinity"),
-        (OK, EYE[0], r"similarity \[B, G, G\], here \[2, 3, 3\] .*given torch.float32 \[3, 3\]"),
-        (OK, torch.zeros(2, 3, 4), r"here \[2, 3, 3\] for rewards \[2, 3\]; given torch.float32 \[2, 3, 4\]"),
-        (OK, torch.zeros(1, 6, 6), r"here \[2, 3, 3\] for rewards \[2, 3\]; given torch.float32 \[1, 6, 6\]"),
-        (OK, EYE.long(), r"floating-point similarity .* given torch.int64 \[2, 3, 3\]"),
-        (OK, EYE * NAN, "asks for a similarity between every two scored completions; given NaN"),
-        (OK, EYE * 1.02, r"asks for similarity in \[-1, 1\]; given values from 0 to 1.02. Use cosine_similarity"),
-        (OK, 0 - EYE * 1.02, r"asks for similarity in \[-1, 1\]; given values from -1.02 to 0"),
-        (OK, EYE * INF, "asks for"),
+        (torch.zeros(3), EYE, r"rewards must be floating-point \[B, G\], got torch.float32 \[3\]"),
+        (torch.zeros(2, 3, 1), EYE, r"rewards must be floating-point \[B, G\], got torch.float32 \[2, 3, 1\]"),
+        (
+            torch.zeros(2, 3, dtype=torch.long),
+            EYE,
+            r"rewards must be floating-point \[B, G\], got torch.int64 \[2, 3\]",
+        ),
+        (torch.tensor([[0.0, INF, 0.0]] * 2), EYE, "rewards must be finite, .* got infinity"),
+        (torch.tensor([[0.0, -INF, 0.0]] * 2), EYE, "rewards must be finite, .* got infinity"),
+        (OK, EYE[0], r"\[B, G, G\], here \[2, 3, 3\] .*got torch.float32 \[3, 3\]"),
+        (OK, torch.zeros(2, 3, 4), r"here \[2, 3, 3\] for rewards \[2, 3\], got torch.float32 \[2, 3, 4\]"),
+        (OK, torch.zeros(1, 6, 6), r"here \[2, 3, 3\] for rewards \[2, 3\], got torch.float32 \[1, 6, 6\]"),
+        (OK, EYE.long(), r"similarity must be floating-point .* got torch.int64 \[2, 3, 3\]"),
+        (OK, EYE * NAN, "similarity must be a number between every two scored completions, got NaN"),
+        (OK, EYE * 1.02, r"similarity must be in \[-1, 1\], got values from 0 to 1.02. Use cosine_similarity"),
+        (OK, 0 - EYE * 1.02, r"similarity must be in \[-1, 1\], got values from -1.02 to 0"),
+        (OK, EYE * INF, "must be"),
     ],
 )
 def test_what_cannot_be_right_is_refused(method, rewards, similarity, message):
-    with pytest.raises(ValueError, match=f"^{method.__name__} .*{message}"):
+    with pytest.raises(ValueError, match=f"^{method.__name__}'s .*{message}"):
         method(rewards, similarity)
 
 
@@ -444,35 +448,35 @@ def test_similarity_may_pass_1_by_rounding(method):
 
 @pytest.mark.parametrize("bad", [torch.zeros(3), torch.zeros(2, 3).long(), torch.tensor([[INF, 0.0]])])
 def test_adaptive_lambda_refuses_the_same_rewards(bad):
-    with pytest.raises(ValueError, match=r"^adaptive_lambda asks for .* rewards"):
+    with pytest.raises(ValueError, match=r"^adaptive_lambda\'s rewards must be"):
         adaptive_lambda(bad)
 
 
 @pytest.mark.parametrize("lam", [-0.1, 1.1, NAN, torch.tensor([0.5, 2.0])])
 def test_lambda_outside_0_to_1_is_refused(lam):
-    with pytest.raises(ValueError, match=r"mmr asks for lam in \[0, 1\]; given"):
+    with pytest.raises(ValueError, match=r"mmr's lam must be in \[0, 1\], got"):
         mmr(OK, EYE, lam=lam)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (1, 1)])
 def test_lambda_of_another_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=rf"lam as a number or \[2\]; given \[{shape[0]}"):
+    with pytest.raises(ValueError, match=rf"lam must be a number or \[2\], got \[{shape[0]}"):
         mmr(OK, EYE, lam=torch.full(shape, 0.5))
 
 
 def test_unknown_ties_are_refused():
-    with pytest.raises(ValueError, match="ties to be one of diverse, first; given 'last'"):
+    with pytest.raises(ValueError, match="ties must be one of diverse, first, got 'last'"):
         mmr(OK, EYE, ties="last")
 
 
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [
-        (torch.zeros(4), r"asks for embeddings \[..., G, D\]; given shape \[4\]"),
-        (torch.tensor([[0.0, NAN]]), "asks for finite embeddings; given NaN or infinity"),
-        (torch.tensor([[0.0, INF]]), "asks for finite embeddings; given NaN or infinity"),
+        (torch.zeros(4), r"must be \[..., G, D\], got \[4\]"),
+        (torch.tensor([[0.0, NAN]]), "must be finite, got NaN or infinity"),
+        (torch.tensor([[0.0, INF]]), "must be finite, got NaN or infinity"),
     ],
 )
 def test_cosine_similarity_refuses(embeddings, message):
-    with pytest.raises(ValueError, match=f"cosine_similarity {message}"):
+    with pytest.raises(ValueError, match=f"embeddings of cosine_similarity {message}"):
         cosine_similarity(embeddings)

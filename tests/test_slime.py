@@ -81,7 +81,7 @@ def test_without_normalisation_it_is_the_adjusted_reward():
 
 
 def test_an_estimator_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match=r"knows the advantage estimators grpo, gspo, .*; given 'on_policy'"):
+    with pytest.raises(ValueError, match=r"advantage estimator must be one of grpo, gspo, .*, got 'on_policy'"):
         processed(arguments(advantage_estimator="on_policy"))
 
 

@@ -147,7 +147,9 @@ def test_metrics_of_the_reward_functions_stay_raw(tiny_model, tmp_path):
     assert logged["rewards/diversity/mean"] == pytest.approx((ours.groups.adjusted - ours.groups.raw).mean().item())
 
 
-@pytest.mark.parametrize(("reweight", "own"), [(None, set()), (dra, {"share"}), (mmr, {"share", "lam"})])
+@pytest.mark.parametrize(
+    ("reweight", "own"), [(None, set()), (dra, {"share", "count"}), (mmr, {"share", "lam", "pick"})]
+)
 def test_what_diversity_did_is_among_the_metrics(tiny_model, tmp_path, reweight, own):
     """They are in TRL's own logs, and so in whatever `report_to` names."""
     diverse = {"reweight": reweight, "embedder": NgramEmbedder()}
@@ -211,7 +213,7 @@ def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
 
 
 def test_refusals(tiny_model, tmp_path):
-    with pytest.raises(ValueError, match="asks for an embedder"):
+    with pytest.raises(ValueError, match="must be given similarity, which is missing here"):
         trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=mmr)
     with pytest.raises(ValueError, match="normalize_then_sum"):
         trainer_of(

@@ -15,7 +15,7 @@ from trl import GRPOConfig
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder
-from manypaths.methods.advantages import positive
+from manypaths.methods import grpo_pos
 from manypaths.trl import DiverseGRPOTrainer
 from manypaths.wrapper import DiverseReward
 
@@ -116,7 +116,7 @@ def test_one_that_turns_the_policy_to_evaluation_changes_no_advantage(tiny_model
 
         ours = diverse(
             tiny_model, tmp_path, policy_turned("reward", vowels), reweight=dra,
-            embedder=policy_turned("embedder", EMBED), advantage=positive,
+            embedder=policy_turned("embedder", EMBED), advantage=grpo_pos,
         )  # fmt: skip
         ours.train()
         assert {len(column) for column in ours._logs["rewards"].values()} == {8}
@@ -219,8 +219,8 @@ def test_two_diverse_rewards_in_a_trainer_log_apart(tiny_model, tmp_path):
 
 
 class Grouped:
-    def __call__(self, rewards):
-        return rewards
+    def __call__(self, r):
+        return r
 
 
 @wraps(mmr)
@@ -233,10 +233,13 @@ def says_that_it_is_mmr(*given):
     [
         ({"embedder": NgramEmbedder}, "embedder must be .* got the class NgramEmbedder itself. Pass an instance of it"),
         ({"reweight": partial(mmr, lamda=0.3)}, "reweight must be .* got 'mmr': .*unexpected keyword argument 'lamda'"),
-        ({"reweight": partial(mmr, 1)}, "reweight must be .* got 'mmr': too many positional arguments"),
-        ({"reweight": Grouped()}, "reweight must be .* got 'Grouped': too many positional arguments"),
+        ({"reweight": partial(mmr, 1)}, "reweight 'mmr' must leave its inputs free, got a value for rewards"),
+        ({"reweight": Grouped()}, "Positional parameters of reweight 'Grouped' must name its inputs, got 'r'"),
         ({"embedder": lambda: None}, "embedder must be .*: too many positional arguments"),
-        ({"advantage": lambda adjusted, advantages, how: None}, "advantage must be .*: missing a required argument"),
+        (
+            {"advantage": lambda adjusted, advantages, how: None},
+            "Positional parameters of advantage .* must name its inputs, got 'how'",
+        ),
     ],
 )
 def test_what_cannot_be_called_is_refused_before_a_model_loads(functions, message):

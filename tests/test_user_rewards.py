@@ -271,7 +271,7 @@ def test_the_policy_may_embed_for_itself_and_no_gradient_reaches_it(tiny_model, 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"reweight": "mmr"}, "reweight must be a function of rewards and similarities, .*got 'mmr'"),
+        ({"reweight": "mmr"}, "reweight must be a function of inputs by name, .*got 'mmr'"),
         ({"embedder": "all-MiniLM-L6-v2"}, "embedder must be a function of a list of texts, .*got 'all-MiniLM-L6-v2'"),
         ({"advantage": "positive"}, "advantage must be a function .*got 'positive'"),
         ({"embedder": torch.nn.Module()}, "got the model Module itself. Pass its encode"),
@@ -304,7 +304,7 @@ def test_the_metric_lam_is_mmrs_own_and_no_argument_that_is_called_so(tiny_model
     ours = diverse(tiny_model, tmp_path, reweight=method, steps=1)
     ours.train()
     assert steps(ours)[0].get("diversity/lam") == (None if lam is None else pytest.approx(lam))
-    assert ("diversity/lam" in steps(ours)[0]) == (ours.groups.lam is not None) == (lam is not None)
+    assert ("diversity/lam" in steps(ours)[0]) == ("lam" in ours.groups.diagnostics) == (lam is not None)
 
 
 def in_place(rewards, similarity):

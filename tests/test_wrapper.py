@@ -72,7 +72,7 @@ def test_plain_grpo_trainer_with_it_is_the_diverse_one(tiny_model, tmp_path, rew
     assert plain._logs["rewards"].keys() == {"adjusted"} and list(plain._logs["extra"]) == ["raw"]
     shared = [f"rewards/{each.__name__}/mean" for each in functions]
     shared += [each for each in plain.state.log_history[0] if each.startswith(("diversity/", "groups/"))]
-    assert len(shared) == 6 + (reweight is mmr)
+    assert len(shared) == 7 + (reweight is mmr)
     for name in ["reward", *shared]:
         one, other = (trainer.state.log_history[0][name] for trainer in (plain, ours))
         assert one == pytest.approx(other, abs=1e-5), name
@@ -243,19 +243,19 @@ def test_refusals():
             wrapped()(list(keys), WORDS)
     with pytest.raises(ValueError, match=r"runs of 4 or 3 completions .* given 7 completions in runs of 7"):
         group_size(["a"] * 7, [4, 3])
-    with pytest.raises(ValueError, match=r"'curious' is asked for one reward per completion, 8; given 2"):
+    with pytest.raises(ValueError, match=r"'curious' must return one reward per completion, 8, got 2"):
         curious = types.FunctionType((lambda **_: [1.0, 2.0]).__code__, {}, "curious")
         wrapped(curious)(MESSAGES, WORDS)
-    with pytest.raises(ValueError, match="one weight a function; given 1 for 2"):
+    with pytest.raises(ValueError, match="one weight a function, got 1 for 2"):
         wrapped([vowels, length], reward_weights=[1.0])
-    with pytest.raises(ValueError, match="one weight a function; given 0 for 0"):
+    with pytest.raises(ValueError, match="one weight a function, got 0 for 0"):
         wrapped([])
     for model in (torch.nn.Linear(1, 1), "org/reward-model"):
-        with pytest.raises(ValueError, match="a model or its name: list it in the trainer"):
+        with pytest.raises(ValueError, match=r"a model or its name\. List it in the trainer"):
             wrapped([vowels, model])
-    with pytest.raises(ValueError, match=r"num_generations, a whole number of 1 or more; given \[0\]"):
+    with pytest.raises(ValueError, match=r"num_generations must be a whole number of 1 or more, got \[0\]"):
         wrapped(size=0)
-    with pytest.raises(ValueError, match=r"reweight must be a function of rewards and similarities, .*got 'mmr'"):
+    with pytest.raises(ValueError, match=r"reweight must be a function of inputs by name, .*got 'mmr'"):
         wrapped(reweight="mmr")
 
 

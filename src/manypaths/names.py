@@ -131,3 +131,24 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known word, or all of them when none is near."""
     close = difflib.get_close_matches(word, known := list(dict.fromkeys(known)), n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
+
+
+def position_of(names: Sequence[str], chosen: str | int, setting: str) -> int:
+    """The position of a reward function that a setting names, or gives the position of.
+
+    Raises ValueError for a name or a position that is not there, and for the name of several functions.
+    """
+    if isinstance(chosen, int) and not isinstance(chosen, bool) and 0 <= chosen < len(names):
+        return chosen
+    if chosen not in names:
+        raise ValueError(
+            f"{setting} must be the name of a reward function, {' or '.join(names)}, or its position, 0 to "
+            f"{len(names) - 1}, got {chosen!r}."
+        )
+    positions = [position for position, name in enumerate(names) if name == chosen]
+    if len(positions) > 1:
+        raise ValueError(
+            f"{setting} must name one reward function, got {chosen!r}, the name of {len(positions)}. Give the position "
+            f"of the one that is meant, {' or '.join(map(str, positions))}."
+        )
+    return positions[0]

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
 from manypaths.embed import Embedder
 from manypaths.grouping import group_size
+from manypaths.keys import Keys
+from manypaths.messages import prompt_text
 from manypaths.methods import Reweighter
-from manypaths.methods.contracts import call_embedder
-from manypaths.wrapper import adjust
+from manypaths.methods.bind import adjust
 
 SCALED = ("grpo", "gspo", "cispo")  # advantage estimators for which slime divides by the deviation of a group
 CENTRED = (*SCALED, "reinforce_plus_plus_baseline", "rloo")  # for which it subtracts the mean of a group
@@ -19,21 +21,55 @@ UNTOUCHED = ("ppo", "reinforce_plus_plus")
 
 
 def post_process_rewards(
-    args: Any, samples: list[Any], *, reweight: Reweighter, embedder: Embedder
+    args: Any,
+    samples: list[Any],
+    *,
+    reweight: Reweighter,
+    embedder: Embedder | None = None,
+    keys: Keys | None = None,
+    correct: str | None = None,
 ) -> tuple[list[float], list[float]]:
-    """slime's (raw rewards, rewards) of a rollout, the latter reweighted and then normalised as slime does it.
+    """Rewards of a rollout, reweighted and then normalised as slime does it.
 
-    `args` and `samples` are slime's own; bind the rest in a module of yours, `post_process = partial(
-    post_process_rewards, reweight=mmr, embedder=SentenceEmbedder("..."))`, and name that. Responses are compared
-    without their prompts. A reward of None is unscored, which slime does not know: it ends as 0, GRPO's middle.
-    Raises ValueError unless samples come in groups of `args.n_samples_per_prompt` with one `group_index` each, and for
-    an advantage estimator of which it is not known how slime normalises for it.
+    Bind what is not slime's in a module of yours, `post_process = partial(post_process_rewards, reweight=mmr,
+    embedder=SentenceEmbedder("..."))`, and name that. Responses are compared without their prompts. A reward of None is
+    unscored, which slime does not know: it ends as 0, the middle of GRPO.
+
+    Args:
+        args, samples: slime's own.
+        reweight, embedder, keys: as in `manypaths.trl.DiverseGRPOTrainer`.
+        correct: "reward" says that a response is correct where slime's reward is above 0.5, for methods with the input
+            `correct`.
+
+    Returns:
+        slime's (raw rewards, rewards), one each for every sample.
+
+    Raises:
+        ValueError: unless samples come in groups of `args.n_samples_per_prompt` with one `group_index` each; for a
+            method whose inputs are not all there; and for an advantage estimator of which it is not known how slime
+            normalises for it.
     """
+    if correct not in (None, "reward"):
+        raise ValueError(f"correct must be 'reward', the only one that slime has, got {correct!r}.")
+    available = ("rewards", "lengths", *(("correct",) if correct else ()))
+    of_texts = CompletionInputs(
+        embedder,
+        keys,
+        methods={"reweight": reweight},
+        available={"reweight": available},
+        remedies=REMEDIES | {"correct": "Pass correct='reward'.", "advantages": "slime computes them afterwards."},
+    )
     raw = [sample.get_reward_value(args) for sample in samples]
     size = group_size([sample.group_index for sample in samples], [args.n_samples_per_prompt])
-    rewards = torch.tensor([torch.nan if one is None else one for one in raw]).view(-1, size)
-    embeddings = call_embedder(embedder, [sample.response for sample in samples]).to(rewards)
-    adjusted, _ = adjust(rewards, embeddings, reweight)
+    rewards = torch.tensor([torch.nan if reward is None else reward for reward in raw]).view(-1, size)
+    problems = [prompt_text(sample.prompt) for sample in samples] if of_texts.wants_keys else []
+    rows = of_texts.of_process([sample.response for sample in samples], problems)
+    rows = {name: values.to(rewards.device) for name, values in rows.items()}
+    texts = [(sample.response, problem) for sample, problem in zip(samples, problems, strict=False)]
+    inputs = {"rewards": rewards, "correct": is_correct(rewards)}
+    if "lengths" in of_texts.wanted:
+        inputs["lengths"] = torch.tensor([sample.response_length for sample in samples]).view(rewards.shape)
+    adjusted, _ = adjust(reweight, inputs | of_texts.of_groups(rows, rewards.shape, copies=False, texts=texts))
     if args.rewards_normalization:
         adjusted = normalise(adjusted, args.advantage_estimator, args.grpo_std_normalization)
     return raw, adjusted.nan_to_num(0.0).flatten().tolist()
@@ -44,8 +80,8 @@ def normalise(rewards: Tensor, estimator: str, by_deviation: bool) -> Tensor:
     if estimator in UNTOUCHED:
         return rewards
     if estimator not in CENTRED:
-        known = ", ".join((*CENTRED, *UNTOUCHED))
-        raise ValueError(f"Diversity in slime knows the advantage estimators {known}; given {estimator!r}.")
+        estimators = ", ".join((*CENTRED, *UNTOUCHED))
+        raise ValueError(f"slime's advantage estimator must be one of {estimators}, got {estimator!r}.")
     count = (~rewards.isnan()).sum(-1, keepdim=True)
     centred = rewards - rewards.nanmean(-1, keepdim=True)
     if estimator in SCALED and by_deviation:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import inspect
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,9 +19,11 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
+from manypaths import keys
+from manypaths.completion_inputs import CompletionInputs, is_correct
 from manypaths.embed import Embedder, NgramEmbedder, SentenceEmbedder, embedder
-from manypaths.methods import REWEIGHTERS, Reweighter, cosine_similarity, keep_equal_rewards
-from manypaths.methods.contracts import call_embedder, call_reweighter
+from manypaths.methods import REWEIGHTERS, Reweighter
+from manypaths.methods.bind import adjust, bind
 from manypaths.methods.measures import measures
 from manypaths.names import nearest
 from manypaths.typed import check_arguments
@@ -38,7 +39,10 @@ class Diversity:
     `method` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
     `keep_equal_rewards` groups whose raw scores are all equal keep them. `embedder` is ngram, or a
     sentence-transformers model (hub id, folder, package:NAME), `embedder_options` go to it; left out it is ngram where
-    there is a method. Without a method it only measures.
+    there is a method; `keys` makes similarity of the keys, 1 where two are equal and 0 elsewhere. `keys` names a
+    function of `manypaths.keys`, or one of yours by its dotted path, `keys_options` go to it. `correct: score` says
+    that a completion is correct where verl's score is above 0.5, for methods with that input. Without a method
+    diversity is only measured.
     """
 
     method: str | None = None
@@ -46,6 +50,9 @@ class Diversity:
     keep_equal_rewards: bool = False
     embedder: str | None = None
     embedder_options: dict[str, Any] = field(default_factory=dict)
+    keys: str | None = None
+    keys_options: dict[str, Any] = field(default_factory=dict)
+    correct: str | None = None
 
 
 @dataclass
@@ -55,8 +62,8 @@ class Groups:
     rows: Tensor  # [B, G] where an answer stands in the batch; -1 pads
     raw: Tensor  # [B, G] NaN where it pads, or where verl's reward is NaN
     adjusted: Tensor  # [B, G]
-    similarity: Tensor  # [B, G, G]
-    diagnostics: dict[str, Tensor] | None  # what the reweighter reported; None without one
+    inputs: dict[str, Tensor]  # what the method wanted, by name, and similarity
+    diagnostics: dict[str, Tensor] | None  # what the method reported; None without one
 
 
 @register_trainer("manypaths")
@@ -78,9 +85,9 @@ class DiversePPOTrainer(PPOTrainerSync):
 
     def __init__(self, config: DictConfig) -> None:
         spec = check(config)
-        self.reweight = _reweighter(spec)
+        self.reweight, self.correct = _reweighter(spec), spec.correct
         super().__init__(config)
-        self.embedder = _embedder(spec)
+        self.inputs = _inputs(spec, self.reweight, _embedder(spec))
 
     def _build_replay_buffer(self) -> Any:
         """verl's own for "sync": what it does depends on the mode's name."""
@@ -89,19 +96,23 @@ class DiversePPOTrainer(PPOTrainerSync):
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         """verl's own advantages, of the adjusted scores; afterwards the raw scores are back in the TransferQueue."""
-        if self.embedder is None:
+        if not self.inputs.wanted:
             return super()._compute_advantage(batch, metrics)
         began = time.perf_counter()
-        names = ["uid", "responses", "response_mask", "rm_scores"]
+        names = ["uid", "responses", "response_mask", "rm_scores"] + ["prompts"] * self.inputs.wants_keys
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
         uids = data.pop("uid").tolist()
-        ids, wrote, scores = (data[name].unbind() for name in names[1:])
+        ids, wrote, scores = (data[name].unbind() for name in names[1:4])
         last = last_outputs(batch.keys, batch.tags)
         answers = sorted(set(last) - {-1})
         raw = torch.stack([scores[row].sum() for row in answers])
         texts = [self.tokenizer.decode(ids[row][wrote[row].bool()], skip_special_tokens=True) for row in answers]
-        embeddings = call_embedder(self.embedder, texts).to(raw.device)
-        adjusted, groups = adjust([uids[row] for row in answers], raw, embeddings, self.reweight)
+        prompts = data["prompts"].unbind() if self.inputs.wants_keys else ()
+        problems = [self.tokenizer.decode(prompts[row], skip_special_tokens=True) for row in answers if prompts]
+        rows = self.inputs.of_process(texts, problems)
+        rows |= {"rewards": raw, "lengths": torch.stack([wrote[row].sum() for row in answers])}
+        rows |= {"correct": is_correct(raw)} if self.correct else {}
+        adjusted, groups = adjusted_by_uid([uids[row] for row in answers], rows, self.inputs, self.reweight)
         metrics.update(logged(groups))
         change = dict(zip(answers, (adjusted - raw).nan_to_num(0.0), strict=True))
         changed = [row for row, answer in enumerate(last) if answer in change and change[answer] != 0]
@@ -112,26 +123,40 @@ class DiversePPOTrainer(PPOTrainerSync):
         return result
 
 
-def adjust(
-    uids: Sequence[Hashable], raw: Tensor, embeddings: Tensor, reweight: Reweighter | None
+def adjusted_by_uid(
+    uids: Sequence[Hashable], rows: Mapping[str, Tensor], of_texts: CompletionInputs, reweight: Reweighter | None
 ) -> tuple[Tensor, Groups]:
-    """Reweight answers among those of the same uid, in whatever order: N uids, raw [N], [N, D] -> adjusted [N], groups.
+    """Reweight completions among those of the same uid, in whatever order.
 
-    NaN is an answer without a score, and stays NaN. Without a reweighter adjusted is raw. Raises ValueError where the
-    reweighter returns what no reweighter may (`manypaths.methods.contracts`).
+    Args:
+        uids: N of them.
+        rows: `rewards` [N], NaN for a completion without a score; the rows of `of_texts.of_process`; `lengths` [N] and
+            `correct` [N] where the method wants them.
+        of_texts: what makes similarity and keys of the rows.
+        reweight: None leaves the rewards as they are.
+
+    Returns:
+        (adjusted rewards [N]; the groups, padded to the largest).
+
+    Raises:
+        ValueError: where the method returns what no method may (`manypaths.methods.bind.adjust`).
     """
     places: dict[Hashable, list[int]] = {}
     for row, uid in enumerate(uids):
         places.setdefault(uid, []).append(row)
-    rows = pad_sequence([torch.tensor(group) for group in places.values()], batch_first=True, padding_value=-1)
-    real = rows >= 0
-    grouped = raw[rows].masked_fill(~real, torch.nan)
-    similarity = cosine_similarity(embeddings[rows])
-    reweighted, diagnostics = grouped, None
+    grid = pad_sequence([torch.tensor(group) for group in places.values()], batch_first=True, padding_value=-1)
+    real, raw = grid >= 0, rows["rewards"]
+    grouped = {name: values.to(raw.device)[grid] for name, values in rows.items()}
+    grouped |= {name: grouped[name].masked_fill(~real, torch.nan) for name in ("rewards", "correct") if name in grouped}
+    flat = {name: values.flatten(0, 1) for name, values in grouped.items()}
+    inputs: dict[str, Tensor] = {}
+    inputs |= {name: grouped[name] for name in grouped if name in ("rewards", "lengths", "correct")}
+    inputs |= of_texts.of_groups(flat, grid.shape, copies=False)
+    reweighted, diagnostics = inputs["rewards"], None
     if reweight is not None:
-        reweighted, diagnostics = call_reweighter(reweight, grouped, similarity)
-    adjusted = raw.index_put((rows[real],), reweighted[real])
-    return adjusted, Groups(rows, grouped, reweighted, similarity, diagnostics)
+        reweighted, diagnostics = adjust(reweight, inputs)
+    adjusted = raw.index_put((grid[real],), reweighted[real])
+    return adjusted, Groups(grid, inputs["rewards"], reweighted, inputs, diagnostics)
 
 
 def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[int]:
@@ -146,9 +171,9 @@ def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[in
 
 def logged(groups: Groups) -> dict[str, float]:
     """What `DiversePPOTrainer` logs of groups: means over answers, or over the groups that have the measure."""
-    found = measures(groups.raw, groups.adjusted, groups.similarity, groups.diagnostics)
-    found |= {"diversity/raw_reward": groups.raw, "diversity/adjusted_reward": groups.adjusted}
-    return {name: values.nanmean().item() for name, values in found.items()}
+    metrics = measures(groups.raw, groups.adjusted, groups.inputs.get("similarity"), groups.diagnostics)
+    metrics |= {"diversity/raw_reward": groups.raw, "diversity/adjusted_reward": groups.adjusted}
+    return {name: values.nanmean().item() for name, values in metrics.items()}
 
 
 def check(config: DictConfig) -> Diversity:
@@ -156,64 +181,76 @@ def check(config: DictConfig) -> Diversity:
     given = config.get("diversity")
     content = OmegaConf.to_container(given, resolve=True) if OmegaConf.is_config(given) else given or {}
     if not isinstance(content, dict):
-        raise ValueError(f"diversity asks for keys such as diversity.method=mmr; given {content!r}.")
-    known = [one.name for one in fields(Diversity)]
+        raise ValueError(f"diversity must hold keys such as diversity.method=mmr, got {content!r}.")
+    names = [setting.name for setting in fields(Diversity)]
     for key in content:
-        if key not in known:
-            raise ValueError(f"Unknown key diversity.{key}. {nearest(str(key), known)}")
+        if key not in names:
+            raise ValueError(f"Unknown key diversity.{key}. {nearest(str(key), names)}")
     spec = Diversity(**check_arguments(Diversity, content, "diversity."))
     _check_embedder(spec)
+    if spec.correct not in (None, "score"):
+        raise ValueError(f"diversity.correct must be score, the only reward that verl has, got {spec.correct!r}.")
     if spec.method is None:
         if spec.options or spec.keep_equal_rewards:
             methods = ", ".join(REWEIGHTERS)
-            raise ValueError(f"diversity.options and .keep_equal_rewards ask for a diversity.method: {methods}.")
+            raise ValueError(f"diversity.options and .keep_equal_rewards must come with diversity.method: {methods}.")
         return spec
-    _reweighter(spec)
+    _inputs(spec, _reweighter(spec), NgramEmbedder())
     estimator = getattr(config.algorithm.adv_estimator, "value", config.algorithm.adv_estimator)
     if estimator not in GROUPED:
         raise ValueError(
-            f"diversity.method={spec.method} asks for an algorithm.adv_estimator that compares siblings, one of "
-            f"{', '.join(GROUPED)}; given {estimator!r}."
+            f"algorithm.adv_estimator must be one that compares siblings, {', '.join(GROUPED)}, with "
+            f"diversity.method={spec.method}, got {estimator!r}."
         )
     if config.actor_rollout_ref.rollout.n < 2:
         raise ValueError(
-            f"diversity.method={spec.method} asks for several answers to a prompt; given "
-            f"actor_rollout_ref.rollout.n={config.actor_rollout_ref.rollout.n}. Set it to 2 or more."
+            f"actor_rollout_ref.rollout.n must be 2 or more with diversity.method={spec.method}, got "
+            f"{config.actor_rollout_ref.rollout.n}."
         )
     return spec
 
 
 def _reweighter(spec: Diversity) -> Reweighter | None:
-    """The function that a method names, with its options bound and tried on a group of two."""
-    if spec.method is None:
-        return None
-    if spec.method not in REWEIGHTERS:
-        raise ValueError(f"Unknown diversity.method {spec.method!r}. {nearest(spec.method, REWEIGHTERS)}")
-    function = REWEIGHTERS[spec.method]
-    _check_options("diversity.options", spec.options, function, None, None)
-    reweight = functools.partial(function, **spec.options)
-    try:
-        reweight(torch.full((1, 2), torch.nan), torch.eye(2).unsqueeze(0))
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"diversity.options {spec.options} have a wrong type for {spec.method}: {error}.") from error
-    return keep_equal_rewards(reweight) if spec.keep_equal_rewards else reweight
+    return bind("reweight", spec.method, spec.options, "diversity.method", spec.keep_equal_rewards)
+
+
+def _inputs(spec: Diversity, reweight: Reweighter | None, embed: Embedder | None) -> CompletionInputs:
+    """What the method wants; ValueError for what verl does not have or the settings do not give."""
+    return CompletionInputs(
+        None if spec.embedder == "keys" else embed,
+        keys.bind(spec.keys, spec.keys_options) if spec.keys is not None else None,
+        methods={"reweight": reweight},
+        available={"reweight": ("rewards", "lengths", *(("correct",) if spec.correct else ()))},
+        remedies={
+            "similarity": "Set diversity.keys=answer with diversity.embedder=keys, or another diversity.embedder.",
+            "keys": "Set diversity.keys=answer.",
+            "correct": "Set diversity.correct=score: correct is a completion whose score is above 0.5.",
+            "advantages": "verl computes them afterwards.",
+        },
+    )
 
 
 def _embedder(spec: Diversity) -> Embedder | None:
     """A model goes onto the CPU if nothing else is asked for: the GPUs are those of verl's workers."""
+    if spec.embedder == "keys":
+        return None
     if spec.embedder in (None, "ngram"):
         return embedder("ngram", **spec.embedder_options) if spec.embedder or spec.method else None
     return embedder(spec.embedder, **{"device": "cpu"} | spec.embedder_options)
 
 
 def _check_embedder(spec: Diversity) -> None:
+    if spec.embedder == "keys":
+        if spec.keys is None:
+            raise ValueError("diversity.embedder=keys must come with diversity.keys, such as diversity.keys=answer.")
+        return
     if spec.embedder in (None, "ngram"):
         _check_options("diversity.embedder_options", spec.embedder_options, NgramEmbedder)
         return
     _check_options("diversity.embedder_options", spec.embedder_options, SentenceEmbedder, spec.embedder)
     if importlib.util.find_spec("sentence_transformers") is None:
         raise ValueError(
-            f"diversity.embedder={spec.embedder} asks for sentence-transformers, which is not installed: "
+            f"diversity.embedder={spec.embedder} needs sentence-transformers, which is not installed: "
             "pip install sentence-transformers, or take diversity.embedder=ngram."
         )
 

@@ -13,13 +13,16 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from manypaths.embed import Embedder, deduplicate_rows, text_hashes
+from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
+from manypaths.embed import Embedder
 from manypaths.grouping import group_size, row_keys, size_in_trainer
-from manypaths.messages import Completion, text_of
-from manypaths.methods import Reweighter, cosine_similarity, weighted_sum
-from manypaths.methods.contracts import call_embedder, call_reweighter, check_finite, check_functions
+from manypaths.keys import Keys
+from manypaths.messages import Completion, prompt_text, text_of
+from manypaths.methods import Reweighter, weighted_sum
+from manypaths.methods.bind import adjust
+from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures
-from manypaths.names import distinct
+from manypaths.names import distinct, name_of, position_of
 
 _IN_TRAINERS: WeakKeyDictionary[Any, list[DiverseReward]] = WeakKeyDictionary()  # those that a trainer has called
 
@@ -36,8 +39,9 @@ class DiverseReward:
     Args:
         reward_funcs: a function `(prompts, completions, **columns) -> list[float | None]`, or several; coroutine
             functions as well, each call in an event loop of its own. None is an unscored completion.
-        reweight: `(rewards [B, G], similarity [B, G, G]) -> adjusted [B, G]`.
-        embedder: `(list[str]) -> [N, D]`; it is given the completions without their prompts.
+        reweight: a method -> adjusted rewards [B, G], as in `DiverseGRPOTrainer`. Of the inputs by name a reward
+            function cannot have advantages, and has lengths where the trainer passes `completion_ids`.
+        embedder, keys, correct: as in `DiverseGRPOTrainer`.
         num_generations: G, the trainer's own; completions of one prompt must follow each other.
         reward_weights: one for each function; 1 if left out.
         num_generations_eval: the trainer's own, where it is another. TRL's trainers are asked themselves for both.
@@ -52,10 +56,11 @@ class DiverseReward:
     A group is `num_generations` completions in a row; TRL's GRPO and RLOO trainers are asked for the number. Elsewhere
     it is so many of one row of the data (`manypaths.grouping.group_size`).
 
-    Raises ValueError for what is no function, weights that do not match, fewer than one generation; when called, for a
-    function that returns another number of rewards, no numbers, or infinity unless its weight is 0, or logs a metric
-    under a name of these here; for a batch that is not made of whole groups, and a `num_generations` that is not the
-    trainer's.
+    Raises:
+        ValueError: for what is no function, weights that do not match, fewer than one generation, and a method whose
+            inputs are not all there; when called, for a function that returns another number of rewards, no numbers, or
+            infinity unless its weight is 0, or logs a metric under a name of these here; for a batch that is not made
+            of whole groups, and a `num_generations` that is not the trainer's.
     """
 
     def __init__(
@@ -63,7 +68,9 @@ class DiverseReward:
         reward_funcs: RewardFunction | Sequence[RewardFunction],
         *,
         reweight: Reweighter,
-        embedder: Embedder,
+        embedder: Embedder | None = None,
+        keys: Keys | None = None,
+        correct: str | int | None = None,
         num_generations: int,
         reward_weights: Sequence[float] | None = None,
         num_generations_eval: int | None = None,
@@ -75,43 +82,50 @@ class DiverseReward:
             if isinstance(function, torch.nn.Module) or not callable(function):
                 kind = f"{type(function).__name__}, a model or its name"
                 raise ValueError(
-                    f"DiverseReward asks for functions; given {kind}: list it in the trainer, beside this."
+                    f"DiverseReward must be given functions, got {kind}. List it in the trainer, beside this."
                 )
         if not functions or len(weights) != len(functions):
             raise ValueError(
-                f"DiverseReward asks for one weight a function; given {len(weights)} for {len(functions)}."
+                f"DiverseReward must be given one weight a function, got {len(weights)} for {len(functions)}."
             )
         if not all(isinstance(size, int) and size >= 1 for size in sizes):
-            raise ValueError(f"DiverseReward asks for num_generations, a whole number of 1 or more; given {sizes}.")
-        if embedder is None or reweight is None:
-            raise ValueError(f"DiverseReward asks for an embedder and a reweighter; given {embedder!r}, {reweight!r}.")
-        check_functions(embedder=embedder, reweight=reweight)
+            raise ValueError(f"DiverseReward's num_generations must be a whole number of 1 or more, got {sizes}.")
+        if reweight is None:
+            raise ValueError("DiverseReward must be given a reweighter, got None. Pass reweight=manypaths.mmr.")
+        self.inputs = CompletionInputs(
+            embedder,
+            keys,
+            methods={"reweight": reweight},
+            available={"reweight": ("rewards", "lengths", *(("correct",) if correct is not None else ()))},
+            remedies=REMEDIES
+            | {"advantages": "A reward function works before there are any. Take DiverseGRPOTrainer(advantage=...)."},
+        )
+        names = [_name(function) for function in functions]
+        self._correct = None if correct is None else position_of(names, correct, "correct")
         self.reward_funcs, self.reward_weights, self.sizes = functions, torch.tensor(weights).float(), sizes
-        self.embedder, self.reweight = embedder, reweight
-        self._names = distinct([*map(_name, functions), "raw", "adjusted"])
+        self.reweight = reweight
+        self._names = distinct([*names, "raw", "adjusted"])
         self.__name__ = self._names[-1]  # what trainers log it as
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
         number = self._number(getattr(columns.get("log_metric"), "__self__", None))
         logged = _Logged(columns.get("log_metric"), columns.get("log_extra"))
         own = self._score(prompts=prompts, completions=completions, **columns | logged.instead_of(columns))
-        texts = [text_of(each) for each in completions]
-        embeddings = call_embedder(self.embedder, texts).cpu()
+        own_rows = {"rewards": own, **self._rows(prompts, completions, columns.get("completion_ids"))}
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
-        rows = row_keys(prompts, columns) if size is None else []
-        parts, rank = gather_parts((rows, own, embeddings, text_hashes(texts)))
-        rewards = torch.cat([part[1] for part in parts])
+        parts, rank = gather_parts((row_keys(prompts, columns) if size is None else [], own_rows))
+        rows = {name: torch.cat([part[1][name] for part in parts]) for name in own_rows}
+        rewards = rows["rewards"]
         check_finite(self._names, rewards, self.reward_weights)
         if size is None:
             keys = [row for part in parts for row in part[0]]
             size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
-        raw = weighted_sum(rewards, self.reward_weights).view(-1, size)
-        embeddings = deduplicate_rows(*(torch.cat([part[k] for part in parts]) for k in (2, 3)))
-        similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
-        adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
+        inputs = self._inputs(rows, size)
+        raw = inputs["rewards"]
+        adjusted, diagnostics = adjust(self.reweight, inputs)
 
         if "log_metric" in columns:
-            metrics = self._metrics(rewards, raw, measures(raw, adjusted, similarity, diagnostics))
+            metrics = self._metrics(rewards, raw, measures(raw, adjusted, inputs.get("similarity"), diagnostics))
             metrics = {_numbered(name, number): values for name, values in metrics.items()}
             if clashes := sorted(metrics.keys() & logged.metrics):
                 raise ValueError(
@@ -119,11 +133,34 @@ class DiverseReward:
                 )
             for name, values in metrics.items():
                 columns["log_metric"](name, values.nanmean().item())
-        before = sum(len(part[1]) for part in parts[:rank])
+        before = sum(len(part[1]["rewards"]) for part in parts[:rank])
         mine = slice(before, before + len(completions))
         if "log_extra" in columns:
             columns["log_extra"](distinct([*logged.extras, *["raw"] * number])[-1], _with_none(raw.flatten()[mine]))
         return _with_none(adjusted.flatten()[mine])
+
+    def _rows(self, prompts: Sequence[Any], completions: Sequence[Completion], ids: Any) -> dict[str, Tensor]:
+        """What the method wants of this process's completions, to be gathered."""
+        texts = [text_of(completion) for completion in completions]
+        rows = self.inputs.of_process(texts, [prompt_text(prompt) for prompt in prompts])
+        if "lengths" in self.inputs.wanted:
+            if ids is None:
+                raise ValueError(
+                    f"reweight {name_of(self.reweight)!r} must be given lengths, which is missing here: this trainer "
+                    "passes no completion_ids to reward functions. Take another method, or TRL's GRPOTrainer."
+                )
+            rows["lengths"] = torch.tensor([len(tokens) for tokens in ids], dtype=torch.int64)
+        return {name: values.cpu() for name, values in rows.items()}
+
+    def _inputs(self, rows: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+        """The inputs of the method by name, in groups of this size, of rows of all processes."""
+        raw = weighted_sum(rows["rewards"], self.reward_weights).view(-1, size)
+        inputs = {"rewards": raw, **self.inputs.of_groups(rows, raw.shape, copies=True)}
+        if "lengths" in rows:
+            inputs["lengths"] = rows["lengths"].view(raw.shape)
+        if self._correct is not None:
+            inputs["correct"] = is_correct(rows["rewards"][:, self._correct]).view(raw.shape)
+        return inputs
 
     def _number(self, trainer: Any) -> int:
         """Which of the DiverseRewards of a trainer this is, from 1 on."""
@@ -144,20 +181,14 @@ class DiverseReward:
                 found = _wait_for(found)
             scores = _numbers(_name(function), found)
             if len(scores) != count:
-                asked = f"Reward function {_name(function)!r} is asked for one reward per completion, {count}"
-                raise ValueError(f"{asked}; given {len(scores)}.")
+                who = f"Reward function {_name(function)!r}"
+                raise ValueError(f"{who} must return one reward per completion, {count}, got {len(scores)}.")
             columns.append(torch.tensor(scores, dtype=torch.float32))
         return torch.stack(columns, dim=1)
 
     def _metrics(self, rewards: Tensor, raw: Tensor, diversity: dict[str, Tensor]) -> dict[str, Tensor]:
         columns = zip(self._names, [*rewards.unbind(1), raw], strict=False)  # the last name is not logged here
         return {**{f"rewards/{name}/mean": column for name, column in columns}, **diversity}
-
-
-def adjust(raw: Tensor, embeddings: Tensor, reweight: Reweighter) -> tuple[Tensor, Tensor]:
-    """Raw rewards [B, G] and embeddings [N, D], group after group -> adjusted [B, G], similarity [B, G, G]."""
-    similarity = cosine_similarity(embeddings.view(*raw.shape, -1))
-    return call_reweighter(reweight, raw, similarity)[0], similarity
 
 
 def gather_parts(own: Any) -> tuple[list[Any], int]:

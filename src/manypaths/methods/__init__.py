@@ -1,10 +1,29 @@
-"""The methods: rewards of a group in, rewards or advantages out. Pure functions on tensors."""
+"""The methods: rewards of a group in, adjusted rewards or advantages out. Pure functions on tensors, one file a paper.
+
+    mmr.py         MMR-GRPO: `mmr`, and its adaptive weight on the reward
+    dra.py         DRA-GRPO: `dra`
+    advantages.py  what RGRA was compared with, in the place of GRPO's advantage: `grpo_pos`, `reinforce`, `raft`
+    keep_equal.py  a wrapper: zero-variance groups keep their rewards
+
+A method names the inputs that it wants by its positional parameters (inputs.py); what it reports about itself
+(diagnostics.py) is logged. groups.py has what all methods share, measures.py what is logged of groups.
+
+From here a method enters each trainer through one function, `adjust` in bind.py:
+
+    trl/trainer.py  DiverseGRPOTrainer._calculate_rewards   adds the column adjusted - raw, which TRL sums up
+    wrapper.py      DiverseReward.__call__                  returns the adjusted rewards
+    verl.py         DiversePPOTrainer._compute_advantage    adds adjusted - raw to verl's scores
+    slime.py        post_process_rewards                    normalises the adjusted rewards as slime does
+
+RGRA is no method but a loss: `importance_ratio=False` of DiverseGRPOTrainer.
+"""
 
 from __future__ import annotations
 
-from manypaths.methods.advantages import ADVANTAGES, Advantage, best, positive, reward
+from manypaths.methods.advantages import ADVANTAGES, Advantage, grpo_pos, raft, reinforce
+from manypaths.methods.diagnostics import report
 from manypaths.methods.dra import dra
-from manypaths.methods.groups import cosine_similarity, has_nonzero_std, report, weighted_sum
+from manypaths.methods.groups import cosine_similarity, has_nonzero_std, weighted_sum
 from manypaths.methods.keep_equal import Reweighter, keep_equal_rewards
 from manypaths.methods.mmr import TIES, adaptive_lambda, mmr
 
@@ -15,15 +34,15 @@ __all__ = [
     "Advantage",
     "Reweighter",
     "adaptive_lambda",
-    "best",
     "cosine_similarity",
     "dra",
+    "grpo_pos",
     "has_nonzero_std",
     "keep_equal_rewards",
     "mmr",
-    "positive",
+    "raft",
+    "reinforce",
     "report",
-    "reward",
     "weighted_sum",
 ]
 

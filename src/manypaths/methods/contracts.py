@@ -1,7 +1,7 @@
-"""What embedders, reweighters and advantage functions are given and must return; every trainer calls them by these.
+"""What functions of the user's must be and return: embedders, keys, methods, rewards.
 
-They get copies, so that one that writes into what it is given changes nothing else. What they return may be a tensor on
-any device, with gradient or without, a numpy array, or lists of numbers. A wrong shape would be reshaped or broadcast
+They get copies, so that a function that writes into its inputs changes nothing else. They may return a tensor on any
+device, with gradient or without, a numpy array, or lists of numbers. A wrong shape would be reshaped or broadcast
 without a word, so it is a ValueError that names the function; so are infinities, and NaN for a scored completion.
 """
 
@@ -15,29 +15,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manypaths.methods.groups import diagnostics
-from manypaths.methods.keep_equal import Reweighter
+from manypaths.methods.inputs import inputs_of
 from manypaths.names import name_of
 
-KINDS = {  # what each must be, with an example, and the names of what it is given
-    "reweight": ("a function of rewards and similarities, such as manypaths.mmr", ("rewards", "similarity")),
-    "embedder": ("a function of a list of texts, such as SentenceEmbedder(...)", ("texts",)),
-    "advantage": (
-        "a function of adjusted rewards and advantages, such as manypaths.methods.advantages.positive",
-        ("adjusted", "advantages"),
-    ),
+KINDS = {  # what each must be, with an example
+    "reweight": "a function of inputs by name, such as manypaths.mmr",
+    "advantage": "a function of inputs by name, such as manypaths.methods.grpo_pos",
+    "embedder": "a function of a list of texts, such as SentenceEmbedder(...)",
+    "keys": "a function of completions and their problems, such as manypaths.keys.answer",
+}
+ARGUMENTS: dict[str, list[tuple[str, ...]]] = {  # the arguments that it must take, in one way or another
+    "embedder": [("texts",)],
+    "keys": [("completions", "problems"), ("completions", "problems", "size")],
 }
 
 
 def check_functions(**functions: Any) -> None:
-    """Raise ValueError for a reweight, embedder or advantage that is no function or cannot be called as one.
+    """Raise ValueError for a reweight, advantage, embedder or keys that is no function or cannot be called as one.
 
     None is left out. A signature that Python does not know is not checked.
     """
     for name, function in functions.items():
         if function is None:
             continue
-        kind, arguments = KINDS[name]
+        kind = KINDS[name]
         if not callable(function):
             raise ValueError(f"{name} must be {kind}, got {function!r}.")
         if isinstance(function, torch.nn.Module) and hasattr(function, "encode"):
@@ -46,8 +47,10 @@ def check_functions(**functions: Any) -> None:
             raise ValueError(
                 f"{name} must be {kind}, got the class {function.__name__} itself. Pass an instance of it."
             )
-        if error := _cannot_take(function, arguments):
-            raise ValueError(f"{name} must be {kind}, got {name_of(function)!r}: {error}.")
+        ways = ARGUMENTS[name] if name in ARGUMENTS else [inputs_of(function, name)]
+        errors = [_cannot_take(function, arguments) for arguments in ways]
+        if all(errors):
+            raise ValueError(f"{name} must be {kind}, got {name_of(function)!r}: {errors[0]}.")
 
 
 def check_finite(names: Sequence[str], rewards: Tensor, weights: Tensor) -> None:
@@ -66,7 +69,7 @@ def check_finite(names: Sequence[str], rewards: Tensor, weights: Tensor) -> None
 def call_embedder(embedder: Callable[[list[str]], Any], texts: list[str]) -> Tensor:
     """Embeddings of N texts, [N, D] float32 or float64, finite, without gradient, on the embedder's own device."""
     who = f"Embedder {name_of(embedder)!r}"
-    rows = _tensor(who, embedder(list(texts)))
+    rows = to_tensor(who, embedder(list(texts)))
     if rows.dim() != 2 or rows.shape[0] != len(texts) or (len(texts) and not rows.shape[1]):
         raise ValueError(f"{who} must return [N, D], a row for each of {len(texts)} texts, got {list(rows.shape)}.")
     if not rows.isfinite().all():
@@ -74,39 +77,8 @@ def call_embedder(embedder: Callable[[list[str]], Any], texts: list[str]) -> Ten
     return rows
 
 
-def call_reweighter(reweight: Reweighter, rewards: Tensor, similarity: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """(adjusted [B, G], diagnostics) of rewards [B, G] and similarity [B, G, G].
-
-    Adjusted has the type and device of the rewards, is finite, and is NaN exactly where the reward is NaN. Diagnostics
-    are what the method reported about itself, see `manypaths.methods.report`.
-    """
-    with diagnostics() as reported:
-        returned = reweight(rewards.clone(), similarity.clone())
-    who, unscored = f"Reweighter {name_of(reweight)!r}", rewards.isnan()
-    adjusted = _tensor(who, returned).to(rewards)
-    if adjusted.shape != rewards.shape:
-        raise ValueError(f"{who} must return [B, G], here {list(rewards.shape)}, got {list(adjusted.shape)}.")
-    if not adjusted[~unscored].isfinite().all():
-        raise ValueError(f"{who} must return finite rewards for scored completions, got NaN or infinity.")
-    if not adjusted[unscored].isnan().all():
-        raise ValueError(f"{who} must return NaN where the reward is NaN (an unscored completion), got a number.")
-    return adjusted, {name: torch.cat(values) for name, values in reported.items()}
-
-
-def call_advantage(advantage: Callable[[Tensor, Tensor], Any], adjusted: Tensor, advantages: Tensor) -> Tensor:
-    """Advantages [B, G] in the place of others, of adjusted rewards and advantages [B, G]; 0 for the unscored."""
-    who = f"Advantage {name_of(advantage)!r}"
-    replaced = _tensor(who, advantage(adjusted.clone(), advantages.clone())).to(advantages)
-    if replaced.shape != adjusted.shape:
-        raise ValueError(f"{who} must return [B, G], here {list(adjusted.shape)}, got {list(replaced.shape)}.")
-    replaced = replaced.masked_fill(adjusted.isnan(), 0.0)
-    if not replaced.isfinite().all():
-        raise ValueError(f"{who} must return finite advantages for scored completions, got NaN or infinity.")
-    return replaced
-
-
-def _tensor(who: str, returned: Any) -> Tensor:
-    """As a dense tensor of float32 or float64 without gradient."""
+def to_tensor(who: str, returned: Any) -> Tensor:
+    """What a function returned, as a dense tensor of float32 or float64 without gradient; `who` is for the message."""
     try:
         tensor = _converted(returned)
     except (TypeError, ValueError, RuntimeError) as error:

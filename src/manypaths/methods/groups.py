@@ -6,16 +6,12 @@ Shapes: B groups (prompts), G completions per group, D embedding width.
     similarity  [B, G, G]   cosine similarity within each group, in [-1, 1]
     adjusted    [B, G]      NaN exactly where the reward was NaN
 
-An unscored completion touches nobody: it is not in the spread, not in lambda, not a neighbour, and its similarities
-may be anything. Groups never mix, and the order of completions does not matter (except under `ties="first"`).
+An unscored completion is excluded from every statistic: from the standard deviation, from lambda, from the neighbours
+of others; its similarities may be anything. Groups never mix, and the order of completions does not matter (except
+under `ties="first"`).
 """
 
 from __future__ import annotations
-
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -23,20 +19,24 @@ from torch import Tensor
 TIED = 1e-5  # scores or crowdings this near are equal: float32 similarities of equal texts differ by less
 ROUNDING = 0.01  # how far outside [-1, 1] a similarity may lie: unit vectors in bfloat16 reach about 1.008
 
-_reported: ContextVar[defaultdict[str, list[Tensor]] | None] = ContextVar("reported", default=None)
-
 
 def cosine_similarity(embeddings: Tensor) -> Tensor:
-    """Cosine similarity of every pair in a group: [..., G, D] -> [..., G, G], float32 or wider, 1 +- rounding at most.
+    """Cosine similarity of every pair in a group.
 
-    Embeddings need not have unit length; rows that have it (up to rounding) are used to the bit. A zero
-    vector has similarity 1 with itself and 0 with all others.
-    Raises ValueError for fewer than two dimensions and for NaN or infinity.
+    Args:
+        embeddings: [..., G, D]. They need not have unit length; rows of unit length (up to rounding) are used to the
+            bit. A zero vector has similarity 1 with itself and 0 with all others.
+
+    Returns:
+        [..., G, G], float32 or float64, in [-1, 1] up to rounding.
+
+    Raises:
+        ValueError: for fewer than two dimensions, and for NaN or infinity.
     """
     if embeddings.dim() < 2:
-        raise ValueError(f"cosine_similarity asks for embeddings [..., G, D]; given shape {list(embeddings.shape)}.")
+        raise ValueError(f"The embeddings of cosine_similarity must be [..., G, D], got {list(embeddings.shape)}.")
     if not torch.isfinite(embeddings).all():
-        raise ValueError("cosine_similarity asks for finite embeddings; given NaN or infinity: check the embedder.")
+        raise ValueError("The embeddings of cosine_similarity must be finite, got NaN or infinity. Check the embedder.")
     wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     length = wide.norm(dim=-1, keepdim=True)
     largest = wide.abs().amax(-1, keepdim=True)  # scaled by it, no square under- or overflows
@@ -52,7 +52,7 @@ def weighted_sum(rewards: Tensor, weights: Tensor) -> Tensor:
 
 
 def has_nonzero_std(rewards: Tensor) -> Tensor:
-    """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]."""
+    """Whether the scored completions of a group have different rewards: [B, G] -> bool [B]; False: zero variance."""
     check_rewards("has_nonzero_std", rewards)
     unscored = rewards.isnan()
     return rewards.masked_fill(unscored, -torch.inf).amax(-1) > rewards.masked_fill(unscored, torch.inf).amin(-1)
@@ -61,27 +61,6 @@ def has_nonzero_std(rewards: Tensor) -> Tensor:
 def in_float64(values: Tensor) -> Tensor:
     """Values in float64, on the CPU where their own device has no such numbers, as Apple's GPUs."""
     return values.to(device_with_float64(values)).double()
-
-
-def report(name: str, values: Tensor) -> None:
-    """Tell the trainer a diagnostic of a method, one value per group [B]: it is logged as `diversity/NAME`, its mean.
-
-    For use inside a reweighter, as `mmr` does with its `lam`. Whatever the reweighter is wrapped in, the report is of
-    what was really computed. Outside a trainer it does nothing.
-    """
-    if (reported := _reported.get()) is not None:
-        reported[name].append(values.detach().reshape(-1))
-
-
-@contextmanager
-def diagnostics() -> Iterator[dict[str, list[Tensor]]]:
-    """Collects what methods report while it lasts: name -> the values of each report."""
-    reported: defaultdict[str, list[Tensor]] = defaultdict(list)
-    token = _reported.set(reported)
-    try:
-        yield reported
-    finally:
-        _reported.reset(token)
 
 
 def device_with_float64(values: Tensor) -> torch.device:
@@ -94,9 +73,9 @@ def diagonal(similarity: Tensor) -> Tensor:
 
 def check_rewards(who: str, rewards: Tensor) -> None:
     if rewards.dim() != 2 or not rewards.is_floating_point():
-        raise ValueError(f"{who} asks for floating-point rewards [B, G]; given {rewards.dtype} {list(rewards.shape)}.")
+        raise ValueError(f"{who}'s rewards must be floating-point [B, G], got {rewards.dtype} {list(rewards.shape)}.")
     if rewards.isinf().any():
-        raise ValueError(f"{who} asks for finite rewards (NaN for an unscored completion); given infinity.")
+        raise ValueError(f"{who}'s rewards must be finite, or NaN for an unscored completion, got infinity.")
 
 
 def check_group(who: str, rewards: Tensor, similarity: Tensor) -> Tensor:
@@ -105,17 +84,17 @@ def check_group(who: str, rewards: Tensor, similarity: Tensor) -> Tensor:
     expected = [*rewards.shape, rewards.shape[1]]
     if list(similarity.shape) != expected or not similarity.is_floating_point():
         raise ValueError(
-            f"{who} asks for floating-point similarity [B, G, G], here {expected} for rewards {list(rewards.shape)}; "
-            f"given {similarity.dtype} {list(similarity.shape)}."
+            f"{who}'s similarity must be floating-point [B, G, G], here {expected} for rewards {list(rewards.shape)}, "
+            f"got {similarity.dtype} {list(similarity.shape)}."
         )
     scored = ~rewards.isnan()
     similarity = similarity.masked_fill(~(scored.unsqueeze(-1) & scored.unsqueeze(-2)), 0.0)
     if similarity.isnan().any():
-        raise ValueError(f"{who} asks for a similarity between every two scored completions; given NaN.")
+        raise ValueError(f"{who}'s similarity must be a number between every two scored completions, got NaN.")
     if (similarity.abs() > 1 + ROUNDING).any():
         low, high = similarity.min().item(), similarity.max().item()
         raise ValueError(
-            f"{who} asks for similarity in [-1, 1]; given values from {low:.4g} to {high:.4g}. "
+            f"{who}'s similarity must be in [-1, 1], got values from {low:.4g} to {high:.4g}. "
             "Use cosine_similarity(embeddings) rather than dot products of vectors without unit length."
         )
     return similarity

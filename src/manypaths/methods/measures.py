@@ -1,4 +1,4 @@
-"""How diverse a group is and what diversity did to it: measures only. NaN is an unscored completion, and counts not."""
+"""How diverse a group is and what a method changed in it. NaN marks an unscored completion; it is excluded."""
 
 from __future__ import annotations
 
@@ -11,25 +11,42 @@ from manypaths.methods.groups import has_nonzero_std, in_float64
 def measures(
     raw: Tensor, adjusted: Tensor, similarity: Tensor | None, diagnostics: dict[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    """What is logged of groups, [B] each, of raw and adjusted [B, G] and similarity [B, G, G]; NaN where undefined.
+    """The metrics of groups, by their names in the logs.
 
-    `diagnostics` are what the reweighter reported about itself (`manypaths.methods.report`), which become
-    `diversity/NAME`, NaN for a group that nobody scored; None where there is no reweighter. Raises ValueError for a
-    report under a name of those here.
+    Args:
+        raw, adjusted: [B, G], NaN for an unscored completion.
+        similarity: [B, G, G]; None where there is none.
+        diagnostics: what the methods reported about themselves (`manypaths.methods.report`), [B] or [B, G]; None where
+            there is no method. NAME becomes `diversity/NAME`, NaN for an unscored completion or group.
+
+    Returns:
+        name -> [B], or [B, G] for a diagnostic of each completion; NaN where a metric is not defined.
+
+    Raises:
+        ValueError: for a diagnostic that has the name of a metric here.
     """
-    found = {"groups/zero_std": 1 - has_nonzero_std(raw).float()}
+    result = {"groups/zero_std": 1 - has_nonzero_std(raw).float()}
     if similarity is not None:
-        found["diversity/similarity"] = pair_similarity(raw, similarity)
-        found["diversity/vendi_score"] = vendi_score(raw, similarity)
+        result["diversity/similarity"] = pair_similarity(raw, similarity)
+        result["diversity/vendi_score"] = vendi_score(raw, similarity)
     if diagnostics is None:
-        return found
-    found["diversity/share"] = share_of_advantage(raw, adjusted)
+        return result
+    result["diversity/share"] = share_of_advantage(raw, adjusted)
+    for name, values in of_scored(diagnostics, raw).items():
+        if f"diversity/{name}" in result:
+            raise ValueError(f"A method's diagnostic must have a name of its own, got {name!r}, which is a metric.")
+        result[f"diversity/{name}"] = values
+    return result
+
+
+def of_scored(diagnostics: dict[str, Tensor], raw: Tensor) -> dict[str, Tensor]:
+    """Diagnostics [B] or [B, G], NaN for an unscored group or completion; those of any other shape as they are."""
+    result = {}
     for name, values in diagnostics.items():
-        if f"diversity/{name}" in found:
-            raise ValueError(f"A reweighter's report must have a name of its own, got {name!r}, which is a measure.")
-        per_group = len(values) == len(raw)
-        found[f"diversity/{name}"] = values.masked_fill(raw.isnan().all(1), torch.nan) if per_group else values
-    return found
+        unscored = raw.isnan().to(values.device)
+        unscored = unscored.all(1) if values.dim() == 1 else unscored
+        result[name] = values.masked_fill(unscored, torch.nan) if values.shape == unscored.shape else values
+    return result
 
 
 def pair_similarity(rewards: Tensor, similarity: Tensor) -> Tensor:

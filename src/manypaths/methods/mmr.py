@@ -5,16 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from manypaths.methods.groups import TIED, check_group, check_rewards, device_with_float64, diagonal, in_float64, report
+from manypaths.methods.diagnostics import report
+from manypaths.methods.groups import TIED, check_group, check_rewards, device_with_float64, diagonal, in_float64
 
 TIES = ("diverse", "first")
 
 
 def adaptive_lambda(rewards: Tensor) -> Tensor:
-    """The weight on the reward, sigmoid of the standard deviation of each group: [B, G] -> [B], in [0.5, 1).
+    """The weight on the reward: the sigmoid of the standard deviation of each group.
 
     MMR-GRPO (arXiv 2601.09085), Eq. 4, with the population standard deviation as in the released code.
-    A group with no scored completion gets 0.5. Raises ValueError unless rewards are [B, G] and not infinite.
+
+    Args:
+        rewards: [B, G], NaN for an unscored completion.
+
+    Returns:
+        [B], in [0.5, 1); 0.5 for a group without a scored completion.
+
+    Raises:
+        ValueError: unless rewards are floating-point numbers [B, G] and not infinite.
     """
     check_rewards("adaptive_lambda", rewards)
     scored = ~rewards.isnan()
@@ -24,42 +33,53 @@ def adaptive_lambda(rewards: Tensor) -> Tensor:
 
 
 def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = None, ties: str = "diverse") -> Tensor:
-    """Maximal marginal relevance: [B, G], [B, G, G] -> [B, G].
+    """Maximal marginal relevance: each completion is charged for its similarity to those picked before it.
 
-    MMR-GRPO (arXiv 2601.09085), Algorithm 1. Completions are picked one after another. The best rewarded
-    goes first and keeps its reward; then, again and again, the one with the highest score goes next,
+    MMR-GRPO (arXiv 2601.09085), Algorithm 1. Completions are picked one after another. The one with the highest reward
+    is picked first and keeps its reward; then, again and again, the one with the highest score is picked,
 
         score_i = lam * r_i - (1 - lam) * max over the picked j of s_ij,                        (Eq. 3)
 
-    and the score at that moment is its adjusted reward. Nothing is dropped.
+    and its score at that moment is its adjusted reward. No completion is dropped.
 
-    `lam` is the weight on the reward, one number in [0, 1] or one per group [B]; 1 is reward only and None
-    is `adaptive_lambda(rewards)` (Eq. 4). `ties` says who goes first among equal scores, which the paper
-    leaves open:
+    Args:
+        rewards: [B, G], NaN for an unscored completion.
+        similarity: [B, G, G], cosine similarity within each group, in [-1, 1].
+        lam: the weight on the reward, one number in [0, 1] or one per group [B]; 1 is reward only, and None is
+            `adaptive_lambda(rewards)` (Eq. 4).
+        ties: which of several equal scores is picked first, for the paper leaves it open. "diverse" picks the least
+            crowded one, of the smallest sum of similarities within the group. Completions that are equal in this too
+            (copies of one text, a group of two) are picked together: each gets the mean, over the orders in which they
+            could be picked, of being first and of following its nearest twin, so that the order of sampling decides
+            nothing. "first" picks the lowest index, as the released code does, which also counts negative similarities
+            as 0 (clamp them to reproduce it).
 
-    - "diverse": the least crowded, that is the smallest sum of similarities within the group. Completions
-      that are equal in this too (copies of one text, a group of two) go together: each gets the mean, over
-      the orders they could go in, of going first and of following its nearest twin. So the order of sampling
-      decides nothing.
-    - "first": the lowest index, as in the released code, which also counts negative similarities as 0
-      (clamp them to reproduce it).
+    Returns:
+        adjusted rewards [B, G], NaN where the reward is NaN. Diagnostics: `lam` [B] and `pick` [B, G], 1 for the
+        completion that was picked first.
 
-    Raises ValueError for wrong shapes, infinite rewards, a similarity between scored completions that is NaN
-    or outside [-1, 1] beyond rounding, `lam` outside [0, 1], unknown `ties`.
+    Raises:
+        ValueError: for wrong shapes, infinite rewards, a similarity between scored completions that is NaN or outside
+            [-1, 1] beyond rounding, `lam` outside [0, 1], and unknown `ties`.
+
+    Example, two copies and another way to the same reward:
+        >>> similarity = torch.tensor([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
+        >>> mmr(torch.tensor([[1.0, 1.0, 1.0]]), similarity, lam=0.7)
+        tensor([[0.5500, 0.5500, 1.0000]])
     """
     similarity = in_float64(check_group("mmr", rewards, similarity)).clamp(-1.0, 1.0)
     if ties not in TIES:
-        raise ValueError(f"mmr asks for ties to be one of {', '.join(TIES)}; given {ties!r}.")
+        raise ValueError(f"mmr's ties must be one of {', '.join(TIES)}, got {ties!r}.")
     weight = _check_lambda(adaptive_lambda(rewards) if lam is None else lam, rewards)
-    report("lam", weight.squeeze(-1))
     reward = in_float64(rewards)
     crowding = similarity.masked_fill(diagonal(similarity), 0.0).sum(-1)
     # [B, j, i]: what i loses once j is picked; over j it is reduced with i side by side, which is quick
     loss = ((1 - weight).unsqueeze(-1) * similarity.mT).masked_fill(diagonal(similarity), -torch.inf)
     never = reward.new_tensor(-torch.inf)
 
-    adjusted = torch.full_like(reward, torch.nan)
+    adjusted, order = torch.full_like(reward, torch.nan), torch.full_like(reward, torch.nan)
     gone = reward.isnan()
+    picked = torch.zeros_like(reward[:, :1])
     score, most = reward.masked_fill(gone, -torch.inf), torch.full_like(reward, -torch.inf)
     for _ in range(rewards.shape[1]):
         best = score.amax(-1, keepdim=True).clamp(min=torch.finfo(score.dtype).min)  # nobody leads when all are gone
@@ -74,9 +94,11 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
         follow = weight * reward - most
         count = pick.sum(-1, keepdim=True)
         value = torch.where(count > 1, (score + (count - 1) * follow) / count, score)
-        adjusted = torch.where(pick, value, adjusted)
-        gone = gone | pick
+        adjusted, order = torch.where(pick, value, adjusted), torch.where(pick, picked + 1, order)
+        gone, picked = gone | pick, picked + count
         score = follow.masked_fill(gone, -torch.inf)
+    report("lam", weight.squeeze(-1))
+    report("pick", order)
     return adjusted.to(rewards.dtype).to(rewards.device)
 
 
@@ -85,7 +107,7 @@ def _check_lambda(lam: float | Tensor, rewards: Tensor) -> Tensor:
     weight = in_float64(lam) if isinstance(lam, Tensor) else torch.tensor(lam, dtype=torch.float64)
     weight = weight.to(device_with_float64(rewards))
     if weight.dim() > 1 or (weight.dim() == 1 and weight.shape[0] != rewards.shape[0]):
-        raise ValueError(f"mmr asks for lam as a number or [{rewards.shape[0]}]; given {list(weight.shape)}.")
+        raise ValueError(f"mmr's lam must be a number or [{rewards.shape[0]}], got {list(weight.shape)}.")
     if not ((weight >= 0) & (weight <= 1)).all():
-        raise ValueError(f"mmr asks for lam in [0, 1]; given {lam}.")
+        raise ValueError(f"mmr's lam must be in [0, 1], got {lam}.")
     return weight.expand(rewards.shape[0]).unsqueeze(-1)

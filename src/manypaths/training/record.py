@@ -45,16 +45,13 @@ class Recorder(TrainerCallback):
     def _write_groups(self, step: int) -> None:
         assert self.trainer is not None
         groups, self.trainer.groups = self.trainer.groups, None
-        if groups is None or groups.similarity is None or not self.trainer.accelerator.is_main_process:
+        if groups is None or not self.trainer.accelerator.is_main_process:
             return
         if step > 1 and step % self.record.every:
             return
-        first = slice(self.record.groups)
-        lam = None if groups.lam is None else groups.lam[first].cpu()
-        groups = Groups(groups.raw[first].cpu(), groups.adjusted[first].cpu(), groups.similarity[first].cpu(), lam)
         lines = [
             {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"]), **line}
-            for line in group_lines(self.trainer, groups)
+            for line in group_lines(self.trainer, groups.first(self.record.groups))
         ]
         append(self.run / "groups.jsonl", "".join(as_json(line) + "\n" for line in lines))
 
@@ -70,31 +67,50 @@ class Recorder(TrainerCallback):
 
 
 def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, Any]]:
-    """The groups of the last generation as the trainer used them, advantages included, one dict per group."""
-    assert groups.similarity is not None
-    logs, size, unscored = trainer._logs, groups.raw.shape[1], groups.raw.isnan()
-    nobody = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
-    nearest = groups.similarity.masked_fill(nobody, -torch.inf).max(-1)
+    """The groups of the last generation as the trainer used them, advantages included, one dict per group.
+
+    `diagnostics` are what the methods reported: of the group, and in each completion of that completion.
+    """
+    logs, size, neighbours = trainer._logs, groups.raw.shape[1], nearest(groups)
+    of_group, of_completion = ({name: v for name, v in groups.diagnostics.items() if v.dim() == d} for d in (1, 2))
 
     def completion(group: int, index: int) -> dict[str, Any]:
-        row, paired = group * size + index, bool(nearest.values[group, index].isfinite())
+        row = group * size + index
         return {
             "text": text_of(logs["completion"][row]),
             "rewards": {name: logs["rewards"][name][row] for name in trainer.reward_func_names},
             "raw": groups.raw[group, index].item(),
             "adjusted": groups.adjusted[group, index].item(),
             "advantage": logs["advantages"][row],
-            "nearest": int(nearest.indices[group, index]) if paired else None,
-            "similarity": round(nearest.values[group, index].item(), 4) if paired else None,
+            **neighbours[group][index],
+            "diagnostics": {name: values[group, index].item() for name, values in of_completion.items()},
         }
 
     return [
         {
             "group": group,
             "prompt": prompt_text(logs["prompt"][group * size]),
-            "lam": None if groups.lam is None else groups.lam[group].item(),
+            "diagnostics": {name: values[group].item() for name, values in of_group.items()},
             "completions": [completion(group, index) for index in range(size)],
-            "similarity": [[round(value, 4) for value in row] for row in groups.similarity[group].tolist()],
+            "similarity": None
+            if groups.similarity is None
+            else [[round(value, 4) for value in row] for row in groups.similarity[group].tolist()],
         }
         for group in range(len(groups.raw))
+    ]
+
+
+def nearest(groups: Groups) -> list[list[dict[str, Any]]]:
+    """Of each completion of each group its nearest scored sibling and their similarity; None where there is none."""
+    size, unscored = groups.raw.shape[1], groups.raw.isnan()
+    if groups.similarity is None:
+        return [[{"nearest": None, "similarity": None}] * size for _ in groups.raw]
+    nobody = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
+    values, indices = groups.similarity.masked_fill(nobody, -torch.inf).max(-1)
+    return [
+        [
+            {"nearest": index, "similarity": round(value, 4)} if value > -2 else {"nearest": None, "similarity": None}
+            for index, value in zip(*group, strict=True)
+        ]
+        for group in zip(indices.tolist(), values.tolist(), strict=True)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import shutil
 import sys
@@ -12,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
@@ -21,16 +19,13 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from manypaths import checkpoint, cpu, rewards, run_folder
+from manypaths import checkpoint, cpu, run_folder
 from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
 from manypaths.evaluation.evaluate import evaluate_sets
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
 from manypaths.evaluation.summary import add_moment, moments
 from manypaths.files import move_folder, only_writer, refuse_if_in_use
 from manypaths.messages import prompt_text
-from manypaths.methods import REWEIGHTERS, Reweighter, keep_equal_rewards
-from manypaths.methods.advantages import ADVANTAGES
-from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
@@ -39,8 +34,9 @@ from manypaths.resume import last_checkpoint
 from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
 from manypaths.training.record import Recorder
+from manypaths.training.trainer_arguments import method_arguments
 from manypaths.training.trainer_config import lora_config, shards_weights, trainer_config
-from manypaths.trl import DiverseGRPOTrainer, check
+from manypaths.trl import DiverseGRPOTrainer
 
 
 @dataclass
@@ -91,6 +87,8 @@ def _check_models(spec: Recipe) -> None:
     checkpoint.find_checkpoint(spec.model.name)
     if spec.embedder.name.startswith("package:"):
         checkpoint.installed_folder(spec.embedder.name)
+    if spec.embedder.name == "keys":
+        return
     _check_options(NgramEmbedder if spec.embedder.name == "ngram" else SentenceEmbedder, spec.embedder.options)
     if spec.embedder.name != "ngram":
         place(spec.embedder.options.get("device"), spec.embedder.options.get("dtype"))
@@ -106,42 +104,6 @@ def _held_out(spec: Recipe, config: GRPOConfig) -> list[Problem]:
             "evaluation=null, and use manypaths evaluate RUN afterwards."
         )
     return load(**asdict(spec.evaluation.problems))
-
-
-def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
-    """What makes a `DiverseGRPOTrainer` of the recipe's rewards, method and dynamic sampling: its arguments."""
-    functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
-    method, sampling = spec.method, spec.dynamic_sampling
-    check(config, reweight=method.reweight is not None, importance_ratio=method.importance_ratio)
-    if method.advantage is not None and method.advantage not in ADVANTAGES:
-        raise ValueError(f"Unknown method.advantage {method.advantage!r}. {nearest(method.advantage, ADVANTAGES)}")
-    if sampling.reward is not None and sampling.reward not in functions:
-        raise ValueError(f"dynamic_sampling.reward asks for one of {', '.join(functions)}; given {sampling.reward!r}.")
-    if sampling.max_batches < 1:
-        raise ValueError(f"dynamic_sampling.max_batches asks for 1 or more; given {sampling.max_batches}.")
-    return {
-        "reward_funcs": list(functions.values()),
-        "reweight": _reweighter(spec),
-        "advantage": ADVANTAGES[method.advantage] if method.advantage else None,
-        "importance_ratio": method.importance_ratio,
-        "dynamic_sampling": list(functions).index(sampling.reward) if sampling.reward else None,
-        "max_batches": sampling.max_batches,
-    }
-
-
-def _reweighter(spec: Recipe) -> Reweighter | None:
-    name, options = spec.method.reweight, spec.method.options
-    if name is not None and name not in REWEIGHTERS:
-        raise ValueError(f"Unknown method.reweight {name!r}. {nearest(name, REWEIGHTERS)}")
-    if name is None:
-        return None
-    _check_options(REWEIGHTERS[name], options)
-    reweight = functools.partial(REWEIGHTERS[name], **options)
-    try:
-        reweight(torch.full((1, 2), torch.nan), torch.eye(2).unsqueeze(0))
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"The options of {name}, {options}, have a wrong type: {error}.") from error
-    return keep_equal_rewards(reweight) if spec.method.keep_equal_rewards else reweight
 
 
 def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -189,7 +151,8 @@ def _train_and_evaluate(plan: Plan) -> None:
     if PartialState().is_main_process:
         run_folder.write_environment(plan.out, environment())
     if not (plan.out / run_folder.MODEL).exists():
-        embed = embedder(plan.recipe.embedder.name, **plan.recipe.embedder.options)
+        spec = plan.recipe.embedder
+        embed = None if spec.name == "keys" else embedder(spec.name, **spec.options)
         model, tokenizer = _load(plan, plan.recipe.model.name)
         _measure(plan, "before", 0, model, tokenizer)
         _update(plan, model, tokenizer, embed)

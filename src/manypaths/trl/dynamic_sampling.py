@@ -15,7 +15,7 @@ from torch import Tensor
 
 from manypaths.methods import has_nonzero_std, weighted_sum
 from manypaths.methods.contracts import check_finite
-from manypaths.names import distinct
+from manypaths.names import distinct, position_of
 from manypaths.trl.data_order import Position
 from manypaths.trl.text_alone import check_data, check_rows, text_alone
 from manypaths.trl.tool_mask import ToolMaskGRPOTrainer
@@ -85,11 +85,11 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         self.own_metrics: set[str] = set()  # names under which a reward function must not log
         self._sampled: Sampled | None = None
         self._position = Position()
-        names = self.reward_func_names
+        self.names_in_trl = names = self.reward_func_names
         self.reward_func_names = distinct(names)
         if dynamic_sampling is None:
             return
-        self._column = _column(names, dynamic_sampling)
+        self._column = position_of(names, dynamic_sampling, "dynamic_sampling")
         check_data(self.train_dataset)
         if self.tools or self.environment_factories or self.rollout_func:
             raise ValueError(
@@ -278,20 +278,3 @@ def _deviation(values: Tensor) -> float:
     """The sample standard deviation of the scored values; NaN for fewer than two."""
     scored = values[~values.isnan()]
     return scored.std().item() if len(scored) > 1 else torch.nan
-
-
-def _column(names: list[str], chosen: str | int) -> int:
-    if isinstance(chosen, int) and not isinstance(chosen, bool) and 0 <= chosen < len(names):
-        return chosen
-    if chosen not in names:
-        raise ValueError(
-            f"dynamic_sampling must be the name of a reward function, {' or '.join(names)}, or its position, 0 to "
-            f"{len(names) - 1}, got {chosen!r}."
-        )
-    places = [place for place, name in enumerate(names) if name == chosen]
-    if len(places) > 1:
-        raise ValueError(
-            f"dynamic_sampling must name one reward function, got {chosen!r}, the name of {len(places)}. Give the "
-            f"position of the one that is meant, {' or '.join(map(str, places))}."
-        )
-    return places[0]

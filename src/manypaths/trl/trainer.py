@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate.utils import gather
+from accelerate.utils import gather, gather_object
 from torch import Tensor
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
-from manypaths.embed import Embedder, deduplicate_rows, text_hashes
-from manypaths.messages import text_of
-from manypaths.methods import Reweighter, cosine_similarity, has_nonzero_std, weighted_sum
-from manypaths.methods.advantages import Advantage
-from manypaths.methods.contracts import call_advantage, call_embedder, call_reweighter, check_finite, check_functions
-from manypaths.methods.measures import measures
-from manypaths.names import distinct
+from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
+from manypaths.embed import Embedder
+from manypaths.keys import Keys
+from manypaths.messages import prompt_text, text_of
+from manypaths.methods import Advantage, Reweighter, has_nonzero_std, weighted_sum
+from manypaths.methods.bind import adjust, replace_advantages
+from manypaths.methods.contracts import check_finite
+from manypaths.methods.measures import measures, of_scored
+from manypaths.names import distinct, position_of
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.wrapper import DiverseReward
@@ -40,50 +42,75 @@ class Groups:
 
     raw: Tensor  # [B, G] weighted sum of the reward functions; NaN where all of them gave None
     adjusted: Tensor  # [B, G]
-    similarity: Tensor | None  # [B, G, G]; None without an embedder
-    lam: Tensor | None  # [B] weight on the reward; None without a reweighter that reports one for each group
+    inputs: dict[str, Tensor]  # what the methods wanted, by name (`manypaths.methods.inputs`); rewards are the raw ones
+    diagnostics: dict[str, Tensor]  # what the methods reported about themselves: name -> [B] or [B, G]
+
+    @property
+    def similarity(self) -> Tensor | None:
+        """[B, G, G]; None without an embedder and keys."""
+        return self.inputs.get("similarity")
+
+    def first(self, count: int | None) -> Groups:
+        """The first groups alone (None: all of them), on the CPU, and the diagnostics of groups and completions."""
+        whole = (self.raw.shape, self.raw.shape[:1])
+        diagnostics = {name: values for name, values in self.diagnostics.items() if values.shape in whole}
+        kept = ({name: v[:count].cpu() for name, v in named.items()} for named in (self.inputs, diagnostics))
+        return Groups(self.raw[:count].cpu(), self.adjusted[:count].cpu(), *kept)
 
 
 class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
-    """`trl.GRPOTrainer` with rewards reweighted for diversity, and with what the three papers put around that.
+    """`trl.GRPOTrainer` whose rewards and advantages a method may set, with what the three papers put around that.
 
     Each argument is one override that passes through when it is left out; with none of them, and in evaluation, this
     is GRPOTrainer to the last bit.
 
     Args:
-        reweight: `(rewards [B, G], similarity [B, G, G]) -> adjusted [B, G]`, such as `manypaths.mmr` or
-            `functools.partial(manypaths.mmr, lam=0.7)`. In training it adds one reward column behind those of the
-            reward functions, adjusted - raw, of weight 1: TRL then sums the columns to exactly the adjusted reward and
-            does everything else as ever, and the means of the reward functions stay raw.
-        embedder: `(list[str]) -> [N, D]`, such as `manypaths.embed.SentenceEmbedder("...")`; it is given what the model
-            wrote (`manypaths.messages.text_of`), without the prompts. A reweighter needs one; on its own it only
-            measures.
-        advantage: `(adjusted [B, G], advantages [B, G]) -> advantages [B, G]`, such as
-            `manypaths.methods.advantages.positive`, in place of GRPO's advantages.
+        reweight: a method, `manypaths.mmr`, `functools.partial(manypaths.mmr, lam=0.7)` or a function of your own whose
+            positional parameters name the inputs that it wants (`manypaths.methods.inputs`) -> adjusted rewards [B, G].
+            In training it adds one reward column behind those of the reward functions, adjusted - raw, of weight 1: TRL
+            then sums the columns to exactly the adjusted reward and does everything else as ever, and the means of the
+            reward functions stay raw.
+        advantage: a method as well, such as `manypaths.methods.grpo_pos` -> advantages [B, G], in place of GRPO's.
+        embedder: `(list[str]) -> [N, D]`, such as `manypaths.embed.SentenceEmbedder("...")`, for the input
+            `similarity`. It gets what the model wrote (`manypaths.messages.text_of`), without the prompts. Without a
+            method that wants it, similarity is only measured.
+        keys: `(completions, problems) -> [N]` whole numbers, such as `manypaths.keys.answer`, for the input `keys`.
+            Without an embedder, similarity is 1 where two keys are equal and 0 elsewhere.
+        correct: the name of the reward function, or its position, by which a completion is correct: above 0.5. For the
+            input `correct`.
         importance_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where
-            answers serve several updates.
+            completions serve several updates.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
         host: everything else goes to `GRPOTrainer`.
 
-    `groups` holds what was generated last. A completion for which every reward function gave None stays unscored:
-    advantage 0, neighbour of nobody. `reward_weights`, `reward_funcs` and `reward_func_names` are those of the reward
-    functions, as in GRPOTrainer; a callback may set other weights. Raises ValueError as `check` does, for a reweighter
-    without an embedder, and for a `DiverseReward` among the reward functions; while training, for an infinite reward of
-    a function whose weight is not 0, and for what `manypaths.methods.contracts` says no embedder, reweighter or
-    advantage may return.
+    Attributes:
+        groups: what was generated last, see `Groups`. A completion for which every reward function gave None is
+            unscored: its advantage is 0, and it is no neighbour of the others.
+        reward_weights, reward_funcs, reward_func_names: those of the reward functions, as in GRPOTrainer; a callback
+            may set other weights.
+
+    Raises:
+        ValueError: as `check` does, for a method whose inputs are not all there, and for a `DiverseReward` among the
+            reward functions; while training, for an infinite reward of a function whose weight is not 0, and for what
+            no embedder, keys or method may return (`manypaths.methods.contracts`, `manypaths.methods.bind`).
 
     Beside TRL's metrics, in the logs and in what `report_to` names; None, as in TRL, where no step defines them:
         rewards/diversity/mean, /std: of adjusted - raw; `diversity_2` where a reward function is called diversity.
             `reward`, `reward_std` and `frac_reward_zero_std` are of the adjusted rewards, without dynamic sampling.
         groups/zero_std: share of groups whose raw rewards are all equal, of all groups that were sampled.
-        diversity/similarity: mean cosine similarity of two siblings; needs an embedder, as does the next.
+        diversity/similarity: mean similarity of two siblings; needs an embedder or keys, as does the next.
         diversity/vendi_score: of distinct completions in a group, `manypaths.methods.measures.vendi_score`.
         diversity/share: of the advantage, what comes from diversity, `manypaths.methods.measures.share_of_advantage`;
             needs a reweighter.
-        diversity/NAME: what the reweighter reports about itself (`manypaths.methods.report`), such as `mmr`'s
-            lam.
+        diversity/NAME: the mean of what a method reports about itself (`manypaths.methods.report`), such as mmr's lam.
         seconds/: sampling (reference log-probabilities included), rewards, embedding, reweighting, update; per step, of
-            the main process. 0 where a step uses answers again.
+            the main process. 0 where a step uses completions again.
+
+    Example:
+        >>> trainer = DiverseGRPOTrainer(MODEL, rewards, args, data, reweight=mmr, embedder=NgramEmbedder())
+        >>> _ = trainer.train()
+        >>> trainer.groups.raw.shape == trainer.groups.adjusted.shape == trainer.groups.diagnostics["pick"].shape
+        True
     """
 
     def __init__(
@@ -91,13 +118,20 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         *host: Any,
         reweight: Reweighter | None = None,
         embedder: Embedder | None = None,
+        keys: Keys | None = None,
+        correct: str | int | None = None,
         advantage: Advantage | None = None,
         importance_ratio: bool = True,
         **named_host: Any,
     ) -> None:
-        if reweight is not None and embedder is None:
-            raise ValueError("A reweighter asks for an embedder; given None. Pass embedder=SentenceEmbedder(...).")
-        check_functions(reweight=reweight, embedder=embedder, advantage=advantage)
+        scores = ("rewards", "lengths", *(("correct",) if correct is not None else ()))
+        self.inputs = CompletionInputs(
+            embedder,
+            keys,
+            methods={"reweight": reweight, "advantage": advantage},
+            available={"reweight": scores, "advantage": (*scores, "adjusted", "advantages")},
+            remedies=REMEDIES | {"advantages": "Pass the function as advantage=, which works on GRPO's own."},
+        )
         args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:
             check(args, reweight=reweight is not None, importance_ratio=importance_ratio)
@@ -108,19 +142,28 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
                 "reward_funcs must hold the reward functions themselves here, got a DiverseReward. Pass its functions, "
                 "and its reweight and embedder to the trainer."
             )
-        self.reweight, self.embedder = reweight, embedder
-        self.advantage, self.importance_ratio = advantage, importance_ratio
+        self._correct = None if correct is None else position_of(self.names_in_trl, correct, "correct")
+        self.reweight, self.advantage, self.importance_ratio = reweight, advantage, importance_ratio
         self.groups: Groups | None = None
         self._in_training = False  # of the generation at work: a reward or embedder may turn the model to evaluation
         self._without_diversity: tuple[list[str], Tensor] | None = None  # names and weights, while its column is there
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
         self.own_metrics |= {"groups/zero_std", *(f"seconds/{part}" for part in PARTS)}
-        if embedder is not None:
+        if "similarity" in self.inputs.wanted:
             self.own_metrics |= {"diversity/similarity", "diversity/vendi_score"}
         if reweight is not None:
             self.own_metrics |= {"diversity/share", *(f"rewards/{self.diversity_name}/{of}" for of in ("mean", "std"))}
         self.add_callback(StepSeconds(self))
         self.add_callback(self.data_order)
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What makes similarity; it may be replaced between two steps."""
+        return self.inputs.embedder
+
+    @embedder.setter
+    def embedder(self, embedder: Embedder | None) -> None:
+        self.inputs.embedder = embedder
 
     @property
     def diversity_name(self) -> str:
@@ -138,39 +181,47 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         check_finite(self.reward_func_names, rewards, self.reward_weights)
         scored = self._spend("rewards", began - (self._sampled.seconds if self._sampled else 0.0))
         raw = weighted_sum(rewards, self.reward_weights).view(-1, self.num_generations)
-        similarity = self._similarity(completions, raw)
+        wanted = {"rewards": raw, **self._other_inputs(prompts, completions, completion_ids_list, rewards)}
         embedded = self._spend("embedding", scored)
-        adjusted, diagnostics = raw, None
-        if self.reweight is not None and similarity is not None:
-            adjusted, diagnostics = call_reweighter(self.reweight, raw, similarity)
+        adjusted: Tensor = raw
+        diagnostics: dict[str, Tensor] = {}
+        if self.reweight is not None:
+            adjusted, diagnostics = adjust(self.reweight, wanted)
             rewards = torch.cat([rewards, (adjusted - raw).view(-1, 1)], dim=1)
             self._without_diversity = self.reward_func_names, self.reward_weights
             self.reward_func_names = [*self.reward_func_names, self.diversity_name]
             self.reward_weights = torch.cat([self.reward_weights, torch.ones(1).to(self.reward_weights)])
         self._spend("reweighting", embedded)
-        lam = (diagnostics or {}).get("lam")
-        self.groups = Groups(raw, adjusted, similarity, lam if lam is not None and len(lam) == len(raw) else None)
-        self._measure(self.groups, diagnostics)
+        self.groups = Groups(raw, adjusted, wanted, diagnostics)
+        self._measure(self.groups)
         return rewards
 
-    def _similarity(self, completions: list[Any], raw: Tensor) -> Tensor | None:
-        """[B, G, G] of the completions of all processes, of which these are this one's; None without an embedder."""
-        if self.embedder is None:
-            return None
-        texts = [text_of(each) for each in completions]
-        rows = call_embedder(self.embedder, texts).to(raw.device)
-        embeddings, keys = gather((rows, text_hashes(texts).to(raw.device)))
-        if self.accelerator.num_processes > 1:
-            embeddings = deduplicate_rows(embeddings, keys)
-        return cosine_similarity(embeddings.view(*raw.shape, -1))
+    def _other_inputs(
+        self, prompts: list[Any], completions: list[Any], completion_ids: list[Any], rewards: Tensor
+    ) -> dict[str, Tensor]:
+        """What the methods want beside the rewards [N, K], gathered over processes: name -> [B, G] or [B, G, G]."""
+        texts, problems = [text_of(completion) for completion in completions], [prompt_text(p) for p in prompts]
+        rows = self.inputs.of_process(texts, problems)
+        if "lengths" in self.inputs.wanted:
+            rows["lengths"] = torch.tensor([len(ids) for ids in completion_ids], dtype=torch.int64)
+        gathered = gather({name: values.to(rewards.device) for name, values in rows.items()})
+        pairs = gather_object(list(zip(texts, problems, strict=True))) if self.inputs.wants_whole_groups else []
+        groups = torch.Size([len(rewards) // self.num_generations, self.num_generations])
+        inputs = self.inputs.of_groups(gathered, groups, copies=self.accelerator.num_processes > 1, texts=pairs)
+        if "lengths" in gathered:
+            inputs["lengths"] = gathered["lengths"].view(groups)
+        if self._correct is not None:
+            inputs["correct"] = is_correct(rewards[:, self._correct]).view(groups)
+        return inputs
 
-    def _measure(self, groups: Groups, diagnostics: dict[str, Tensor] | None) -> None:
-        """Log what is told of groups."""
-        found = measures(groups.raw, groups.adjusted, groups.similarity, diagnostics)
+    def _measure(self, groups: Groups) -> None:
+        """Log the metrics of groups."""
+        diagnostics = groups.diagnostics if self.reweight is not None else None
+        metrics = measures(groups.raw, groups.adjusted, groups.similarity, diagnostics)
         if self._sampled is not None:
             everything = weighted_sum(self._sampled.everything, self.reward_weights[: len(self.reward_funcs)])
-            found["groups/zero_std"] = 1 - has_nonzero_std(everything.view(-1, self.num_generations)).float()
-        for name, values in found.items():
+            metrics["groups/zero_std"] = 1 - has_nonzero_std(everything.view(-1, self.num_generations)).float()
+        for name, values in metrics.items():
             self.own_metrics.add(name)
             self._log_own(name, values.nanmean().item())
 
@@ -200,12 +251,21 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             return output
         self._spend("sampling", began + sum(self.seconds.values()))
         if self.advantage is not None and self.groups is not None:
-            logged, adjusted = self._logs["advantages"], self.groups.adjusted
-            advantages = torch.tensor(list(logged)).view_as(adjusted).to(adjusted)
-            advantages = call_advantage(self.advantage, adjusted, advantages).flatten()
-            logged.extend(advantages.tolist())
+            logged = self._logs["advantages"]
+            logged.extend(self._other_advantages(self.groups, self.advantage, torch.tensor(list(logged))))
             output["advantages"] = torch.tensor(self._own(list(logged), len(inputs))).to(output["advantages"])
         return output
+
+    def _other_advantages(self, groups: Groups, advantage: Advantage, own: Tensor) -> list[float]:
+        """Advantages in place of TRL's own [N], of all processes; what the method reports is logged."""
+        adjusted = groups.adjusted
+        inputs = {**groups.inputs, "rewards": adjusted, "advantages": own.view_as(adjusted).to(adjusted)}
+        advantages, diagnostics = replace_advantages(advantage, inputs)
+        for name, values in of_scored(diagnostics, groups.raw).items():
+            self._metrics["train"][f"diversity/{name}"].append(values.nanmean().item())
+        groups.diagnostics |= diagnostics
+        replaced: list[float] = advantages.flatten().tolist()
+        return replaced
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """Without `old_per_token_logps` TRL takes the ratio to the policy itself: 1, with the gradient it has there."""

@@ -1,0 +1,106 @@
+"""The inputs of methods that come from the texts of completions: their similarity, and keys of their ways.
+
+Every trainer makes them in two steps: each process works on its own completions, the rows are gathered over all
+processes, and then groups are formed. Only what is asked for is computed and gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manypaths.embed import Embedder, deduplicate_rows, text_hashes
+from manypaths.keys import Keys, call_keys, needs_whole_groups, same_key
+from manypaths.methods import cosine_similarity
+from manypaths.methods.contracts import call_embedder, check_functions
+from manypaths.methods.inputs import check_inputs, inputs_of
+
+REMEDIES = {  # for an input that a trainer could have
+    "similarity": 'Pass embedder=SentenceEmbedder("..."), or keys=manypaths.keys.answer.',
+    "keys": "Pass keys=manypaths.keys.answer, or a function of your own.",
+    "correct": "Pass correct=NAME, the reward function by which a completion is correct (above 0.5).",
+}
+
+
+class CompletionInputs:
+    """Similarity and keys of completions, as far as methods ask for them.
+
+    Args:
+        embedder: texts to vectors. Where there is one, `similarity` is made of it whether or not a method wants it, for
+            the metrics of diversity.
+        keys: completions and problems to keys. Without an embedder, `similarity` is 1 where keys are equal and 0
+            elsewhere.
+        methods: by role (`reweight`, `advantage`), None left out.
+        available: names of further inputs that the trainer has, by role.
+        remedies: for an input that is missing, what to do; `REMEDIES` and the trainer's own.
+
+    Raises:
+        ValueError: for what is no function, and for a method whose inputs are not all there.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder | None,
+        keys: Keys | None,
+        methods: Mapping[str, Callable[..., Any] | None],
+        available: Mapping[str, Sequence[str]],
+        remedies: Mapping[str, str] = REMEDIES,
+    ) -> None:
+        check_functions(embedder=embedder, keys=keys, **methods)
+        self.embedder, self.keys = embedder, keys
+        given = ["keys"] * (keys is not None) + ["similarity"] * (keys is not None or embedder is not None)
+        self.wanted: set[str] = {"similarity"} & {*given}
+        for role, method in methods.items():
+            if method is not None:
+                check_inputs(method, role, {*given, *available[role]}, remedies)
+                self.wanted |= {*inputs_of(method, role)}
+        self.wants_keys = "keys" in self.wanted or (embedder is None and keys is not None)
+        self.wants_whole_groups = keys is not None and self.wants_keys and needs_whole_groups(keys)
+
+    def of_process(self, completions: list[str], problems: list[str]) -> dict[str, Tensor]:
+        """Rows of n completions of this process, to be gathered: embeddings [n, D], hashes of texts [n], keys [n]."""
+        rows: dict[str, Tensor] = {}
+        if self.embedder is not None:
+            rows["embeddings"] = call_embedder(self.embedder, completions)
+            rows["hashes"] = text_hashes(completions)
+        if self.keys is not None and self.wants_keys and not self.wants_whole_groups:
+            rows["keys"] = call_keys(self.keys, completions, problems, size=1)
+        return rows
+
+    def of_groups(
+        self, rows: Mapping[str, Tensor], groups: torch.Size, copies: bool, texts: Sequence[tuple[str, str]] = ()
+    ) -> dict[str, Tensor]:
+        """Inputs by name, of rows of all processes, group after group.
+
+        Args:
+            rows: what `of_process` gave, of N = B * G completions.
+            groups: [B, G].
+            texts: N completions and their problems, where `wants_whole_groups`; keys are then made here.
+            copies: whether rows of several processes were gathered, so that two embeddings of one text may differ by
+                rounding; then each text gets the first one's.
+
+        Returns:
+            `similarity` [B, G, G] and `keys` [B, G], as far as they are asked for.
+        """
+        inputs: dict[str, Tensor] = {}
+        if self.keys is not None and self.wants_whole_groups:
+            completions, problems = ([pair[part] for pair in texts] for part in (0, 1))
+            inputs["keys"] = call_keys(self.keys, completions, problems, size=groups[1]).view(groups)
+        elif "keys" in rows:
+            inputs["keys"] = rows["keys"].view(groups)
+        if "embeddings" in rows:
+            embeddings = rows["embeddings"]
+            if copies:
+                embeddings = deduplicate_rows(embeddings, rows["hashes"])
+            inputs["similarity"] = cosine_similarity(embeddings.view(*groups, -1))
+        elif "keys" in inputs:
+            inputs["similarity"] = same_key(inputs["keys"])
+        return inputs
+
+
+def is_correct(rewards: Tensor) -> Tensor:
+    """1 where a reward is above 0.5, 0 where it is not, NaN where it is NaN."""
+    return (rewards > 0.5).to(rewards).masked_fill(rewards.isnan(), torch.nan)

@@ -1,0 +1,132 @@
+"""How a trainer takes a method: bound from settings, checked, and called with the inputs that it names."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manypaths.methods import ADVANTAGES, REWEIGHTERS
+from manypaths.methods.contracts import to_tensor
+from manypaths.methods.diagnostics import collected
+from manypaths.methods.inputs import INPUTS, check_inputs, inputs_of
+from manypaths.methods.keep_equal import keep_equal_rewards
+from manypaths.names import name_of, nearest
+
+Method = Callable[..., Tensor]
+TABLES: dict[str, dict[str, Method]] = {"reweight": REWEIGHTERS, "advantage": ADVANTAGES}
+
+
+def bind(
+    role: str, name: str | None, options: Mapping[str, Any], where: str, keep_equal: bool = False
+) -> Method | None:
+    """The method that settings name, with its options bound and tried on a group of two.
+
+    Args:
+        role: `reweight` or `advantage`.
+        name: a key of `REWEIGHTERS` or `ADVANTAGES`; None is none.
+        options: named arguments of the method.
+        where: the setting that `name` comes from, for messages, such as method.reweight.
+        keep_equal: whether zero-variance groups keep their rewards, see `keep_equal_rewards`.
+
+    Raises:
+        ValueError: for an unknown name, and for options that the method does not have or of a wrong type.
+    """
+    if name is None:
+        return None
+    table = TABLES[role]
+    if name not in table:
+        raise ValueError(f"Unknown {where} {name!r}. {nearest(name, table)}")
+    function = table[name]
+    signature = inspect.signature(function)
+    own = {key for key, parameter in signature.parameters.items() if key not in inputs_of(function, role)}
+    if unknown := [key for key in options if key not in own]:
+        raise ValueError(
+            f"Unknown option {unknown[0]!r} of {where}={name}. {nearest(unknown[0], own)}"
+            if own
+            else f"{where}={name} has no options, got {unknown[0]!r}."
+        )
+    method = functools.partial(function, **options)
+    try:
+        method(*(_trial()[wanted] for wanted in inputs_of(function, role)))
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"The options of {where}={name}, {dict(options)}, have a wrong type: {error}.") from error
+    return keep_equal_rewards(method) if keep_equal else method
+
+
+def diagnostics_of(method: Method, role: str) -> list[str]:
+    """The names of the diagnostics that a method reports, found on a group of two unscored completions."""
+    with collected() as diagnostics:
+        method(*(_trial()[wanted] for wanted in inputs_of(method, role)))
+    return list(diagnostics)
+
+
+def adjust(reweight: Method, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Adjusted rewards, as a reweighter makes them of the inputs that it names.
+
+    Args:
+        reweight: a method, see `manypaths.methods.inputs`. It gets copies.
+        inputs: by name; `rewards` [B, G] among them.
+
+    Returns:
+        (adjusted [B, G] of the type and device of the rewards, finite, NaN exactly where the reward is NaN; diagnostics
+        that the method reported: name -> [B] or [B, G]).
+
+    Raises:
+        ValueError: names the reweighter and what it must return, or the input that is missing.
+    """
+    rewards = inputs["rewards"]
+    returned, diagnostics = _call(reweight, "reweight", inputs)
+    who, unscored = f"Reweighter {name_of(reweight)!r}", rewards.isnan()
+    adjusted = to_tensor(who, returned).to(rewards)
+    if adjusted.shape != rewards.shape:
+        raise ValueError(f"{who} must return [B, G], here {list(rewards.shape)}, got {list(adjusted.shape)}.")
+    if not adjusted[~unscored].isfinite().all():
+        raise ValueError(f"{who} must return finite rewards for scored completions, got NaN or infinity.")
+    if not adjusted[unscored].isnan().all():
+        raise ValueError(f"{who} must return NaN where the reward is NaN (an unscored completion), got a number.")
+    return adjusted, diagnostics
+
+
+def replace_advantages(advantage: Method, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Advantages in the place of the trainer's own.
+
+    Args:
+        advantage: a method, see `manypaths.methods.inputs`. It gets copies.
+        inputs: by name; among them `rewards` (adjusted) and `advantages`, both [B, G].
+
+    Returns:
+        (advantages [B, G] of the type and device of the trainer's own, 0 for an unscored completion; diagnostics).
+
+    Raises:
+        ValueError: names the function and what it must return, or the input that is missing.
+    """
+    adjusted, own = inputs["rewards"], inputs["advantages"]
+    returned, diagnostics = _call(advantage, "advantage", {**inputs, "adjusted": adjusted})
+    who = f"Advantage {name_of(advantage)!r}"
+    replaced = to_tensor(who, returned).to(own)
+    if replaced.shape != adjusted.shape:
+        raise ValueError(f"{who} must return [B, G], here {list(adjusted.shape)}, got {list(replaced.shape)}.")
+    replaced = replaced.masked_fill(adjusted.isnan(), 0.0)
+    if not replaced.isfinite().all():
+        raise ValueError(f"{who} must return finite advantages for scored completions, got NaN or infinity.")
+    return replaced, diagnostics
+
+
+def _call(method: Method, role: str, inputs: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+    """What a method returns of copies of its inputs, and what it reports."""
+    check_inputs(method, role, inputs, {})
+    with collected() as diagnostics:
+        returned = method(*(inputs[name].clone() for name in inputs_of(method, role)))
+    return returned, diagnostics
+
+
+def _trial() -> dict[str, Tensor]:
+    """Every input of one group of two unscored completions."""
+    unscored, whole = torch.full((1, 2), torch.nan), torch.zeros(1, 2, dtype=torch.int64)
+    trial = {"similarity": torch.eye(2).unsqueeze(0), "keys": whole, "lengths": whole, "advantages": torch.zeros(1, 2)}
+    return {name: trial.get(name, unscored).clone() for name in INPUTS}

@@ -1,0 +1,64 @@
+"""What of a recipe makes the trainer: rewards, methods with their inputs, dynamic sampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trl import GRPOConfig
+
+from manypaths import keys, rewards
+from manypaths.methods.bind import Method, bind
+from manypaths.methods.inputs import check_inputs
+from manypaths.recipe import Recipe
+from manypaths.trl import check
+
+REMEDIES = {  # for an input that a method wants and a recipe does not give
+    "correct": "Set method.correct=accuracy, the reward by which a completion is correct (above 0.5).",
+    "keys": "Set keys.name=answer, another function of manypaths.keys, or one of yours by its dotted path.",
+    "advantages": "method.advantage works on the trainer's own advantages.",
+}
+
+
+def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
+    """The arguments of `DiverseGRPOTrainer` that come from the recipe's rewards, method, keys and dynamic sampling.
+
+    Raises:
+        ValueError: for what is unknown, does not fit, or is missing for the method, with the setting that mends it.
+    """
+    functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
+    method, sampling = spec.method, spec.dynamic_sampling
+    check(config, reweight=method.reweight is not None, importance_ratio=method.importance_ratio)
+    reweight = bind("reweight", method.reweight, method.options, "method.reweight", method.keep_equal_rewards)
+    advantage = bind("advantage", method.advantage, {}, "method.advantage")
+    _check_inputs(spec, reweight, advantage)
+    return {
+        "reward_funcs": list(functions.values()),
+        "reweight": reweight,
+        "advantage": advantage,
+        "keys": keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None,
+        "correct": _position(functions, "method.correct", method.correct),
+        "importance_ratio": method.importance_ratio,
+        "dynamic_sampling": _position(functions, "dynamic_sampling.reward", sampling.reward),
+        "max_batches": sampling.max_batches,
+    }
+
+
+def _check_inputs(spec: Recipe, reweight: Method | None, advantage: Method | None) -> None:
+    """Refuse methods whose inputs the recipe does not give."""
+    if spec.embedder.name == "keys" and spec.keys.name is None:
+        raise ValueError("embedder.name=keys must come with keys.name, such as keys.name=answer.")
+    given = {"keys": spec.keys.name, "correct": spec.method.correct}
+    available = ["rewards", "similarity", "lengths", *(name for name, value in given.items() if value is not None)]
+    if reweight is not None:
+        check_inputs(reweight, "reweight", available, REMEDIES)
+    if advantage is not None:
+        check_inputs(advantage, "advantage", [*available, "adjusted", "advantages"], REMEDIES)
+
+
+def _position(functions: dict[str, Any], setting: str, name: str | None) -> int | None:
+    """Where the reward that a setting names stands; two rewards of a recipe may have functions of one name."""
+    if name is None:
+        return None
+    if name not in functions:
+        raise ValueError(f"{setting} must be one of {', '.join(functions)}, got {name!r}.")
+    return list(functions).index(name)
