@@ -54,7 +54,11 @@ ROOMS = {
         "",
         "torch transformers vllm",
     ),
-    "preflight": ("__init__ names problems recipe rewards typed", "yaml", "packaging peft torch transformers trl"),
+    "preflight": (
+        "__init__ names problems recipe rewards typed",
+        "yaml",
+        "huggingface_hub packaging peft psutil torch transformers trl",
+    ),
     "training": (
         "checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
         "resume rewards run_folder trl typed yaml_text",
