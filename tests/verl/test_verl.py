@@ -1,12 +1,14 @@
 """manypaths.verl in verl itself: its trainer, its advantages, Ray and TransferQueue, on the CPU."""
 
 import functools
+import inspect
 import itertools
 import math
 
 import pytest
 import reference
 import torch
+from private_names import gone
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.trainer.ppo.v1.trainer_base import KVBatchMeta, get_trainer_cls
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -99,6 +101,18 @@ def expected(method, answers, std=True):
             adjusted[key], advantage[key] = value, (value - mean) / ((spread + 1e-6) if std else 1.0)
     order = list(answers)
     return [torch.tensor([each[key] for key in order]) for each in (adjusted, advantage)]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("_compute_advantage", ["batch", "metrics"]), ("_build_replay_buffer", [])]
+)
+def test_methods_of_verls_trainer_have_the_same_parameters(name, parameters):
+    method = getattr(PPOTrainerSync, name, None)
+    assert method is not None and list(inspect.signature(method).parameters) == ["self", *parameters], gone(name)
+
+
+def test_the_replay_buffer_is_selected_by_the_trainer_mode():
+    assert "self.trainer_mode" in inspect.getsource(PPOTrainerSync._build_replay_buffer), gone("_build_replay_buffer")
 
 
 @pytest.mark.parametrize("std", [True, False], ids=["grpo", "dr-grpo"])
