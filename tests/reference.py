@@ -4,6 +4,7 @@ Slow and literal on purpose. A reward of NaN is an unscored completion: it is ta
 anything else, and put back as NaN at the end.
 """
 
+import functools
 import math
 
 TIED = 1e-5
@@ -101,6 +102,21 @@ def raft(rewards):
     scored = [x for x in rewards if not math.isnan(x)]
     winners = sum(x == max(scored) for x in scored)
     return [x if math.isnan(x) else len(rewards) / winners if x == max(scored) else 0.0 for x in rewards]
+
+
+def scored_alone(method):
+    """A loop over the lists of one group that need not know of unscored completions: it gets those that are scored."""
+
+    @functools.wraps(method)
+    def result(**inputs):
+        lists = {name: values for name, values in inputs.items() if not isinstance(values[0], list)}
+        scored = [
+            i for i, row in enumerate(zip(*lists.values(), strict=True)) if not any(value != value for value in row)
+        ]
+        made = iter(method(**{name: [values[i] for i in scored] for name, values in inputs.items()}) if scored else [])
+        return [next(made) if i in scored else math.nan for i in range(len(next(iter(lists.values()))))]
+
+    return result
 
 
 def _without_unscored(method, rewards, similarity):

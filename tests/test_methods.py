@@ -1,5 +1,6 @@
 """Every method: the laws that all of them keep, and three steps of TRL's real trainer against a closed form."""
 
+import inspect
 import math
 import types
 from functools import partial
@@ -13,10 +14,12 @@ from torch.testing import assert_close
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from manypaths import cosine_similarity, dra, methods, mmr, recipe
+from manypaths import cosine_similarity, dra, mmr, recipe
 from manypaths.embed import NgramEmbedder
-from manypaths.methods import REWEIGHTERS, advantages, has_nonzero_std, keep_equal_rewards
-from manypaths.training import run
+from manypaths.methods import ADVANTAGES, REWEIGHTERS, advantages, has_nonzero_std, keep_equal_rewards
+from manypaths.methods.inputs import inputs_of
+from manypaths.rewards import REWARDS
+from manypaths.training.trainer_arguments import method_arguments
 from manypaths.training.trainer_config import trainer_config
 from manypaths.trl import DiverseGRPOTrainer
 
@@ -28,69 +31,96 @@ def relative(rewards):
     return torch.tensor([reference.advantages(group) for group in rewards.tolist()], dtype=rewards.dtype)
 
 
-def in_place_of_grpo(function):
-    """An advantage function in the form of a reweighter: NaN where unscored."""
-    return lambda rewards, _: function(rewards, relative(rewards)).masked_fill(rewards.isnan(), NAN)
-
-
-# method: (rewards [B, G], similarity [B, G, G]) -> [B, G]; the same of one group, as a loop over lists
+# method: (function of inputs by name, [B, G] or [B, G, G]; the same of the lists of one group)
 METHODS = {
     "mmr": (mmr, reference.mmr),
     "mmr, fixed lambda": (partial(mmr, lam=0.7), partial(reference.mmr, lam=0.7)),
     "dra": (dra, reference.dra),
     "dra from a floor": (partial(dra, floor=-4.0), partial(reference.dra, floor=-4.0)),
-    "grpo_pos": (in_place_of_grpo(advantages.grpo_pos), lambda r, _: reference.grpo_pos(r)),
-    "reinforce": (in_place_of_grpo(advantages.reinforce), lambda r, _: reference.reinforce(r)),
-    "raft": (in_place_of_grpo(advantages.raft), lambda r, _: reference.raft(r)),
+    "grpo_pos": (advantages.grpo_pos, reference.grpo_pos),
+    "reinforce": (advantages.reinforce, reference.reinforce),
+    "raft": (advantages.raft, reference.raft),
 }
 
 
 def groups(seed, B=5, G=6, unscored=0.25):
-    """Random rewards with ties and unscored completions, and the similarity of random answers to one question."""
+    """Every input of random groups: rewards with ties and unscored completions, similarity of random completions."""
     rng = torch.Generator().manual_seed(seed)
     rewards = torch.randint(-2, 3, (B, G), generator=rng).double() / 2
     rewards = rewards.masked_fill(torch.rand(B, G, generator=rng) < unscored, NAN)
     rewards[:, 0] = 1.0
-    return rewards, cosine_similarity(torch.rand(B, G, 4, generator=rng, dtype=torch.float64))
+    similarity = cosine_similarity(torch.rand(B, G, 4, generator=rng, dtype=torch.float64))
+    own = relative(rewards)
+    correct = (rewards > 0.5).double().masked_fill(rewards.isnan(), NAN)
+    keys, lengths = (torch.randint(1, 4, (B, G), generator=rng) for _ in range(2))
+    return {
+        "rewards": rewards,
+        "similarity": similarity,
+        "correct": correct,
+        "keys": keys,
+        "lengths": lengths,
+        "advantages": own,
+        "adjusted": rewards,
+    }
+
+
+def called(method, inputs):
+    """What a method makes of the inputs that it names; an advantage of an unscored completion is 0 or NaN, here NaN."""
+    names = inputs_of(method, "advantage")
+    returned = method(*(inputs[name] for name in names))
+    return returned.masked_fill(inputs["rewards"].isnan(), NAN) if "advantages" in names else returned
+
+
+def permuted(inputs, order):
+    moved = {name: values[:, order] for name, values in inputs.items()}
+    return moved | {"similarity": moved["similarity"][:, :, order]}
+
+
+def one_group(inputs, oracle, b):
+    """What an oracle makes of the lists of one group."""
+    names = [name for name in inspect.signature(oracle).parameters if name in inputs]
+    return oracle(**{name: inputs[name][b].tolist() for name in names})
 
 
 def law_equals_its_reference(method, oracle):
     for seed in range(20):
-        rewards, similarity = groups(seed, G=1 + seed % 8)
-        expected = [oracle(*each) for each in zip(rewards.tolist(), similarity.tolist(), strict=True)]
-        assert_close(method(rewards, similarity), torch.tensor(expected, dtype=torch.float64), equal_nan=True)
+        inputs = groups(seed, G=1 + seed % 8)
+        expected = [one_group(inputs, oracle, b) for b in range(5)]
+        assert_close(called(method, inputs), torch.tensor(expected, dtype=torch.float64), equal_nan=True)
 
 
 def law_the_order_decides_nothing(method, _):
     for seed in range(20):
-        rewards, similarity = groups(seed)
+        inputs = groups(seed)
         order = torch.randperm(6, generator=torch.Generator().manual_seed(seed))
-        shuffled = method(rewards[:, order], similarity[:, order][:, :, order])
-        assert_close(shuffled, method(rewards, similarity)[:, order], equal_nan=True)
+        shuffled = called(method, permuted(inputs, order))
+        assert_close(shuffled, called(method, inputs)[:, order], equal_nan=True)
 
 
 def law_groups_never_mix(method, _):
-    rewards, similarity = groups(0)
-    alone = [method(rewards[[b]], similarity[[b]]) for b in range(len(rewards))]
-    assert_close(method(rewards, similarity), torch.cat(alone), equal_nan=True)
+    inputs = groups(0)
+    alone = [called(method, {name: values[[b]] for name, values in inputs.items()}) for b in range(5)]
+    assert_close(called(method, inputs), torch.cat(alone), equal_nan=True)
 
 
 def law_an_unscored_completion_touches_nobody(method, _):
-    """It stays unscored, and what it is similar to changes nothing."""
-    rewards, similarity = groups(1)
-    unscored = rewards.isnan()
-    other = similarity.masked_fill(unscored.unsqueeze(1) | unscored.unsqueeze(2), 0.123)
-    found = method(rewards, similarity)
-    assert torch.equal(found.isnan(), unscored)
-    assert_close(method(rewards, other), found, equal_nan=True)
+    """It stays unscored, and its other inputs change nothing."""
+    inputs = groups(1)
+    unscored = inputs["rewards"].isnan()
+    pairs = unscored.unsqueeze(1) | unscored.unsqueeze(2)
+    other = inputs | {"similarity": inputs["similarity"].masked_fill(pairs, 0.123)}
+    other |= {name: inputs[name].masked_fill(unscored, 2) for name in ("keys", "lengths")}
+    returned = called(method, inputs)
+    assert torch.equal(returned.isnan(), unscored)
+    assert_close(called(method, other), returned, equal_nan=True)
 
 
 def law_shape_and_inputs_are_kept(method, _):
-    rewards, similarity = groups(2)
-    before = rewards.clone(), similarity.clone()
-    found = method(rewards.float(), similarity.float())
-    assert found.shape == rewards.shape and found.dtype == torch.float32
-    assert_close((rewards, similarity), before, rtol=0, atol=0, equal_nan=True)
+    inputs = {name: v.float() if v.is_floating_point() else v for name, v in groups(2).items()}
+    before = {name: values.clone() for name, values in inputs.items()}
+    returned = called(method, inputs)
+    assert returned.shape == inputs["rewards"].shape and returned.dtype == torch.float32
+    assert_close(inputs, before, rtol=0, atol=0, equal_nan=True)
 
 
 LAWS = [law for name, law in list(globals().items()) if name.startswith("law_")]
@@ -103,21 +133,21 @@ def test_law(law, name):
 
 
 def test_every_method_is_in_the_table():
-    for name in (*REWEIGHTERS, *advantages.ADVANTAGES):
+    for name in (*REWEIGHTERS, *ADVANTAGES):
         assert name in METHODS
 
 
-# Groups without spread
+# Zero-variance groups
 
 
-def test_spread_is_a_difference_between_scored_rewards():
+def test_zero_variance_is_no_difference_between_scored_rewards():
     rewards = torch.tensor([[1.0, 1.0, 1.0], [1.0, NAN, 1.0], [1.0, NAN, 0.5], [NAN, NAN, NAN], [NAN, 2.0, NAN]])
     assert has_nonzero_std(rewards).tolist() == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("method", [mmr, dra, partial(mmr, lam=0.3)])
-def test_groups_without_spread_keep_their_rewards_on_request(method):
-    rewards, similarity = groups(3)
+def test_zero_variance_groups_keep_their_rewards_on_request(method):
+    rewards, similarity = (groups(3)[name] for name in ("rewards", "similarity"))
     rewards[1], rewards[3] = 1.0, torch.tensor([2.0, NAN, 2.0, NAN, 2.0, 2.0])
     kept, plain = keep_equal_rewards(method)(rewards, similarity), method(rewards, similarity)
     assert_close(kept[[1, 3]], rewards[[1, 3]], equal_nan=True, rtol=0, atol=0)
@@ -130,7 +160,7 @@ def test_from_a_floor_a_crowd_never_gains_and_without_it_the_rare_wrong_answer_l
     wrong = torch.full((1, 3), -1.0)
     assert dra(wrong, similarity)[0].argmin() == 2
     assert dra(wrong, similarity, floor=-1.0)[0].tolist() == [-1.0, -1.0, -1.0]
-    rewards, similarity = groups(4, unscored=0)
+    rewards, similarity = (groups(4, unscored=0)[name] for name in ("rewards", "similarity"))
     assert (dra(rewards, similarity, floor=-1.0) <= rewards + 1e-9).all()
     with pytest.raises(ValueError, match="floor must be a finite number"):
         dra(rewards, similarity, floor=NAN)
@@ -184,18 +214,18 @@ class Watcher(TrainerCallback):
 def train(tiny_model, tmp_path, monkeypatch):
     """Train the tiny model by shipped recipes and overrides -> (trainer, steps)."""
     (tmp_path / "base.yaml").write_text(BASE)
-    monkeypatch.setitem(run.rewards.REWARDS, "accuracy", accuracy)
+    monkeypatch.setitem(REWARDS, "accuracy", accuracy)
 
     def trained(*names, cls=DiverseGRPOTrainer):
         files = [name for name in names if "=" not in name]
         overrides = ["trainer.num_generations=4", *(name for name in names if "=" in name)]
         spec = recipe.read([str(tmp_path / "base.yaml"), *files], overrides)
         config = trainer_config(spec, tmp_path / "out")
-        arguments = run.method_arguments(spec, config)
+        arguments = method_arguments(spec, config)
         if cls is not DiverseGRPOTrainer:
             arguments = {"reward_funcs": arguments["reward_funcs"]}
         else:
-            arguments["embedder"] = NgramEmbedder()
+            arguments["embedder"] = None if spec.embedder.name == "keys" else NgramEmbedder()
         data = Dataset.from_list([{"prompt": f"{a} + {b} ="} for a in range(2, 8) for b in range(2, 8)])
         watcher = Watcher()
         trainer = cls(str(tiny_model), args=config, train_dataset=data, callbacks=[watcher], **arguments)
@@ -238,10 +268,10 @@ def test_three_steps_have_the_advantages_of_the_closed_form(train, method, varia
             assert variant != "dapo-dynamic" or len(set(accuracy(step["completion"][start : start + 4]))) == 2
 
 
-ADVANTAGES = {"grpo-pos": reference.grpo_pos, "reinforce": reference.reinforce, "raft": reference.raft}
+BY_HAND = {"grpo-pos": reference.grpo_pos, "reinforce": reference.reinforce, "raft": reference.raft}
 
 
-@pytest.mark.parametrize("method", ADVANTAGES)
+@pytest.mark.parametrize("method", BY_HAND)
 @pytest.mark.parametrize("variant", ["grpo", "dapo-dynamic"])
 def test_three_steps_of_other_advantages(train, method, variant):
     trainer, steps = train(method, variant)
@@ -249,7 +279,7 @@ def test_three_steps_of_other_advantages(train, method, variant):
     for step in steps:
         texts = step["completion"]
         raw = [a + 0.1 * b for a, b in zip(accuracy(texts), length(texts), strict=True)]
-        expected = [x for start in (0, 4) for x in ADVANTAGES[method](raw[start : start + 4])]
+        expected = [x for start in (0, 4) for x in BY_HAND[method](raw[start : start + 4])]
         assert_close(torch.tensor(step["advantages"]), torch.tensor(expected), rtol=1e-4, atol=1e-4)
 
 
@@ -303,7 +333,7 @@ def test_rgra_is_reinforce_by_hand_to_the_last_bit(train, reuse, beta):
 def test_reinforce_and_raft_are_their_loss_by_hand(train, method, monkeypatch):
     settings = ["grpo", "trainer.num_iterations=3", "trainer.use_bias_correction_kl=false"]
     ours, _ = train(method, *settings)
-    monkeypatch.setattr(ByHand, "advantage", staticmethod(ADVANTAGES[method]))
+    monkeypatch.setattr(ByHand, "advantage", staticmethod(BY_HAND[method]))
     by_hand, _ = train("none", *settings, cls=ByHand)
     for one, other in zip(ours.model.parameters(), by_hand.model.parameters(), strict=True):
         assert_close(one, other)
@@ -335,25 +365,97 @@ def test_rgra_is_refused_where_it_would_not_be_what_it_says(tmp_path, setting, n
     spec = recipe.read([str(tmp_path / "base.yaml"), "grpo"], [*overrides, *vllm, "method.importance_ratio=false"])
     config = trainer_config(spec, tmp_path)
     with pytest.raises(ValueError, match="RGRA") as caught:
-        run.method_arguments(spec, config)
+        method_arguments(spec, config)
     assert named in str(caught.value)
     spec.method.importance_ratio = True
-    run.method_arguments(spec, config)
+    method_arguments(spec, config)
 
 
-# CONTRIBUTING.md's example of a new method
+# CONTRIBUTING.md's examples of new methods
 
 
-def test_the_example_of_a_new_method(train, monkeypatch):
+@pytest.fixture
+def examples(monkeypatch):
+    """The two methods of CONTRIBUTING.md, added as it says: {name: (method, oracle)}."""
     text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text("utf-8")
-    method, oracle, row = (part.split("```")[0] for part in text.split("```python\n")[1:])
-    ours, by_hand = dict(vars(methods.groups)), dict(vars(reference))
-    exec(method, ours)
-    exec(oracle, by_hand)
-    names = {"distance": ours["distance"], "reference": types.SimpleNamespace(**by_hand)}
-    for law in LAWS:
-        law(*eval(f"{{{row}}}", names)["distance"])
-    monkeypatch.setitem(REWEIGHTERS, "distance", ours["distance"])
-    _, steps = train("grpo", "method.reweight=distance")
-    expected = list(expected_advantages(steps[-1], by_hand["distance"], scaled=True))
-    assert_close(torch.tensor(steps[-1]["advantages"]), torch.tensor(expected), rtol=1e-4, atol=1e-4)
+    ips, focal, oracles, rows = (part.split("```")[0] for part in text.split("```python\n")[1:])
+    ours, by_hand = {}, {"scored_alone": reference.scored_alone}
+    exec(ips, ours)
+    exec(focal, ours)
+    exec(oracles, by_hand)
+    monkeypatch.setitem(REWEIGHTERS, "ips", ours["ips"])
+    monkeypatch.setitem(ADVANTAGES, "focal", ours["focal"])
+    return eval(f"{{{rows}}}", ours | {"reference": types.SimpleNamespace(**by_hand)})
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", ["ips", "focal"])
+def test_law_of_the_examples(examples, law, name):
+    law(*examples[name])
+
+
+def per_group(step):
+    """Completions, raw rewards and advantages of each group of a step."""
+    for start in range(0, 8, 4):
+        texts = step["completion"][start : start + 4]
+        raw = [a + 0.1 * b for a, b in zip(accuracy(texts), length(texts), strict=True)]
+        yield texts, raw, torch.tensor(step["advantages"][start : start + 4])
+
+
+def words_of(texts):
+    return [" ".join(text.split()) for text in texts]
+
+
+def test_the_example_on_keys_trains(train, examples):
+    """Advantages of the closed form, with the text of a completion as its key."""
+    trainer, steps = train("grpo", "method.reweight=ips", "keys.name=text")
+    for texts, raw, found in (group for step in steps for group in per_group(step)):
+        adjusted = examples["ips"][1](rewards=raw, keys=words_of(texts))
+        assert_close(found, torch.tensor(reference.advantages(adjusted)), rtol=1e-4, atol=1e-4)
+    assert trainer.groups.inputs.keys() == {"rewards", "similarity", "keys"}
+    assert all(0.25 <= share <= 1 for share in steps[-1]["metrics"]["diversity/key_share"])
+
+
+def test_the_example_on_correct_trains(train, examples):
+    _, steps = train("grpo", "method.advantage=focal", "method.correct=accuracy")
+    for texts, raw, found in (group for step in steps for group in per_group(step)):
+        expected = examples["focal"][1](advantages=reference.advantages(raw), correct=accuracy(texts))
+        assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+IPS = ["method.reweight=ips", "keys.name=text"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method.reweight=ips"], "reweight 'ips' must be given keys, which is missing here. Set keys.name=answer"),
+        (["method.advantage=focal"], "advantage 'focal' must be given correct, .* Set method.correct=accuracy"),
+        (["method.advantage=focal", "method.correct=acc"], "method.correct must be one of accuracy, .*, got 'acc'"),
+        (["method.reweight=ips", "keys.name=anser"], "keys.*anser.*did you mean 'answer'"),
+        (["embedder.name=keys"], "embedder.name=keys must come with keys.name"),
+        ([*IPS, "method.options.epsilon=1"], "Unknown option 'epsilon' .*ips. Did you mean 'eps'"),
+        ([*IPS, "method.options.eps=a"], "options of method.reweight=ips, .* wrong type"),
+    ],
+)
+def test_a_recipe_that_lacks_an_input_is_refused(train, examples, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        train("grpo", *overrides)
+
+
+def test_keys_make_the_similarity_of_mmr(train):
+    """With embedder.name=keys two completions have similarity 1 where their keys are equal, and 0 elsewhere."""
+    settings = ("keys.name=test_methods.first_letters", "embedder.name=keys")
+    _, steps = train("grpo", "mmr", *settings)
+    alike = 0
+    for texts, raw, found in (group for step in steps for group in per_group(step)):
+        keys = first_letters(texts, texts)
+        kernel = [[float(one == other) for other in keys] for one in keys]
+        alike += len(set(keys)) < 4
+        expected = reference.advantages(reference.mmr(raw, kernel))
+        assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+    assert alike
+
+
+def first_letters(completions, problems):
+    return [ord(text[0]) % 3 if text else 0 for text in completions]
