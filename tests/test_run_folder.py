@@ -62,6 +62,9 @@ def test_a_run_of_an_earlier_version_keeps_its_recipe(old_run, capsys):
     words = ["train", "old.yaml", "--out", "run"]
     Path("old.yaml").write_text(text)
     assert main(words) == 2
+    assert "method.advantage must be grpo_pos, got 'positive'" in capsys.readouterr().err
+    Path("old.yaml").write_text(text.replace("positive", "grpo_pos"))
+    assert main(words) == 2
     assert "method.policy_ratio must have its name of today, method.importance_ratio" in capsys.readouterr().err
     Path("old.yaml").write_text(dump(run_folder.read_recipe(old_run)))
     assert main(words) == 0

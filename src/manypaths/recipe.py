@@ -23,7 +23,9 @@ from manypaths.yaml_text import from_yaml, to_yaml
 SHIPPED = Path(str(files("manypaths") / "recipes"))
 DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")  # those of torch that can be trained
 RENAMED_KEYS = {"method.policy_ratio": "method.importance_ratio"}  # key of an earlier version -> its name today
-RENAMED_VALUES: dict[str, dict[str, str]] = {}  # key -> {value of an earlier version: its name today}
+RENAMED_VALUES = {  # key -> {value of an earlier version: its name today}
+    "method.advantage": {"positive": "grpo_pos", "reward": "reinforce", "best": "raft"}
+}
 
 
 @dataclass

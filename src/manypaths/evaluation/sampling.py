@@ -210,10 +210,11 @@ def settings_of(
 
 def environment(device: str) -> dict[str, Any]:
     """The environment of an evaluation: the device, and the versions of the packages that it depends on."""
-    return {"device": device, "versions": {name: _version(name) for name in PACKAGES}}
+    return {"device": device, "versions": {name: installed_version(name) for name in PACKAGES}}
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

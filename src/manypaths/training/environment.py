@@ -1,4 +1,4 @@
-"""What varied besides the recipe: the versions, the commit and the hardware of a run."""
+"""The environment of a run: the versions of packages, the commit and the hardware."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import json
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, distribution, distributions
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from manypaths.evaluation.sampling import installed_version
+
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
-LAUNCH = ("WORLD_SIZE", "ACCELERATE_", "FSDP_")  # variables that say how many processes there are, and what shards them
-HERE = Path(__file__).resolve().parent.parent
+LAUNCH = ("WORLD_SIZE", "ACCELERATE_", "FSDP_")  # environment variables of the launcher: processes and shards
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def environment() -> dict[str, Any]:
-    """Versions, commit and hardware of this process."""
-    installed = {package.metadata["Name"]: package.version for package in distributions()}
+    """The environment of this process, as environment.json holds it: versions, commit, hardware, launcher."""
     return {
-        "versions": {name: installed.get(name) for name in PACKAGES},
+        "versions": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
@@ -33,10 +34,12 @@ def environment() -> dict[str, Any]:
     }
 
 
-def commit(package: Path = HERE) -> str | None:
-    """The commit of this package: of its own checkout, or that pip installed; None where neither is known.
+def commit(package: Path = PACKAGE) -> str | None:
+    """The commit of this package: the one that pip installed, or that of its checkout; None for any other package.
 
-    The package may lie in an environment inside a repository of somebody else's, whose commit says nothing of it.
+    Args:
+        package: The folder src/manypaths of a checkout. It may lie in an environment inside the repository of another
+            project, whose commit is not returned.
     """
     with contextlib.suppress(OSError, ValueError, PackageNotFoundError):
         origin = json.loads(distribution("manypaths").read_text("direct_url.json") or "{}")

@@ -1,7 +1,4 @@
-"""The run folder: what is written during training.
-
-Its files are listed in the README.
-"""
+"""What a run records while it trains: the metrics of each step, and groups of completions."""
 
 from __future__ import annotations
 
@@ -11,24 +8,23 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from manypaths.files import append, as_json
 from manypaths.messages import prompt_text, text_of
 from manypaths.recipe import Recipe
-from manypaths.run_folder import append_metrics
+from manypaths.run_folder import append_groups, append_metrics
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
 
 class Recorder(TrainerCallback):
     """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
 
-    `golds` has the gold answers of all problems with a prompt: of several that differ each is recorded, "4 or 5", for
-    the prompt does not tell which of the problems was sampled.
+    `golds` maps a prompt to the gold answers of all problems with that prompt. Different ones are all recorded, as
+    "4 or 5", because the prompt does not identify the problem that was sampled.
     """
 
     def __init__(self, run: Path, spec: Recipe, golds: dict[str, list[str]]) -> None:
         self.run, self.method, self.record = run, spec.method.reweight, spec.record
         self.golds = {prompt: " or ".join(dict.fromkeys(answers)) for prompt, answers in golds.items()}
-        self.trainer: DiverseGRPOTrainer | None = None  # set once it is made
+        self.trainer: DiverseGRPOTrainer | None = None  # set after the trainer is made, which takes this callback
 
     def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         self._write_groups(state.global_step + 1)
@@ -36,7 +32,7 @@ class Recorder(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._write_groups(state.global_step)
         if control.should_save or state.global_step >= state.max_steps:
-            control.should_log = True  # a line ends at each checkpoint, as a run that goes on from there begins one
+            control.should_log = True  # a line ends at each checkpoint, because a run that resumes there begins one
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if control.should_save:
@@ -53,7 +49,7 @@ class Recorder(TrainerCallback):
             {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"]), **line}
             for line in group_lines(self.trainer, groups.first(self.record.groups))
         ]
-        append(self.run / "groups.jsonl", "".join(as_json(line) + "\n" for line in lines))
+        append_groups(self.run, lines)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "loss" not in logs or not state.is_world_process_zero:
@@ -61,7 +57,7 @@ class Recorder(TrainerCallback):
         append_metrics(self.run, {"step": state.global_step, **logs})
         rewards = {key: logs[key] for key in logs if key.startswith("rewards/") and "mean" in key}
         means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
-        means = means or ["answers used again"]
+        means = means or ["completions of the step before"]
         spent = sum(value for key, value in logs.items() if key.startswith("seconds/"))
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
 
