@@ -34,7 +34,7 @@ ROOMS = {
     "run_folder": ("files names recipe results yaml_text", "", ""),
     "resume": ("checkpoint files run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
-    "grading": ("", "", "latex2sympy2_extended math_verify sympy"),
+    "grading": ("", "latex2sympy2_extended math_verify sympy", ""),
     "problems": ("grading hub messages printable", "", "datasets pyarrow"),
     "rewards": ("functions grading messages", "", "trl"),
     "keys": ("embed functions grading names", "torch", ""),
@@ -80,6 +80,11 @@ def module_of(path):
 MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+def package_of(path, level):
+    """The package that a relative import with so many dots names in a file of ours."""
+    return ".".join(("manypaths", *path.parents[level - 1].relative_to(PACKAGE).parts))
+
+
 def imports(path):
     """(full name, whether only when a function is called) of everything that a file imports."""
 
@@ -90,8 +95,8 @@ def imports(path):
             if isinstance(child, ast.Import):
                 yield from ((alias.name, inside) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                parts = ["manypaths"] * (child.level > 0) + [child.module] * (child.module is not None)
-                source = ".".join(parts)
+                package = package_of(path, child.level) if child.level else None
+                source = ".".join(filter(None, (package, child.module)))
                 ours = source.split(".")[0] == "manypaths"
                 names = [f"{source}.{alias.name}" for alias in child.names] if ours else [source]
                 yield from ((name, inside) for name in names)

@@ -112,8 +112,16 @@ class GraderError(RuntimeError):
     """Why nothing can be graded here, in one sentence."""
 
 
-_WORKER = "import sys; sys.path[:] = sys.argv[3:]; import runpy; runpy.run_path(sys.argv[1])['_serve']()"
-_WORKER_FILE = str(Path(__file__).with_name("worker.py"))
+_WORKER = """
+import sys
+sys.path[:] = sys.argv[3:]
+from importlib import util
+spec = util.spec_from_file_location("grading_worker", sys.argv[1])
+worker = sys.modules[spec.name] = util.module_from_spec(spec)
+spec.loader.exec_module(worker)
+worker.serve()
+"""
+_WORKER_FILE = str(Path(__file__).parent / "worker" / "__init__.py")
 
 
 def _start(seconds: float) -> subprocess.Popen[str]:
