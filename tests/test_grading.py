@@ -123,10 +123,10 @@ def test_a_batch_asks_each_pair_once_from_several_threads(monkeypatch: pytest.Mo
     both = threading.Barrier(2, timeout=30)
 
     def ask(question: grading.Question) -> bool:
-        assert question.answers
-        asked.append((question.answers[0], question.gold, threading.get_ident()))
+        assert question.readings
+        asked.append((question.readings[0], question.gold, threading.get_ident()))
         both.wait()
-        return question.answers == ("x+1",)
+        return question.readings == ("x+1",)
 
     monkeypatch.setattr(grading.grader, "WORKERS", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)

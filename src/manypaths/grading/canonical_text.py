@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from manypaths.grading.forms import CHOICES, RESIDUE, SYNONYMS, choice, is_words
+from manypaths.grading.forms import choice, is_words, needs_its_gold, words_of
 from manypaths.grading.latex import mathematics
 from manypaths.grading.layout import LONGEST, readable
 from manypaths.grading.quantities import (
@@ -16,10 +16,9 @@ from manypaths.grading.quantities import (
     unit_behind,
     unit_name,
     without_unit,
-    words,
 )
 from manypaths.grading.sets import split
-from manypaths.grading.settling import COMMA, PERCENT, PYTHONS_LOG
+from manypaths.grading.settling import PERCENT, PYTHONS_LOG, without_spaces_at_commas
 
 __all__ = ["canonical"]
 
@@ -57,12 +56,12 @@ def canonical(answer: str) -> str:
     if time and time[1]:
         return f"time: {time[0]} s"
     if is_words(text) and text[0] not in "-+":
-        return f"words: {' '.join(SYNONYMS.get(words(text), words(text)))}"
+        return f"words: {' '.join(words_of(text))}"
     if amounts:
         unit = "second" if "second" in amounts else "inch"
         return f"number: {amounts[unit]} {unit}"
-    if letter or time or is_words(text) or CHOICES.fullmatch(text) or RESIDUE.fullmatch(text):
-        return f"text: {COMMA.sub(',', text)}"
+    if time or needs_its_gold(text):
+        return f"text: {without_spaces_at_commas(text)}"
     return _canonical_mathematics(in_base(ratio(text)))
 
 
@@ -74,7 +73,7 @@ def _canonical_mathematics(text: str) -> str:
     if len(values) > 1 and all(value and not value[1] for value in values) and not _COMMA_OF_THOUSANDS.search(text):
         return f"list: {', '.join(sorted(split(text)))}"
     if PYTHONS_LOG.search(text) or "\\vectimes" in text:  # the gold answer decides how the grader reads these
-        return f"text: {COMMA.sub(',', text)}"
+        return f"text: {without_spaces_at_commas(text)}"
     expression = _NEEDLESS_SPACE.sub("", mathematics(PERCENT.sub("", without_unit(text))))
     percent = ["%"] if PERCENT.search(text) else []
     return " ".join(("mathematics:", expression, *map(unit_name, unit_behind(text)), *percent))

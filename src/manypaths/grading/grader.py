@@ -1,4 +1,4 @@
-"""The grader: settles what it can, and asks a process of its own for the rest."""
+"""The grader: it settles what text and exact numbers decide, and leaves the rest to a worker, a process of its own."""
 
 from __future__ import annotations
 
@@ -22,33 +22,68 @@ from manypaths.grading.settling import Question, settle
 
 __all__ = ["Grader", "GraderError", "gold_problem", "grade", "is_correct", "shared_grader"]
 
-SECONDS = 5.0  # wall clock for one answer in the worker
-WORKERS = 8  # at most, and no more than cores, for one batch
+SECONDS = 5.0  # wall-clock limit of the worker for one question
+WORKERS = 8  # the largest number for one batch, and never more than the number of cores
+
+
+class GraderError(RuntimeError):
+    """The worker cannot start; the message says in one sentence why and what to do."""
 
 
 class Grader(contextlib.AbstractContextManager["Grader"]):
-    """Grades answers; `timed_out` counts those that took the worker longer than `seconds`, or ended its process."""
+    """Grades completions; leaving a `with` block ends its workers.
+
+    Args:
+        seconds: The wall-clock limit of the worker for one question. An answer that exceeds it is wrong.
+
+    Attributes:
+        timed_out: How many questions exceeded the limit or ended the worker's process.
+    """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.seconds = seconds
-        self._late: list[str] = []  # appended to from any thread
-        self._idle: defaultdict[int, list[subprocess.Popen[str]]] = defaultdict(list)  # by our id: forks share none
+        self._late: list[str] = []  # any thread appends to it
+        # Idle workers by the id of the process that may use them: after a fork, parent and child share none.
+        self._idle: defaultdict[int, list[subprocess.Popen[str]]] = defaultdict(list)
 
     def __exit__(self, *_: object) -> None:
         while idle := self._idle[os.getpid()]:
-            idle.pop().communicate()  # ends its stdin, and so itself
+            idle.pop().communicate()  # closes the worker's stdin, which ends it
 
     @property
     def timed_out(self) -> int:
         return len(self._late)
 
     def is_correct(self, text: str, gold: str) -> bool:
-        """Whether the last box of `text` holds the answer `gold`: bare, in a box of its own, or after GSM8K's ####."""
+        """Whether the last box of a completion holds the gold answer.
+
+        Args:
+            text: The completion.
+            gold: The gold answer: bare, in a box of its own, or behind GSM8K's `####`.
+
+        Returns:
+            The verdict; False for a completion without a box or out of time.
+
+        Raises:
+            GraderError: math-verify is needed and cannot be imported.
+        """
         verdict = settle(extract(text) or "", final_answer(gold))
         return self._ask(verdict) if isinstance(verdict, Question) else verdict
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[bool]:
-        """`is_correct` of each pair, on several cores. Raises ValueError unless there are as many golds as texts."""
+        """`is_correct` of each pair, on several cores; equal questions reach a worker once.
+
+        Args:
+            texts: N completions.
+            golds: Their N gold answers.
+
+        Returns:
+            N verdicts.
+
+        Raises:
+            ValueError: The two lengths differ.
+            GraderError: math-verify is needed and cannot be imported.
+        """
         pairs = [(extract(text) or "", final_answer(gold)) for text, gold in zip(texts, golds, strict=True)]
         settled = {pair: settle(*pair) for pair in pairs}
         questions = list(dict.fromkeys(verdict for verdict in settled.values() if isinstance(verdict, Question)))
@@ -62,8 +97,18 @@ class Grader(contextlib.AbstractContextManager["Grader"]):
         return [replies[verdict] if isinstance(verdict, Question) else verdict for verdict in verdicts]
 
     def gold_problem(self, gold: str) -> str | None:
-        """Why a gold answer cannot be graded, in words; None if it can: the worker reads it and finds it equal to
-        itself, or it is a plain number or words."""
+        """Why a gold answer cannot be graded.
+
+        Args:
+            gold: The gold answer: bare, in a box of its own, or behind GSM8K's `####`.
+
+        Returns:
+            The reason, as the end of a sentence; None for a gold answer that consists of words or a plain number, or
+            that the worker can read and finds equal to itself.
+
+        Raises:
+            GraderError: math-verify is needed and cannot be imported.
+        """
         bare = final_answer(gold)
         if len(bare) > LONGEST:
             return f"it is longer than {LONGEST} characters"
@@ -79,7 +124,7 @@ class Grader(contextlib.AbstractContextManager["Grader"]):
         return "math-verify cannot read it, or does not find it equal to itself"
 
     def _ask(self, question: Question) -> bool:
-        """The worker's verdict. Listed is an idle worker only: one that Ctrl-C breaks in on never answers again."""
+        """The worker's verdict. Only idle workers are in the list; an interrupted worker is discarded."""
         idle = self._idle[os.getpid()]
         try:
             worker = idle.pop()
@@ -95,23 +140,20 @@ class Grader(contextlib.AbstractContextManager["Grader"]):
             worker.kill()
             worker.communicate()
         if reply not in ("True\n", "False\n"):
-            self._late.append((question.answers or ("",))[0])
+            self._late.append((question.readings or ("",))[0])
         return reply == "True\n"
 
 
 @functools.cache
 def shared_grader() -> Grader:
-    """The Grader of `is_correct`, `grade`, `gold_problem` and the rewards."""
+    """The one `Grader` of this process that `is_correct`, `grade`, `gold_problem` and the rewards use."""
     return Grader()
 
 
 is_correct, grade, gold_problem = shared_grader().is_correct, shared_grader().grade, shared_grader().gold_problem
 
-
-class GraderError(RuntimeError):
-    """Why nothing can be graded here, in one sentence."""
-
-
+# The worker is a package that is imported from its path under a name of its own. `import manypaths` would depend on the
+# caller's working directory, and multiprocessing would run the caller's script once more.
 _WORKER = """
 import sys
 sys.path[:] = sys.argv[3:]
@@ -125,8 +167,7 @@ _WORKER_FILE = str(Path(__file__).parent / "worker" / "__init__.py")
 
 
 def _start(seconds: float) -> subprocess.Popen[str]:
-    """A worker that is ready, and ends when its stdin does. It runs its file by the path: the package would import
-    torch, and multiprocessing would run the caller's script once more."""
+    """A worker that is ready for questions, and that ends when its stdin closes."""
     worker = subprocess.Popen(
         [sys.executable, "-c", _WORKER, _WORKER_FILE, str(seconds), *sys.path],
         stdin=subprocess.PIPE,
@@ -136,9 +177,9 @@ def _start(seconds: float) -> subprocess.Popen[str]:
         errors="replace",
         bufsize=1,
     )
-    word = "its process ended"
-    for word in worker.stdout or ():  # what a site prints at start-up comes first, and an error last
-        if word == "ready\n":
+    line = "its process ended"
+    for line in worker.stdout or ():  # output of a site's start-up comes first; an error comes last
+        if line == "ready\n":
             return worker
     worker.communicate()
-    raise GraderError(f"math-verify did not start: {word.strip()}. Install it: pip install math-verify")
+    raise GraderError(f"math-verify did not start: {line.strip()}. Install it: pip install math-verify")

@@ -1,4 +1,4 @@
-"""The verdict on an answer without the worker, or the question for the worker."""
+"""The verdict on an answer where text and exact numbers decide it, else the question for the worker."""
 
 from __future__ import annotations
 
@@ -14,28 +14,42 @@ from manypaths.grading.quantities import in_base, quantity, ratio, same_unit, un
 from manypaths.grading.sets import as_set, split
 from manypaths.grading.vectors import both_marked
 
-_SIDE_BY_SIDE = re.compile(r"(?<!frac)(?<!frac\s)\d[\s~]+\d")
-_BASES = re.compile(r"(?<=\d)\s?_\s?\{?(\w+)")  # of numbers, which the parser ignores
-COMMA = re.compile(r"(?<! ) ?, ?")
-_GOES_ON = re.compile(r", ?\\ldots")  # a list
-_NAMES_OF_RATIO = re.compile(r"^[A-Za-z\\ ]+:[A-Za-z\\ :]+=")  # a:b:c =
-_ANGLE = re.compile(r"\\angle\s?([A-Z]{3})(?![A-Za-z])")  # to the parser a product of its letters
+__all__ = ["Question", "settle"]
+
 PERCENT = re.compile(r"\s*\\?%$")
 PYTHONS_LOG = re.compile(r"(?<![A-Za-z\\])log(?=\()")
+_COMMA = re.compile(r"(?<! ) ?, ?")
+_SIDE_BY_SIDE = re.compile(r"(?<!frac)(?<!frac\s)\d[\s~]+\d")  # two numbers, which the parser would multiply
+_BASES = re.compile(r"(?<=\d)\s?_\s?\{?(\w+)")  # of numbers, which the parser ignores
+_ENDLESS = re.compile(r", ?\\ldots")  # a list that goes on
+_NAMES_OF_RATIO = re.compile(r"^[A-Za-z\\ ]+:[A-Za-z\\ :]+=")  # a:b:c =
+_ANGLE = re.compile(r"\\angle\s?([A-Z]{3})(?![A-Za-z])")  # the parser reads a product of its letters
 _LIST = re.compile(r"\[(.+)\]")
 _WITHOUT_UNKNOWN = re.compile(r"^\\(?:ne|le|ge)(?![A-Za-z])|^[<>]")
 _WITH_UNKNOWN = re.compile(r"^\\?[A-Za-z]\s*(?=\\(?:ne|le|ge)(?![A-Za-z])|[<>])")
 
 
 class Question(NamedTuple):
-    """What is left for the worker: is one of the answers the gold answer? Of None, whether the gold can be read."""
+    """A question for the worker: does a reading of the answer equal the gold answer?
 
-    answers: tuple[str, ...] | None
+    With None for the readings: can the worker read the gold answer, and does it find it equal to itself?
+    """
+
+    readings: tuple[str, ...] | None
     gold: str
 
 
 def settle(answer: str, gold: str) -> bool | Question:
-    """The verdict on an answer, or the question that only mathematics can decide."""
+    """The verdict on a final answer, or the question that only mathematics can decide.
+
+    Args:
+        answer: The content of a completion's box.
+        gold: The gold answer alone, as `final_answer` returns it.
+
+    Returns:
+        True or False where text and exact numbers decide, else the `Question` for the worker. Two texts of at most
+        `LONGEST` characters take time that is at worst quadratic in their length; longer ones are wrong at once.
+    """
     if max(len(answer), len(gold)) > LONGEST:
         return False
     if answer == gold:
@@ -43,70 +57,91 @@ def settle(answer: str, gold: str) -> bool | Question:
     answer, gold = readable(answer), readable(gold)
     if not answer or not gold or answer == gold:
         return answer == gold != ""
-    if COMMA.sub(",", answer) == COMMA.sub(",", gold):
+    if without_spaces_at_commas(answer) == without_spaces_at_commas(gold):
         return True
     verdict = settled_by_form(answer, gold)
     if verdict is None:
         answer, gold = without_choice(answer), without_choice(gold)
         verdict = _settled_by_quantity(in_base(ratio(answer)), in_base(ratio(gold)))
-    return _question(answer, gold) if verdict is None else verdict
+    return _settled_by_latex(answer, gold) if verdict is None else verdict
+
+
+def without_spaces_at_commas(text: str) -> str:
+    """`1,2` for `1, 2` and `1 ,2`."""
+    return _COMMA.sub(",", text)
 
 
 def _settled_by_quantity(answer: str, gold: str) -> bool | None:
-    """The verdict where both are plain numbers, or their units differ; None where mathematics is left."""
+    """The verdict where both are plain numbers or where the units differ; None where mathematics has to decide."""
     if answer == gold:
         return True
-    ours, theirs = quantity(answer), quantity(gold)
-    units = [of[1] if of else unit_behind(text) for of, text in ((ours, answer), (theirs, gold))]
+    values = quantity(answer), quantity(gold)
+    units = [value[1] if value else unit_behind(text) for value, text in zip(values, (answer, gold), strict=True)]
     if not same_unit(*units):
         return False
-    if ours is None or theirs is None:
+    if values[0] is None or values[1] is None:
         return None
+    (left, _), (right, _) = values[0], values[1]
     percents = ("%" in units[1]) - ("%" in units[0])
-    return ours[0] == theirs[0] or (percents != 0 and ours[0] * Fraction(100) ** percents == theirs[0])
+    return left == right or (percents != 0 and left * Fraction(100) ** percents == right)
 
 
-def _question(answer: str, gold: str) -> bool | Question:
-    """The two as the worker reads them, with what the answer may also mean beside such a gold answer."""
+def _settled_by_latex(answer: str, gold: str) -> bool | Question:
+    """The verdict where the LaTeX of both decides, else the question for the worker."""
     if "\\ln" in gold and "\\log" not in gold:
         answer = PYTHONS_LOG.sub(r"\\ln", answer)
     answer, gold = both_marked(answer, gold)
-    percents = [PERCENT.search(text) is not None for text in (answer, gold)]
-    ours, theirs = (mathematics(PERCENT.sub("", without_unit(text))) for text in (answer, gold))
-    if ours == theirs:
+    answer_percent, gold_percent = (PERCENT.search(text) is not None for text in (answer, gold))
+    answer, gold = (mathematics(PERCENT.sub("", without_unit(text))) for text in (answer, gold))
+    if answer == gold:
         return True
-    ratios = [_parts_of_ratio(text) for text in (ours, theirs)]
+    ratios = [_parts_of_ratio(text) for text in (answer, gold)]
     if any(ratios):
         return Question((ratios[0],), ratios[1]) if all(ratios) else False
-    angles = [{min(name, name[::-1]) for name in _ANGLE.findall(text)} for text in (ours, theirs)]
-    if all(angles) and angles[0].isdisjoint(angles[1]):
+    if _differ_where_the_parser_is_blind(answer, gold):
         return False
-    if bool(_GOES_ON.search(ours)) != bool(_GOES_ON.search(theirs)):
-        return False
-    if _SIDE_BY_SIDE.search(ours) or _BASES.findall(ours) != _BASES.findall(theirs):
-        return False
-    if ("_{D" in ours) and ("_{D" in theirs):
-        bare = [without_variables_of_derivatives(text) for text in (ours, theirs)]
-        if bare[0] == ours or bare[1] == theirs:
-            ours, theirs = bare
-    if _WITHOUT_UNKNOWN.match(ours) or _WITHOUT_UNKNOWN.match(theirs):
-        ours, theirs = _WITH_UNKNOWN.sub("", ours), _WITH_UNKNOWN.sub("", theirs)
-        if ours.replace(" ", "") == theirs.replace(" ", ""):
+    if "_{D" in answer and "_{D" in gold:
+        answer, gold = _with_equal_derivatives(answer, gold)
+    if _WITHOUT_UNKNOWN.match(answer) or _WITHOUT_UNKNOWN.match(gold):  # `> 3` beside `x > 3`
+        answer, gold = _WITH_UNKNOWN.sub("", answer), _WITH_UNKNOWN.sub("", gold)
+        if answer.replace(" ", "") == gold.replace(" ", ""):
             return True
-    answers = [ours]
-    if percents[0] != percents[1]:
-        answers.append(f"\\frac{{{ours}}}{{100}}" if percents[0] else f"100({ours})")
-    if "\\cup" in theirs and (found := as_set(ours, commas=True)):
-        answers.append(found[1])
-    elif "\\cup" in ours and (found := as_set(theirs, commas=True)):
-        theirs = found[1]
-    inside = _LIST.fullmatch(ours)  # of a list as Python prints it
-    if inside and theirs[:1] not in "[(" and not re.search(r"\\le|<", theirs):
-        answers.append(inside[1])
-    return Question(tuple(answers), theirs)
+    return _question(answer, gold, answer_percent, gold_percent)
+
+
+def _question(answer: str, gold: str, answer_percent: bool, gold_percent: bool) -> Question:
+    """The question for the worker, with each reading that the answer may have beside such a gold answer."""
+    readings = [answer]
+    if answer_percent != gold_percent:
+        readings.append(f"\\frac{{{answer}}}{{100}}" if answer_percent else f"100({answer})")
+    if "\\cup" in gold and (union := as_set(answer, commas=True)):
+        readings.append(union[1])
+    elif "\\cup" in answer and (union := as_set(gold, commas=True)):
+        gold = union[1]
+    members = _LIST.fullmatch(answer)  # of a list as Python prints it
+    if members and gold[:1] not in "[(" and not re.search(r"\\le|<", gold):
+        readings.append(members[1])
+    return Question(tuple(readings), gold)
+
+
+def _differ_where_the_parser_is_blind(answer: str, gold: str) -> bool:
+    """Whether angles, the dots of an endless list or bases differ, or the answer has two numbers side by side."""
+    angles = [{min(name, name[::-1]) for name in _ANGLE.findall(text)} for text in (answer, gold)]
+    return bool(
+        (all(angles) and angles[0].isdisjoint(angles[1]))
+        or bool(_ENDLESS.search(answer)) != bool(_ENDLESS.search(gold))
+        or _SIDE_BY_SIDE.search(answer)
+        or _BASES.findall(answer) != _BASES.findall(gold)
+    )
+
+
+def _with_equal_derivatives(answer: str, gold: str) -> tuple[str, str]:
+    """Both without the variable of their derivatives if one of them has none, as y' beside dy/dx."""
+    bare_answer, bare_gold = without_variables_of_derivatives(answer), without_variables_of_derivatives(gold)
+    return (bare_answer, bare_gold) if bare_answer == answer or bare_gold == gold else (answer, gold)
 
 
 def _parts_of_ratio(text: str) -> str:
-    """`1:2:3` as the tuple (1, 2, 3), to the parser a quotient of three; empty for anything but such a ratio."""
+    """`1:2:3` as the tuple (1, 2, 3), because the parser reads a quotient of three; empty for any other text."""
     parts = split(_NAMES_OF_RATIO.sub("", text), ":")
     return f"({','.join(parts)})" if len(parts) > 2 and all(parts) else ""
