@@ -80,7 +80,7 @@ def test_the_step_is_found_in_a_name(model, folder, step, tmp_path):
     run = read_lighteval(tmp_path / "t")
     assert list(run.results) == [step]
     assert [note for note in run.notes if "no step" in note] == (
-        ["t: no step is named by 1 of 1 files: taken as step 0."] * (not step)
+        ["t: 1 of 1 files name no step, so they count as step 0."] * (not step)
     )
 
 
@@ -115,7 +115,7 @@ def test_of_several_metrics_one_is_taken_and_told(metrics, taken, tmp_path):
     lighteval(tmp_path / "results_1.json", {"aime24": {**metrics, f"{taken}_stderr": 0.01}})
     run = read_lighteval(tmp_path)
     assert run.results[0]["aime24"] == Score(0.3, error=0.01)
-    assert any(f"aime24: {taken} is taken" in note for note in run.notes) == (taken != "acc")
+    assert any(f"aime24: accuracy is {taken}, of " in note for note in run.notes) == (taken != "acc")
 
 
 def test_of_several_files_the_newest_by_name_counts(tmp_path):
@@ -123,7 +123,7 @@ def test_of_several_files_the_newest_by_name_counts(tmp_path):
         lighteval(tmp_path / "checkpoint-5" / folder / f"{name}.json", {"aime24": accuracy})
     run = read_lighteval(tmp_path)
     assert run.results[5]["aime24"].accuracy == 0.3
-    assert "2 scores are of a step and benchmark that has one: the newest file counts." in run.notes[0]
+    assert "2 scores repeat a step and benchmark; the newest file counts." in run.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_seed_is_told_by_the_word_alone(folder, group, seed, tmp_path):
 def test_what_is_no_share_is_left_out_and_told(value, tmp_path):
     lighteval(tmp_path / "results_1.json", {"aime24": {"extractive_match": value}, "amc23": 0.5})
     run = read_lighteval(tmp_path)
-    assert list(run.results[0]) == ["amc23"] and "not a share from 0 to 1" in run.notes[0]
+    assert list(run.results[0]) == ["amc23"] and "must be from 0 to 1" in run.notes[0]
 
 
 DEEP = "[" * 200_000
@@ -167,7 +167,7 @@ def test_hostile_json_is_refused_with_a_sentence(content, tmp_path):
     for read, name in ((read_lighteval, "results_1.json"), (read_trainer_state, "trainer_state.json")):
         path = write(tmp_path / name, content)
         for given in (path, tmp_path):
-            with pytest.raises(ValueError, match=rf"(?s)^.*{name}.*: .+\.$") as refused:
+            with pytest.raises(ValueError, match=rf"(?s)^.*{name}.*\.$") as refused:
                 read(given)
             assert len(str(refused.value)) < 600
 
@@ -208,13 +208,15 @@ def test_where_there_is_nothing(tmp_path):
     os.mkfifo(tmp_path / "trainer_state.json")
     os.mkfifo(tmp_path / "a.csv")
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "results_1.json"):
-        with pytest.raises(ValueError, match=r"^Results of lighteval are asked for; .* has no results_\*\.json"):
+        with pytest.raises(ValueError, match=r"must hold results of lighteval, got no results_\*\.json\. Name"):
             read_lighteval(path)
-        with pytest.raises(ValueError, match=r"^A trainer_state\.json is asked for; .* holds none: name its folder\.$"):
+        with pytest.raises(
+            ValueError, match=r"must be a trainer_state\.json or hold one, got none\. Name its folder\.$"
+        ):
             read_trainer_state(path)
-        with pytest.raises(ValueError, match=r"^A CSV file is asked for; .* is no file: name one\.$"):
+        with pytest.raises(ValueError, match=r"must be a CSV file, got no file\. Name one\.$"):
             read_csv(path)
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="got no file"):
         read_csv(tmp_path / "a.csv")
 
 
@@ -259,7 +261,13 @@ def test_the_state_of_our_trainer_has_parts(tiny_model, tmp_path):
     assert run.parts == pytest.approx(means) and run.clock[-1] == (4, pytest.approx(4 * sum(means.values())))
     measures = {"diversity/similarity", "diversity/vendi_score", "groups/zero_std"}
     assert set(run.curves) == measures | {"entropy", "reward"}
-    assert run.results == {} and "no accuracy is logged" in run.notes[-1]
+    assert run.results == {} and "no accuracy was logged" in run.notes[-1]
+
+
+def test_metrics_of_an_earlier_version_and_diagnostics_are_curves(tmp_path):
+    log = [{"step": 4, "groups/without_spread": 0.5, "diversity/gloss": 2.0, "diversity/void": None, "loss": 1.0}]
+    run = read_trainer_state(state(tmp_path / "trainer_state.json", log))
+    assert run.curves == {"groups/zero_std": [(4, 0.5)], "diversity/gloss": [(4, 2.0)]}
 
 
 def test_time_does_not_depend_on_how_often_it_is_logged(tmp_path):
@@ -269,7 +277,7 @@ def test_time_does_not_depend_on_how_often_it_is_logged(tmp_path):
     log = [*numbered(fives, every=5), {"step": 12, "step_time": sum(times[10:]) / 2, "train_runtime": 999.0}]
     fewer = read_trainer_state(state(tmp_path / "b" / "trainer_state.json", log))
     assert fewer.clock == [(step, pytest.approx(dict(each.clock)[step])) for step in (5, 10, 12)]
-    assert each.notes[0] == "a: times are TRL's step_time, which leaves the optimiser's own part out."
+    assert each.notes[0] == "a: times are TRL's step_time, which excludes the optimiser."
 
 
 def test_time_of_the_parts_goes_before_step_time_and_that_before_the_runtime(tmp_path):
@@ -287,21 +295,21 @@ def test_time_of_the_parts_goes_before_step_time_and_that_before_the_runtime(tmp
         ({"eval_accuracy": 0.25, "rewards/accuracy/mean": 0.5}, {"held-out": 0.25}, ["is eval_accuracy."]),
         ({"eval_rewards/accuracy_reward": 0.25}, {"held-out": 0.25}, ["eval_rewards/accuracy_reward."]),
         ({"rewards/my_Accuracy/mean": 0.5}, {"training": 0.5}, ["rewards/my_Accuracy/mean, of training batches, not"]),
-        ({"rewards/accuracy/std": 0.5, "eval_accuracy/timed_out": 0.5}, {}, ["no accuracy is logged"]),
-        ({"eval_reward": 0.5, "reward": 0.5}, {}, ["no accuracy is logged"]),
+        ({"rewards/accuracy/std": 0.5, "eval_accuracy/timed_out": 0.5}, {}, ["no accuracy was logged"]),
+        ({"eval_reward": 0.5, "reward": 0.5}, {}, ["no accuracy was logged"]),
         (
             {"eval_rewards/accuracy/mean": 2.0, "rewards/accuracy/mean": 0.5},
             {"training": 0.5},
             ["eval_rewards/accuracy/mean is no accuracy", "of training batches"],
         ),
-        ({"eval_accuracy": float("nan")}, {}, ["eval_accuracy is no accuracy", "no accuracy is logged"]),
+        ({"eval_accuracy": float("nan")}, {}, ["eval_accuracy is no accuracy", "no accuracy was logged"]),
         (
             {"eval_accuracy": 10**4000, "reward": [1], "entropy": {}, "step_time": "x"},
             {},
             ["eval_accuracy is no", "no"],
         ),
-        ({"eval_accuracy": None}, {}, ["no accuracy is logged"]),
-        ({"step_time": -1.0, "train_runtime": float("nan")}, {}, ["no accuracy is logged"]),
+        ({"eval_accuracy": None}, {}, ["no accuracy was logged"]),
+        ({"step_time": -1.0, "train_runtime": float("nan")}, {}, ["no accuracy was logged"]),
     ],
 )
 def test_accuracy_is_held_out_else_of_training_else_none(metrics, results, notes, tmp_path):
@@ -322,7 +330,7 @@ def test_a_step_whose_accuracy_is_no_number_is_left_out(tmp_path):
     values = numbered([0.5, float("nan"), "0.5", None], "eval_accuracy")
     run = read_trainer_state(state(tmp_path / "mine" / "trainer_state.json", values))
     assert run.results == {1: {"held-out": Score(0.5)}}
-    assert run.notes == ["mine: eval_accuracy is no number at 2 steps.", "mine: accuracy is eval_accuracy."]
+    assert run.notes == ["mine: eval_accuracy is not a number at 2 steps.", "mine: accuracy is eval_accuracy."]
 
 
 def test_of_several_checkpoints_the_last_counts(tmp_path):
@@ -378,7 +386,7 @@ def test_percent_is_a_share_and_hours_are_seconds(tmp_path):
     assert [run.results for run in percent] == [run.results for run in plain]
     for one, other in zip(plain, percent, strict=True):
         assert other.clock == [(step, pytest.approx(seconds)) for step, seconds in one.clock]
-        assert other.notes == ["b.csv: accuracies above 1 are there, so all are taken as percent."]
+        assert other.notes == ["b.csv: some accuracies are above 1, so all are read as percentages."]
 
 
 def test_rows_of_problems_are_their_mean(tmp_path):
@@ -435,32 +443,32 @@ def test_times_that_are_not_since_the_beginning_are_left_out(times, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "A header and rows are asked for; .* has 0 lines"),
-        ("step,accuracy\n,\n\n", "A header and rows are asked for; .* has 1 lines"),
-        ("stp,accuracy\n1,0.5\n", "A column step or global_step or iteration is asked for; .* has stp, accuracy"),
-        ("step,right\n1,0.5\n", "A column accuracy or score or .* is asked for; .* has step, right"),
-        ("step,accuracy\n1,0.5\n2,half\n", "Line 3 of .* a number as accuracy, 0 or more; given 'half'"),
-        ("step,accuracy\n\n2,\n", "Line 3 of .* a number as accuracy, 0 or more; given ''"),
-        ("step,accuracy\n2,nan\n", "Line 2 of .* given 'nan'"),
-        ("step,accuracy\n2,inf\n", "Line 2 of .* given 'inf'"),
-        ("step,accuracy\n2,-0.5\n", "Line 2 of .* given '-0.5'"),
-        ("step,accuracy\n2,120\n", "Line 2 of .* at most 100 percent; given 120"),
-        ("step,accuracy\n1.5,0.5\n", "Line 2 of .* a whole number as step, 0 or more; given '1.5'"),
-        ("step,accuracy\n" + "9" * 5000 + ",0.5\n", "Line 2 of .* a whole number as step"),
-        ("step,accuracy,seed\n1,0.5,x\n", "Line 2 of .* a whole number as seed"),
-        ("step,accuracy,seconds\n1,0.5,-3\n", "Line 2 of .* a number as seconds"),
-        ("step,accuracy\n1,0,5\n", "Line 2 of .* is asked for 2 cells, as in the header; given 3"),
-        ("step,accuracy\n1\n", "Line 2 of .* a number as accuracy"),
+        ("", ".* must have a header and rows, got 0 lines"),
+        ("step,accuracy\n,\n\n", ".* must have a header and rows, got 1 lines"),
+        ("stp,accuracy\n1,0.5\n", ".* must have a column step or global_step or iteration, got stp, accuracy"),
+        ("step,right\n1,0.5\n", ".* must have a column accuracy or score or .*, got step, right"),
+        ("step,accuracy\n1,0.5\n2,half\n", "Line 3 of .* a number of at least 0 as accuracy, got 'half'"),
+        ("step,accuracy\n\n2,\n", "Line 3 of .* a number of at least 0 as accuracy, got ''"),
+        ("step,accuracy\n2,nan\n", "Line 2 of .* got 'nan'"),
+        ("step,accuracy\n2,inf\n", "Line 2 of .* got 'inf'"),
+        ("step,accuracy\n2,-0.5\n", "Line 2 of .* got '-0.5'"),
+        ("step,accuracy\n2,120\n", "Line 2 of .* at most 100 percent, got 120"),
+        ("step,accuracy\n1.5,0.5\n", "Line 2 of .* a whole number of at least 0 as step, got '1.5'"),
+        ("step,accuracy\n" + "9" * 5000 + ",0.5\n", "Line 2 of .* a whole number of at least 0 as step"),
+        ("step,accuracy,seed\n1,0.5,x\n", "Line 2 of .* a whole number of at least 0 as seed"),
+        ("step,accuracy,seconds\n1,0.5,-3\n", "Line 2 of .* a number of at least 0 as seconds"),
+        ("step,accuracy\n1,0,5\n", "Line 2 of .* must have 2 cells, as the header has, got 3"),
+        ("step,accuracy\n1\n", "Line 2 of .* a number of at least 0 as accuracy"),
         ("step,accuracy\n1,0.5\n1,0.6\n", "Line 3 of .* a run, seed, step and benchmark of its own, or a problem"),
-        ("step,accuracy,id\n1,0.5,\n", "Line 2 of .* is asked for a problem; given none"),
-        (b"step,accuracy\n1,\xff\n", "A CSV file in UTF-8 is asked for"),
-        ('step,accuracy\n1,"' + "x" * 200_000, "A CSV file in UTF-8 is asked for; .*field larger"),
-        ("[" * 200_000, "A header and rows are asked for|A CSV file in UTF-8 is asked for"),
+        ("step,accuracy,id\n1,0.5,\n", "Line 2 of .* must have a problem, got none"),
+        (b"step,accuracy\n1,\xff\n", ".* must be a CSV file in UTF-8"),
+        ('step,accuracy\n1,"' + "x" * 200_000, ".* must be a CSV file in UTF-8, .*field larger"),
+        ("[" * 200_000, ".* must have a header and rows|.* must be a CSV file in UTF-8"),
         ("step,accuracy\n" + "x" * 100_000 + ",1\n", "Line 2"),
     ],
 )
 def test_a_wrong_table_is_refused_with_a_sentence(text, sentence, tmp_path):
     path = write(tmp_path / "a.csv", text)
-    with pytest.raises(ValueError, match=rf"(?s)^(?:{sentence}).*: .*\.$") as refused:
+    with pytest.raises(ValueError, match=rf"(?s)^(?:{sentence}).*\. [A-Z][a-z ]+\.$") as refused:
         read_csv(path)
     assert str(path) in str(refused.value) and len(str(refused.value)) < 600

@@ -58,8 +58,7 @@ def _read(path: Path) -> list[Run]:
         return [read_run(path)]
     if results.is_results(path):
         return [read_evaluation(path)]
-    states = (path / "trainer_state.json").is_file() or any(path.glob("checkpoint-*/trainer_state.json"))
-    if path.name == "trainer_state.json" or states:
+    if importers.is_trainer_state(path):
         return [importers.read_trainer_state(path)]
     if path.suffix == ".json" or (path.is_dir() and any(path.rglob("results_*.json"))):
         return [importers.read_lighteval(path)]

@@ -1,4 +1,4 @@
-"""Values in the files of other software, checked."""
+"""Checked values from the files of other software."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ LAST_STEP = 10**12
 
 
 def load_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ValueError for anything else."""
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, RecursionError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{str(path)!r} is asked for JSON; it cannot be read ({what}): mend or remove it.") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{str(path)!r} is asked for a JSON object; it holds a {type(found).__name__}: leave it out.")
-    return found
+        raise ValueError(f"{str(path)!r} must be JSON, got {what}. Repair or remove it.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{str(path)!r} must hold a JSON object, got a {type(content).__name__}. Leave it out.")
+    return content
 
 
 def finite_number(value: Any) -> float | None:
-    """As float where it is a number and sums of it stay finite."""
+    """A number whose sums stay finite, as float; None for anything else."""
     return float(value) if type(value) in (int, float) and abs(value) < 1e100 else None
 
 
 def step_number(value: Any) -> int | None:
+    """A whole number that can be a step; None for anything else."""
     return value if type(value) is int and 0 <= value <= LAST_STEP else None
 
 
 def short_text(value: Any) -> str:
-    """As text that is short and that UTF-8 can hold."""
+    """At most 200 characters, all of which UTF-8 can encode."""
     return str(value)[:200].encode("utf-8", "replace").decode()
