@@ -26,7 +26,7 @@ ROOMS = {
     "hub": ("", "", "huggingface_hub"),
     "statistics": ("", "numpy", ""),
     "checkpoint": ("files hub", "", "peft safetensors torch transformers"),
-    "embed": ("checkpoint hub", "torch", "sentence_transformers transformers"),
+    "embed": ("checkpoint functions hub", "torch", "sentence_transformers transformers"),
     "grouping": ("messages", "", ""),
     "typed": ("names", "", ""),
     "yaml_text": ("", "yaml", ""),

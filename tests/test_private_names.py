@@ -21,7 +21,7 @@ from test_trl import trainer_of
 from transformers.integrations import deepspeed
 from trl import GRPOTrainer
 
-from manypaths.embed import _whole
+from manypaths.embed import _without_zero3
 
 SOURCE = Path(__file__).parent.parent / "src" / "manypaths"
 PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}  # of named tuples and os: documented
@@ -199,7 +199,7 @@ def test_a_model_is_loaded_whole_under_zero3_whose_configuration_is_put_back(sta
     try:
         deepspeed.set_hf_deepspeed_config(configuration)
         assert deepspeed._hf_deepspeed_config_weak_ref() is configuration, gone(name)
-        with pytest.raises(KeyError), _whole():
+        with pytest.raises(KeyError), _without_zero3():
             assert not deepspeed.is_deepspeed_zero3_enabled()
             raise KeyError
         assert deepspeed._hf_deepspeed_config_weak_ref() is configuration
@@ -211,7 +211,7 @@ def test_a_model_is_loaded_whole_under_zero3_whose_configuration_is_put_back(sta
 def test_without_zero3_no_private_name_is_asked_for(monkeypatch):
     monkeypatch.setattr(deepspeed, "is_deepspeed_zero3_enabled", lambda: False)
     monkeypatch.delattr(deepspeed, "_hf_deepspeed_config_weak_ref")
-    with _whole():
+    with _without_zero3():
         pass
 
 

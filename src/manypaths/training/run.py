@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +18,8 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, run_folder
-from manypaths.embed import NgramEmbedder, SentenceEmbedder, embedder, place
+from manypaths.embed import check as check_embedder
+from manypaths.embed import embedder
 from manypaths.evaluation.evaluate import evaluate_sets
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
 from manypaths.evaluation.summary import add_moment, moments
@@ -85,13 +84,8 @@ def prepare(spec: Recipe, out: Path) -> Plan:
 def _check_models(spec: Recipe) -> None:
     """Raise ValueError for a model or an embedder that cannot be loaded, as far as that shows without loading it."""
     checkpoint.find_checkpoint(spec.model.name)
-    if spec.embedder.name.startswith("package:"):
-        checkpoint.installed_folder(spec.embedder.name)
-    if spec.embedder.name == "keys":
-        return
-    _check_options(NgramEmbedder if spec.embedder.name == "ngram" else SentenceEmbedder, spec.embedder.options)
-    if spec.embedder.name != "ngram":
-        place(spec.embedder.options.get("device"), spec.embedder.options.get("dtype"))
+    if spec.embedder.name != "keys":
+        check_embedder(spec.embedder.name, spec.embedder.options)
 
 
 def _held_out(spec: Recipe, config: GRPOConfig) -> list[Problem]:
@@ -104,14 +98,6 @@ def _held_out(spec: Recipe, config: GRPOConfig) -> list[Problem]:
             "evaluation=null, and use manypaths evaluate RUN afterwards."
         )
     return load(**asdict(spec.evaluation.problems))
-
-
-def _check_options(function: Callable[..., Any], options: dict[str, Any]) -> None:
-    signature = inspect.signature(function)
-    try:
-        signature.bind_partial(**options)
-    except TypeError as error:
-        raise ValueError(f"The options of {function.__name__} do not fit: {error}. It takes {signature}.") from error
 
 
 def train(plan: Plan) -> dict[str, Any] | None:
