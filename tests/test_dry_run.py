@@ -22,9 +22,12 @@ from trl import GRPOConfig
 
 from manypaths import checkpoint, cosine_similarity, mmr, problems, recipe
 from manypaths.embed import SentenceEmbedder
+from manypaths.methods import REWEIGHTERS
+from manypaths.methods.diagnostics import report
 from manypaths.methods.measures import vendi_score
 from manypaths.preflight import dry_run, memory, workload
 from manypaths.preflight.shape import Shape, count, shape_of
+from manypaths.recipe import DTYPES
 from manypaths.trl import DiverseGRPOTrainer
 
 COUNTS = {
@@ -496,6 +499,7 @@ def test_vllm_takes_its_share(named, sampling, update, words):
         ("jinaai/jina-embeddings-v2-small-en", 2 * 33e6, "33 M"),
         ("nomic-ai/nomic-embed-text-v1.5", 2 * 137e6, "137 M"),
         ("ngram", 0, "on the CPU"),
+        ("keys", 0, "none: keys are compared"),
         ("somebody/else", 0, "unknown"),
     ],
 )
@@ -636,8 +640,11 @@ def test_what_fits_is_said():
         (("grpo-clip", "rgra"), "has no effect: there is no pi / pi_old (RGRA)"),
         (("dr-grpo", "none"), "reweighting       none"),
         (("dr-grpo", "none"), "advantage         reward minus the mean of its group, not scaled"),
-        (("grpo", "mmr-fixed"), 'reweighting       mmr (lam 0.7, ties "diverse"), similarity by ngram'),
-        (("grpo", "dra", "method.keep_equal_rewards=true"), "dra (no options), similarity by ngram; groups of equal"),
+        (
+            ("grpo", "mmr-fixed"),
+            'reweighting       mmr (lam 0.7, ties "diverse")\n  inputs            rewards, similarity by ngram',
+        ),
+        (("grpo", "dra", "method.keep_equal_rewards=true"), "dra (no options); groups of equal rewards keep them"),
         (("grpo", "grpo-pos"), " in place of the reward minus the mean of its group, divided by the"),
         (("grpo", "mmr"), "KL                none"),
         (("grpo", "mmr", "trainer.beta=0.04"), "0.04 x the divergence from the initial model, which is this one"),
@@ -652,6 +659,26 @@ def test_the_loss_in_words(named, words):
     page = dry_run.page(asked, names)
     assert words in page
     assert page.count("clipping") == 1
+
+
+def test_a_method_that_nobody_knows_says_what_it_takes_and_reports(monkeypatch):
+    def toy(rewards, keys, correct, *, strength=1.0):
+        report("surprise", rewards.mean(-1))
+        return rewards * strength
+
+    monkeypatch.setitem(REWEIGHTERS, "toy", toy)
+    settings = ["method.reweight=toy", "method.options={strength: 2.0}", "keys.name=answer", "method.correct=accuracy"]
+    names = ["smollm2-135m", "grpo", "gsm8k"]
+    page = dry_run.page(spec(*settings, names=names), names)
+    rows = ["reweighting       toy (strength 2.0)", "inputs            rewards, keys by answer, correct by accuracy"]
+    assert "\n  ".join([*rows, "diagnostics       surprise\n"]) in page
+    with pytest.raises(ValueError, match=r"Unknown option 'lam' of method.reweight=toy. .*strength"):
+        dry_run.page(spec("method.reweight=toy"), NAMES)  # with MMR's options
+
+
+def test_every_type_of_a_model_is_counted():
+    sizes = {name: rows_of(spec(f"model.dtype={name}", "trainer.max_steps=1"))["weights"].update for name in DTYPES}
+    assert sizes == {name: 134_515_008 * getattr(torch, name).itemsize for name in DTYPES}
 
 
 @pytest.fixture
@@ -742,22 +769,21 @@ def test_a_model_that_is_not_known_leaves_the_memory_unknown():
 
 
 def test_the_page_needs_neither_torch_nor_trl():
-    """`import manypaths` imports torch for its public names; that part is left out here."""
     code = """
 import importlib.util, sys
+for name in ("torch", "trl", "peft", "transformers", "datasets", "vllm"):
+    sys.modules[name] = None  # as if it were not installed
 spec = importlib.util.spec_from_file_location("manypaths", sys.argv[1], submodule_search_locations=[sys.argv[2]])
 sys.modules["manypaths"] = importlib.util.module_from_spec(spec)
 from manypaths.preflight import dry_run
 from manypaths import recipe
 names = ["r1-distill-qwen-7b", "grpo", "mmr", "mmr-grpo"]
 print(dry_run.page(recipe.read(names), names))
-print("imported:", sorted({"torch", "trl", "peft", "transformers", "datasets", "vllm"} & set(sys.modules)))
 """
     folder = Path(dry_run.__file__).parents[1]
     command = [sys.executable, "-c", code, str(folder / "__init__.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.endswith("imported: []\n"), done.stderr
-    assert "7,615,616,512 parameters" in done.stdout
+    assert "7,615,616,512 parameters" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

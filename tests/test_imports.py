@@ -55,7 +55,7 @@ ROOMS = {
         "torch transformers vllm",
     ),
     "preflight": (
-        "__init__ names problems recipe rewards typed",
+        "__init__ methods names problems recipe rewards typed",
         "yaml",
         "huggingface_hub packaging peft psutil torch transformers trl",
     ),

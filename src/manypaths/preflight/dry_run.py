@@ -1,11 +1,13 @@
 """One page about a run, from its recipe alone: its steps, its loss, how it departs from the paper, its memory.
 
-Nothing is loaded or downloaded. The page of a shipped model needs neither torch nor TRL; `check` imports them.
+Nothing is loaded or downloaded. Without torch the page of a shipped model lacks only the methods' inputs and
+diagnostics; `check` imports TRL.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import math
 import textwrap
@@ -117,6 +119,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     rows = {
         "rewards": " + ".join(f"{weight:g} x {name}" for name, weight in spec.rewards.items()),
         "reweighting": _reweighting(spec),
+        **_inputs_and_diagnostics(spec),
         "advantage": f"{instead}reward minus the mean of its group, {SCALES.get(scale, scale)}",
         "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
         "KL": f"{settings['beta']:g} x the divergence from {initial}" if settings["beta"] else "none",
@@ -130,13 +133,33 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
 
 
 def _reweighting(spec: Recipe) -> str:
-    """The method as the recipe sets it: its name, its options, what it compares completions by."""
+    """The method as the recipe sets it."""
     method = spec.method
     if not method.reweight:
         return "none"
     options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in method.options.items())
-    text = f"{method.reweight} ({options or 'no options'}), similarity by {spec.embedder.name}"
-    return text + "; groups of equal rewards keep them" * method.keep_equal_rewards
+    equal = "; groups of equal rewards keep them" * method.keep_equal_rewards
+    return f"{method.reweight} ({options or 'no options'}){equal}"
+
+
+def _inputs_and_diagnostics(spec: Recipe) -> dict[str, str]:
+    """What the methods take and what they report, as they say themselves; no rows where torch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    from manypaths.methods.bind import bind, diagnostics_of
+    from manypaths.methods.inputs import inputs_of
+
+    sources = {"similarity": spec.embedder.name, "keys": spec.keys.name, "correct": spec.method.correct}
+    roles = {"reweight": (spec.method.reweight, spec.method.options), "advantage": (spec.method.advantage, {})}
+    inputs: dict[str, str] = {}
+    diagnostics: list[str] = []
+    for role, (name, options) in roles.items():
+        if method := bind(role, name, options, f"method.{role}"):
+            inputs |= {key: f"{key} by {sources[key]}" if key in sources else key for key in inputs_of(method, role)}
+            diagnostics += diagnostics_of(method, role)
+    if not inputs:
+        return {}
+    return {"inputs": ", ".join(inputs.values()), "diagnostics": ", ".join(diagnostics) or "none"}
 
 
 def _clipping(spec: Recipe, run: Workload) -> str:

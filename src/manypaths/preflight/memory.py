@@ -36,7 +36,7 @@ EMBEDDERS = {
     "nomic-embed-text-v1.5": Encoder(137e6, 768, 3 * 768 + 3 * 3072, 0, 8192),
 }
 EMBEDDING = {"device": None, "dtype": None, "batch_size": 32, "max_tokens": 8192}  # defaults of SentenceEmbedder
-BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+BYTES = {"float64": 8, "double": 8, "float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2}
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,8 @@ def memory(spec: Recipe, shape: Shape, run: Workload, gpu: float) -> list[Row]:
         A row for each component; `evaluation` is 0 in all rows where the recipe has no evaluation.
 
     Raises:
-        ValueError: `model.dtype` or `embedder.options.dtype` is unknown.
+        ValueError: `embedder.options.dtype` is unknown.
     """
-    if spec.model.dtype not in BYTES:
-        raise ValueError(
-            f"model.dtype must be one of {', '.join(BYTES)}, got {spec.model.dtype!r}. Set another, such as bfloat16."
-        )
     rows = [*_states(spec, shape, run), *_activations(spec, shape, run), _sampler(spec, shape, run, gpu)]
     rows += embedding(spec, run)
     if spec.evaluation is None:
@@ -234,10 +230,12 @@ def embedding(spec: Recipe, run: Workload) -> list[Row]:
     """
     options = {**EMBEDDING, **spec.embedder.options}
     on_cpu = str(options["device"]).startswith("cpu")
+    if spec.embedder.name == "keys":
+        return [Row("embedder", "none: keys are compared", 0, 0), groups(run, 0)]
     if spec.embedder.name == "ngram":
         return [Row("embedder", "on the CPU", 0, 0), groups(run, spec.embedder.options.get("width", 4096))]
     dtype = str(options["dtype"] or ("float32" if on_cpu else "bfloat16"))
-    if dtype not in BYTES or dtype == "float64":
+    if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(
             f"embedder.options.dtype must be float32, bfloat16 or float16, got {options['dtype']!r}. Set one of them, "
             "or leave it out."
@@ -268,7 +266,7 @@ def groups(run: Workload, width: int) -> Row:
     pairs of siblings, 4 bytes of similarity and up to 26 more in the method.
     """
     count = run.generation
-    detail = f"{count:,} x {width:,} embeddings, {count:,} x {run.group} pairs"
+    detail = f"{count:,} x {width:,} embeddings, " * bool(width) + f"{count:,} x {run.group} pairs"
     return Row("groups", detail, count * (4 * width + max(8 * width, 30 * run.group)), 0)
 
 
