@@ -1,11 +1,10 @@
-"""Stop a run at many of the moments at which it writes, run it again, and compare it with the run left alone.
+"""Stop a run at many of the moments at which it writes, resume it, and compare it with an uninterrupted run.
 
     python tests/kill_points.py RECIPE FOLDER --moments 100
 
-A moment is a file opened to be written, a write, a rename, a removal, a new folder. Of a write, and of a file that
-torch or safetensors write by themselves, half is there when the run is stopped. Every run is a fork of one process that
-has imported all, so that nothing of it survives but its files. Prints JSON: the moments there are, those tried, and
-what differed.
+A moment is the opening of a file for writing, a write, a rename, a removal, a new folder. A write is stopped when half
+of it is done, as is the writing of a file by torch or safetensors. Every run is a fork of one process that has imported
+everything, so that only its files survive. Prints JSON: the number of moments, those tried by kind, and what differed.
 """
 
 import argparse
@@ -32,7 +31,7 @@ EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 
 
 class Moments:
-    """Counts the moments of this process at which something in `folder` changes, and ends it at number `stop`."""
+    """Counts the moments at which this process changes something in `folder`, and ends it at number `stop`."""
 
     def __init__(self, folder: Path, stop: int | None) -> None:
         self.folder, self.stop, self.names = str(folder), stop, []
@@ -110,28 +109,36 @@ def without_clock(entry):
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """What must be the same whatever happened on the way."""
+    """What must be equal in an uninterrupted run and in one that was resumed."""
     evaluation = folder / "evaluation"
-    found = {path.name: path.read_text() for path in sorted(evaluation.glob("[!.]*.json*"))}
+    content = {path.name: path.read_text() for path in sorted(evaluation.glob("[!.]*.json*"))}
     for name in ("summary.json", "settings.json"):  # seconds; the path of the run
-        found.pop(name, None)
-    found["evaluations"] = {when: without_clock(own) for when, own in read_json(evaluation / "summary.json").items()}
-    found["metrics.jsonl"] = [without_clock(line) for line in read_jsonl(folder / "metrics.jsonl")]
-    found["groups.jsonl"] = (folder / "groups.jsonl").read_bytes()
-    found["recipe.yaml"] = (folder / "recipe.yaml").read_text()
-    found["weights"] = {path.name: path.read_bytes() for path in (folder / "model").glob("*.safetensors")}
-    found["files"] = sorted(path.name for path in folder.iterdir() if not path.name.endswith(".partial"))
-    found["steps"] = read_json(folder / "summary.json")["steps"]
-    return found
+        content.pop(name, None)
+    summary = read_json(evaluation / "summary.json")
+    content["evaluations"] = {when: without_clock(entry) for when, entry in summary.items()}
+    content["metrics.jsonl"] = [without_clock(line) for line in read_jsonl(folder / "metrics.jsonl")]
+    content["groups.jsonl"] = (folder / "groups.jsonl").read_bytes()
+    content["recipe.yaml"] = (folder / "recipe.yaml").read_text()
+    content["weights"] = {path.name: path.read_bytes() for path in (folder / "model").glob("*.safetensors")}
+    content["files"] = sorted(path.name for path in folder.iterdir() if not path.name.endswith(".partial"))
+    content["steps"] = read_json(folder / "summary.json")["steps"]
+    return content
 
 
 def differing(whole: dict[str, object], other: dict[str, object]) -> list[str]:
     return [key for key in {**whole, **other} if whole.get(key) != other.get(key)]
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` numbers from 1 to `count`, the last one among them."""
-    return sorted({round((index + 1) * count / wanted) for index in range(min(count, wanted))} - {0})
+def spread(names: list[str], wanted: int) -> list[int]:
+    """About `wanted` numbers of moments, evenly spread over each kind, with one or more of each kind."""
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(names, 1):
+        places.setdefault(name, []).append(number)
+    chosen = []
+    for numbers in places.values():
+        count = max(1, round(wanted * len(numbers) / len(names)))
+        chosen += [numbers[(2 * index + 1) * len(numbers) // (2 * count)] for index in range(count)]
+    return sorted(set(chosen))
 
 
 def main() -> int:
@@ -146,18 +153,19 @@ def main() -> int:
     log = options.folder / "moments.json"
     whole = options.folder / "whole"
     assert forked(options.recipe, whole, None, log) == 0, log.with_suffix(".out").read_text()
-    names, wanted = json.loads(log.read_text()), contents(whole)
+    names, expected = json.loads(log.read_text()), contents(whole)
     failures = {}
-    tried = spread(len(names), options.moments)
+    tried = spread(names, options.moments)
     for stop in tried:
         folder = options.folder / f"stopped-{stop}"
         codes = forked(options.recipe, folder, stop, log), forked(options.recipe, folder, None, log)
-        differs = differing(wanted, contents(folder)) if codes == (STOPPED, 0) else [f"exit codes {codes}"]
+        differs = differing(expected, contents(folder)) if codes == (STOPPED, 0) else [f"exit codes {codes}"]
         if differs:
             failures[f"{stop} ({names[stop - 1]})"] = differs
     seconds = time.process_time() + sum(os.times()[2:4]) - began
-    kinds = dict(collections.Counter(names[stop - 1] for stop in tried))
-    print(json.dumps({"moments": len(names), "tried": kinds, "cpu_seconds": round(seconds), "failures": failures}))
+    kinds, all_kinds = (dict(collections.Counter(some)) for some in ([names[stop - 1] for stop in tried], names))
+    report = {"moments": all_kinds, "tried": kinds, "cpu_seconds": round(seconds), "failures": failures}
+    print(json.dumps(report))
     return 1 if failures else 0
 
 
