@@ -1,4 +1,4 @@
-"""What several test files share: a tiny random language model, made here so that no test needs a network."""
+"""Fixtures of several test files: a tiny random language model, made here so that no test needs a network."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def pytest_unconfigure() -> None:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama (2 layers of width 16) and a tokenizer of single bytes and four special tokens.
 
-    The same weights in every session. Texts of any alphabet survive the tokenizer; `<|end|>` ends an answer,
-    `<|pad|>` pads, and there is a chat template.
+    The weights are equal in every session. The tokenizer decodes what it encodes, in any alphabet. `<|end|>` ends a
+    completion, `<|pad|>` pads, and there is a chat template.
     """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    whole = Tokenizer(models.BPE(vocab={letter: id for id, letter in enumerate(letters)}, merges=[]))
-    whole.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    whole.decoder = decoders.ByteLevel()
+    bytewise = Tokenizer(models.BPE(vocab={letter: id for id, letter in enumerate(letters)}, merges=[]))
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytewise.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=whole,
+        tokenizer_object=bytewise,
         eos_token=END,
         pad_token=PAD,
         extra_special_tokens=[USER, ASSISTANT],
@@ -67,7 +67,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        initializer_range=0.5,  # far from uniform, so that greedy answers depend on the prompt
+        initializer_range=0.5,  # far from uniform, so that greedy completions depend on the prompt
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
         pad_token_id=tokenizer.pad_token_id,
@@ -82,7 +82,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_recipe(tiny_model: Path) -> dict[str, Any]:
-    """A recipe for the tiny model; sampling, data order and initial weights all hang on its seed."""
+    """A recipe for the tiny model. Sampling, data order and initial weights depend on its seed alone."""
     return {
         "model": {"name": str(tiny_model), "dtype": "float32"},
         "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1},

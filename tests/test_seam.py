@@ -1,7 +1,7 @@
-"""The seam under everything that TRL's trainer can sample with: tools, an environment, a rollout function, images,
-coroutine rewards. Generation is scripted where a tiny random model would not call a tool; everything else is TRL's.
+"""The seam in TRL's trainer with all that it can sample with: tools, an environment, a rollout function, images.
 
-Each case holds the advantages against the equations as loops, on the texts and the raw rewards of the case.
+Generation is scripted where a tiny random model would not call a tool; everything else is TRL's. Each test compares the
+advantages with the equations as loops, on the texts and raw rewards of the test.
 """
 
 import json
@@ -37,7 +37,7 @@ from manypaths.wrapper import DiverseReward
 
 OURS = {"reweight": mmr, "embedder": NgramEmbedder()}
 MMR = partial(reference.mmr, ties="diverse")
-TOOL_SAYS = "The sum is fifteen, fifteen, fifteen, fifteen."
+TOOL_OUTPUT = "The sum is fifteen, fifteen, fifteen, fifteen."
 VISION_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
@@ -77,7 +77,7 @@ def sizes(tokenizer):
 
 @pytest.fixture(scope="module")
 def chat_model(tmp_path_factory):
-    """A tiny Llama with Qwen3's chat template, of which TRL knows how to read reasoning and calls of tools."""
+    """A tiny Llama with Qwen3's chat template, from which TRL parses reasoning and tool calls."""
     folder, tokenizer = tmp_path_factory.mktemp("chat"), tokenizer_of_bytes(qwen3_chat_template)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -88,7 +88,7 @@ def chat_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vision_model(tmp_path_factory):
-    """A tiny Llava that looks at images of 16 x 16 pixels in four patches; no torchvision."""
+    """A tiny Llava for images of 16 x 16 pixels in four patches, without torchvision."""
     folder, tokenizer = tmp_path_factory.mktemp("vision"), tokenizer_of_bytes(VISION_TEMPLATE, "<image>")
     vision = CLIPVisionConfig(
         hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=8
@@ -118,13 +118,13 @@ def vision_model(tmp_path_factory):
 
 
 def scripted(cls, turns):
-    """A trainer whose model says `turns`: for each turn, the text of every completion that is still going on."""
+    """A trainer class whose model writes `turns`: for each turn, the text of each completion that is not finished."""
 
     class Scripted(cls):
-        said = 0
+        turn = 0
 
         def _generate_single_turn(self, prompt_ids, *more, **named):
-            texts, self.said = turns[self.said % len(turns)], self.said + 1
+            texts, self.turn = turns[self.turn % len(turns)], self.turn + 1
             assert len(texts) == len(prompt_ids)
             return [self._tokenizer(text + "<|im_end|>")["input_ids"] for text in texts], None
 
@@ -158,7 +158,7 @@ def closed_form(texts, scores, oracle):
 
 
 def check(trainer, texts, scores):
-    """Advantages are the closed form, and diversity is there: they are not those of the raw rewards."""
+    """Advantages are those of the adjusted rewards, and differ from those of the raw rewards."""
     found = torch.tensor(list(trainer._logs["advantages"]))
     torch.testing.assert_close(found, closed_form(texts, scores, MMR), rtol=1e-4, atol=1e-4)
     plain = closed_form(texts, scores, lambda scores, _: scores)
@@ -172,7 +172,7 @@ def add(a: int, b: int) -> str:
         a: One number.
         b: The other number.
     """
-    return TOOL_SAYS
+    return TOOL_OUTPUT
 
 
 THOUGHTS = ["count up", "seven and eight", "count up", "double seven, one more", "use a tool", "zzz", "use a tool", "!"]
@@ -188,14 +188,13 @@ def points(completions, **_):
     return [float(len(text_of(completion)) % 5) for completion in completions]
 
 
-def test_with_tools_what_the_model_said_is_compared_and_rewarded(chat_model, tmp_path):
-    """Reasoning and calls count, the tool's answer does not: neither in the similarity nor in rewards of tokens."""
+def test_with_tools_the_models_own_text_is_compared_and_rewarded(chat_model, tmp_path):
+    """Reasoning and tool calls count; the tool's output counts neither in the similarity nor in rewards of tokens."""
     seen = {}
 
     def curious(completion_ids, tool_mask, **_):
-        own = [
-            [id for id, mine in zip(*each, strict=True) if mine] for each in zip(completion_ids, tool_mask, strict=True)
-        ]
+        pairs = zip(completion_ids, tool_mask, strict=True)
+        own = [[id for id, is_own in zip(ids, mask, strict=True) if is_own] for ids, mask in pairs]
         seen.update(all=completion_ids, own=own)
         return [None] * len(own)
 
@@ -204,28 +203,32 @@ def test_with_tools_what_the_model_said_is_compared_and_rewarded(chat_model, tmp
     made = trainer(chat_model, tmp_path, cls, rewards, chat(), tools=[add], reward_weights=[1.0, 0.0, 0.5, 0.0, 1.0])
     made.train()
     completions, logged = list(made._logs["completion"]), made._logs["rewards"]
-    assert [[message["role"] for message in each] for each in completions] == [["assistant", "tool", "assistant"]] * 8
-    texts = [text_of(each) for each in completions]
+    assert [[message["role"] for message in completion] for completion in completions] == [
+        ["assistant", "tool", "assistant"]
+    ] * 8
+    texts = [text_of(completion) for completion in completions]
     for text, thought in zip(texts, THOUGHTS, strict=True):
-        assert thought in text and 'add({"a": 7' in text and "It is fifteen." in text and TOOL_SAYS not in text
+        assert thought in text and 'add({"a": 7' in text and "It is fifteen." in text and TOOL_OUTPUT not in text
     words = [made._tokenizer.decode(ids) for ids in seen["own"]]
     assert words == [f"{call}<|im_end|>{answer}<|im_end|>" for call, answer in zip(CALLED, ANSWERED, strict=True)]
-    assert all(TOOL_SAYS in made._tokenizer.decode(ids) for ids in seen["all"])
-    assert list(logged["think"]) == [float("so" in answer) for answer in ANSWERED]  # in both turns, or 0
+    assert all(TOOL_OUTPUT in made._tokenizer.decode(ids) for ids in seen["all"])
+    assert list(logged["think"]) == [
+        float("so" in answer) for answer in ANSWERED
+    ]  # 1 only with reasoning in both turns
     assert list(logged["overlong"]) == pytest.approx(get_soft_overlong_punishment(250, 50)(seen["own"]))
     assert list(logged["overlong"]) != pytest.approx(get_soft_overlong_punishment(250, 50)(seen["all"]))
     assert list(logged["repetition"]) == pytest.approx(repetition(seen["own"])) != repetition(seen["all"])
-    scores = [one + 0.5 * other for one, other in zip(logged["points"], logged["repetition"], strict=True)]
+    scores = [first + 0.5 * second for first, second in zip(logged["points"], logged["repetition"], strict=True)]
     check(made, texts, scores)
     similarity = made.groups.similarity[0]
-    assert similarity[0, 2] > similarity[0, 1] + 0.05  # the answers are one, the thoughts of 0 and 2 as well
+    assert similarity[0, 2] > similarity[0, 1] + 0.05  # all answers are equal; the thoughts of 0 and 2 are equal too
 
 
-def test_without_tools_a_tokenizer_may_still_parse_reasoning_away(chat_model, tmp_path):
-    """Some models bring a response template; TRL then takes the reasoning out of the content of every completion."""
-    told = [f"<think>\n{thought}\n</think>\n\n{answer}" for thought, answer in zip(THOUGHTS, PLAIN, strict=True)]
-    told[1] = PLAIN[1]
-    cls = scripted(DiverseGRPOTrainer, [told])
+def test_reasoning_that_a_response_template_removes_is_compared_too(chat_model, tmp_path):
+    """With a response template TRL removes the reasoning from the content of each completion."""
+    texts = [f"<think>\n{thought}\n</think>\n\n{answer}" for thought, answer in zip(THOUGHTS, PLAIN, strict=True)]
+    texts[1] = PLAIN[1]
+    cls = scripted(DiverseGRPOTrainer, [texts])
     made = trainer(chat_model, tmp_path, cls, [points, think], chat())
     add_response_schema(made.processing_class)
     made.train()
@@ -233,11 +236,11 @@ def test_without_tools_a_tokenizer_may_still_parse_reasoning_away(chat_model, tm
     assert [each[0]["content"] for each in completions] == PLAIN
     assert list(rewards["think"]) == [1.0, 0.0, *[1.0] * 6]
     assert made.groups.similarity[1, 0, 2] > made.groups.similarity[1, 0, 1] + 0.05
-    check(made, told, [one + other for one, other in zip(rewards["points"], rewards["think"], strict=True)])
+    check(made, texts, [one + other for one, other in zip(rewards["points"], rewards["think"], strict=True)])
 
 
-def test_with_tools_a_reward_around_others_compares_the_same(chat_model, tmp_path):
-    """TRL's own trainer does not say which tokens are a tool's: they count, with a warning."""
+def test_with_tools_a_diverse_reward_compares_the_same(chat_model, tmp_path):
+    """TRL's own trainer does not pass tool_mask: the tokens of tools count, with a warning."""
     wrapped = DiverseReward([points, repetition], num_generations=4, reward_weights=[1.0, 0.0], **OURS)
     made = trainer(chat_model, tmp_path, scripted(GRPOTrainer, [CALLED, ANSWERED]), wrapped, chat(), tools=[add])
     with pytest.warns(UserWarning, match="'repetition' counts the tokens of tools' answers as the model's"):
@@ -268,7 +271,7 @@ class Sums:
 
 @pytest.mark.filterwarnings("ignore:You are using 'environment_factory'")
 def test_with_an_environment_its_reward_is_part_of_the_raw_one(chat_model, tmp_path):
-    """TRL adds the environment's column after the user's; ours comes after that, and prompts differ in a group."""
+    """TRL appends the environment's column to the user's, and we append ours to both. Prompts differ within a group."""
     calls = [
         f'<tool_call>\n{{"name": "guess", "arguments": {{"number": {9 + place}}}}}\n</tool_call>' for place in range(8)
     ]
@@ -284,7 +287,7 @@ def test_with_an_environment_its_reward_is_part_of_the_raw_one(chat_model, tmp_p
 
 
 class EachItsOwn(Sums):
-    """An environment without a reward, that tells every rollout something else."""
+    """An environment without a reward, whose observation differs in each rollout."""
 
     get_reward = None
 
@@ -294,7 +297,7 @@ class EachItsOwn(Sums):
 
 
 @pytest.mark.filterwarnings("ignore:You are using 'environment_factory'")
-def test_prompts_that_differ_within_a_group_are_one_group_where_the_trainer_is_asked(chat_model, tmp_path):
+def test_a_diverse_reward_groups_by_the_trainer_where_prompts_differ_within_a_group(chat_model, tmp_path):
     calls = [
         f'<tool_call>\n{{"name": "guess", "arguments": {{"number": {place**5}}}}}\n</tool_call>' for place in range(8)
     ]
@@ -313,7 +316,7 @@ ROLLED = ["up and down", "down", "up and down", "left, then right", "b", "bb", "
 @pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 def test_with_a_rollout_function_its_columns_and_mask_reach_the_rewards(chat_model, tmp_path):
     def rollout(prompts, trainer):
-        """Completions of a text and a remark of the world, which is masked."""
+        """Completions of a text and two tokens of an environment, which are masked."""
         ids = [trainer._tokenizer(text)["input_ids"] for text in ROLLED]
         world = trainer._tokenizer(" #")["input_ids"]
         return {
@@ -383,8 +386,8 @@ def test_with_images_the_update_sees_them(vision_model, tmp_path, where):
     check(made, texts, vowels(texts))
 
 
-def test_with_images_a_reward_around_others_is_the_same(vision_model, tmp_path):
-    """One question, two images: two groups to DiverseReward too, and the same parameters after a step."""
+def test_with_images_a_diverse_reward_gives_the_same_parameters(vision_model, tmp_path):
+    """One question with two images makes two groups, for DiverseReward too."""
     wrapped = DiverseReward(of_messages, num_generations=4, **OURS)
     named = {"data": with_images(), "max_completion_length": 12, "scale_rewards": "none"}
     ours = trainer(vision_model, tmp_path, DiverseGRPOTrainer, of_messages, **named)
