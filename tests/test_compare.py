@@ -323,7 +323,7 @@ def test_where_only_means_are_known_they_are_compared_and_it_is_said():
             scores["arithmetic"].shares, scores["arithmetic"].error = None, 0.05
     found = compare(runs)
     assert found["problems"] is None
-    assert any("arithmetic: only means are known" in note for note in found["notes"])
+    assert any("arithmetic: only means were recorded" in note for note in found["notes"])
     assert any("Peaks are chosen and read on the same problems" in note for note in found["notes"])
     whole = by_name(compare(two()))
     for one in found["configurations"]:
@@ -344,8 +344,8 @@ def test_with_one_seed_no_difference_is_called_shown():
         single = [one["name"] for one in found["configurations"] if len(one["runs"]) == 1]
         assert notes == (
             [
-                f"One seed of {', '.join(single)}: no interval over seeds exists. The intervals hold for these runs "
-                "alone, on other problems of the same kind; another seed may turn them around."
+                f"One seed of {', '.join(single)}: no interval over seeds exists. The intervals are for these runs "
+                "only, on other problems of the same kind; another seed may reverse the difference."
             ]
             * alone
         )
@@ -369,7 +369,7 @@ def test_what_makes_runs_unlike_is_said():
     other[1].machine = None
     assert notes(*base, *other) == []
     short = [made_up(f"mmr-{seed}", seed, steps=STEPS[:-1], settings=MMR) for seed in (1, 2)]
-    assert notes(*base, *short) == ["The ends are not the same step: grpo at 30, mmr at 20."]
+    assert notes(*base, *short) == ["The last evaluations are not at the same step: grpo at 30, mmr at 20."]
 
 
 def test_notes_of_the_runs_are_told():
