@@ -1,13 +1,15 @@
 r"""Rewards in the form that TRL calls: lists of completions and columns in, one number per completion out.
 
-A completion is a text, or a list of messages when the data set is conversational. None means "not scored". A reward
-takes the columns it names and ignores the others; its `__name__` is what TRL logs.
+A completion is a text, or a list of messages where the data set is conversational. None is the reward of an unscored
+completion. A reward function names the columns that it takes and ignores the others; its `__name__` is TRL's name for
+it in the logs.
 
 Columns: `completions`, `completion_ids` (their tokens, from TRL), `answer` (the gold answer, from the data set, as
 `manypaths.grading.golds.gold_text` reads it) and `tool_mask` (0 for the tokens of a tool's answer, from
 `DiverseGRPOTrainer`).
-What is rewarded is what the model wrote: its reasoning and its calls of tools are, a tool's answer is not. Keyword-only
-arguments are options; `reward` binds them. Wrong options are a ValueError, before a completion is read.
+Rewards judge the text of the model alone: its reasoning and its tool calls count, a tool's answer does not.
+Keyword-only arguments are options; `reward` binds them and raises ValueError for wrong ones before any completion
+exists.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from manypaths.messages import Completion, ToolMask, own_tokens, text_of, turns
 Reward = Callable[..., list[float | None]]
 LogMetric = Callable[[str, float], None]
 
-# columns and what else the trainer passes: no options
+# arguments that the trainer passes, and so no options
 GIVEN = {"prompts", "completions", "completion_ids", "answer", "tool_mask"}
 GIVEN |= {"trainer_state", "log_extra", "log_metric", "environments"}
-LARGEST = 1e9  # a reward pays no more
+LARGEST = 1e9  # bound on the options of rewards
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 _TAG = re.compile(f"({'|'.join(_TAGS)})")
 
@@ -38,48 +40,75 @@ _TAG = re.compile(f"({'|'.join(_TAGS)})")
 def accuracy(
     completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None = None, **_: object
 ) -> list[float | None]:
-    """1 where the last box holds the gold answer, 0 where not, None where there is no gold answer.
+    """1 where the last box holds the gold answer, else 0; None where there is no gold answer.
 
-    `answer` is a column of texts, numbers or lists, as `manypaths.grading.golds.gold_text` reads them: None, NaN and
-    blank texts are no gold answer, and of a list all parts are needed. How many different answers ran out of time, and
-    so got 0, is logged as `accuracy/timed_out`. Unlike MMR-GRPO's released code, this does not call every answer right
-    when the gold does not parse. Raises ValueError unless there are as many answers as completions, and for a gold
-    answer that is an object.
+    MMR-GRPO's released code gives 1 to every completion where the gold answer does not parse; this function does not.
+
+    Args:
+        completions: N texts or lists of messages.
+        answer: N gold answers: texts, numbers or lists, as `manypaths.grading.golds.gold_text` reads them. None, NaN
+            and blank texts are no gold answer; of a list all parts are needed.
+        log_metric: logs `accuracy/timed_out`, the number of distinct answers whose grading ran out of time. They get 0.
+
+    Returns:
+        N rewards.
+
+    Raises:
+        ValueError: there are not N gold answers, or one is an object.
     """
     verdicts = _verdicts("accuracy", completions, answer, log_metric)
     return [None if right is None else float(right) for right in verdicts]
 
 
 def boxed(completions: Sequence[Completion], **_: object) -> list[float | None]:
-    r"""1 where the last `\boxed{}` closes and is not empty, else 0."""
+    r"""1 where the last `\boxed{}` is closed and not empty, else 0."""
     return [float(bool((extract(text_of(completion)) or "").strip())) for completion in completions]
 
 
 def think(completions: Sequence[Completion], *, opened: bool = False, **_: object) -> list[float | None]:
-    """1 where the text begins with <think>, has no other, and has </think> after it, else 0: TRL's own rule.
+    """1 where the text begins with its only <think>, and has </think> behind it, else 0: `trl.think_format_reward`.
 
-    A message whose reasoning was parsed away from its content has that form; of several messages of the assistant,
-    between which tools answered, each must have it. `opened`: the chat template ends the prompt with <think>, as
-    R1-Distill's does, so the completion goes on from there; the tag is put before it.
+    A message whose reasoning was parsed into a field of its own has this form. Of several messages of the assistant,
+    with tools' answers between them, each must have it.
+
+    Args:
+        completions: N texts or lists of messages.
+        opened: whether the chat template ends the prompt with <think>, as R1-Distill's does. The tag then counts as the
+            beginning of each completion.
+
+    Returns:
+        N rewards.
+
+    Raises:
+        ValueError: `opened` is not a bool.
     """
     from trl.rewards import think_format_reward
 
     _check("think", "opened", "true or false", opened, isinstance(opened, bool))
     texts = [turns(completion, opened) for completion in completions]
-    return [min(think_format_reward([[{"content": text}] for text in each])) for each in texts]
+    return [min(think_format_reward([[{"content": text}] for text in messages])) for messages in texts]
 
 
 def think_answer(completions: Sequence[Completion], *, opened: bool = False, **_: object) -> list[float | None]:
-    """1 where the text is <think>...</think><answer>...</answer> and white space around them, else 0.
+    """1 where the text is <think>...</think><answer>...</answer> up to white space around them, else 0.
 
-    Each tag stands there once, and neither part is blank. The form that R1 asks for (arXiv 2501.12948, Table 1). Of
-    several messages of the assistant the last one counts. `opened` as in `think`: with it, a completion that writes
-    <think> once more has it twice, and gets 0.
+    Each tag occurs once, and neither part is blank: the form in R1's prompt (arXiv 2501.12948, Table 1). Of several
+    messages of the assistant the last one counts.
+
+    Args:
+        completions: N texts or lists of messages.
+        opened: as in `think`; a completion that repeats <think> then gets 0.
+
+    Returns:
+        N rewards.
+
+    Raises:
+        ValueError: `opened` is not a bool.
     """
     _check("think_answer", "opened", "true or false", opened, isinstance(opened, bool))
     scores: list[float | None] = []
     for completion in completions:
-        parts = _TAG.split(turns(completion, opened)[-1], maxsplit=len(_TAGS) + 1)
+        parts = _TAG.split(turns(completion, opened)[-1], maxsplit=len(_TAGS) + 1)  # text, tag, text, ..., text
         filled = [bool(part.strip()) for part in parts[::2]]
         scores.append(float(parts[1::2] == _TAGS and filled == [False, True, False, True, False]))
     return scores
@@ -90,7 +119,7 @@ def format_as_released(completions: Sequence[Completion], **_: object) -> list[f
 
     Of several messages of the assistant, each must have one.
     """
-    return [float(all(text.count("\n</think>\n") == 1 for text in turns(each))) for each in completions]
+    return [float(all(text.count("\n</think>\n") == 1 for text in turns(completion))) for completion in completions]
 
 
 def cosine(
@@ -108,13 +137,27 @@ def cosine(
     max_value_correct: float = 1.0,
     **_: object,
 ) -> list[float | None]:
-    """A right answer is worth more the shorter it is, a wrong one less; None where there is no gold answer.
+    """The cosine length reward (arXiv 2502.03373, Appendix C.1); None where there is no gold answer.
 
-    Half a cosine over the length in tokens, flat from `max_completion_length` on (arXiv 2502.03373, Appendix C.1):
-    right, from the maximum down to the minimum; wrong, from the minimum up to the maximum. The default bounds are
-    those of Open-RS, experiment 3 (arXiv 2503.16219). The same function as TRL's `get_cosine_scaled_reward`, which
-    grades with signals as time limits, and so not outside the main thread; this one asks our grader, and logs
-    `cosine/timed_out`. The length is that of `own_tokens`.
+    Half a cosine over the length in tokens, constant from `max_completion_length` on: for a correct completion from the
+    maximum down to the minimum, for a wrong one from the minimum up to the maximum. The default bounds are those of
+    Open-RS, experiment 3 (arXiv 2503.16219). Values equal TRL's `get_cosine_scaled_reward`, whose grader needs the main
+    thread; this function uses ours.
+
+    Args:
+        completions: N texts or lists of messages.
+        answer: N gold answers, as in `accuracy`.
+        completion_ids: N lists of tokens; the length is the number of `own_tokens`.
+        log_metric: logs `cosine/timed_out`, as in `accuracy`.
+        tool_mask, trainer_state: as in `manypaths.messages.own_tokens`.
+        max_completion_length: in tokens.
+        min_value_wrong, max_value_wrong, min_value_correct, max_value_correct: the bounds, in this order.
+
+    Returns:
+        N rewards.
+
+    Raises:
+        ValueError: an option out of bounds, or as `accuracy` does.
     """
     limit, bounds = max_completion_length, [min_value_wrong, max_value_wrong, min_value_correct, max_value_correct]
     _check("cosine", "max_completion_length", "1 or more tokens", limit, _is_number(limit, int) and limit >= 1)
@@ -130,12 +173,21 @@ def cosine(
 def cosine_as_released(
     completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None = None, **_: object
 ) -> list[float | None]:
-    """The cosine reward of MMR-GRPO's released code, to reproduce its runs and for nothing else.
+    """The cosine reward of MMR-GRPO's released code, only to reproduce its runs.
 
-    min + (max - min) / 2 * (1 + cos(pi * length / 1000)), right in [0.5, 1], wrong in [-0.5, 0]. Odd about it: the
-    length is in characters and has no limit, so 2,000 characters earn what none do; and a short wrong answer earns
-    the most, 0, the opposite of the paper. Graded as in `cosine`; the released code calls every answer right where
-    the gold does not parse.
+    min + (max - min) / 2 * (1 + cos(pi * length / 1000)), in [0.5, 1] for a correct completion and in [-0.5, 0] for a
+    wrong one. It differs from the paper's: the length is in characters and has no limit, so that 2,000 characters get
+    the reward of an empty text; and of wrong completions the shortest get the largest reward, 0. Grading is that of
+    `cosine`; the released code gives every completion full marks where the gold answer does not parse.
+
+    Args:
+        completions, answer, log_metric: as in `accuracy`.
+
+    Returns:
+        N rewards.
+
+    Raises:
+        ValueError: as `accuracy` does.
     """
     verdicts = _verdicts("cosine_as_released", completions, answer, log_metric)
     progress = [len(text_of(completion)) / 1000 for completion in completions]
@@ -152,9 +204,20 @@ def repetition(
     max_penalty: float = -1.0,
     **_: object,
 ) -> list[float | None]:
-    """`max_penalty` times the share of a completion's n-grams of tokens that occurred before in it: 0 where none did.
+    """`max_penalty` times the share of n-grams of tokens that occur before in the same completion.
 
-    TRL's `get_repetition_penalty_reward` (arXiv 2502.03373, Appendix C.2), of `own_tokens`.
+    TRL's `get_repetition_penalty_reward` (arXiv 2502.03373, Appendix C.2) on `own_tokens`.
+
+    Args:
+        completion_ids, tool_mask, completions, trainer_state: as in `manypaths.messages.own_tokens`.
+        ngram_size: tokens per n-gram, 1 or more.
+        max_penalty: 0 or less.
+
+    Returns:
+        N rewards, from `max_penalty` to 0.
+
+    Raises:
+        ValueError: an option out of bounds.
     """
     from trl.rewards import get_repetition_penalty_reward
 
@@ -175,10 +238,21 @@ def overlong(
     cache: int | None = None,
     **_: object,
 ) -> list[float | None]:
-    """0 up to `max_completion_length` - `cache` tokens, then in a straight line down to -1 at the limit and beyond.
+    """0 up to `max_completion_length` - `cache` tokens, then linearly down to -1 at the limit; -1 beyond it.
 
-    `cache` is a fifth of the limit if not given, as DAPO's 4,096 of 20,480. TRL's `get_soft_overlong_punishment`
-    (DAPO, arXiv 2503.14476, Eq. 13), of `own_tokens`; the limit at which TRL cuts off counts a tool's answers too.
+    TRL's `get_soft_overlong_punishment` (DAPO, arXiv 2503.14476, Eq. 13) on `own_tokens`. TRL truncates at a limit that
+    counts the tokens of tools' answers too.
+
+    Args:
+        completion_ids, tool_mask, completions, trainer_state: as in `manypaths.messages.own_tokens`.
+        max_completion_length: in tokens, 2 or more.
+        cache: in tokens, below the limit; None is a fifth of the limit, as DAPO's 4,096 of 20,480.
+
+    Returns:
+        N rewards, from -1 to 0.
+
+    Raises:
+        ValueError: an option out of bounds.
     """
     from trl.rewards import get_soft_overlong_punishment
 
@@ -187,11 +261,8 @@ def overlong(
     cache = max(1, limit // 5) if cache is None else cache
     fits = _is_number(cache, int) and 1 <= cache < limit
     _check("overlong", "cache", f"1 or more tokens and less than the limit of {limit}", cache, fits)
-    return list(
-        get_soft_overlong_punishment(limit, cache)(
-            own_tokens("overlong", completion_ids, tool_mask, completions, trainer_state)
-        )
-    )
+    own = own_tokens("overlong", completion_ids, tool_mask, completions, trainer_state)
+    return list(get_soft_overlong_punishment(limit, cache)(own))
 
 
 REWARDS: dict[str, Reward] = {
@@ -208,11 +279,16 @@ REWARDS: dict[str, Reward] = {
 
 
 def reward(name: str, max_completion_length: int | None = None, /, **options: Any) -> Reward:
-    """A reward by its name here, or any function by its path, "package.module.function", with its options bound.
+    """A reward function with its options bound.
 
-    `max_completion_length`, the trainer's in tokens, goes to a reward that names it, unless it is among the options.
-    Raises ValueError for an unknown reward (and names the nearest known one), for options that it does not take and,
-    of the rewards here, for values that make no sense.
+    Args:
+        name: a name in `REWARDS`, or the dotted path of a user's function, "package.module.function".
+        max_completion_length: the trainer's, in tokens, for a reward that names it; one among the options has priority.
+        options: keyword arguments of the function.
+
+    Raises:
+        ValueError: no such reward (the message has the nearest name), an option that it does not take and, for the
+            rewards of this module, a value out of bounds.
     """
     function = find_function("reward", name, REWARDS)
     check_options(f"Reward {name!r}", function, options, GIVEN)
@@ -228,52 +304,62 @@ def reward(name: str, max_completion_length: int | None = None, /, **options: An
         return function
     bound = functools.update_wrapper(functools.partial(function, **options), function)
     if function in REWARDS.values():
-        bound(completions=[], completion_ids=[], answer=[])  # each checks its own options
+        bound(completions=[], completion_ids=[], answer=[])  # each reward checks its own options
     return bound
 
 
 def bind(
     weights: Mapping[str, object], options: Mapping[str, Mapping[str, Any]], max_completion_length: int | None
 ) -> dict[str, Reward]:
-    """The rewards of a recipe, {name: function}, with their options bound as `reward` does it.
+    """The rewards of a recipe, with their options bound.
 
-    Raises ValueError where there is none, where options are for a reward without a weight, and as `reward` does.
+    Args:
+        weights: {name: weight}; names as in `reward`.
+        options: {name: {option: value}}.
+        max_completion_length: the trainer's, in tokens.
+
+    Returns:
+        {name: function}, in the order of `weights`.
+
+    Raises:
+        ValueError: no reward, options of a reward without a weight, or as `reward` does.
     """
     if not weights:
         raise ValueError("rewards must hold one reward or more, got none. Set rewards.accuracy=1.0.")
     if unused := set(options) - set(weights):
-        raise ValueError(f"reward_options has {', '.join(sorted(unused))}, but rewards does not. Give it a weight.")
+        names = ", ".join(sorted(unused))
+        raise ValueError(f"reward_options must be of rewards with a weight, got {names}. Set rewards.NAME=1.0.")
     return {name: reward(name, max_completion_length, **options.get(name, {})) for name in weights}
 
 
 def _verdicts(
     who: str, completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None
 ) -> list[bool | None]:
-    """Whether each completion is right; None where there is no gold answer.
+    """Whether each completion is correct; None where there is no gold answer.
 
-    Equal pairs are graded once, several at a time; how many of them ran out of time is logged.
+    The grader gets each distinct pair once, several at a time. The number of timeouts is logged.
     """
     if len(completions) != len(answer):
         raise ValueError(
             f"Reward {who!r}: answer must have one gold answer per completion, {len(completions)}, got {len(answer)}."
         )
     golds = [gold_text(value) for value in answer]
-    scored = [place for place, gold in enumerate(golds) if gold is not None]
+    scored = [index for index, gold in enumerate(golds) if gold is not None]
     grader = shared_grader()
     before = grader.timed_out
-    right = grader.grade([text_of(completions[place]) for place in scored], [str(golds[place]) for place in scored])
+    right = grader.grade([text_of(completions[index]) for index in scored], [str(golds[index]) for index in scored])
     if log_metric is not None:
         log_metric(f"{who}/timed_out", grader.timed_out - before)
     verdicts: list[bool | None] = [None] * len(golds)
-    for place, verdict in zip(scored, right, strict=True):
-        verdicts[place] = verdict
+    for index, verdict in zip(scored, right, strict=True):
+        verdicts[index] = verdict
     return verdicts
 
 
 def _half_cosine(
     verdicts: list[bool | None], progress: list[float], right: tuple[float, float], wrong: tuple[float, float]
 ) -> list[float | None]:
-    """From the first of `right` or `wrong` at progress 0 to the second at 1; None stays None."""
+    """Half a cosine from the first value of `right` or `wrong` at progress 0 to the second at 1; None stays None."""
     scores: list[float | None] = []
     for verdict, share in zip(verdicts, progress, strict=True):
         start, end = right if verdict else wrong
