@@ -77,12 +77,12 @@ def test_accuracy_asks_for_one_answer_per_completion() -> None:
 
 
 def test_accuracy_logs_what_ran_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from manypaths import rewards
     from manypaths.grading import Grader
+    from manypaths.rewards import correctness
 
     logged: list[tuple[str, float]] = []
     with Grader(seconds=1) as quick:
-        monkeypatch.setattr(rewards, "shared_grader", lambda: quick)
+        monkeypatch.setattr(correctness, "shared_grader", lambda: quick)
         for answers in (["\\boxed{9^{9^{9^9}}}", "\\boxed{3}"], ["\\boxed{4}", "\\boxed{3}"]):
             accuracy(answers, ["x+3", "3"], log_metric=lambda *pair: logged.append(pair))
     assert logged == [("accuracy/timed_out", 1), ("accuracy/timed_out", 0)]
