@@ -1,1 +1,1 @@
-"""`manypaths evaluate` and `grade`: sampling, grading, and what the completions amount to."""
+"""`manypaths evaluate` and `grade`: sample completions, grade them, and measure the verdicts."""

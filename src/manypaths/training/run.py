@@ -156,23 +156,24 @@ def _last_step(run: Path) -> int:
 
 
 def _load(plan: Plan, source: str) -> tuple[Any, Any]:
+    """A model and its tokenizer; with vLLM, the trainer's configuration gets the model's end tokens."""
     model, tokenizer = load_model(source, Sampling(**of_recipe(plan.recipe)), on_cpu=plan.config.use_cpu)
     if plan.config.use_vllm:
         plan.config.generation_kwargs = end_in_vllm(plan.config.generation_kwargs, model)
     return model, tokenizer
 
 
-def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> None:
-    """Evaluate on the held-out problems, unless that was done; the figures go into evaluation/, under `when`."""
+def _measure(plan: Plan, moment: str, step: int, model: Any, tokenizer: Any) -> None:
+    """Evaluate on the held-out problems into RUN/evaluation, unless that was done at this moment of the training."""
     folder, spec, state = plan.out / run_folder.EVALUATION, plan.recipe.evaluation, PartialState()
-    if when in moments(folder) or spec is None:
+    if moment in moments(folder) or spec is None:
         return
-    state.print(f"Evaluating on {len(plan.held_out)} held-out problems, {when.replace('-', ' ')}", flush=True)
+    state.print(f"Evaluating on {len(plan.held_out)} held-out problems, {moment.replace('-', ' ')}", flush=True)
     model.to(plan.config.device)
     sampling = Sampling(**of_recipe(plan.recipe))
     named: dict[str, Any] = {"model": str(plan.out), "backend": "transformers", "prompt": plan.recipe.prompt}
     measures = evaluate_sets(
-        {when: plan.held_out},
+        {moment: plan.held_out},
         sampler(model, tokenizer, sampling),
         folder,
         settings_of(sampling, limit=spec.problems.limit, **named),
@@ -181,11 +182,11 @@ def _measure(plan: Plan, when: str, step: int, model: Any, tokenizer: Any) -> No
         gather=gather_object,
     )
     if state.is_main_process:
-        add_moment(folder, when, step, name_of(spec.problems.name), measures[when])
+        add_moment(folder, moment, step, name_of(spec.problems.name), measures[moment])
 
 
 class Evaluations(TrainerCallback):
-    """Evaluates every so many steps while the trainer works; the time that takes belongs to no step."""
+    """Evaluates after every `evaluation.every` steps of the training, outside of the time of any step."""
 
     def __init__(self, plan: Plan, tokenizer: Any) -> None:
         self.plan, self.tokenizer = plan, tokenizer
@@ -195,7 +196,7 @@ class Evaluations(TrainerCallback):
         due = spec is not None and spec.every is not None and state.global_step % spec.every == 0
         if due and 0 < state.global_step < state.max_steps:
             _measure(self.plan, f"step-{state.global_step}", state.global_step, model, self.tokenizer)
-            model.train()  # in evaluation mode TRL would log metrics of an evaluation
+            model.train()  # else TRL would log the next step as an evaluation
 
 
 def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
