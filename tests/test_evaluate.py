@@ -1,4 +1,4 @@
-"""Evaluation with a hand-written `generate`: what is counted and written, and that nothing is sampled twice."""
+"""Evaluation with a hand-written `generate`: what is measured and written, and that it resumes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from manypaths.statistics import estimate, interval, wilson_interval
 PROBLEMS = [Problem(f"p{number}", f"{number} + {number}?", str(2 * number)) for number in range(1, 5)]
 
 
-def answers(table):
-    """A generate function that says what `table` holds for a question, in a box; None is an answer without a box."""
+def boxed(table):
+    """A generate whose completions have the answers of `table`, by question, in a box; None gives one without a box."""
 
     def generate(prompts, n):
-        said = [table[prompt.removeprefix("Q: ")] for prompt in prompts]
-        return [["I give up" if one is None else rf"so \boxed{{{one}}}" for one in each[:n]] for each in said]
+        rows = [table[prompt.removeprefix("Q: ")] for prompt in prompts]
+        return [["I give up" if answer is None else rf"so \boxed{{{answer}}}" for answer in row[:n]] for row in rows]
 
     return generate
 
 
 def slowly(generate, seconds):
-    """The same, after a pause."""
+    """A generate that pauses before it samples."""
 
-    def paused(*asked):
+    def paused(prompts, n):
         time.sleep(seconds)
-        return generate(*asked)
+        return generate(prompts, n)
 
     return paused
 
@@ -44,10 +44,10 @@ def slowly(generate, seconds):
 RIGHT_ONCE = {"1 + 1?": [2, 3], "2 + 2?": [None, 4], "3 + 3?": [6, 6], "4 + 4?": [1, None]}
 
 
-def test_accuracy_counts_the_first_answers_and_every_answer_is_written_in_order(tmp_path):
-    out = tmp_path / "deep" / "answers.jsonl"
+def test_accuracy_is_the_share_of_correct_problems_and_all_completions_are_written_in_order(tmp_path):
+    out = tmp_path / "deep" / "completions.jsonl"
     began = time.perf_counter()
-    found = evaluate(PROBLEMS, slowly(answers(RIGHT_ONCE), 0.05), prompt="Q: {question}", out=out)
+    found = evaluate(PROBLEMS, slowly(boxed(RIGHT_ONCE), 0.05), prompt="Q: {question}", out=out)
     assert 0.05 <= found["seconds"] <= time.perf_counter() - began
     assert found["accuracy"] == 2 / 4
     assert (found["low"], found["high"]) == pytest.approx(wilson_interval(2 / 4, 4))
@@ -60,17 +60,17 @@ def test_accuracy_counts_the_first_answers_and_every_answer_is_written_in_order(
         "timed_out": 0,
     }
     assert [line["id"] for line in read_jsonl(out)] == ["p1", "p2", "p3", "p4"]
-    assert [path.name for path in out.parent.iterdir()] == ["answers.jsonl"]
+    assert [path.name for path in out.parent.iterdir()] == ["completions.jsonl"]
 
 
-def test_of_several_samples_the_mean_of_means_counts(tmp_path):
-    out = tmp_path / "answers.jsonl"
-    found = evaluate(PROBLEMS, answers(RIGHT_ONCE), prompt="Q: {question}", samples=2, out=out)
+def test_accuracy_of_several_samples_is_the_mean_of_the_problems_means(tmp_path):
+    out = tmp_path / "completions.jsonl"
+    found = evaluate(PROBLEMS, boxed(RIGHT_ONCE), prompt="Q: {question}", samples=2, out=out)
     assert found["accuracy"] == pytest.approx((0.5 + 0.5 + 1 + 0) / 4)
     assert (found["samples"], found["boxed"]) == (2, 6 / 8)
     over_problems = interval(estimate([0.5, 0.5, 1.0, 0.0]))
     assert (found["low"], found["high"]) == over_problems != pytest.approx(wilson_interval(4 / 8, 8))
-    verdicts = [[one["correct"] for one in json.loads(line)["samples"]] for line in out.read_text().splitlines()]
+    verdicts = [[sample["correct"] for sample in json.loads(line)["samples"]] for line in out.read_text().splitlines()]
     assert verdicts == [[True, False], [False, True], [True, True], [False, False]]
 
 
@@ -93,7 +93,7 @@ def test_a_generate_that_leaves_out_a_problem_is_an_error():
 @pytest.mark.parametrize(("problems", "samples"), [([], 1), (PROBLEMS, 0)])
 def test_nothing_to_measure_is_an_error(problems, samples):
     with pytest.raises(ValueError, match="1 or more"):
-        evaluate(problems, answers(RIGHT_ONCE), prompt="Q: {question}", samples=samples)
+        evaluate(problems, boxed(RIGHT_ONCE), prompt="Q: {question}", samples=samples)
 
 
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
@@ -104,7 +104,7 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     assert path.read_text() == "old"
     atomic_write(path, "new ü")
     assert path.read_text(encoding="utf-8") == "new ü"
-    assert [each.name for each in path.parent.iterdir()] == ["file.json"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
 
 
 def test_lengths_truncation_and_similarity_are_kept(tmp_path):
@@ -118,15 +118,15 @@ def test_lengths_truncation_and_similarity_are_kept(tmp_path):
 
 
 class Counting:
-    """Answers that depend on the prompt alone; dies when asked for the `death`-th time."""
+    """Completions that depend on the prompt alone; call number `death` is interrupted."""
 
     def __init__(self, death=None):
-        self.death, self.asked = death, []
+        self.death, self.calls = death, []
 
     def __call__(self, prompts, n):
-        if len(self.asked) == self.death:
+        if len(self.calls) == self.death:
             raise KeyboardInterrupt
-        self.asked.append(list(prompts))
+        self.calls.append(list(prompts))
         return [
             [f"{prompt} \\boxed{{{random.Random(prompt + str(k)).randint(1, 9)}}}" for k in range(n)]
             for prompt in prompts
@@ -134,12 +134,12 @@ class Counting:
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 10])
-def test_what_was_sampled_is_never_sampled_again_and_the_file_is_the_same(tmp_path, at_once):
+def test_a_finished_batch_is_never_sampled_again_and_the_file_is_the_same(tmp_path, at_once):
     named = {"prompt": "{question}", "samples": 3, "at_once": at_once}
     problems = [Problem(f"p{number}", f"{'long ' * (number % 4)}{number}", str(number)) for number in range(11)]
     whole = Counting()
     expected = evaluate(problems, whole, out=tmp_path / "whole.jsonl", **named)
-    out, asked = tmp_path / "cut.jsonl", []
+    out, calls = tmp_path / "cut.jsonl", []
     for death in (0, 1, 0, 2, None):
         generate = Counting(death)
         try:
@@ -147,25 +147,25 @@ def test_what_was_sampled_is_never_sampled_again_and_the_file_is_the_same(tmp_pa
         except KeyboardInterrupt:
             part = tmp_path / "cut.jsonl.part"
             if part.exists():
-                part.write_text(part.read_text() + '{"id": "p', encoding="utf-8")  # a line that was cut off
-        asked += generate.asked
-    assert asked == whole.asked
+                part.write_text(part.read_text() + '{"id": "p', encoding="utf-8")  # an incomplete line
+        calls += generate.calls
+    assert calls == whole.calls
     assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
     again = evaluate(problems, Counting(0), out=out, **named)
-    for one in (found, again):
-        assert {**one, "seconds": 0} == {**expected, "seconds": 0}
+    for measures in (found, again):
+        assert {**measures, "seconds": 0} == {**expected, "seconds": 0}
 
 
 def in_threads(count, problems, out, deaths, **named):
-    """An evaluation by so many processes, here threads that gather over a barrier -> (what each asked, found)."""
-    barrier, told = threading.Barrier(count), {}
+    """(all calls of generate, measures) of an evaluation in processes: here threads that gather over a barrier."""
+    barrier, gathered = threading.Barrier(count), {}
     generates = [Counting(death) for death in deaths]
 
     def work(which):
         def gather(own):
-            told[which] = own
+            gathered[which] = own
             barrier.wait()
-            return [line for place in range(count) for line in told[place]]
+            return [line for place in range(count) for line in gathered[place]]
 
         try:
             return evaluate(problems, generates[which], out=out, processes=(which, count), gather=gather, **named)
@@ -176,12 +176,12 @@ def in_threads(count, problems, out, deaths, **named):
 
     with ThreadPoolExecutor(count) as pool:
         found = list(pool.map(work, range(count)))
-    return [one for generate in generates for one in generate.asked], found
+    return [call for generate in generates for call in generate.calls], found
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_processes_share_the_batches_and_the_file_is_the_same(tmp_path, at_once):
-    """Also where they were cut off and are more or fewer afterwards."""
+    """Also where they were stopped, and other numbers of processes resume."""
     named = {"prompt": "{question}", "samples": 2, "at_once": at_once}
     problems = [Problem(f"p{number}", f"{'long ' * (number % 4)}{number}", str(number)) for number in range(11)]
     whole, out = Counting(), tmp_path / "shared.jsonl"
@@ -189,9 +189,9 @@ def test_processes_share_the_batches_and_the_file_is_the_same(tmp_path, at_once)
     first, nothing = in_threads(2, problems, out, [1, None], **named)
     assert nothing == [None, None] and not out.exists() and len(first) >= 2
     second, found = in_threads(3, problems, out, [None] * 3, **named)
-    assert sorted(first + second) == sorted(whole.asked)
+    assert sorted(first + second) == sorted(whole.calls)
     assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
-    assert [{**one, "seconds": 0} for one in found] == [{**expected, "seconds": 0}] * 3
+    assert [{**measures, "seconds": 0} for measures in found] == [{**expected, "seconds": 0}] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shared.jsonl", "whole.jsonl"]
 
 
@@ -202,17 +202,17 @@ def test_a_batch_that_was_half_written_is_sampled_again_whole(tmp_path):
     (tmp_path / "cut.jsonl.part").write_text(first)
     generate = Counting()
     evaluate(PROBLEMS, generate, out=tmp_path / "cut.jsonl", **named)
-    assert len(generate.asked) == 2
+    assert len(generate.calls) == 2
     assert (tmp_path / "cut.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
 
 
-def test_answers_to_other_questions_are_not_taken_for_these(tmp_path):
+def test_completions_of_other_questions_are_not_taken_for_these(tmp_path):
     out, named = tmp_path / "a.jsonl", {"prompt": "{question}", "at_once": 1}
     evaluate(PROBLEMS, Counting(), out=out, **named)
     others = [*PROBLEMS[:3], Problem("p4", "something else", "7")]
     generate = Counting()
     evaluate(others, generate, out=out, **named)
-    assert generate.asked == [["something else"]]
+    assert generate.calls == [["something else"]]
     assert [line["question"] for line in read_jsonl(out)] == [problem.question for problem in others]
 
 

@@ -1,4 +1,4 @@
-"""Where samples come from: transformers on a tiny model, and a server, here a real one that answers by rule."""
+"""Where completions come from: transformers on a tiny model, and a real server that replies by a rule."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def draw(loaded, prompts=PROMPTS, n=1, **named):
     return transformers_generate(*loaded, **{"max_new_tokens": 8, **named})(prompts, n)
 
 
-def test_greedy_answers_belong_to_their_prompts_whatever_the_batch(loaded):
+def test_greedy_completions_belong_to_their_prompts_whatever_the_batch(loaded):
     together = draw(loaded)
-    assert len({each[0] for each in together}) == len(PROMPTS), "the answers tell the prompts apart"
+    assert len({row[0] for row in together}) == len(PROMPTS), "each prompt has its own completion"
     alone = [draw(loaded, [prompt])[0] for prompt in PROMPTS]
     assert together == alone
     for batch_size in (1, 3, 5):
         assert draw(loaded, batch_size=batch_size) == together
     assert draw(loaded, PROMPTS[::-1], batch_size=3) == together[::-1]
-    assert draw(loaded, n=2, batch_size=3) == [each * 2 for each in together]
+    assert draw(loaded, n=2, batch_size=3) == [row * 2 for row in together]
 
 
 def test_samples_depend_on_the_seed_alone(loaded):
     hot = {"temperature": 1.0, "n": 4, "batch_size": 5}
     first = draw(loaded, seed=3, **hot)
-    torch.rand(7)  # what the global state is does not matter
+    torch.rand(7)  # the global state does not matter
     assert draw(loaded, seed=3, **hot) == first
     assert draw(loaded, seed=4, **hot) != first
-    assert all(len(each) == 4 for each in first)
-    assert any(len(set(each)) > 1 for each in first)
+    assert all(len(row) == 4 for row in first)
+    assert any(len(set(row)) > 1 for row in first)
     assert draw(loaded, seed=3) == draw(loaded, seed=4), "greedy needs no seed"
 
 
@@ -66,27 +66,27 @@ def test_messages_go_through_the_chat_template(loaded):
     assert draw(loaded, messages) == draw(loaded, texts)
 
 
-def test_no_prompts_give_no_answers(loaded):
+def test_no_prompts_give_no_completions(loaded):
     assert draw(loaded, []) == []
 
 
 @pytest.mark.parametrize("named", [{"batch_size": 0}, {"batch_size": -1}, {"max_new_tokens": 0}, {"temperature": -1.0}])
-def test_settings_that_make_no_answers_are_refused(loaded, named):
+def test_settings_that_give_no_completions_are_refused(loaded, named):
     with pytest.raises(ValueError):
         draw(loaded, **named)
 
 
-def test_lengths_and_cut_off_answers_are_told(loaded):
+def test_lengths_and_truncation_are_reported(loaded):
     _, tokenizer = loaded
-    for each in (one for answers in draw(loaded, temperature=1.0, n=32, max_new_tokens=64) for one in answers):
-        ids = tokenizer(each.text, add_special_tokens=False).input_ids
-        assert each.truncated == (each.tokens == 64 and tokenizer.eos_token not in each.text)
-        assert 0 < each.tokens <= 64 and len(ids) <= 3 * each.tokens
-    found = [one.truncated for one in draw(loaded, ["a"], temperature=1.0, n=200, max_new_tokens=64)[0]]
-    assert len(set(found)) == 2, "some end, some are cut off"
+    samples = [sample for row in draw(loaded, temperature=1.0, n=8, max_new_tokens=64) for sample in row]
+    for sample in samples:
+        ids = tokenizer(sample.text, add_special_tokens=False).input_ids
+        assert sample.truncated == (sample.tokens == 64 and tokenizer.eos_token not in sample.text)
+        assert 0 < sample.tokens <= 64 and len(ids) <= 3 * sample.tokens
+    assert len({sample.truncated for sample in samples}) == 2, "some end, some reach the limit"
 
 
-def test_answers_depend_on_what_is_asked_together_not_on_what_was_asked_before(loaded):
+def test_completions_depend_on_the_prompts_of_the_call_not_on_earlier_calls(loaded):
     hot = {"temperature": 1.0, "batch_size": 4, "seed": 3}
     ask = transformers_generate(*loaded, max_new_tokens=8, **hot)
     first = [ask(PROMPTS[:2], 4), ask(PROMPTS[2:4], 4)]
@@ -98,10 +98,10 @@ def test_answers_depend_on_what_is_asked_together_not_on_what_was_asked_before(l
 
 
 class Server(BaseHTTPRequestHandler):
-    """Says what it was asked; the first requests of a test fail as it was told to."""
+    """Replies with the seed and the prompt; the first requests fail with the statuses in `failures`."""
 
     failures: ClassVar[list[int]]
-    asked: ClassVar[list[dict]]
+    bodies: ClassVar[list[dict]]
     headers_seen: ClassVar[list[str | None]]
 
     def do_GET(self):
@@ -113,7 +113,7 @@ class Server(BaseHTTPRequestHandler):
         if Server.failures:
             self.send_error(Server.failures.pop())
             return
-        Server.asked.append(body)
+        Server.bodies.append(body)
         text = f"{body['seed'] % 1000} {body.get('prompt') or body['messages'][0]['content']}"
         said = {"message": {"content": text}} if self.path.endswith("chat/completions") else {"text": text}
         finish = "length" if "long" in text else "stop"
@@ -130,7 +130,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url(monkeypatch):
-    Server.failures, Server.asked, Server.headers_seen = [], [], []
+    Server.failures, Server.bodies, Server.headers_seen = [], [], []
     monkeypatch.setattr(client, "WAIT", 0.001)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -139,24 +139,24 @@ def url(monkeypatch):
     server.server_close()
 
 
-def test_a_server_is_asked_for_each_sample_with_a_seed_of_its_own(url, monkeypatch):
+def test_each_completion_is_a_request_with_its_own_seed(url, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     ask = server_generate(url, max_new_tokens=9, temperature=0.6, top_p=0.95, seed=4)
     prompts = ["short", "a long one", "third"]
     found = ask(prompts, 3)
-    assert [[one.text.split(" ", 1)[1] for one in each] for each in found] == [[prompt] * 3 for prompt in prompts]
-    assert len({one["seed"] for one in Server.asked}) == 9
-    assert {one.truncated for one in found[1]} == {True} and {one.truncated for one in found[0]} == {False}
-    assert {one.tokens for each in found for one in each} == {7}
-    for one in Server.asked:
-        assert (one["model"], one["max_tokens"], one["temperature"], one["top_p"]) == ("the-model", 9, 0.6, 0.95)
+    assert [[sample.text.split(" ", 1)[1] for sample in row] for row in found] == [[prompt] * 3 for prompt in prompts]
+    assert len({body["seed"] for body in Server.bodies}) == 9
+    assert {sample.truncated for sample in found[1]} == {True} and {sample.truncated for sample in found[0]} == {False}
+    assert {sample.tokens for row in found for sample in row} == {7}
+    for body in Server.bodies:
+        assert (body["model"], body["max_tokens"], body["temperature"], body["top_p"]) == ("the-model", 9, 0.6, 0.95)
     assert set(Server.headers_seen) == {"Bearer secret"}
-    assert ask(prompts[1:], 3) == found[1:], "the same whatever was asked before"
+    assert ask(prompts[1:], 3) == found[1:], "the same whatever the earlier requests were"
     chat = server_generate(url, max_new_tokens=9, seed=4)([[{"role": "user", "content": "hello"}]], 2)
-    assert [one.text.split()[1] for one in chat[0]] == ["hello", "hello"]
+    assert [sample.text.split()[1] for sample in chat[0]] == ["hello", "hello"]
 
 
-def test_what_fails_for_a_moment_is_asked_again_and_what_stays_wrong_is_said(url):
+def test_a_transient_error_is_tried_again_and_a_lasting_one_is_reported(url):
     Server.failures = [503, 429, 500]
     assert server_generate(url, max_new_tokens=1)(["a"], 1)[0][0].text.endswith(" a")
     assert Server.failures == []

@@ -1,4 +1,4 @@
-"""What is told of graded samples: closed forms, enumeration, intervals."""
+"""Measures of graded completions: closed forms, enumeration, intervals."""
 
 import itertools
 import math
@@ -56,7 +56,7 @@ def test_measure_counts_each_problem_the_same():
     lines = [
         {"samples": graded("1", "1", "2", None), "similarity": 0.5, "timed_out": 1},
         {"samples": graded("2", "2", "2", "1"), "similarity": 0.7},
-        {"samples": [{**one, "tokens": 10, "truncated": one["answer"] is None} for one in graded(*[None] * 4)]},
+        {"samples": [{**sample, "tokens": 10, "truncated": True} for sample in graded(*[None] * 4)]},
     ]
     found = measure(lines)
     assert found["accuracy"] == found["pass_at"]["1"] == pytest.approx((2 + 1 + 0) / 12)

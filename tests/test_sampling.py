@@ -1,4 +1,4 @@
-"""One way to sample: what a run measures of itself and what `manypaths evaluate` measures of it are the same."""
+"""One way to sample: a run's own evaluation and `manypaths evaluate` of the run give the same completions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ PROMPTS = ["12 + 7 =", "a", "The answer to everything is", "{x}", "9", "one two 
 
 
 def texts(path):
-    return [[[one["text"], one["tokens"], one["truncated"]] for one in line["samples"]] for line in read_jsonl(path)]
+    return [
+        [[sample[key] for key in ("text", "tokens", "truncated")] for sample in line["samples"]]
+        for line in read_jsonl(path)
+    ]
 
 
 @pytest.fixture
@@ -57,13 +60,13 @@ def test_a_run_evaluated_afterwards_gives_the_completions_of_its_own_evaluation(
     tiny_recipe["rewards"], tiny_recipe["seed"] = {"accuracy": 1.0, "boxed": 0.5}, 7
     tiny_recipe["trainer"] |= {"max_steps": 2, "save_steps": 1, "bf16": dtype == "bfloat16"}
     tiny_recipe["evaluation"] |= evaluation | {"every": 1}
-    tiny_recipe["evaluation"]["problems"]["options"]["count"] = 20
+    tiny_recipe["evaluation"]["problems"]["options"]["count"] = 10
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_recipe))
     assert main(["train", "tiny.yaml", "--out", "run"]) == 0
     assert main(["evaluate", "run", "--out", "again"]) == 0
     own = texts(tmp_path / "run" / "evaluation" / "after.jsonl")
     assert texts(tmp_path / "again" / "arithmetic.jsonl") == own
-    assert any(len({text for text, *_ in each}) > 1 for each in own) == ("samples" in evaluation)
+    assert any(len({text for text, *_ in row}) > 1 for row in own) == ("samples" in evaluation)
     assert "Sampling as the run evaluates itself.\n" in capsys.readouterr().out
     first, second = (
         json.loads((tmp_path / name / "settings.json").read_text()) for name in ("run/evaluation", "again")
@@ -96,10 +99,10 @@ def test_a_model_that_names_no_end_runs_to_the_limit(tiny_model, tmp_path):
     model, tokenizer = load_model(str(folder), Sampling(dtype="float32"), on_cpu=True)
     assert model.generation_config.eos_token_id is None and tokenizer.eos_token_id is None
     rows = transformers_generate(model, tokenizer, max_new_tokens=40, temperature=1.0)(PROMPTS, 4)
-    assert {(one.tokens, one.truncated) for row in rows for one in row} == {(40, True)}
+    assert {(sample.tokens, sample.truncated) for row in rows for sample in row} == {(40, True)}
 
 
-def test_vllm_in_training_is_told_where_completions_end(many_ends):
+def test_vllm_in_training_gets_the_tokens_that_end_completions(many_ends):
     model, _ = load_model(str(many_ends), Sampling(dtype="float32", end_tokens=["A"]), on_cpu=True)
     ends = model.generation_config.eos_token_id
     assert end_in_vllm(None, model) == {"stop_token_ids": ends} and len(ends) == 4
@@ -113,7 +116,7 @@ OWN_SAMPLING |= {"suppress_tokens": [32, 33], "typical_p": 0.2, "max_length": 5,
 
 
 @pytest.mark.parametrize("drawn", [{}, {"temperature": 1.0, "top_p": 0.9, "seed": 3}])
-def test_what_a_generation_config_says_of_sampling_changes_nothing(drawn, tiny_model, tmp_path):
+def test_the_sampling_settings_of_a_generation_config_change_nothing(drawn, tiny_model, tmp_path):
     folder = tmp_path / "own"
     shutil.copytree(tiny_model, folder)
     GenerationConfig(eos_token_id=256, pad_token_id=257, **OWN_SAMPLING).save_pretrained(folder)
@@ -122,7 +125,7 @@ def test_what_a_generation_config_says_of_sampling_changes_nothing(drawn, tiny_m
         model, tokenizer = load_model(str(name), Sampling(dtype="float32"), on_cpu=True)
         found.append(transformers_generate(model, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2))
     assert found[0] == found[1]
-    assert model.generation_config.top_k == 3, "it is the model's again"
+    assert model.generation_config.top_k == 3, "it is restored"
     said = {"repetition_penalty", "top_k", "min_p", "no_repeat_ngram_size", "suppress_tokens", "typical_p"}
     assert set(own_sampling(model)) == said and not own_sampling(
         load_model(str(tiny_model), Sampling(), on_cpu=True)[0]
@@ -143,7 +146,7 @@ def test_the_settings_are_the_runs_the_papers_or_plain_and_options_come_first(ti
     assert of_recipe(spec)["seed"] == 5
 
 
-def test_an_option_is_said_and_other_settings_do_not_go_on(tiny_recipe, tiny_model, tmp_path, monkeypatch, capsys):
+def test_options_are_printed_and_other_settings_do_not_resume(tiny_recipe, tiny_model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tiny_model, "run/model")
     (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe))
@@ -185,7 +188,7 @@ def test_options_that_would_do_nothing_are_refused(model, words, expected, tmp_p
     assert expected in capsys.readouterr().err and not out.exists()
 
 
-def test_an_evaluation_goes_on_elsewhere_and_says_where_it_was(tiny_model, tmp_path, monkeypatch, capsys):
+def test_an_evaluation_resumes_elsewhere_and_records_every_environment(tiny_model, tmp_path, monkeypatch, capsys):
     words = ["evaluate", str(tiny_model), "--problems", "arithmetic", "--max-new-tokens", "2", "--limit", "1"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     path = tmp_path / "out" / "settings.json"
@@ -198,7 +201,7 @@ def test_an_evaluation_goes_on_elsewhere_and_says_where_it_was(tiny_model, tmp_p
     assert json.loads(path.read_text())["environments"] == [there, here]
 
 
-def test_a_run_that_is_not_finished_says_what_to_do(tiny_recipe, tiny_model, tmp_path, capsys):
+def test_an_unfinished_run_is_refused_with_what_to_do(tiny_recipe, tiny_model, tmp_path, capsys):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe))
@@ -235,8 +238,8 @@ def test_the_package_is_a_command():
 
 def test_grading_without_math_verify_is_one_sentence(tmp_path):
     (tmp_path / "math_verify.py").write_text("raise ImportError('broken')")
-    (tmp_path / "answers.jsonl").write_text('{"completion": "so \\\\boxed{x + 1}", "answer": "1 + x"}\n')
-    command = [sys.executable, "-m", "manypaths.cli", "grade", "answers.jsonl"]
+    (tmp_path / "completions.jsonl").write_text('{"completion": "so \\\\boxed{x + 1}", "answer": "1 + x"}\n')
+    command = [sys.executable, "-m", "manypaths.cli", "grade", "completions.jsonl"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
