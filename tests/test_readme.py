@@ -1,4 +1,4 @@
-"""The README's script, run to the letter."""
+"""The README: its script runs, its grids can be swept, its tree names every room."""
 
 import re
 from pathlib import Path
