@@ -22,17 +22,23 @@ SERVER.set_forkserver_preload(["trl.trainer.grpo_trainer", "peft"])
 
 
 def in_two_processes(function: Callable[..., Any], *arguments: Any, timeout: float = 300.0) -> Any:
-    """Call a function of a module in two processes of torch.distributed (gloo, on the CPU).
+    """Call a function of a module in two processes: see `in_processes`."""
+    return in_processes(2, function, *arguments, timeout=timeout)
+
+
+def in_processes(count: int, function: Callable[..., Any], *arguments: Any, timeout: float = 300.0) -> Any:
+    """Call a function of a module in several processes of torch.distributed (gloo, on the CPU).
 
     Returns what it returns in the first process. A failure of either fails the test with the process's traceback.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    pipes = [SERVER.Pipe(duplex=False) for _ in range(2)]
+    pipes = [SERVER.Pipe(duplex=False) for _ in range(count)]
+    variables = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
-        SERVER.Process(target=_rank, args=(rank, port, pipes[rank][1], function, arguments), daemon=True)
-        for rank in range(2)
+        SERVER.Process(target=_rank, args=(rank, variables, pipes[rank][1], function, arguments), daemon=True)
+        for rank in range(count)
     ]
     for process in processes:
         process.start()
@@ -62,14 +68,15 @@ def _received(receiver: Connection) -> tuple[Any, str | None]:
     return answer
 
 
-def _rank(rank: int, port: int, sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def _rank(
+    rank: int, variables: dict[str, Any], sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    os.environ |= {name: str(value) for name, value in {**variables, "RANK": rank, "LOCAL_RANK": rank}.items()}
     gc.freeze()
     try:
         answer = function(*arguments), None
     except BaseException:
-        answer = None, f"Process {rank} of 2 failed:\n{traceback.format_exc()}"
+        answer = None, f"Process {rank} failed:\n{traceback.format_exc()}"
     sender.send(answer)
     sender.close()
     os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo

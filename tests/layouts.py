@@ -1,8 +1,7 @@
-"""Runs of three steps whose samples do not depend on how the processes share them; test_processes.py launches this."""
+"""Trainings of three steps whose samples do not depend on the number of processes; for test_processes.py."""
 
 import functools
 import os
-import sys
 from functools import partial
 
 import torch
@@ -19,7 +18,7 @@ def loaded():
 
 
 def minilm(texts):
-    """An embedder that is loaded in mid-training, when ZeRO-3 has long told transformers to shard all models."""
+    """An embedder that is loaded during the training, when ZeRO-3 has already made transformers shard all models."""
     return loaded()(texts)
 
 
@@ -32,37 +31,41 @@ METHODS = {
 }
 # name: (completions of a batch over all processes, gradient accumulation, the method, settings), for groups of 4
 CASES = {
-    **{f"{method} 12": (12, 1, method) for method in ("none", "mmr", "dra", "dynamic")},
-    **{f"{method} 4": (4, 1, method) for method in ("none", "mmr", "dra")},
+    "none 12": (12, 1, "none"),
+    "mmr 12": (12, 1, "mmr"),
+    "dra 12": (12, 1, "dra"),
+    "dynamic 12": (12, 1, "dynamic"),
+    "mmr 4": (4, 1, "mmr"),
+    "dra 4": (4, 1, "dra"),
     "mmr 4 x 3": (4, 3, "mmr"),
     "minilm 12": (12, 1, "minilm"),
     "mmr 12 used twice": (12, 1, "mmr", {"num_iterations": 2}),
-    "mmr 12 one step in two": (12, 1, "mmr", {"steps_per_generation": 2, "max_steps": 1}),  # which half is drawn
+    "mmr 12 one step in two": (12, 1, "mmr", {"steps_per_generation": 2, "max_steps": 1}),  # a random half
 }
 
 
 def seldom(completions, **_):
-    """A reward on which some groups have no spread."""
+    """A reward with zero-variance groups."""
     return [float(sum(map(ord, text)) % 4 == 0) for text in completions]
 
 
 class EachByItself(DiverseGRPOTrainer):
-    """Samples every completion alone, with a seed made of its place among those of all processes."""
+    """Samples every completion alone, with a seed that is its position among those of all processes."""
 
     calls = 0
 
     def _generate_single_turn(self, prompt_ids, *more):
         first = 1000 * self.calls + self.accelerator.process_index * len(prompt_ids)
         self.calls += 1
-        found = []
+        completions = []
         for row, ids in enumerate(prompt_ids):
             torch.manual_seed(first + row)
-            found.append(super()._generate_single_turn([ids], *more)[0][0])
-        return found, None
+            completions.append(super()._generate_single_turn([ids], *more)[0][0])
+        return completions, None
 
 
 def run(name, tiny_model, out, processes):
-    """(parameters after three steps, the completions and advantages of the last one)."""
+    """Train one case -> (parameters after three steps, [completions, advantages] of the last step)."""
     size, accumulation, method, *more = CASES[name]
     trainer = trainer_of(
         tiny_model,
@@ -82,10 +85,11 @@ def run(name, tiny_model, out, processes):
     return trainer.accelerator.get_state_dict(trainer.model_wrapped), logs
 
 
-if __name__ == "__main__":
-    model, out, names = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
-    found = {name: run(name, model, out, int(os.environ["WORLD_SIZE"])) for name in names}
+def save_runs(names, tiny_model, out, environment):
+    """Train cases in each of several processes, with more environment variables; the first writes OUT/runs.pt."""
+    os.environ |= environment
+    torch.set_num_threads(1)
+    runs = {name: run(name, tiny_model, out, int(os.environ["WORLD_SIZE"])) for name in names}
     if os.environ["RANK"] == "0":
-        torch.save(found, f"{out}/found.pt")
+        torch.save(runs, out / "runs.pt")
     torch.distributed.barrier()
-    os._exit(0)  # the interpreter's own end may abort a process that still has threads of gloo

@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from manypaths import __version__, checkpoint, recipe
+from manypaths import __version__, checkpoint, cli, recipe
 from manypaths.cli import main, parser
 from manypaths.files import content_of
 
@@ -361,6 +362,18 @@ def test_the_example_in_the_help_of_a_command_is_one_of_its_calls(command, capsy
     words = help_text.partition("Example: manypaths ")[2].split()
     assert caught.value.code == 0 and words[0] == command
     assert callable(parser().parse_args(words).command)
+
+
+def test_another_process_waits_for_the_first_before_it_prints_the_same_mistake(capsys, monkeypatch):
+    """So that the launcher has time to end it, and the mistake is printed once."""
+    monkeypatch.setattr(cli, "HEAD_START", 0.3)
+    began = time.monotonic()
+    assert main(["recipes", "mrr"]) == 2
+    assert time.monotonic() - began < 0.3 and has(capsys.readouterr().err, "manypaths recipes: ")
+    monkeypatch.setenv("RANK", "1")
+    began = time.monotonic()
+    assert main(["recipes", "mrr"]) == 2
+    assert time.monotonic() - began > 0.3 and has(capsys.readouterr().err, "manypaths recipes, process 1: ")
 
 
 @pytest.mark.parametrize("words", [[], ["trian"], ["train", "--outt", "x"], ["evaluate"]])

@@ -1,4 +1,4 @@
-"""Several processes on this machine: the same command, started by accelerate or torchrun, whose own they stay."""
+"""Several processes on this machine that run one command, started by accelerate or torchrun."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ from manypaths.preflight.machine import usable_cores
 
 
 def launch(words: Sequence[str], processes: int | None, config: str | None, *, on_cpu: bool = False) -> int:
-    """Run `manypaths WORDS` in several processes -> its exit code; the command that does it is printed first.
+    """Run `manypaths WORDS` in several processes, and print the equivalent command first.
 
-    `config` is an accelerate configuration: the name of a shipped one or a YAML file. Without it there is DDP, on the
-    CPU too, where accelerate itself asks for MPI. When one process fails the others are stopped, and a sentence says
-    which it was. Raises ValueError for an unknown configuration, for more processes than GPUs (where there are any, for
-    each takes one of its own, unless `on_cpu`), and where a launcher already started this process.
+    When one process fails, the others are stopped and a sentence names the failed one.
+
+    Args:
+        words: The arguments of `manypaths`.
+        processes: The number of processes; None is one per GPU, or 1.
+        config: An accelerate configuration: the name of a shipped one or a YAML file. None is DDP by torchrun, because
+            accelerate needs MPI for DDP on the CPU.
+        on_cpu: Whether the processes use no GPU.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: The configuration is unknown, there are more processes than GPUs (unless there are none), or a
+            launcher already started this process.
     """
     if "LOCAL_RANK" in os.environ:
-        raise ValueError("--processes and --launch start processes; a launcher has started this one. Leave them out.")
+        raise ValueError("--processes and --launch must be left out of a process that a launcher started. Remove them.")
     if processes is not None and processes < 1:
-        raise ValueError(f"--processes asks for 1 or more; given {processes}.")
+        raise ValueError(f"--processes must be 1 or more, got {processes}.")
     file = None if config is None else find_config(config)
     import torch
     from accelerate.commands.launch import launch_command, launch_command_parser
@@ -35,7 +46,7 @@ def launch(words: Sequence[str], processes: int | None, config: str | None, *, o
     devices = 0 if on_cpu else torch.accelerator.device_count()
     count = processes or max(1, devices)
     _check_devices(count, devices, file)
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # has ninja
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # for ninja
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
     command = ["-m", "manypaths.cli", *words]
     start: Any
@@ -50,17 +61,17 @@ def launch(words: Sequence[str], processes: int | None, config: str | None, *, o
         start(options)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        if failure.exitcode == 2:  # it has said what is wrong
+        if failure.exitcode == 2:  # the process has printed its error
             return 2
         how = f"exit code {failure.exitcode}" if failure.exitcode > 0 else failure.signal_name()
         print(
-            f"manypaths: process {rank} of {count} ended with {how}; the others were stopped. What it said is above. "
-            "The same command goes on from the last checkpoint.",
+            f"manypaths: process {rank} of {count} ended with {how}; the others were stopped. Its output is above. "
+            "The same command resumes from the last checkpoint.",
             file=sys.stderr,
         )
         return 1
-    except SignalException as stopped:  # the agent has passed it on
-        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+    except SignalException as stopped:  # torchrun has passed the signal on to the processes
+        print("Stopped. The same command resumes from the last checkpoint.", file=sys.stderr)
         return 128 + stopped.sigval
     return 0
 
@@ -76,8 +87,8 @@ def _check_devices(count: int, devices: int, file: Path | None) -> None:
         devices = count if settings.use_cpu else devices * settings.num_machines
     if devices < count:
         raise ValueError(
-            f"--processes must be at most {devices}, the number of GPUs, got {count}: each process takes a GPU of its "
-            "own. Lower it, or train on the CPU with trainer.use_cpu=true."
+            f"--processes must be at most {devices}, the number of GPUs, got {count}: each process needs its own GPU. "
+            "Lower it, or train on the CPU with trainer.use_cpu=true."
         )
 
 
@@ -96,10 +107,12 @@ def shipped() -> dict[str, Path]:
 
 
 def find_config(name: str) -> Path:
-    """An accelerate configuration by its shipped name, or a file."""
-    known = shipped()
-    if name in known:
-        return known[name]
+    """The file of an accelerate configuration, by its shipped name or its path. ValueError where there is none."""
+    configurations = shipped()
+    if name in configurations:
+        return configurations[name]
     if not Path(name).is_file():
-        raise ValueError(f"--launch asks for {', '.join(known)} or an accelerate configuration; given {name!r}.")
+        raise ValueError(
+            f"--launch must be {', '.join(configurations)} or the file of an accelerate configuration, got {name!r}."
+        )
     return Path(name)
