@@ -1,4 +1,4 @@
-"""Devices that the tests' machine lacks: an Apple GPU, which has no float64, and machines of several GPUs."""
+"""Devices that are simulated: an Apple GPU, which has no float64, and a machine with four GPUs."""
 
 import pytest
 import torch
@@ -14,11 +14,11 @@ MPS = torch.device("mps")
 
 
 class OnApple(torch.Tensor):
-    """A tensor that is said to lie on an Apple GPU; its numbers lie on the CPU."""
+    """A tensor that pretends to be on an Apple GPU; its numbers are on the CPU."""
 
 
 class AppleGpu(TorchFunctionMode):
-    """Tensors on "mps" meet no tensor of the CPU but scalars, and never have float64: both are errors, as there."""
+    """Operations on "mps" refuse tensors of the CPU, other than scalars, and float64, as an Apple GPU does."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -35,10 +35,10 @@ class AppleGpu(TorchFunctionMode):
         if "device" in kwargs:
             kwargs["device"] = "cpu"
         with torch._C.DisableTorchFunctionSubclass():
-            found = function(*args, **kwargs)
+            result = function(*args, **kwargs)
         here = here and function != torch.Tensor.cpu
         return tree_map_only(
-            torch.Tensor, self.on_apple if here else lambda value: value.as_subclass(torch.Tensor), found
+            torch.Tensor, self.on_apple if here else lambda value: value.as_subclass(torch.Tensor), result
         )
 
     @staticmethod
@@ -48,7 +48,7 @@ class AppleGpu(TorchFunctionMode):
         return value.as_subclass(OnApple)
 
 
-def test_an_apple_gpu_is_what_is_played_here():
+def test_the_simulated_gpu_refuses_what_an_apple_gpu_refuses():
     with AppleGpu():
         there = torch.rand(2, 2).to(MPS)
         assert there.device == MPS and (there + 1).device == MPS and there.cpu().device.type == "cpu"
@@ -72,7 +72,7 @@ METHODS = {
     "mmr, one lambda": lambda rewards, similarity: mmr(rewards, similarity, lam=0.7, ties="first"),
     "mmr, lambdas": lambda rewards, similarity: mmr(rewards, similarity, lam=adaptive_lambda(rewards)),
     "dra": lambda rewards, similarity: dra(rewards, similarity, floor=-1.0),
-    "effective number": measures.vendi_score,
+    "Vendi score": measures.vendi_score,
     "pair similarity": measures.pair_similarity,
     "share": lambda rewards, similarity: measures.share_of_advantage(rewards, mmr(rewards, similarity)),
 }
@@ -83,13 +83,13 @@ def test_an_apple_gpu_gives_what_the_cpu_gives(method):
     rewards, similarity = groups()
     expected = METHODS[method](rewards, similarity)
     with AppleGpu():
-        found = METHODS[method](rewards.to(MPS), similarity.to(MPS))
-        assert found.device == MPS
-        found = found.cpu()
-    torch.testing.assert_close(found, expected, equal_nan=True)
+        result = METHODS[method](rewards.to(MPS), similarity.to(MPS))
+        assert result.device == MPS
+        result = result.cpu()
+    torch.testing.assert_close(result, expected, equal_nan=True)
 
 
-def test_sampling_on_the_cpu_asks_nothing_of_gpus(tiny_model, monkeypatch):
+def test_sampling_on_the_cpu_initialises_no_gpu(tiny_model, monkeypatch):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     def refuse(*_):
@@ -106,7 +106,7 @@ def test_sampling_on_the_cpu_asks_nothing_of_gpus(tiny_model, monkeypatch):
 
 @pytest.fixture
 def started(monkeypatch):
-    """On a machine of four GPUs: the commands that would have been started."""
+    """The commands that would be started, on a machine that pretends to have four GPUs."""
     from accelerate.commands import launch as accelerate
     from torch.distributed import run as torchrun
 

@@ -17,11 +17,12 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2Model, TrainerCallback
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2Model, TrainerCallback
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cosine_similarity, mmr, problems, recipe
 from manypaths.embed import SentenceEmbedder
+from manypaths.evaluation.generate import transformers_generate
 from manypaths.methods import REWEIGHTERS
 from manypaths.methods.diagnostics import report
 from manypaths.methods.measures import vendi_score
@@ -581,6 +582,21 @@ def test_minilm_at_work_holds_what_is_estimated(dtype, batch, window):
     row = rows_of(spec(*sizes, *named))["embedder at work"]
     assert row.detail == f"{batch} windows of {window}"
     assert row.sampling == pytest.approx(live.peak, rel=0.02)
+
+
+@pytest.mark.parametrize(("batch", "new_tokens", "dtype"), [(8, 40, "float32"), (4, 16, "bfloat16")])
+def test_an_evaluation_holds_what_is_estimated(batch, new_tokens, dtype, tiny_model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    sizes = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 4}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": len(tokenizer), "eos_token_id": None}
+    config = AutoConfig.for_model("llama", **sizes, **heads)
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    sampled = {"max_new_tokens": new_tokens, "temperature": 1.0, "batch_size": batch}
+    generate = transformers_generate(model, tokenizer, **sampled)
+    with Live([*model.parameters(), *model.buffers()]) as live:
+        generate(["a" * memory.PROMPT_TOKENS] * batch, 2)  # in two batches
+    estimate = memory.evaluation_bytes(count(config), batch, new_tokens, getattr(torch, dtype).itemsize)
+    assert estimate == pytest.approx(live.peak, rel=0.15)
 
 
 @pytest.mark.parametrize(("prompts", "size", "width"), [(32, 16, 384), (4, 128, 64), (128, 4, 256)])

@@ -28,7 +28,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("override", "words"), SETTINGS)
-def test_an_evaluation_of_trls_own_is_refused_with_what_to_set_instead(override, words, refused, tmp_path):
+def test_trls_own_evaluation_is_refused_with_what_to_set_instead(override, words, refused, tmp_path):
     sentence = refused(override)
     assert has(sentence, *words) and "whole groups" not in sentence
     assert not (tmp_path / "run").exists()
@@ -53,7 +53,7 @@ def test_a_sweep_refuses_it_before_its_first_run(override, words, said, tmp_path
 
 
 @pytest.mark.parametrize("value", ["no", "'no'"])
-def test_to_evaluate_never_is_no_evaluation(value, said, unloadable, tmp_path):
+def test_eval_strategy_no_is_accepted(value, said, unloadable, tmp_path):
     named = QUICK | {"model.name": unloadable, "trainer.eval_strategy": value}
     words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
     assert has(said("train", *words, "--out", tmp_path / "run"), "could not be loaded")
@@ -78,7 +78,7 @@ def test_a_package_that_is_not_installed_is_named_and_no_folder_is_claimed(overr
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("trainer.loss_type=gpro", ["trainer.loss_type must be a word", "got 'gpro'", "Did you mean 'grpo'"]),
+        ("trainer.loss_type=gpro", ["trainer.loss_type must be a name", "got 'gpro'", "Did you mean 'grpo'"]),
         ("trainer.scale_rewards=bacth", ["'bacth'", "Did you mean 'batch'"]),
         ("trainer.importance_sampling_level=tokens", ["'tokens'", "Did you mean 'token'"]),
         ("trainer.multi_objective_aggregation=sum", ["'sum'"]),
@@ -104,7 +104,7 @@ def test_a_training_without_a_step_is_refused(override, refused):
 
 
 @pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
-def test_words_that_trl_knows_are_none_of_ours_to_refuse(loss, tmp_path):
+def test_names_that_trl_knows_are_not_refused(loss, tmp_path):
     config = GRPOConfig(str(tmp_path), loss_type=loss, scale_rewards="batch", use_cpu=True, bf16=False)
     trainer_settings.check_values(config)
     config.loss_type = loss + "x"
@@ -112,7 +112,7 @@ def test_words_that_trl_knows_are_none_of_ours_to_refuse(loss, tmp_path):
         trainer_settings.check_values(config)
 
 
-def test_trls_own_reason_has_the_remedy_of_groups_only_where_it_is_about_them(refused):
+def test_the_remedy_of_whole_groups_is_given_only_where_they_are_the_reason(refused):
     assert "whole groups" not in refused("trainer.bf16=true", "trainer.fp16=true")
     assert "whole groups" in refused("trainer.num_generations=3")
 

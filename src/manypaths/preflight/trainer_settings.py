@@ -1,7 +1,8 @@
-"""Settings of TRL's trainer that `manypaths train` cannot keep, or that TRL refuses late: refused before all else.
+"""Settings of TRL's trainer that a run refuses before it loads a model.
 
-A run loads its model and evaluates by itself, on problems of its recipe. TRL's own evaluation asks for a data set that
-a run does not have. Misspelt words and impossible numbers TRL would refuse in its first step, with the model loaded.
+`check_kept` refuses what a run cannot keep: it loads its model and evaluates by itself, and TRL's own evaluation needs
+a data set that a run does not have. `check_values` and `check_packages` refuse what TRL would refuse only in its first
+step, with the model loaded: misspelt words, impossible numbers, packages that are missing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from manypaths.names import nearest
 
 OWN_EVALUATION = "A run evaluates by itself: leave it out, and set evaluation.every=STEPS."
-# setting: (the values that a run keeps, in words; the values; what to do instead). YAML reads `no` as false.
+# setting: (the values that a run keeps, described; those values; what to do instead). YAML reads `no` as false.
 KEPT: dict[str, tuple[str, tuple[object, ...], str]] = {
     "eval_strategy": ("no", ("no", False), OWN_EVALUATION),
     "eval_on_start": ("false", (False,), "A run with an evaluation begins with it: leave it out."),
@@ -28,8 +29,8 @@ KEPT: dict[str, tuple[str, tuple[object, ...], str]] = {
     "model_init_kwargs": ("left out", (None, {}), "A run loads the model itself: see the section model of a recipe."),
 }
 SCHEDULES_BY_EVALUATION = ("reduce_lr_on_plateau", "greedy")
-WORDS = ("loss_type", "scale_rewards", "importance_sampling_level", "multi_objective_aggregation", "vllm_mode")
-# of sampling, setting: (what TRL's generation takes, in words; whether a value is that)
+NAMES = ("loss_type", "scale_rewards", "importance_sampling_level", "multi_objective_aggregation", "vllm_mode")
+# setting of sampling: (the values that TRL's generation takes, described; whether a value is one of them)
 BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "temperature": ("more than 0", lambda value: value > 0),
     "max_completion_length": ("1 or more", lambda value: value >= 1),
@@ -42,10 +43,17 @@ PACKAGES = {"use_vllm": "vllm", "use_liger_kernel": "liger_kernel"}
 
 
 def check_kept(trainer: dict[str, Any]) -> None:
-    """Raise ValueError for a setting among `trainer`, arguments of `GRPOConfig`, that a run would not keep."""
-    for name, (words, kept, remedy) in KEPT.items():
+    """Refuse settings that a run would not keep.
+
+    Args:
+        trainer: arguments of `GRPOConfig`.
+
+    Raises:
+        ValueError: names the setting, its value, and what to set instead.
+    """
+    for name, (described, kept, remedy) in KEPT.items():
         if name in trainer and trainer[name] not in kept:
-            raise ValueError(f"trainer.{name} must be {words}, got {trainer[name]!r}. {remedy}")
+            raise ValueError(f"trainer.{name} must be {described}, got {trainer[name]!r}. {remedy}")
     schedule = trainer.get("lr_scheduler_type")
     if schedule in SCHEDULES_BY_EVALUATION:
         raise ValueError(
@@ -54,23 +62,30 @@ def check_kept(trainer: dict[str, Any]) -> None:
 
 
 def check_values(config: Any) -> None:
-    """Raise ValueError for what TRL would refuse of a `GRPOConfig` only once it trains.
+    """Refuse values that TRL would refuse only once it trains.
 
-    A word that does not stand in the source of TRL's trainer is none that it knows.
+    TRL lists the names that a setting may have nowhere but in its trainer's code, where they are compared; a name that
+    the source does not contain is therefore unknown to it.
+
+    Args:
+        config: a `GRPOConfig`.
+
+    Raises:
+        ValueError: names the setting and its value.
     """
     import torch
     from transformers import GenerationConfig, get_scheduler
     from trl.trainer import grpo_trainer
 
     source = inspect.getsource(grpo_trainer)
-    for name in WORDS:
-        if isinstance(word := getattr(config, name), str) and f'"{word}"' not in source:
-            near = nearest(word, re.findall(r'"([a-z_]+)"', source))
-            raise ValueError(f"trainer.{name} must be a word that TRL knows, got {word!r}. {near}")
-    for name, (words, fits) in BOUNDS.items():
+    for name in NAMES:
+        if isinstance(value := getattr(config, name), str) and f'"{value}"' not in source:
+            near = nearest(value, re.findall(r'"([a-z_]+)"', source))
+            raise ValueError(f"trainer.{name} must be a name that TRL knows, got {value!r}. {near}")
+    for name, (described, fits) in BOUNDS.items():
         value = getattr(config, name)
         if value is not None and not fits(value):
-            raise ValueError(f"trainer.{name} must be {words}, got {value}. Set another, or leave it out.")
+            raise ValueError(f"trainer.{name} must be {described}, got {value}. Set another, or leave it out.")
     if config.max_steps == 0 or (config.max_steps < 0 and config.num_train_epochs <= 0):
         raise ValueError(
             f"A training must have a step, got trainer.max_steps {config.max_steps} and trainer.num_train_epochs "
@@ -87,7 +102,14 @@ def check_values(config: Any) -> None:
 
 
 def check_packages(config: Any) -> None:
-    """Raise ValueError where a `GRPOConfig` names a tracker, an optimizer or a backend that is not installed."""
+    """Refuse a tracker, an optimizer or a backend that is not installed.
+
+    Args:
+        config: a `GRPOConfig`.
+
+    Raises:
+        ValueError: names the setting and the package.
+    """
     from transformers import Trainer
 
     for name, package in PACKAGES.items():
