@@ -1,5 +1,7 @@
-"""Functions of the user's that return, log or change what they should not, and the data beside them: refused by name,
-before a model loads where that can be, or as in plain TRL."""
+"""User functions that return, log or change invalid values, and invalid data: refused by name, or handled as in TRL.
+
+What can be refused before a model is loaded is refused there.
+"""
 
 import math
 from functools import partial, wraps
@@ -32,7 +34,7 @@ def logged(trainer):
 
 
 def half(completions, **_):
-    """Spread in the first of two groups, none in the other."""
+    """Different rewards in the first of two groups, equal ones in the second."""
     return [float(place % 2) if place < 4 else 0.0 for place in range(len(completions))]
 
 
@@ -49,7 +51,7 @@ def too_large(completions, **_):
 
 @pytest.mark.parametrize("settings", [{}, OURS, {"dynamic_sampling": 1}], ids=["plain", "mmr", "dynamic sampling"])
 @pytest.mark.parametrize("reward", [one_infinite, too_large])
-def test_an_infinite_reward_is_the_fault_of_its_function(tiny_model, tmp_path, settings, reward):
+def test_an_infinite_reward_is_refused_by_the_name_of_its_function(tiny_model, tmp_path, settings, reward):
     message = f"Reward function '{reward.__name__}' must return finite numbers, within float32, got infinity"
     with pytest.raises(ValueError, match=message):
         diverse(tiny_model, tmp_path, [vowels, reward], **settings).train()
@@ -73,7 +75,7 @@ def test_an_infinite_reward_of_no_weight_is_logged_as_in_trl(tiny_model, tmp_pat
         ([[0.5]] * 4, "must return a list of numbers or None: .* not 'list'"),
     ],
 )
-def test_what_is_no_list_of_numbers_is_named_by_a_diverse_reward(returned, message):
+def test_a_diverse_reward_refuses_what_is_no_list_of_numbers(returned, message):
     def own(completions, **_):
         return returned
 
@@ -85,7 +87,7 @@ def test_what_is_no_list_of_numbers_is_named_by_a_diverse_reward(returned, messa
 # What they change
 
 
-def test_a_reward_function_that_joins_later_may_be_called_diversity(tiny_model, tmp_path):
+def test_a_reward_function_that_is_added_later_may_be_called_diversity(tiny_model, tmp_path):
     def diversity(completions, **_):
         return [len(set(text)) / 5 for text in completions]
 
@@ -102,40 +104,40 @@ def test_a_reward_function_that_joins_later_may_be_called_diversity(tiny_model, 
 
 
 @pytest.mark.parametrize("where", ["reward", "embedder"])
-def test_one_that_turns_the_policy_to_evaluation_changes_no_advantage(tiny_model, tmp_path, where):
-    """As one that embeds or scores with the policy itself."""
+def test_a_function_that_switches_the_policy_to_evaluation_changes_no_advantage(tiny_model, tmp_path, where):
+    """A function may do so to embed or score with the policy itself."""
 
-    def advantages(turn):
-        def policy_turned(name, function):
-            def turned(*given, **named):
-                if name == where and turn:
+    def advantages(switch):
+        def switching(name, function):
+            def switched(*given, **named):
+                if name == where and switch:
                     ours.model.eval()
                 return function(*given, **named)
 
-            return turned
+            return switched
 
         ours = diverse(
-            tiny_model, tmp_path, policy_turned("reward", vowels), reweight=dra,
-            embedder=policy_turned("embedder", EMBED), advantage=grpo_pos,
+            tiny_model, tmp_path, switching("reward", vowels), reweight=dra,
+            embedder=switching("embedder", EMBED), advantage=grpo_pos,
         )  # fmt: skip
         ours.train()
         assert {len(column) for column in ours._logs["rewards"].values()} == {8}
         return list(ours._logs["advantages"])
 
-    assert advantages(turn=True) == advantages(turn=False) and min(advantages(turn=True)) == 0.0
+    assert advantages(switch=True) == advantages(switch=False) and min(advantages(switch=True)) == 0.0
 
 
 # What they log
 
 
 def test_a_metric_called_reward_is_averaged_with_the_raw_one_as_in_trl(tiny_model, tmp_path):
-    def telling(completions, log_metric=None, **_):
+    def logging(completions, log_metric=None, **_):
         log_metric("reward", 8.0)
         return half(completions)
 
-    sampled = {"dynamic_sampling": "telling", "max_batches": 2}
+    sampled = {"dynamic_sampling": "logging", "max_batches": 2}
     with_it, without = (
-        diverse(tiny_model, tmp_path, reward, **sampled | {"dynamic_sampling": 0}) for reward in (telling, half)
+        diverse(tiny_model, tmp_path, reward, **sampled | {"dynamic_sampling": 0}) for reward in (logging, half)
     )
     for trainer in (with_it, without):
         trainer.train()
@@ -145,43 +147,43 @@ def test_a_metric_called_reward_is_averaged_with_the_raw_one_as_in_trl(tiny_mode
 
 @pytest.mark.parametrize("batches", ["all", "first", "second"])
 def test_columns_of_the_table_stay_with_their_completions(tiny_model, tmp_path, batches):
-    """Two batches are sampled for a step, and a function need not log in each; twice in one batch, the last counts."""
+    """Two batches make a step, and a function may log in one alone. Of two calls in a batch the last counts."""
     calls = []
 
-    def telling(completions, log_extra=None, **_):
+    def logging(completions, log_extra=None, **_):
         calls.append(completions)
         log_extra("empty", [])
         if batches == "all" or len(calls) == ["first", "second"].index(batches) + 1:
-            log_extra("said", ["before"] * len(completions))
-            log_extra("said", list(completions))
+            log_extra("text", ["before"] * len(completions))
+            log_extra("text", list(completions))
         return half(completions)
 
-    ours = diverse(tiny_model, tmp_path, telling, dynamic_sampling=0, max_batches=2, log_completions=True)
+    ours = diverse(tiny_model, tmp_path, logging, dynamic_sampling=0, max_batches=2, log_completions=True)
     ours.train()
     table = pd.read_parquet(tmp_path / "completions" / "completions_00001.parquet")
     first, second = (list(completions[:4]) for completions in calls)
     assert table["completion"].tolist() == first + second and "empty" not in table
     expected = {"all": first + second, "first": first + [None] * 4, "second": [None] * 4 + second}[batches]
-    assert [None if pd.isna(said) else said for said in table["said"]] == expected
+    assert [None if pd.isna(text) else text for text in table["text"]] == expected
 
 
-def test_a_column_of_too_few_values_is_named(tiny_model, tmp_path):
-    def telling(completions, log_extra=None, **_):
+def test_a_column_of_too_few_values_is_refused(tiny_model, tmp_path):
+    def logging(completions, log_extra=None, **_):
         log_extra("by_group", [1.0, 2.0])
         return half(completions)
 
     message = "log_extra must be given a value for each of 8 completions, got 2 for 'by_group'"
     with pytest.raises(ValueError, match=message):
-        diverse(tiny_model, tmp_path, telling, dynamic_sampling=0).train()
+        diverse(tiny_model, tmp_path, logging, dynamic_sampling=0).train()
 
 
-def test_what_a_function_within_a_diverse_reward_logs_stays_its_own(tiny_model, tmp_path):
-    def telling(completions, log_metric=None, log_extra=None, **_):
+def test_columns_and_metrics_of_a_function_within_a_diverse_reward_are_kept(tiny_model, tmp_path):
+    def logging(completions, log_metric=None, log_extra=None, **_):
         log_metric("mine", 3.0)
         log_extra("raw", list(completions))
         return vowels(completions)
 
-    plain = trainer_of(tiny_model, tmp_path, rewards=DiverseReward(telling, num_generations=4, **OURS), steps=1)
+    plain = trainer_of(tiny_model, tmp_path, rewards=DiverseReward(logging, num_generations=4, **OURS), steps=1)
     plain.train()
     texts = list(plain._logs["completion"])
     assert list(plain._logs["extra"]["raw"]) == texts and logged(plain)["mine"] == 3.0
@@ -190,21 +192,22 @@ def test_what_a_function_within_a_diverse_reward_logs_stays_its_own(tiny_model, 
 
 @pytest.mark.parametrize("name", ["diversity/similarity", "rewards/raw/mean"])
 def test_a_metric_of_a_diverse_reward_is_not_averaged_with_one_of_its_functions(tiny_model, tmp_path, name):
-    def telling(completions, log_metric=None, **_):
+    def logging(completions, log_metric=None, **_):
         log_metric(name, 100.0)
         return vowels(completions)
 
-    wrapped = DiverseReward(telling, num_generations=4, **OURS)
+    wrapped = DiverseReward(logging, num_generations=4, **OURS)
     with pytest.raises(ValueError, match=f"log_metric must be given a name of your own, got '{name}', a metric of Div"):
         trainer_of(tiny_model, tmp_path, rewards=wrapped).train()
 
 
-def test_two_diverse_rewards_in_a_trainer_log_apart(tiny_model, tmp_path):
-    first, second = (DiverseReward(each, num_generations=4, **OURS) for each in (vowels, length))
+def test_two_diverse_rewards_in_a_trainer_log_under_different_names(tiny_model, tmp_path):
+    first, second = (DiverseReward(reward, num_generations=4, **OURS) for reward in (vowels, length))
     second.__name__ = "other"
     plain = trainer_of(tiny_model, tmp_path, rewards=[first, second], steps=2)
     plain.train()
-    texts, entry = list(plain._logs["completion"]), [each for each in plain.state.log_history if "reward" in each][-1]
+    texts = list(plain._logs["completion"])
+    entry = [logs for logs in plain.state.log_history if "reward" in logs][-1]
     scores = {"": vowels(texts), "_2": length(texts)}
     assert entry["rewards/length_2/mean"] == entry["rewards/raw_2/mean"]
     for suffix, raw in scores.items():
@@ -250,7 +253,7 @@ def test_what_cannot_be_called_is_refused_before_a_model_loads(functions, messag
             DiverseReward(vowels, num_generations=4, **OURS | functions)
 
 
-def test_a_signature_that_only_looks_wrong_is_let_through():
+def test_a_signature_that_only_looks_wrong_is_accepted():
     for reweight in (says_that_it_is_mmr, partial(partial(mmr, lam=0.3), ties="first"), dra, max):
         DiverseReward(vowels, reweight=reweight, embedder=np.asarray, num_generations=4)
 

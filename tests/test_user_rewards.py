@@ -1,4 +1,4 @@
-"""What is the user's stays the user's beside the diversity column: names, weights, metrics, embedders of any kind."""
+"""The diversity column leaves the user's names, weights and metrics alone, and embedders of any kind work."""
 
 import math
 from functools import partial
@@ -25,7 +25,7 @@ EMBED = NgramEmbedder()
 
 
 def diversity(completions, **_):
-    """A reward of the user's with the name that ours had."""
+    """A reward function of the user with the name of our column."""
     return [len(set(text)) / 5 for text in completions]
 
 
@@ -44,15 +44,15 @@ def diverse(tiny_model, tmp_path, rewards=vowels, **settings):
 
 
 def expected_advantages(trainer, functions, weights, oracle=reference.mmr):
-    """By loops, of the completions in the trainer's table: two groups of 4."""
+    """Advantages by loops, of the completions in the trainer's table: two groups of 4."""
     texts = list(trainer._logs["completion"])
     scores = [function(texts) for function in functions]
-    found = []
+    expected = []
     for start in (0, 4):
         rows = EMBED(texts[start : start + 4]).double()
         raw = [sum(w * s[i] for w, s in zip(weights, scores, strict=True)) for i in range(start, start + 4)]
-        found += reference.advantages(oracle(raw, (rows @ rows.T).tolist()))
-    return torch.tensor(found)
+        expected += reference.advantages(oracle(raw, (rows @ rows.T).tolist()))
+    return torch.tensor(expected)
 
 
 def advantages(trainer):
@@ -77,12 +77,13 @@ def test_a_reward_function_may_be_called_diversity(tiny_model, tmp_path, functio
     assert logged["rewards/diversity/mean"] == pytest.approx(sum(diversity(texts)) / 8)
     change = (ours.groups.adjusted - ours.groups.raw).mean().item()
     assert logged["rewards/diversity_2/mean"] == pytest.approx(change) and change != 0
-    recorded = [each["rewards"] for line in group_lines(ours, ours.groups) for each in line["completions"]]
-    assert_close([each["diversity"] for each in recorded], diversity(texts))
+    lines = group_lines(ours, ours.groups)
+    recorded = [completion["rewards"] for line in lines for completion in line["completions"]]
+    assert_close([rewards["diversity"] for rewards in recorded], diversity(texts))
     assert recorded[0].keys() == {function.__name__ for function in functions}
 
 
-def test_reward_functions_of_one_name_are_two(tiny_model, tmp_path):
+def test_reward_functions_of_one_name_are_kept_apart(tiny_model, tmp_path):
     functions = [named("good", vowels), named("good_2", vowels), named("good", length)]
     ours = diverse(tiny_model, tmp_path, list(functions), steps=1, reward_weights=[1.0, 0.5, 2.0])
     ours.train()
@@ -94,13 +95,13 @@ def test_reward_functions_of_one_name_are_two(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("names", [("good", "good"), ("raw", "adjusted"), ("adjusted", "adjusted")])
-def test_names_of_functions_within_a_diverse_reward_are_two(tiny_model, tmp_path, names):
+def test_names_of_functions_within_a_diverse_reward_are_kept_apart(tiny_model, tmp_path, names):
     first, second = (named(name, function) for name, function in zip(names, (vowels, length), strict=True))
     wrapped = DiverseReward([first, second], reweight=mmr, embedder=EMBED, num_generations=4)
     plain = trainer_of(tiny_model, tmp_path, rewards=[wrapped], steps=1)
     plain.train()
     texts, (logged,) = list(plain._logs["completion"]), steps(plain)
-    raw = [one + other for one, other in zip(vowels(texts), length(texts), strict=True)]
+    raw = [first + second for first, second in zip(vowels(texts), length(texts), strict=True)]
     means = [
         sum(values) / 8 for values in (vowels(texts), length(texts), raw, plain._logs["rewards"][wrapped.__name__])
     ]
@@ -108,7 +109,7 @@ def test_names_of_functions_within_a_diverse_reward_are_two(tiny_model, tmp_path
         assert logged[f"rewards/{name}/mean"] == pytest.approx(mean), name
 
 
-def test_two_rewards_of_one_name_in_a_recipe_are_two(tiny_recipe, tmp_path, monkeypatch):
+def test_two_rewards_of_one_name_in_a_recipe_are_kept_apart(tiny_recipe, tmp_path, monkeypatch):
     (tmp_path / "first_rewards.py").write_text("def good(completions, **_):\n    return [1.0] * len(completions)\n")
     (tmp_path / "other_rewards.py").write_text("def good(completions, **_):\n    return [2.0] * len(completions)\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -122,13 +123,13 @@ def test_two_rewards_of_one_name_in_a_recipe_are_two(tiny_recipe, tmp_path, monk
 
 @pytest.mark.parametrize("name", ["diversity/similarity", "diversity/share", "seconds/rewards", "groups/zero_std"])
 def test_a_metric_of_ours_is_not_averaged_with_one_of_the_users(tiny_model, tmp_path, name):
-    def telling(completions, log_metric=None, **_):
+    def logging(completions, log_metric=None, **_):
         log_metric(name, 100.0)
         return vowels(completions)
 
     with pytest.raises(ValueError, match=f"log_metric must be given a name of your own, got '{name}'"):
-        diverse(tiny_model, tmp_path, telling).train()
-    plain = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, telling, steps=1)
+        diverse(tiny_model, tmp_path, logging).train()
+    plain = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, logging, steps=1)
     if name.startswith("diversity/"):  # nobody else has it there
         plain.train()
         assert steps(plain)[0][name] == 100.0
@@ -139,15 +140,15 @@ def test_a_metric_of_ours_is_not_averaged_with_one_of_the_users(tiny_model, tmp_
 
 @pytest.mark.parametrize("before", [False, True])
 def test_what_evaluation_returns_can_be_logged_as_in_plain_trl(tiny_model, tmp_path, before, capsys):
-    found = []
+    evaluations = []
     for cls, more in ((GRPOTrainer, {}), (DiverseGRPOTrainer, {"reweight": mmr, "embedder": EMBED})):
         trainer = trainer_of(tiny_model, tmp_path, cls, [vowels, length], steps=1, **more)
         if not before:
             trainer.train()
-        found.append(trainer.evaluate())
-        trainer.log_metrics("eval", found[-1])
-        trainer.save_metrics("eval", found[-1])
-    plain, ours = found
+        evaluations.append(trainer.evaluate())
+        trainer.log_metrics("eval", evaluations[-1])
+        trainer.save_metrics("eval", evaluations[-1])
+    plain, ours = evaluations
     assert set(plain) == set(ours) and None not in ours.values()
     assert "eval_rewards/vowels/mean" in capsys.readouterr().out
     if before:  # the same weights and seed
@@ -156,7 +157,7 @@ def test_what_evaluation_returns_can_be_logged_as_in_plain_trl(tiny_model, tmp_p
         }
 
 
-def test_the_table_of_completions_stays_in_line_over_an_evaluation(tiny_model, tmp_path):
+def test_columns_of_the_table_of_completions_have_one_length_after_an_evaluation(tiny_model, tmp_path):
     settings = {"log_completions": True, "eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
     ours = diverse(tiny_model, tmp_path, [vowels, length], steps=2, **settings)
     ours.eval_dataset = ours.eval_dataset.select([0])
@@ -170,7 +171,7 @@ def test_the_table_of_completions_stays_in_line_over_an_evaluation(tiny_model, t
 
 
 class Curriculum(TrainerCallback):
-    """Sets weights before the second step, as people do: on the trainer."""
+    """Sets the trainer's weights before the second step."""
 
     def __init__(self, trainer, weights):
         self.trainer, self.weights = trainer, weights
@@ -195,8 +196,8 @@ def test_weights_that_a_callback_sets_count_as_in_plain_trl(tiny_model, tmp_path
     assert not equal(plain.model.parameters(), trained(tiny_model, tmp_path, rewards=rewards))
 
 
-def test_weights_may_be_changed_where_they_stand(tiny_model, tmp_path):
-    """As by a schedule that keeps the trainer's own tensor."""
+def test_weights_may_be_changed_in_place(tiny_model, tmp_path):
+    """A schedule may keep the trainer's own tensor."""
 
     class Schedule(TrainerCallback):
         def __init__(self, weights):
@@ -232,7 +233,7 @@ def test_weights_of_another_number_are_refused(tiny_model, tmp_path, weights):
 
 
 class Encoder:
-    """As a sentence-transformers model: `encode` gives a numpy array."""
+    """Like a sentence-transformers model: `encode` returns a numpy array."""
 
     def encode(self, texts):
         return EMBED(texts).numpy()
@@ -245,13 +246,14 @@ class Encoder:
 )
 def test_the_same_rows_in_another_form_train_the_same_parameters(tiny_model, tmp_path, embedder):
     ours = [
-        trained(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=dra, embedder=each) for each in (EMBED, embedder)
+        trained(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=dra, embedder=function)
+        for function in (EMBED, embedder)
     ]
     assert equal(*ours)
 
 
 @pytest.mark.parametrize("reuse", [{}, {"steps_per_generation": 2}, {"num_iterations": 2}], ids=str)
-def test_the_policy_may_embed_for_itself_and_no_gradient_reaches_it(tiny_model, tmp_path, reuse):
+def test_an_embedder_may_use_the_policy_and_no_gradient_reaches_it(tiny_model, tmp_path, reuse):
     def parameters(detach):
         ours = diverse(tiny_model, tmp_path, reweight=dra, embedder=lambda texts: embed(texts), **reuse)
 
@@ -285,7 +287,7 @@ def test_what_is_no_function_is_refused_before_a_model_loads(tmp_path, given, me
 
 
 def scaled(rewards, similarity, lam=5.0):
-    """A method of the user's with an argument of that name."""
+    """A user's method with an option called lam."""
     return rewards * lam
 
 
@@ -298,9 +300,9 @@ def scaled(rewards, similarity, lam=5.0):
         (partial(scaled, lam=torch.ones(2, 1)), None),
         (lambda rewards, similarity, lam=None: dra(rewards, similarity), None),
     ],
-    ids=["mmr in a function", "mmr with options", "lam of another method", "one per group", "lam that nobody uses"],
+    ids=["mmr in a function", "mmr with options", "lam of another method", "one per group", "unused lam"],
 )
-def test_the_metric_lam_is_mmrs_own_and_no_argument_that_is_called_so(tiny_model, tmp_path, method, lam):
+def test_the_metric_lam_is_reported_by_mmr_and_is_no_argument_of_that_name(tiny_model, tmp_path, method, lam):
     ours = diverse(tiny_model, tmp_path, reweight=method, steps=1)
     ours.train()
     assert steps(ours)[0].get("diversity/lam") == (None if lam is None else pytest.approx(lam))
@@ -313,7 +315,7 @@ def in_place(rewards, similarity):
     return rewards.copy_(adjusted)
 
 
-def test_a_reweighter_that_writes_into_the_rewards_changes_no_raw_reward(tiny_model, tmp_path):
+def test_a_method_that_writes_into_the_rewards_changes_no_raw_reward(tiny_model, tmp_path):
     def ones(adjusted, advantages):
         adjusted.fill_(7.0)
         return advantages
@@ -341,9 +343,9 @@ def test_a_reweighter_that_writes_into_the_rewards_changes_no_raw_reward(tiny_mo
         ({"advantage": lambda r, a: a.mean(1, keepdim=True)}, r"Advantage '<lambda>' .* got \[2, 1\]"),
     ],
 )
-def test_what_would_be_broadcast_is_refused_and_leaves_nothing_behind(tiny_model, tmp_path, broken, message):
+def test_values_of_a_wrong_shape_are_refused_and_leave_nothing_behind(tiny_model, tmp_path, broken, message):
     ours = diverse(tiny_model, tmp_path, [vowels, length], **broken)
-    before = [each.clone() for each in ours.model.parameters()]
+    before = [parameter.clone() for parameter in ours.model.parameters()]
     with pytest.raises(ValueError, match=message):
         ours.train()
     assert equal(before, ours.model.parameters())
