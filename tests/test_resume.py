@@ -161,10 +161,10 @@ def test_before_a_damaged_checkpoint_the_one_before_it_is_used(name, damage, who
     last = last_checkpoint(tmp_path, said.append)
     assert (last.step, last.finished) == (2, False)
     (sentence,) = said
-    assert "checkpoint-4 is not whole" in sentence and name in sentence
+    assert "checkpoint-4 cannot be resumed from" in sentence and name in sentence
     assert ("is missing" if damage == "missing" else "is damaged") in sentence and "\n" not in sentence
     DAMAGE[damage](tmp_path / "checkpoints" / "checkpoint-2" / name)
-    assert last_checkpoint(tmp_path, said.append) is None and "checkpoint-2 is not whole" in said[1]
+    assert last_checkpoint(tmp_path, said.append) is None and "checkpoint-2 cannot be resumed from" in said[1]
     assert not list((tmp_path / "checkpoints").glob("checkpoint-*"))
     kept = name != "trainer_state.json"  # else it was stopped while it was written
     assert len(list((tmp_path / "checkpoints").glob("damaged-*"))) == 2 * kept
@@ -188,7 +188,7 @@ def test_a_run_whose_checkpoints_are_damaged_ends_as_if_they_were_not(damaged, r
         DAMAGE["cut"](copy / "checkpoints" / name / "optimizer.pt")
     assert main(["train", str(recipe), "--out", str(copy)]) == 0
     printed = capsys.readouterr().out
-    assert all(f"{name} is not whole: optimizer.pt is damaged" in printed for name in damaged)
+    assert all(f"{name} cannot be resumed from: optimizer.pt is damaged" in printed for name in damaged)
     assert f"step {3 if len(damaged) == 1 else 1}/4" in printed
     assert differing(contents(whole), contents(copy)) == []
 

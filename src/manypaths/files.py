@@ -1,4 +1,4 @@
-"""Files that survive a kill: replaced whole, read with a sentence for what is damaged, and one writer at a time."""
+"""Files that survive a killed process: atomic writes, readers that name what is damaged, one writer per folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LOCK = ".lock"  # in the folder that it guards; empty, and left there, for only its being held means something
+LOCK = ".lock"  # an empty file in the folder that it guards; it stays there, only holding it has a meaning
 PARTIAL = ".partial"
-ABANDONED = 600.0  # seconds after which a partial file is nobody's
+ABANDONED = 600.0  # seconds after which no process writes to a partial file any more
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, a crash or a second writer leaves the old content or the new one, never a mix.
+    """Replace the content of a file at once: a reader sees the old content or the new one, also after a crash.
 
-    The content goes to a file of a name of its own beside `path`, onto the disk, and then into the place of `path`.
+    The content is written to a new file beside `path`, flushed to the disk, and renamed to `path`.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        content: The new content; text is written as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
@@ -30,21 +34,21 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A new file beside `path` to write to: it takes the place of `path` at the end, or is removed after an error."""
+    """Give a new file beside `path` to write to; at the end it is renamed to `path`, after an error it is removed."""
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     partial.touch(exist_ok=False)
     try:
         yield partial
-        _onto_disk(partial)
+        _flush_to_disk(partial)
         os.replace(partial, path)
-        _onto_disk(path.parent)
+        _flush_to_disk(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
 def append(path: Path, text: str) -> None:
-    """Add text to the end of a file, onto the disk; a kill may leave a part of it."""
+    """Add text to the end of a file and flush it to the disk; a killed process may leave a part of the text."""
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -52,14 +56,14 @@ def append(path: Path, text: str) -> None:
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Rename a folder of finished files, once all of them are on the disk."""
+    """Rename a folder of complete files, after all of them are flushed to the disk."""
     for path in [*source.rglob("*"), source]:
-        _onto_disk(path)
+        _flush_to_disk(path)
     source.rename(target)
-    _onto_disk(target.parent)
+    _flush_to_disk(target.parent)
 
 
-def _onto_disk(path: Path) -> None:
+def _flush_to_disk(path: Path) -> None:
     with contextlib.suppress(OSError):  # some file systems have no fsync for folders, and Windows has none
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -69,7 +73,7 @@ def _onto_disk(path: Path) -> None:
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """Strict JSON: NaN and infinity, which it has no word for, become null."""
+    """Strict JSON, in which NaN and infinity do not exist: they become null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
@@ -82,7 +86,11 @@ def _finite(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object of a JSON file, {} where the file is missing; ValueError that names a damaged one."""
+    """The object in a JSON file, {} where the file is missing.
+
+    Raises:
+        ValueError: The file is damaged; the message names it.
+    """
     try:
         return _object(path.read_bytes())
     except FileNotFoundError:
@@ -92,15 +100,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON lines file; ValueError names a damaged line.
+    """The objects of a JSON lines file, [] where the file is missing.
 
-    A missing file is empty, and a last line that is cut short, which a kill leaves, is left out.
+    An incomplete last line, as a killed process leaves it, is skipped.
+
+    Raises:
+        ValueError: Another line is damaged; the message has its number.
     """
     return [record for record, _ in stream_jsonl(path)] if path.exists() else []
 
 
 def stream_jsonl(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """(object, line) of each line of a JSON lines file that may be larger than the memory; as `read_jsonl`."""
+    """(object, line with its newline) for each line of a JSON lines file of any size; otherwise as `read_jsonl`."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -109,31 +120,34 @@ def stream_jsonl(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
                 if not line.endswith(b"\n"):
                     return
                 raise ValueError(f"{path}, line {number}, is damaged ({error}). Mend or remove that line.") from error
-            yield record, line if line.endswith(b"\n") else line + b"\n"  # an editor may take the last one away
+            yield record, line if line.endswith(b"\n") else line + b"\n"  # an editor may have removed the last newline
 
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(text, parse_constant=lambda _: None)  # NaN and Infinity, of earlier versions, are missing
+        value = json.loads(text, parse_constant=lambda _: None)  # earlier versions wrote NaN and Infinity
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(value, dict):
-        raise ValueError(f"a JSON object must be there, got {type(value).__name__}")
+        raise ValueError(f"it must be a JSON object, got {type(value).__name__}")
     return value
 
 
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if need be; ValueError where another process, or this one, has it.
+    """Hold the lock of a folder, which is made where it is missing.
 
-    The operating system holds the lock (flock) and drops it when the process ends, however it ends. On a folder that
-    several machines share this takes a file system that passes flock on, as NFS since Linux 2.6.12 and Lustre mounted
-    with `flock` do; where there is no flock at all, a note says that nothing guards the folder.
+    The operating system keeps the lock (flock) and releases it when the process ends, however it ends. A folder that
+    several machines share needs a file system with flock across machines, such as NFS since Linux 2.6.12 or Lustre
+    mounted with `flock`. On a file system without flock a note is printed, and the folder is not guarded.
+
+    Raises:
+        ValueError: Another process, or this one, holds the lock.
     """
     import filelock  # a dependency of torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(folder, timeout=1.0)  # `in_use` holds it for a moment
+    lock = _lock(folder, timeout=1.0)  # `in_use` holds it briefly
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -148,7 +162,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def _remove_partials(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; a new file may be of one that works without the lock."""
+    """Remove the partial files of killed writers; recent ones may belong to a writer that works without the lock."""
     for path in folder.rglob(f".*{PARTIAL}"):
         with contextlib.suppress(OSError):
             if path.is_file() and time.time() - path.stat().st_mtime > ABANDONED:
@@ -156,7 +170,7 @@ def _remove_partials(folder: Path) -> None:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a command holds the lock of a folder; False where there are no locks."""
+    """Whether a command holds the lock of a folder; False on a file system without flock."""
     import filelock
 
     if not (folder / LOCK).exists():
@@ -171,15 +185,15 @@ def in_use(folder: Path) -> bool:
 
 
 def _lock(folder: Path, timeout: float) -> Any:
-    """The system's lock or none: a newer filelock would else take the mere file for it, even after a kill."""
+    """A lock of the operating system; where there is none, a newer filelock would use the file's existence instead."""
     import filelock
 
     path = folder / LOCK
-    own: dict[str, Any] = {"timeout": timeout, "thread_local": False}
+    options: dict[str, Any] = {"timeout": timeout, "thread_local": False}
     try:
-        return filelock.FileLock(path, fallback_to_soft=False, **own)
-    except TypeError:  # an older filelock, which has no other lock than the system's
-        return filelock.FileLock(path, **own)
+        return filelock.FileLock(path, fallback_to_soft=False, **options)
+    except TypeError:  # an older filelock, which has only the lock of the system
+        return filelock.FileLock(path, **options)
 
 
 def refuse_if_in_use(folder: Path) -> None:
@@ -193,5 +207,5 @@ def _in_use_message(folder: Path) -> str:
 
 
 def content_of(folder: Path) -> list[Path]:
-    """What is in a folder, apart from its lock and from what a writer that was killed left there."""
+    """The files in a folder, without its lock and the partial files of killed writers."""
     return [path for path in folder.iterdir() if path.name != LOCK and not path.name.endswith(PARTIAL)]

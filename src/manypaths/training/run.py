@@ -141,7 +141,7 @@ def _train_and_evaluate(plan: Plan) -> None:
         embed = None if spec.name == "keys" else embedder(spec.name, **spec.options)
         model, tokenizer = _load(plan, plan.recipe.model.name)
         _measure(plan, "before", 0, model, tokenizer)
-        _update(plan, model, tokenizer, embed)
+        _train_model(plan, model, tokenizer, embed)
         del model, tokenizer, embed
         clear_device_cache(garbage_collection=True)  # trainer, optimizer and weights refer to each other in cycles
     if plan.held_out:
@@ -199,7 +199,7 @@ class Evaluations(TrainerCallback):
             model.train()  # else TRL would log the next step as an evaluation
 
 
-def _update(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
+def _train_model(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
     """Train from the last complete checkpoint, or from the start, and write the weights into RUN/model."""
     checkpoint_folder = _resume_from(plan.out)
     with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
