@@ -12,10 +12,13 @@ import pytest
 from forked import run_command
 
 from manypaths.embed import NgramEmbedder
-from manypaths.evaluation.evaluate import evaluate
+from manypaths.evaluation.evaluate import evaluate, evaluate_sets
 from manypaths.evaluation.generate import Sample
-from manypaths.files import atomic_write, read_jsonl
+from manypaths.evaluation.sampling import Sampler, Sampling, settings_of
+from manypaths.evaluation.summary import add_moment, moments
+from manypaths.files import atomic_write, read_json, read_jsonl
 from manypaths.problems import Problem
+from manypaths.results import check_settings, write_settings
 from manypaths.statistics import estimate, interval, wilson_interval
 
 PROBLEMS = [Problem(f"p{number}", f"{number} + {number}?", str(2 * number)) for number in range(1, 5)]
@@ -61,6 +64,55 @@ def test_accuracy_is_the_share_of_correct_problems_and_all_completions_are_writt
     }
     assert [line["id"] for line in read_jsonl(out)] == ["p1", "p2", "p3", "p4"]
     assert [path.name for path in out.parent.iterdir()] == ["completions.jsonl"]
+
+
+def test_sets_and_moments_of_a_training_are_recorded_in_the_same_files(tmp_path):
+    settings = settings_of(Sampling(), model="m", backend="transformers", prompt="Q: {question}")
+    sampler = Sampler(boxed(RIGHT_ONCE), 2, "cpu")
+    for step, moment in enumerate(("before", "step-1")):
+        assert moment not in moments(tmp_path)
+        measures = evaluate_sets({moment: PROBLEMS}, sampler, tmp_path, settings)[moment]
+        add_moment(tmp_path, moment, step, "sums", measures)
+        assert read_json(tmp_path / "summary.json")[moment] == {"step": step, **measures}
+    assert moments(tmp_path) == {"before", "step-1"} == set(read_json(tmp_path / "summary.json"))
+    shares = {"p1": 1.0, "p2": 0.0, "p3": 1.0, "p4": 0.0}
+    assert read_json(tmp_path / "shares.json") == {"before": {"sums": shares}, "step-1": {"sums": shares}}
+    written = read_json(tmp_path / "settings.json")
+    assert [environment["device"] for environment in written.pop("environments")] == ["cpu"]
+    assert written == settings
+    (tmp_path / "shares.json").write_text("[")
+    with pytest.raises(ValueError, match=r"shares\.json is damaged"):
+        moments(tmp_path)
+
+
+def test_the_first_of_several_processes_alone_writes_settings(tmp_path):
+    settings = settings_of(Sampling(), model="m", backend="transformers", prompt="Q: {question}")
+    lines = []
+
+    def evaluated(process):
+        sampler = Sampler(boxed(RIGHT_ONCE), 2, f"device {process}")
+        gathered = {"processes": (process, 2), "gather": lambda own: lines.extend(own) or lines}
+        return evaluate_sets({"sums": PROBLEMS}, sampler, tmp_path, settings, **gathered)
+
+    with pytest.raises(KeyError):  # here it does not wait for the lines of the first process
+        evaluated(1)
+    assert not (tmp_path / "settings.json").exists()
+    assert evaluated(0)["sums"]["problems"] == 4
+    (environment,) = read_json(tmp_path / "settings.json")["environments"]
+    assert environment["device"] == "device 0"
+
+
+def test_settings_of_a_folder_stay_and_environments_are_added(tmp_path):
+    for device in ("cpu", "cuda", "cpu"):
+        check_settings(tmp_path, {"seed": 1})
+        write_settings(tmp_path, {"seed": 1}, {"device": device})
+        (tmp_path / "sums.jsonl").write_text("")
+    assert read_json(tmp_path / "settings.json")["environments"] == [{"device": "cuda"}, {"device": "cpu"}]
+    with pytest.raises(ValueError, match="seed 1 there, 2 here"):
+        check_settings(tmp_path, {"seed": 2})
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(ValueError, match="holds no results"):
+        check_settings(tmp_path, {"seed": 1})
 
 
 def test_accuracy_of_several_samples_is_the_mean_of_the_problems_means(tmp_path):
@@ -204,6 +256,11 @@ def test_a_batch_that_was_half_written_is_sampled_again_whole(tmp_path):
     evaluate(PROBLEMS, generate, out=tmp_path / "cut.jsonl", **named)
     assert len(generate.calls) == 2
     assert (tmp_path / "cut.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
+    stale = json.loads(first)
+    stale["samples"][0]["text"] = "of another batch"
+    (tmp_path / "shared.jsonl.part").write_text(json.dumps(stale) + "\n")
+    in_threads(2, PROBLEMS, tmp_path / "shared.jsonl", [None, None], **named)
+    assert (tmp_path / "shared.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
 
 
 def test_completions_of_other_questions_are_not_taken_for_these(tmp_path):

@@ -176,6 +176,10 @@ def test_columns_are_named_by_paths_and_templates(tmp_path):
     path = rows_in(tmp_path, row)
     assert graded(path, text_column="resps.0.0", gold_column="doc.target")[0]["accuracy"] == 1
     assert graded(path, text_column="{head} {tail}", gold_column="doc.target.0")[0]["accuracy"] == 1
+    parts = rows_in(tmp_path, {"text": RIGHT, "whole": 4.0, "unit": None})
+    assert graded(parts, gold_column="{whole}{unit}", out=tmp_path / "out.jsonl")[0]["accuracy"] == 1
+    assert read_jsonl(tmp_path / "out.jsonl")[0]["answer"] == "4"
+    path = rows_in(tmp_path, row)
     message = refusal(path, text_column="resps.0.1", gold_column="doc.target")
     assert "'resps.0.1'" in message and "doc, resps" in message
     assert "no gold column" in refusal(path, text_column="tail")
