@@ -67,7 +67,7 @@ def world(number, seeds, pace, problems):
 
 
 def answers(number, seeds, pace, problems):
-    """quantity -> (truth, value, low, high); savings are shares, an open bound is infinite."""
+    """quantity -> (truth, value, low, high); savings are shares, an unbounded end is infinite."""
     runs, measured = world(number, seeds, pace, problems), {}
     paces = {"base": 40.0, "new": pace}
     end = {name: float(truth(skill(100, own))) for name, own in paces.items()}
@@ -112,7 +112,7 @@ def table(worlds, seeds, pace, problems, pool):
         middle = numpy.median(numpy.where(numpy.isnan(value), numpy.inf, value))
         cells = [f"{seeds}", f"{1 - pace / 40:.0%}", name, f"{real.mean():.3f}"]
         cells.append(f"{middle:.3f}" if numpy.isfinite(middle) else "not reached")
-        cells += [f"{width:.3f}" if numpy.isfinite(width) else "open", f"{inside:.1%}"]
+        cells += [f"{width:.3f}" if numpy.isfinite(width) else "unbounded", f"{inside:.1%}"]
         cells.append(f"{shown:.1%}" if "difference" in name or "saved" in name else "")
         print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -219,7 +219,7 @@ def test_the_tables_parse_back_to_the_values(name):
             else:
                 known = [target[key] for key in ("value", "low", "high") if target[key] is not None]
                 assert numbers(raced[place]) == pytest.approx(known, rel=near, abs=0.001)
-                assert raced[place].count("open") == 3 - len(known)
+                assert raced[place].count("unbounded") == 3 - len(known)
             saved = one["to_target"][f"{unit}_saved"]
             never = "against" not in one or saved["value"] is None or raced[place] == "not measured"
             assert (raced[place + 1] == "") == never
@@ -282,8 +282,8 @@ def test_a_sentence_holds_the_numbers_of_the_tables():
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.1, 0.2, "better, shown"),
-        (-0.2, -0.1, "worse, shown"),
+        (0.1, 0.2, "better (95 % CI excludes 0)"),
+        (-0.2, -0.1, "worse (95 % CI excludes 0)"),
         (-0.1, 0.1, "no difference shown"),
         (0, 0, "no difference"),
     ],

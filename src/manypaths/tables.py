@@ -1,4 +1,4 @@
-"""A table as Markdown that is aligned as text, too."""
+"""Markdown tables that are aligned as plain text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of as many cells each, the head first -> a Markdown table; a bar or a line end in a cell does not end it."""
+    """Rows of equally many cells, the header first, as a Markdown table; bars and line ends in cells are escaped."""
     rows = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     lines = [rows[0], ["-" * width for width in widths], *rows[1:]]

@@ -1,4 +1,4 @@
-"""The curves of a comparison as pictures, drawn by matplotlib: accuracy over steps and hours, diversity, entropy."""
+"""The curves of a comparison as pictures by matplotlib: accuracy over steps and hours, metrics over steps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from matplotlib.ticker import MaxNLocator
 from manypaths.files import whole
 from manypaths.names import REWARD, SHARE, metric, shown_metrics
 
-Found = dict[str, Any]
+Comparison = dict[str, Any]  # of `manypaths.comparison.compare.compare`
 INK, PALE = "#3c3947", "#d9d6e0"
 COLOURS = ("#77738a", "#7a62d9", "#0d8a78", "#d0337f", "#b86e0c", "#2f7fc0", "#857414", "#c2562a")  # the baseline first
 STYLE: dict[str, Any] = {
     "font.size": 9,
-    "text.parse_math": False,  # names are names
+    "text.parse_math": False,  # a name may contain $
     "axes.edgecolor": PALE,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -48,52 +48,52 @@ class Panel:
     """One picture: a line with a band for each configuration."""
 
     title: str
-    across: str
+    across: str  # the horizontal axis, "steps" or "hours"
     curves: dict[str, list[tuple[float, float, float, float]]] = field(default_factory=dict)  # x, value, low, high
     level: float | None = None  # the target
-    share: bool = False  # values are shown as percentages
+    share: bool = False  # whether values are shown as percentages
 
     @property
     def words(self) -> str:
-        """What a reader who does not see the picture is told."""
-        form, at = ("{:.1%}" if self.share else "{:.2f}"), (",.0f" if self.across == "steps" else ".3g")
-        told = [
-            f"{name}: {form.format(first)} at {start:{at}}, {form.format(last)} at {end:{at}}, highest "
-            + form.format(max(point[1] for point in curve))
+        """A description for readers who do not see the picture."""
+        value, at = ("{:.1%}" if self.share else "{:.2f}"), (",.0f" if self.across == "steps" else ".3g")
+        described = [
+            f"{name}: {value.format(first)} at {start:{at}}, {value.format(last)} at {end:{at}}, highest "
+            + value.format(max(point[1] for point in curve))
             for name, curve in self.curves.items()
             for (start, first, *_), (end, last, *_) in [(curve[0], curve[-1])]
         ]
-        return f"{self.heading}. {'; '.join(told)}."
+        return f"{self.heading}. {'; '.join(described)}."
 
     @property
     def heading(self) -> str:
         return f"{self.title} over {self.across}"
 
 
-def panels(found: Found) -> list[Panel]:
-    """What there is to draw."""
-    every, made = found["configurations"], []
-    for across in ("step", "hours"):
-        panel = Panel("Accuracy", across.rstrip("s") + "s", level=found["target"]["accuracy"], share=True)
-        for one in every:
-            points = [each for each in one["curve"] if each[across] is not None]
+def panels(comparison: Comparison) -> list[Panel]:
+    """The pictures of a comparison: accuracy, then each metric that was logged; none without a curve."""
+    configurations, level = comparison["configurations"], comparison["target"]["accuracy"]
+    drawn = []
+    for key, across in (("step", "steps"), ("hours", "hours")):
+        panel = Panel("Accuracy", across, level=level, share=True)
+        for configuration in configurations:
+            points = [point for point in configuration["curve"] if point[key] is not None]
             if points:
-                panel.curves[one["name"]] = [
-                    (each[across], each["accuracy"], each["low"], each["high"]) for each in points
-                ]
-        made.append(panel)
-    for key in shown_metrics(key for one in every for key in one["metrics"] if key not in TABLE_ONLY):
-        curves = {one["name"]: one["metrics"][key] for one in every if key in one["metrics"]}
-        made.append(Panel(metric(key).heading, "steps", curves))
-    return [panel for panel in made if panel.curves]
+                curve = [(point[key], point["accuracy"], point["low"], point["high"]) for point in points]
+                panel.curves[configuration["name"]] = curve
+        drawn.append(panel)
+    for name in shown_metrics(name for each in configurations for name in each["metrics"] if name not in TABLE_ONLY):
+        curves = {each["name"]: each["metrics"][name] for each in configurations if name in each["metrics"]}
+        drawn.append(Panel(metric(name).heading, "steps", curves))
+    return [panel for panel in drawn if panel.curves]
 
 
 def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
-    """A panel into matplotlib's axes; a name has the same colour in every panel."""
+    """Draw a panel into axes. A configuration has the same colour in every panel, by its place in `names`."""
     for name, curve in panel.curves.items():
         x, value, low, high = map(list, zip(*curve, strict=True))
         colour, dashes = look(name, names)
-        label = f" {name}" if name.startswith("_") else name  # matplotlib leaves those with _ out of a legend
+        label = f" {name}" if name.startswith("_") else name  # matplotlib omits names with a leading _ from a legend
         axes.plot(
             x, value, color=colour, linestyle=dashes, linewidth=1.6, marker="o" if len(x) < 30 else "", markersize=3
         )
@@ -112,31 +112,31 @@ def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
 
 
 def look(name: str, names: list[str]) -> tuple[str, str]:
-    """The colour of a name among others, and solid or dashed."""
+    """The colour of a name among others, and "solid" or "dashed"."""
     place = names.index(name)
     return COLOURS[place % len(COLOURS)], ("solid" if place < len(COLOURS) else "dashed")
 
 
 def save(drawn: list[Panel], out: Path) -> None:
-    """All panels as curves.png and curves.svg, on white."""
+    """Write all panels as curves.png and curves.svg into a folder, on white."""
     rows = (len(drawn) + 1) // 2
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         names = list(drawn[0].curves)
         short = [name if len(name) <= 50 else f"{name[:47]}..." for name in names]
         columns = max(1, min(len(names), int(115 / (max(map(len, short)) + 8))))
         above = 0.45 + 0.2 * math.ceil(len(names) / columns)
-        tall = 2.65 * rows + above  # inches; a layout found by matplotlib itself would take longer than the rest
-        figure = Figure(figsize=(10, tall), facecolor="white")
-        figure.subplots_adjust(0.06, 0.5 / tall, 0.98, 1 - above / tall, wspace=0.16, hspace=0.42)
+        height = 2.65 * rows + above  # inches; a layout by matplotlib itself would take longer than everything else
+        figure = Figure(figsize=(10, height), facecolor="white")
+        figure.subplots_adjust(0.06, 0.5 / height, 0.98, 1 - above / height, wspace=0.16, hspace=0.42)
         axes = figure.subplots(rows, 2, squeeze=False).flat
-        for place, one in zip(axes, [*drawn, *[None] * (2 * rows - len(drawn))], strict=True):
-            if one is None:
+        for place, panel in zip(axes, [*drawn, *[None] * (2 * rows - len(drawn))], strict=True):
+            if panel is None:
                 place.axis("off")
             else:
-                draw(one, place, names)
+                draw(panel, place, names)
         handles, _ = axes[0].get_legend_handles_labels()
         figure.legend(handles, short, loc="upper left", bbox_to_anchor=(0.05, 1), ncols=columns)
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in letters that the font has not
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font lacks letters of some scripts
         with whole(out / "curves.png") as path:
             figure.savefig(path, format="png", dpi=160)
         with whole(out / "curves.svg") as path:
@@ -144,7 +144,7 @@ def save(drawn: list[Panel], out: Path) -> None:
 
 
 def inline(drawn: list[Panel]) -> list[tuple[str, str]]:
-    """(words, SVG) of each panel for a page, transparent and in the page's own ink."""
+    """(description in words, SVG) of each panel for a page; transparent, in the colours of the page."""
     names = list(drawn[0].curves)
     return [(panel.words, _svg(panel, names)) for panel in drawn]
 

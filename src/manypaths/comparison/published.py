@@ -1,4 +1,4 @@
-"""What the papers report: their tables, what follows from them, and how MMR-GRPO's headline relates to its table."""
+"""Published results: the tables of the papers, and MMR-GRPO's headline beside what its table gives."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from typing import Any
 
 from manypaths.tables import markdown
 
-Row = dict[str, Any]  # also a paper: what is said of all its rows, and its `rows`
+Row = dict[str, Any]  # also a paper: what holds for all its rows, and its `rows`
 COST = {"peak_step": "peak step", "hours": "hours", "seconds_per_step": "s/step"}
 AGAINST = {"as_in_paper": "DAPO with dynamic sampling", "like_for_like": "DAPO without, like for like"}
 READING = """\
-Nine pairs: three models, and GRPO, Dr. GRPO, DAPO; the two ways differ only in what MMR-DAPO is held against. Mean of
-rows: the mean of nine percentages. Pooled: the nine runs' steps or hours added up, so that long runs weigh most.
+Nine pairs: three models with GRPO, Dr. GRPO and DAPO; the two ways differ only in the baseline of MMR-DAPO. Mean of
+rows: the mean of nine percentages. Pooled: the steps or hours of the nine runs are summed, so long runs weigh most.
 
 The stated headline is none of these. Its 47.9 % is nearest to the pooled 47.6 % against DAPO with dynamic sampling,
 its 70.2 % to the pooled 73.8 % there. In that comparison MMR-DAPO runs without dynamic sampling and DAPO with it, at 4
-to 6 times the seconds per step: the time saved is that of both changes. Like for like it is 45.4 % or 57.7 %.
+to 6 times the seconds per step: the time saved is due to both changes. Like for like it is 45.4 % or 57.7 %.
 
-The peak step is chosen on the test sets, out of every 50th or 10th; one seed, no intervals. Accuracy at those peaks is
-not the same: the mean changes by -0.17 points against DAPO with dynamic sampling, by -0.08 points like for like."""
+The peak step is chosen on the test sets, out of every 50th or 10th step; one seed, no intervals. The accuracy at these
+peaks differs: the mean changes by -0.17 points against DAPO with dynamic sampling, by -0.08 points like for like."""
 
 
 def tables() -> dict[str, Row]:
-    """The results of "mmr-grpo", "dra-grpo" and "rgra" as data/published.json has them; accuracies are fractions.
+    """The results of "mmr-grpo", "dra-grpo" and "rgra" in data/published.json; accuracies are from 0 to 1.
 
-    Of MMR-GRPO (arXiv 2601.09085) it is Table 1, where an MMR row names the row to compare it with, `like_for_like`
-    and `as_in_paper`. DRA-GRPO is arXiv 2505.09655, RGRA arXiv 2603.18756.
+    MMR-GRPO is Table 1 of arXiv 2601.09085, where an MMR row names its baselines, `like_for_like` and `as_in_paper`.
+    DRA-GRPO is arXiv 2505.09655, RGRA arXiv 2603.18756.
     """
     return dict(json.loads(files("manypaths").joinpath("data", "published.json").read_text(encoding="utf-8")))
 
 
 def rows(model: str | None = None) -> list[Row]:
-    """The rows of all papers, or of one model ("DeepSeek-R1-Distill-Qwen-7B"), in one form; None: not reported.
+    """The rows of all papers in one form.
 
-    Each has paper, model, method, benchmarks (name to accuracy), mean, peak_step, hours, seconds_per_step; and what
-    the mean is of, how it was evaluated, and who reported it.
+    Args:
+        model: Only rows of this model, such as "DeepSeek-R1-Distill-Qwen-7B"; None is all.
+
+    Returns:
+        Rows with `paper`, `model`, `method`, `benchmarks` (name to accuracy), `mean`, `mean_of`, `peak_step`, `hours`,
+        `seconds_per_step`, `evaluated` and `reported_by`; None where a paper does not report a value.
     """
     return [
         {
@@ -56,23 +60,23 @@ def rows(model: str | None = None) -> list[Row]:
 
 
 def near(model_name: str) -> list[Row]:
-    """`rows` of the model behind a hub id, or in a folder of the same name; none for a model that is in no paper."""
+    """`rows` of the model with this hub id, or in a folder of that name; empty for a model that is in no paper."""
     return rows(Path(model_name).name)
 
 
 def pairs(paper: Row, against: str) -> list[tuple[Row, Row]]:
-    """MMR-GRPO's table -> its nine (MMR row, baseline row); `against` is "like_for_like" or "as_in_paper"."""
+    """The nine (MMR row, baseline row) of MMR-GRPO's table; `against` is "like_for_like" or "as_in_paper"."""
     found = {(row["model"], row["method"]): row for row in paper["rows"]}
     return [(row, found[row["model"], row[against]]) for row in paper["rows"] if against in row]
 
 
 def less(row: Row, base: Row, key: str) -> float:
-    """The share by which a row has less of "peak_step", "hours" or "seconds_per_step" than its baseline row."""
+    """The share of "peak_step", "hours" or "seconds_per_step" that a row saves against its baseline row."""
     return 1 - float(row[key] / base[key])
 
 
 def savings(paper: Row, against: str) -> dict[str, tuple[float, float]]:
-    """MMR-GRPO's table -> (steps, hours) saved: "mean of rows", of each pair's share, and "pooled", of the sums."""
+    """The shares of (steps, hours) saved in MMR-GRPO's table, as the "mean of rows" and "pooled", of the sums."""
     both = pairs(paper, against)
     mine, other = ({key: sum(pair[side][key] for pair in both) for key in COST} for side in (0, 1))
     return {
@@ -85,12 +89,12 @@ def savings(paper: Row, against: str) -> dict[str, tuple[float, float]]:
 
 
 def accuracy_change(paper: Row, against: str) -> float:
-    """MMR-GRPO's table -> how much the mean accuracy changes, a fraction, as the mean over the nine pairs."""
+    """The change of the mean accuracy in MMR-GRPO's table, from -1 to 1: the mean over the nine pairs."""
     return fmean(row["mean"] - base["mean"] for row, base in pairs(paper, against))
 
 
 def page() -> str:
-    """The three papers' results, and MMR-GRPO's headline beside what its Table 1 gives, as Markdown aligned as text."""
+    """The results of the three papers, and MMR-GRPO's headline beside what its Table 1 gives, as Markdown."""
     mmr, dra, rgra = tables().values()
     parts = ["# Published numbers\n\nAccuracies are in percent.", *_mmr(mmr), *_dra(dra), *_rgra(rgra), *_headline(mmr)]
     return "\n\n".join(parts) + "\n"
@@ -111,7 +115,7 @@ def _mmr(paper: Row) -> list[str]:
 def _dra(paper: Row) -> list[str]:
     note = """\
 With one sample per problem, one problem of AIME24 is 3.3 points of its column. The base row is that of MMR-GRPO's
-table and not of one sample: 28.8 % is no whole number of 30 problems. Of the rows left empty only the mean is known."""
+table and not of one sample: 28.8 % is no whole number of 30 problems. Of the empty rows the paper has only the mean."""
     return [_title(paper), *_results(paper, {"reported_by": "reported by"}), note]
 
 
@@ -120,7 +124,7 @@ def _rgra(paper: Row) -> list[str]:
     for row in paper["rows"]:
         found.setdefault(row["method"], []).append(f"{100 * row['scores'][0]:.1f} ({100 * row['mean']:.1f})")
     lead = f"{paper['benchmarks']['gsm8k']}, and in brackets the mean of {paper['mean_of']}:"
-    note = "The paper gives no seeds, epochs or clip range, and not how often GRPO reused its answers."
+    note = "The paper gives no seeds, epochs or clip range, and not how often GRPO reused its completions."
     return [_title(paper), lead, markdown([[method, *cells] for method, cells in found.items()]), note]
 
 
@@ -138,7 +142,7 @@ def _title(paper: Row) -> str:
 
 
 def _results(paper: Row, more: dict[str, str]) -> list[str]:
-    """The accuracies of each model as a table, with `more` fields of a row and their titles."""
+    """A table of accuracies for each model, with a column for each field in `more` (field -> title)."""
     found = {row["model"]: [["", *paper["benchmarks"].values(), "mean", *more.values()]] for row in paper["rows"]}
     for row in paper["rows"]:
         scores = [f"{100 * score:.1f}" for score in row.get("scores", ())] or [""] * len(paper["benchmarks"])
