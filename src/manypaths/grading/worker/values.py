@@ -1,4 +1,8 @@
-"""Whether two numbers or expressions have the same value."""
+"""Whether two numbers or formulas have the same value.
+
+Rational numbers are compared exactly, other constants by 150 digits, formulas with unknowns by their values at random
+points. Two analytic functions that agree at four random points to 25 digits are taken to be the same function.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +13,57 @@ from typing import Any
 
 import sympy
 
-POINTS = 12  # at which two expressions with unknowns are compared
-ENOUGH = 4  # of them, where both are real, make them equal
+POINTS = 12  # at most so many points are tried
+ENOUGH = 4  # formulas are equal if they agree at so many points where both are real
 
 
-def exact(one: Any) -> Any:
-    """Evaluated, with decimals as the fractions that they say, and odd roots of real numbers as real numbers."""
-    one = one.xreplace({part: sympy.Rational(str(part)) for part in one.atoms(sympy.Float)})
-    if not one.has(sympy.I):
-        one = one.replace(
+def exact(expression: Any) -> Any:
+    """The evaluated expression, with decimals as exact fractions and odd roots of real numbers as real numbers.
+
+    Args:
+        expression: An object of sympy.
+
+    Returns:
+        The new expression.
+    """
+    expression = expression.xreplace({part: sympy.Rational(str(part)) for part in expression.atoms(sympy.Float)})
+    if not expression.has(sympy.I):
+        expression = expression.replace(
             lambda part: part.is_Pow and part.exp.is_Rational and part.exp.q > 1 and part.exp.q % 2 == 1,
             lambda part: sympy.sign(part.base) ** part.exp.p * sympy.Abs(part.base) ** part.exp,
         )
     with contextlib.suppress(Exception):
-        one = one.doit()
-    return one
+        expression = expression.doit()
+    return expression
 
 
 def same(gold: Any, answer: Any) -> bool:
-    """Whether two expressions have one value, whatever their unknowns are."""
+    """Whether two expressions have the same value for all values of their unknowns.
+
+    Args:
+        gold: An object of sympy.
+        answer: An object of sympy.
+
+    Returns:
+        The verdict; False if it cannot be decided.
+    """
     if gold == answer and gold not in (sympy.nan, sympy.zoo):
         return True
     gold, answer = exact(gold), exact(answer)
-    if not all(isinstance(one, sympy.Expr) for one in (gold, answer)):
+    if not all(isinstance(expression, sympy.Expr) for expression in (gold, answer)):
         return bool(gold == answer)
-    if any(one.has(sympy.nan, sympy.zoo) for one in (gold, answer)):
+    if any(expression.has(sympy.nan, sympy.zoo) for expression in (gold, answer)):
         return False
     if gold == answer:
         return True
-    if any(one.has(sympy.oo, sympy.S.NegativeInfinity) for one in (gold, answer)):
+    if any(expression.has(sympy.oo, sympy.S.NegativeInfinity) for expression in (gold, answer)):
         return False
     difference = gold - answer
     if difference.is_Rational:
         return bool(difference == 0)
-    called = {part: sympy.Symbol(str(part), real=True) for part in difference.atoms(sympy.core.function.AppliedUndef)}
-    if called:
-        gold, answer, difference = (one.xreplace(called) for one in (gold, answer, difference))
+    calls = difference.atoms(sympy.core.function.AppliedUndef)  # f(2) is an unknown
+    if names := {call: sympy.Symbol(str(call), real=True) for call in calls}:
+        gold, answer, difference = (expression.xreplace(names) for expression in (gold, answer, difference))
     if not difference.free_symbols:
         return _vanishes(difference, gold)
     verdict = _agree(gold, answer)
@@ -52,7 +71,7 @@ def same(gold: Any, answer: Any) -> bool:
 
 
 def _vanishes(difference: Any, gold: Any) -> bool:
-    """Whether a constant is zero: smaller than the gold answer by a hundred digits."""
+    """Whether a constant is zero: smaller than the gold answer by a factor of 10^100."""
     value, scale = difference.evalf(15, maxn=150), gold.evalf(5)
     if not value.is_number or value.has(sympy.nan) or not scale.is_number:
         return _simplifies_to_zero(difference)
@@ -74,7 +93,7 @@ def _agree(gold: Any, answer: Any) -> bool | None:
     by_complex = gold.has(sympy.I) or answer.has(sympy.I)
     agreed = 0
     for point in points(gold.free_symbols | answer.free_symbols):
-        values = [one.evalf(40, subs=point, maxn=120) for one in (gold, answer)]
+        values = [expression.evalf(40, subs=point, maxn=120) for expression in (gold, answer)]
         if not all(value.is_number and value.is_finite for value in values):
             continue
         real = [bool(value.is_real) for value in values]
@@ -82,7 +101,7 @@ def _agree(gold: Any, answer: Any) -> bool | None:
             return False
         size = max(map(abs, values))
         if (not real[0] and not by_complex) or not sympy.Float("1e-60") < size < sympy.Float("1e60"):
-            continue  # as good as zero or a pole, where rounding is all that there is
+            continue  # near a zero or a pole, where rounding errors dominate
         if abs(values[0] - values[1]) > sympy.Float(10) ** -25 * size:
             return False
         agreed += 1
@@ -92,12 +111,15 @@ def _agree(gold: Any, answer: Any) -> bool | None:
 
 
 def points(symbols: set[Any]) -> Iterator[dict[Any, Any]]:
-    """The same points in every comparison: positive ones, ones where each second is negative, whole numbers."""
-    chance = random.Random(5)
+    """Points to compare formulas at, the same in every comparison.
+
+    They take turns: positive numbers, numbers of mixed sign, whole numbers.
+    """
+    rng = random.Random(5)
     for index in range(POINTS):
         point = {}
         for place, symbol in enumerate(sorted(symbols, key=str)):
-            size = sympy.Rational(chance.randrange(101, 3000), 997)
+            size = sympy.Rational(rng.randrange(101, 3000), 997)
             sign = -1 if index % 3 == 1 and (index // 3 + place) % 2 == 0 else 1
-            point[symbol] = sympy.Integer(chance.randrange(2, 12)) if index % 3 == 2 else sign * size
+            point[symbol] = sympy.Integer(rng.randrange(2, 12)) if index % 3 == 2 else sign * size
         yield point
