@@ -1,4 +1,4 @@
-"""Derivatives as names."""
+r"""Derivatives as names: dy/dx as y_{D1x}, f' as f_{D1}. The parser makes 0 of the first and f of the second."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _NAMED_DERIVATIVE = re.compile(r"_\{D(\d)[A-Za-z]+\}")
 
 
 def derivatives(text: str) -> str:
-    r"""dy/dx as the name y_{D1x}, f' as f_{D1}: the parser makes 0 of the one and f of the other."""
+    r"""A text in which each derivative, such as `\frac{dy}{dx}`, `dy/dx`, `\dot x` or `y'`, is a name."""
     text = _SLASHED.sub(r"\\frac{d\1}{d\2}", text)
     text = _DERIVATIVE.sub(
-        lambda found: (
-            f"{found[2]}_{{D{found[1] or 1}{found[4].lstrip(chr(92))}}}{found[3] or ''}"
-            if found[1] == found[5]
-            else found[0]
+        lambda match: (
+            f"{match[2]}_{{D{match[1] or 1}{match[4].lstrip(chr(92))}}}{match[3] or ''}"
+            if match[1] == match[5]
+            else match[0]
         ),
         text,
     )
-    text = _DOTS.sub(lambda found: f"{found[2] or found[3]}_{{D{len(found[1])}t{found[4] or ''}}}", text)
+    text = _DOTS.sub(lambda match: f"{match[2] or match[3]}_{{D{len(match[1])}t{match[4] or ''}}}", text)
 
-    def primes(found: re.Match[str]) -> str:
-        count = found[2].count("prime") if found[2] else len(found[4] or "'")
-        letter, _, index = found[1].partition("_")
+    def primes(match: re.Match[str]) -> str:
+        count = match[2].count("prime") if match[2] else len(match[4] or "'")
+        letter, _, index = match[1].partition("_")
         return f"{letter}_{{D{count}{index and 'S'}{index.strip('{}')}}}"
 
     return _PRIMES.sub(primes, text) if "'" in text or "prime" in text else text
 
 
 def without_variables_of_derivatives(text: str) -> str:
-    """y_{D1x} as y_{D1}: where the other answer writes y'."""
+    """y_{D1x} as y_{D1}, to compare it with y'."""
     return _NAMED_DERIVATIVE.sub(r"_{D\1}", text)

@@ -1,4 +1,8 @@
-"""Readable answers as the LaTeX that the parser reads."""
+r"""Readable answers as LaTeX that math-verify's parser reads.
+
+plain("2√3")                    # 2\sqrt{3}
+plain(r"\boldsymbol{x**2}")     # x^{2}
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 
 
 def _angles(text: str) -> str:
-    """Degrees in the argument of a trigonometric function are radians; behind a plain number they are a unit."""
+    """Degrees behind a trigonometric function as radians. Degrees behind a plain number are a unit and stay."""
     first = _TRIGONOMETRIC.search(text)
     if not first or "circ" not in text:
         return text
@@ -48,7 +52,15 @@ def _angles(text: str) -> str:
 
 
 def mathematics(text: str) -> str:
-    """`readable` text as what the parser understands."""
+    """LaTeX that the parser reads.
+
+    Args:
+        text: An answer, as `layout.readable` returns it.
+
+    Returns:
+        The LaTeX: braces around indices, powers and arguments; derivatives, cross products, formulas of logic and named
+        sides of equations as symbols; conditions as sets.
+    """
     text = apply(_BRACES, text)
     text = python_as_latex(text)
     text = formula_as_symbol(cross_products_as_symbols(apply(_BRACES, text)))
@@ -56,5 +68,5 @@ def mathematics(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""An answer as plain LaTeX: `2√3` as `2\sqrt{3}`, `x**2` as `x^{2}`, `\large 5` as `5`."""
+    r"""The LaTeX of any answer: `2√3` as `2\sqrt{3}`, `x**2` as `x^{2}`, `\large 5` as `5`."""
     return mathematics(readable(text))

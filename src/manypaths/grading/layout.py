@@ -1,10 +1,9 @@
-r"""Answers as people, models and programs write them, as the plain LaTeX that the parser of `grading.worker` reads.
+r"""Answers without layout: one spelling for what people and models write, from which words, numbers and units are read.
 
-    plain("2√3")                    # 2\sqrt{3}
-    plain(r"\boldsymbol{x**2}")     # x^{2}
+    readable("2√3")                          # 2\sqrt{3}
+    readable(r"{\large \textbf{18 cm}}.")    # 18 cm
 
-Nothing here asks what an answer is worth: `plain` changes the writing alone. Each table is (pattern, replacement);
-every pattern takes time linear in the text, and a text has at most `LONGEST` characters.
+The tables are (pattern, replacement); each pattern takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from manypaths.grading.sets import closing
 from manypaths.grading.signs import without_signs
 from manypaths.grading.vectors import mark_cross_products
 
-LONGEST = 2000  # characters in a box; an answer longer than that is wrong, unread
+LONGEST = 2000  # characters; a longer answer is wrong and is not read
 
 # Layout
 
@@ -31,7 +30,7 @@ _WRAPPERS = (
     "|underbar|smash|mathop|mathrel|mathord|mathbin|displaylines|uline"
 )
 _LAYOUT = rules(
-    (r"\\[\[\]()]", " "),  # \[5\] and \(5\); line breaks are gone by then
+    (r"\\[\[\]()]", " "),  # \[5\] and \(5\); the line breaks \\[5pt] are replaced before
     (rf"\\(?:{_SIZES})(?![A-Za-z])", " "),
     (r"\\left\s?\.|\\right\s?\.", " "),
     (r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s?(?=[\[\](){}|\\/<>])", ""),
@@ -87,7 +86,8 @@ _LEADING = rules(
 )
 
 
-def _layout(text: str) -> str:
+def _without_layout(text: str) -> str:
+    """A text without sizes, colours, environments and the like; rows of a list become commas, rows of a matrix stay."""
     if "\\" not in text:
         return text
     if system := _SYSTEM.fullmatch(text):
@@ -100,10 +100,10 @@ def _layout(text: str) -> str:
         text = text.replace("\\\\", "\x01")
     text = apply(_LAYOUT, text)
     text = mark_cross_products(text)
-    text = _LETTERS_OF_VECTORS.sub(lambda found: f"\\vec{{{found[1] or found[2]}}}", text)
+    text = _LETTERS_OF_VECTORS.sub(lambda match: f"\\vec{{{match[1] or match[2]}}}", text)
     text = _WRAPPER.sub("", text)
     text = _ARROWS.sub(
-        lambda found: found[0] if (found[1] or found[2]) in ("i", "j", "k") else f" {found[1] or found[2]}", text
+        lambda match: match[0] if (match[1] or match[2]) in ("i", "j", "k") else f" {match[1] or match[2]}", text
     )
     return text.replace("\x01", "\\\\")
 
@@ -156,7 +156,7 @@ _WHOLE_TEXT = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s?\{(?=[^{}]*[\d$\\])")
 
 
 def strip(text: str) -> str:
-    """Without the dollar signs of mathematics, spaces around, and what ends a line or a sentence."""
+    """A text without the dollar signs of mathematics, surrounding spaces, and line ends or punctuation at its end."""
     text = re.sub(r"(?<!\\)\$", " ", text).strip()
     end = len(text)
     while end and (text[end - 1] in " ~.,;:&\n\\" or text[max(0, end - 2) : end] == "\\!"):
@@ -164,15 +164,22 @@ def strip(text: str) -> str:
     return text[:end].strip()
 
 
-def _without_braces_of_powers(found: re.Match[str]) -> str:
+def _without_braces_of_powers(match: re.Match[str]) -> str:
     r"""`\mathrm{m s^{-1}}` as `\mathrm{m s^-1}`."""
-    inner = re.sub(r"\^\s?\{(-?\d)\}", r"^\1", found[2])
-    return f"\\{found[1]}{{{inner}}}"
+    inner = re.sub(r"\^\s?\{(-?\d)\}", r"^\1", match[2])
+    return f"\\{match[1]}{{{inner}}}"
 
 
 def readable(text: str) -> str:
-    """Signs and layout replaced, phrases before it taken away: what words, numbers and units are read from."""
-    text = strip(_layout(strip(re.sub(r"\.{3,}", r"\\ldots ", without_signs(text)))))
+    r"""An answer without layout, Unicode signs, upright letters and a phrase such as `The answer is` before it.
+
+    Args:
+        text: The content of a box or a gold answer, of at most `LONGEST` characters.
+
+    Returns:
+        The text from which words, numbers and units are read, and which `latex.mathematics` takes.
+    """
+    text = strip(_without_layout(strip(re.sub(r"\.{3,}", r"\\ldots ", without_signs(text)))))
     text = _UPRIGHT_UNIT.sub(_without_braces_of_powers, apply(_UPRIGHT, text))
     whole = _WHOLE_TEXT.match(text)
     if whole and closing(text, whole.end() - 1) == len(text) - 1:

@@ -1,4 +1,4 @@
-"""What Python prints, as LaTeX: x**2, sqrt(x), Matrix([[1, 2]])."""
+"""Python's output, with sympy and numpy, as LaTeX: `x**2`, `sqrt(x)`, `Matrix([[1, 2]])`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ _PYTHON = rules(
     (r"(?<=\w)\s?\*\s?(?=[\w\\(])|(?<=[)}])\s?\*\s?(?=[\w\\(])", r" \\cdot "),
     (r"(?<![A-Za-z\\])(?:Eq|Rational|Fraction|Integer|Float)(?=\()", r"\\\g<0>"),
 )
-_CALLS: dict[str, Callable[[str, list[str]], str | None]] = {  # name: how its arguments are written
+_CALLS: dict[
+    str, Callable[[str, list[str]], str | None]
+] = {  # name: the LaTeX for (all arguments, their list); None if the call stays
     "sqrt": lambda inner, _: f"\\sqrt{{{inner}}}",
     "cbrt": lambda inner, _: f"\\sqrt[3]{{{inner}}}",
     "abs": lambda inner, _: f"|{inner}|",
@@ -62,7 +64,7 @@ _NESTED_LISTS = re.compile(r"\[\s*\[([^\[\]]*(?:\]\s*,\s*\[[^\[\]]*)*)\]\s*\]")
 
 
 def _interval(left: str, parts: list[str], right: str) -> str | None:
-    """An interval as sympy prints it: Interval(-oo, 3) is open at its infinite end."""
+    """The LaTeX of an interval that sympy prints; `Interval(-oo, 3)` is open at its infinite end."""
     if len(parts) != 2:
         return None
     left, right = ("(" if "infty" in parts[0] else left), (")" if "infty" in parts[1] else right)
@@ -74,25 +76,27 @@ def _all_whole(parts: list[str]) -> bool:
 
 
 def _calls(text: str) -> str:
-    r"""sqrt(x) as \sqrt{x}, x^(1/2) as x^{1/2}, from the last call on, which has none within; at most 50 of them."""
+    r"""`sqrt(x)` as `\sqrt{x}`, `x^(1/2)` as `x^{1/2}`: at most 50 calls, the last call first, as it has none inside."""
     limit = len(text)
     for _ in range(50):
         calls = list(_CALL.finditer(text, 0, limit))
         if not calls:
             break
-        found, limit = calls[-1], calls[-1].start()
-        end = closing(text, found.end() - 1)
-        inner = text[found.end() : end]
-        written = _CALLS[found[1]](inner, split(inner, ",")) if found[1] else f"^{{{inner}}}"
-        if end >= 0 and written is not None:
-            text = text[:limit] + written + text[end + 1 :]
+        call, limit = calls[-1], calls[-1].start()
+        end = closing(text, call.end() - 1)
+        arguments = text[call.end() : end]
+        latex = _CALLS[call[1]](arguments, split(arguments, ",")) if call[1] else f"^{{{arguments}}}"
+        if end >= 0 and latex is not None:
+            text = text[:limit] + latex + text[end + 1 :]
     return text
 
 
-def _matrix(found: re.Match[str]) -> str:
-    rows = [row.replace(",", " & ") for row in re.split(r"\]\s*,\s*\[", found[1])]
+def _matrix(match: re.Match[str]) -> str:
+    """Nested lists as a matrix."""
+    rows = [row.replace(",", " & ") for row in re.split(r"\]\s*,\s*\[", match[1])]
     return "\\begin{pmatrix}" + " \\\\ ".join(rows) + "\\end{pmatrix}"
 
 
 def python_as_latex(text: str) -> str:
+    """A text with Python's operators, calls and nested lists as LaTeX."""
     return _NESTED_LISTS.sub(_matrix, _calls(apply(_PYTHON, text)))

@@ -1,4 +1,4 @@
-r"""Sets as people write them, conditions, set-builders, intervals the French way, as intervals and unions."""
+r"""Conditions, `x > 2`, set-builders, `\{x \mid x > 2\}`, and French intervals, `]1,2[`, as intervals and unions."""
 
 from __future__ import annotations
 
