@@ -9,7 +9,8 @@ import pytest
 
 from manypaths.grading import settle
 from manypaths.grading.latex import plain
-from manypaths.grading.quantities import compound, in_base, minutes, same_time
+from manypaths.grading.quantities import in_base
+from manypaths.grading.times import compound, minutes, same_time
 
 WRITTEN = {
     # Unicode

@@ -7,18 +7,11 @@ import re
 from manypaths.grading.forms import choice, is_words, needs_its_gold, words_of
 from manypaths.grading.latex import mathematics
 from manypaths.grading.layout import LONGEST, readable
-from manypaths.grading.quantities import (
-    compound,
-    in_base,
-    minutes,
-    quantity,
-    ratio,
-    unit_behind,
-    unit_name,
-    without_unit,
-)
+from manypaths.grading.quantities import in_base, quantity, ratio
 from manypaths.grading.sets import split
 from manypaths.grading.settling import PERCENT, PYTHONS_LOG, without_spaces_at_commas
+from manypaths.grading.times import compound, minutes
+from manypaths.grading.units import unit_behind, unit_name, without_unit
 
 __all__ = ["canonical"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from manypaths.grading.quantities import same_compound, same_time, words
+from manypaths.grading.times import same_compound, same_time
+from manypaths.grading.units import words
 
 _PLAIN_WORDS = re.compile(
     r"yes|no(?: [a-z]+)?|odd|even|(?=.{0,99}[a-z]{4})[a-z' -]+|[\u3040-\u9fff\uac00-\ud7a3]+", re.IGNORECASE

@@ -17,8 +17,9 @@ from manypaths.grading.boxes import extract, final_answer
 from manypaths.grading.forms import is_words, settled_by_form
 from manypaths.grading.latex import mathematics
 from manypaths.grading.layout import LONGEST, readable
-from manypaths.grading.quantities import quantity, without_unit
+from manypaths.grading.quantities import quantity
 from manypaths.grading.settling import Question, settle
+from manypaths.grading.units import without_unit
 
 __all__ = ["Grader", "GraderError", "gold_problem", "grade", "is_correct", "shared_grader"]
 

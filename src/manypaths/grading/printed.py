@@ -76,7 +76,7 @@ def _all_whole(parts: list[str]) -> bool:
 
 
 def _calls(text: str) -> str:
-    r"""`sqrt(x)` as `\sqrt{x}`, `x^(1/2)` as `x^{1/2}`: at most 50 calls, the last call first, as it has none inside."""
+    r"""`sqrt(x)` as `\sqrt{x}`, `x^(1/2)` as `x^{1/2}`: at most 50 calls, from the last one, which is innermost."""
     limit = len(text)
     for _ in range(50):
         calls = list(_CALL.finditer(text, 0, limit))

@@ -10,8 +10,9 @@ from manypaths.grading.derivatives import without_variables_of_derivatives
 from manypaths.grading.forms import settled_by_form, without_choice
 from manypaths.grading.latex import mathematics
 from manypaths.grading.layout import LONGEST, readable, strip
-from manypaths.grading.quantities import in_base, quantity, ratio, same_unit, unit_behind, without_unit
+from manypaths.grading.quantities import in_base, quantity, ratio
 from manypaths.grading.sets import as_set, split
+from manypaths.grading.units import same_unit, unit_behind, without_unit
 from manypaths.grading.vectors import both_marked
 
 __all__ = ["Question", "settle"]
