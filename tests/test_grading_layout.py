@@ -10,7 +10,7 @@ import pytest
 from manypaths.grading import settle
 from manypaths.grading.latex import plain
 from manypaths.grading.quantities import in_base
-from manypaths.grading.times import compound, minutes, same_time
+from manypaths.grading.times import compound, same_time, time_of_day
 
 WRITTEN = {
     # Unicode
@@ -90,9 +90,11 @@ def test_plain_changes_nothing_twice() -> None:
 
 
 def test_times() -> None:
-    assert minutes("4:30 p.m.") == minutes(r"16:30") == minutes(r"4:30 \text{ PM}") == (16 * 3600 + 1800, True)
-    assert minutes("12 am") == (0, True) and minutes("noon") == (43200, True)
-    assert minutes("3:4") is minutes("13 pm") is minutes("5") is minutes("4:75") is None
+    assert (
+        time_of_day("4:30 p.m.") == time_of_day(r"16:30") == time_of_day(r"4:30 \text{ PM}") == (16 * 3600 + 1800, True)
+    )
+    assert time_of_day("12 am") == (0, True) and time_of_day("noon") == (43200, True)
+    assert time_of_day("3:4") is time_of_day("13 pm") is time_of_day("5") is time_of_day("4:75") is None
     assert same_time("4:30", "4:30 p.m.") and same_time("4:30 a.m.", "4:30 p.m.") is False
     assert same_time("9", "9 a.m.") and same_time("10", "9 a.m.") is False
     assert same_time("4:30", "2:15") is None  # two ratios, for all that it says

@@ -10,7 +10,7 @@ from manypaths.grading.layout import LONGEST, readable
 from manypaths.grading.quantities import in_base, quantity, ratio
 from manypaths.grading.sets import split
 from manypaths.grading.settling import PERCENT, PYTHONS_LOG, without_spaces_at_commas
-from manypaths.grading.times import compound, minutes
+from manypaths.grading.times import compound, time_of_day
 from manypaths.grading.units import unit_behind, unit_name, without_unit
 
 __all__ = ["canonical"]
@@ -45,7 +45,7 @@ def canonical(answer: str) -> str:
     letter, behind = choice(text)
     if letter and not behind:
         return f"choice: {letter}"
-    time, amounts = minutes(text), compound(text)
+    time, amounts = time_of_day(text), compound(text)
     if time and time[1]:
         return f"time: {time[0]} s"
     if is_words(text) and text[0] not in "-+":

@@ -1,4 +1,4 @@
-"""What a value in a gold column says. Files, the command line and rewards all read golds here."""
+"""Gold answers from the values of a column, for files, the command line and rewards alike."""
 
 from __future__ import annotations
 
@@ -16,21 +16,29 @@ from manypaths.grading import final_answer
 __all__ = ["final_answer", "gold_text", "note_on_sentences"]
 
 _MISSING = ("nan", "NaN", "<NA>", "NaT")
-_LONG = 15  # characters of a number that nobody wrote by hand
+_LONG = 15  # characters; a number this long was printed with all digits of its type
 
 
 def gold_text(value: object) -> str | None:
-    r"""The gold answer that a value stands for, as a text for `manypaths.grading`; None where there is none.
+    r"""The gold answer that a value of a column stands for.
 
-    - A text is itself: an answer, an answer in a box, or a worked solution that ends in a box or in GSM8K's `#### 4`.
-    - A number is written out; a float that is whole loses its point. A float32 of an array or tensor is the number with
-      the fewest digits that is stored so: 0.1, not 0.10000000149011612.
-    - None, NaN, pandas' NA and NaT, also written as a text, a blank text and an empty list are no gold answer. The text
-      "None" is the word.
-    - A list holds the parts of one answer, and all are needed, in any order: ["4", "5"] is `4, 5`. So does a text that
-      is a list of texts as JSON or Python writes it. Arrays are lists.
+    - A text stands for itself: an answer, an answer in a box, or a worked solution that ends in a box or in GSM8K's
+      `#### 4`.
+    - A number is written out; a whole float loses its decimal point. A float32 of an array or tensor is the number with
+      the fewest digits that has this float32: 0.1, not 0.10000000149011612.
+    - None, NaN, pandas' NA and NaT (also as texts), a blank text and an empty list are not gold answers. The text
+      "None" is a word.
+    - A list holds the parts of one answer. All are needed, in any order: ["4", "5"] is `4, 5`. The same holds for a
+      text that is a list of texts in JSON or Python, and for an array.
 
-    Raises ValueError for anything else, such as an object, and for a list in which something is missing.
+    Args:
+        value: A value of a gold column.
+
+    Returns:
+        A text that `manypaths.grading` takes for a gold answer; None if there is no gold answer.
+
+    Raises:
+        ValueError: The value is of another kind, such as an object, or a list in which an answer is missing.
     """
     if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
         single = str(getattr(value, "dtype", "")).removeprefix("torch.") == "float32"
@@ -53,10 +61,7 @@ def gold_text(value: object) -> str | None:
 
 
 def _shortest(value: Any) -> Any:
-    """The number that a float32, or each of a list, was read from: 0.1, where 0.10000000149011612 is its value.
-
-    It is the one with the fewest digits that is stored so, unless the value itself has few.
-    """
+    """A float32, or each float32 of a list, as the shortest decimal that rounds to it: 0.1 for 0.10000000149011612."""
     if isinstance(value, list):
         return [_shortest(part) for part in value]
     if not math.isfinite(value) or value.is_integer() or len(repr(value)) < _LONG:
@@ -70,7 +75,14 @@ _SENTENCE = 5  # words
 
 
 def note_on_sentences(golds: Sequence[str]) -> str | None:
-    """What to know where gold answers are sentences, such as worked solutions without a box; None where none is."""
+    """A warning about gold answers that are sentences, such as worked solutions without a box.
+
+    Args:
+        golds: Gold answers.
+
+    Returns:
+        How many are sentences, an example, and what to do; None if no gold answer is a sentence.
+    """
     sentences = [gold for gold in golds if len(_WORD.findall(gold[:1000])) >= _SENTENCE]
     if not sentences:
         return None
@@ -91,7 +103,9 @@ def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
     if len(texts) < 2:
         return texts[0] if texts else None
     if any(isinstance(part, (list, tuple)) and len(part) > 1 for part in parts):
-        raise ValueError(f"A gold answer that is a list must hold no lists of several, got {str(parts)[:60]!r}.")
+        raise ValueError(
+            f"A gold answer that is a list must hold no lists of several answers, got {str(parts)[:60]!r}."
+        )
     present = [final_answer(text) for text in texts if text is not None]
     if len(present) < len(texts):
         raise ValueError(f"A gold answer that is a list must hold an answer in every place, got {str(parts)[:60]!r}.")
@@ -99,19 +113,19 @@ def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
 
 
 def _written_value(text: str) -> list[str] | dict[str, Any] | None:
-    """The list of texts, or the object, that JSON or Python wrote as this text; None for any other text.
+    """The list of texts, or the object, that a text is in JSON or Python; None for any other text.
 
-    `[1, 2]` is another one: it may be an interval.
+    `[1, 2]` stays a text, because it may be an interval.
     """
-    read: Callable[[str], Any]
+    parse: Callable[[str], Any]
     if text.startswith(('["', '{"')):
-        read = json.loads
+        parse = json.loads
     elif text.startswith(("['", "{'")):
-        read = ast.literal_eval
+        parse = ast.literal_eval
     else:
         return None
     try:
-        value = read(text)
+        value = parse(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     is_list = isinstance(value, list) and all(isinstance(part, str) for part in value)

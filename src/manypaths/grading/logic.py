@@ -1,7 +1,7 @@
-r"""Formulas of propositional logic, `p \land \neg q`: two are the same if they have the same truth table.
+r"""Formulas of propositional logic, such as `p \land \neg q`, as symbols: equal truth tables give equal symbols.
 
-A formula has single letters, brackets and the signs of `_SIGNS`, and nothing else; negation binds most, then `and`,
-`or`, implication, equivalence. It becomes one symbol, the same for each formula with its truth table.
+A formula consists of single letters, brackets and the signs of `_SIGNS`. Negation binds most tightly, then `and`, `or`,
+implication and equivalence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_LETTERS = 8  # a truth table of 256 rows
 
 
 def formula_as_symbol(text: str) -> str:
-    r"""`p \lor q` and `q \lor p` as one symbol `N_{...}`; a text that is no such formula as it is."""
+    r"""`p \lor q` and `q \lor p` as the same symbol `N_{...}`; a text that is not a formula unchanged."""
     tokens = _tokens(text)
     letters = sorted({token for token in tokens if len(token) == 1 and token.isalpha()})
     if not any(token in _RANKS for token in tokens) or not 0 < len(letters) <= _MOST_LETTERS:
@@ -33,31 +33,31 @@ def formula_as_symbol(text: str) -> str:
 
 
 def _tokens(text: str) -> list[str]:
-    """The letters, brackets and names of operators; none if there is anything else."""
+    """The letters, brackets and names of operators of a formula; an empty list for any other text."""
     tokens, place = [], 0
     while place < len(text):
-        found = _TOKEN.match(text, place)
-        token = found and (_SIGNS.get(found[1]) if found[1] else found[2] or found[3])
-        if not found or not token:
+        match = _TOKEN.match(text, place)
+        token = match and (_SIGNS.get(match[1]) if match[1] else match[2] or match[3])
+        if not match or not token:
             return []
         tokens.append(token)
-        place = found.end()
+        place = match.end()
     return tokens
 
 
 def _truth_table(tokens: list[str], letters: list[str]) -> int | None:
-    """The rows in which the formula is true, as the bits of a number; None for what is no formula.
+    """The rows of the truth table in which the formula is true, as the bits of a number; None if the syntax is wrong.
 
-    Dijkstra's shunting-yard algorithm: no recursion, so no depth of brackets is too much.
+    Dijkstra's shunting-yard algorithm does not recurse, so that brackets may be nested to any depth.
     """
     rows = range(2 ** len(letters))
     columns = {letter: sum((row >> place & 1) << row for row in rows) for place, letter in enumerate(letters)}
     all_rows = 2 ** len(rows) - 1
     values: list[int] = []
-    waiting: list[str] = []
+    operators: list[str] = []
 
     def apply_last() -> None:
-        operator, right = waiting.pop(), values.pop()
+        operator, right = operators.pop(), values.pop()
         values.append(all_rows & ~right if operator == "not" else _joined(operator, values.pop(), right, all_rows))
 
     operand_next = True
@@ -68,27 +68,28 @@ def _truth_table(tokens: list[str], letters: list[str]) -> int | None:
             values.append(columns[token])
             operand_next = False
         elif token in ("not", "("):
-            waiting.append(token)
+            operators.append(token)
         elif token == ")":
-            while waiting and waiting[-1] != "(":
+            while operators and operators[-1] != "(":
                 apply_last()
-            if not waiting:
+            if not operators:
                 return None
-            waiting.pop()
+            operators.pop()
         else:
             binds_later = 1 if token == "implies" else 0  # p \to q \to r is p \to (q \to r)
-            while waiting and waiting[-1] != "(" and _RANKS[waiting[-1]] >= _RANKS[token] + binds_later:
+            while operators and operators[-1] != "(" and _RANKS[operators[-1]] >= _RANKS[token] + binds_later:
                 apply_last()
-            waiting.append(token)
+            operators.append(token)
             operand_next = True
-    if operand_next or "(" in waiting:
+    if operand_next or "(" in operators:
         return None
-    while waiting:
+    while operators:
         apply_last()
     return values[0]
 
 
 def _joined(operator: str, left: int, right: int, all_rows: int) -> int:
+    """The truth table of two formulas joined by an operator."""
     if operator == "and":
         return left & right
     if operator == "or":

@@ -24,7 +24,7 @@ _OPERATOR = re.compile(r"(\\(?:le|ge|ne)(?![A-Za-z])|[<>])")
 
 
 def interval(clause: str) -> tuple[str, str] | None:
-    r"""(unknown, interval) of `x > 2`, `1 \le x < 3`, `x \ne 1`; None for anything else."""
+    r"""(unknown, interval) of the condition `x > 2`, `1 \le x < 3` or `x \ne 1`; None for any other text."""
     parts = [part.strip() for part in _OPERATOR.split(clause)]
     is_unknown = _UNKNOWN.fullmatch
     if len(parts) == 3:
@@ -50,37 +50,50 @@ def interval(clause: str) -> tuple[str, str] | None:
 
 
 def as_set(text: str, commas: bool = False) -> tuple[str, str] | None:
-    r"""(unknown, set) of conditions joined by `or` (a union) or `and` (an intersection), and with `commas` of a list of
-    them; of intervals joined by either the union. The unknown of intervals is empty. None for anything else."""
-    words = _WORD_BETWEEN.split(text)
-    clauses, joins = words[::2], ["or" if word in ("or", "lor", "vee") else "and" for word in words[1::2]]
+    r"""The set that conditions or intervals, joined by words, are.
+
+    Args:
+        text: LaTeX in which `or` and `and` are `\text{or}` and `\text{and}`.
+        commas: Whether a comma joins conditions, too, as `or`.
+
+    Returns:
+        (unknown, LaTeX of the set): `or` is a union; `and` is an intersection of conditions and a union of intervals.
+        The unknown of intervals is empty. None for any other text.
+    """
+    clauses = _WORD_BETWEEN.split(text)[::2]
+    joins = ["or" if word in ("or", "lor", "vee") else "and" for word in _WORD_BETWEEN.split(text)[1::2]]
     if commas and not joins:
         clauses = split(text)
         joins = ["or"] * (len(clauses) - 1)
-    found = [interval(clause.strip(" ,")) or ("", clause.strip(" ,")) for clause in clauses]
-    if any(not unknown and not (of[:1] in "[(" and of[-1:] in "])" and split(of[1:-1])[1:]) for unknown, of in found):
+    sets = [interval(clause.strip(" ,")) or ("", clause.strip(" ,")) for clause in clauses]
+    if not all(unknown or _is_interval(latex) for unknown, latex in sets):
         return None
-    unknowns = {unknown for unknown, _ in found}
+    unknowns = {unknown for unknown, _ in sets}
     if len(unknowns) != 1 or len(set(joins)) > 1:
         return None
     unknown = unknowns.pop()
     sign = " \\cap " if joins[:1] == ["and"] and unknown else " \\cup "
-    return unknown, sign.join(of for _, of in found)
+    return unknown, sign.join(latex for _, latex in sets)
+
+
+def _is_interval(text: str) -> bool:
+    return text[:1] in "[(" and text[-1:] in "])" and len(split(text[1:-1])) > 1
 
 
 def conditions_as_sets(text: str) -> str:
+    """A text in which conditions, set-builders and French intervals are intervals and unions, `x \\in` is left out."""
     builder = _BUILDER.match(text)
     if builder and _OPERATOR.search(builder[2]) and builder[1] in builder[2]:
         text = builder[2]
-    for pattern, by in _SETS:
-        text = re.sub(pattern, by, text)
-    found = as_set(text) if _WORD_BETWEEN.search(text) else None
-    text = found[1] if found else re.sub(r",\s*,", ",", _WORD_BETWEEN.sub(", ", text))
+    for pattern, replacement in _SETS:
+        text = re.sub(pattern, replacement, text)
+    as_union = as_set(text) if _WORD_BETWEEN.search(text) else None
+    text = as_union[1] if as_union else re.sub(r",\s*,", ",", _WORD_BETWEEN.sub(", ", text))
     return _MEMBER.sub("", text)
 
 
 def closing(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` closes; -1 if it does not."""
+    """The index at which the bracket that opens at `start` closes; -1 if it never closes."""
     depth = 0
     for index in range(start, len(text)):
         depth += (text[index] in "([{") - (text[index] in ")]}")
@@ -90,7 +103,7 @@ def closing(text: str, start: int) -> int:
 
 
 def split(text: str, separators: str = ",;") -> list[str]:
-    """The parts between separators outside all brackets; those of `]1,2[` count as brackets too."""
+    """The parts between separators that stand outside all brackets, including the brackets of `]1,2[`."""
     parts, depth, start = [], 0, 0
     for index, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")

@@ -1,8 +1,8 @@
-r"""Sides of an equation that name a value: P(X = 2), \gcd(a, b), \det A, f^{-1}(x).
+r"""Sides of an equation that name a value, as symbols: P(X = 2), \gcd(a, b), \det A, f^{-1}(x).
 
-The parser would evaluate them, take their inner sign for another side, or cannot read them. Each becomes one symbol,
-the same for the same text, so that P(X = 2) = 1/3 is right for 1/3 and not for P(X = 3) = 1/3. A function of numbers,
-\gcd(4, 6), is a value and no name.
+The parser would evaluate such a side, split it at its inner equals sign, or fail to read it. Equal texts become
+the same symbol, so that P(X = 2) = 1/3 is right for 1/3 and wrong for P(X = 3) = 1/3. A function of numbers,
+\gcd(4, 6), is a value and not a name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DIGITS_AS_LETTERS = str.maketrans("0123456789", "ghjklmnpqr")
 
 
 def sides_as_names(text: str) -> str:
-    r"""`\gcd(a,b)=6` as `N_{...}=6`; a text that is no equation, or names nothing so, as it is."""
+    r"""`\gcd(a,b)=6` as `N_{...}=6`; a text without such a side unchanged."""
     if "=" not in text:
         return text
     sides = split(text, "=")
@@ -53,12 +53,12 @@ def _is_name(side: str, has_matrix: bool) -> bool:
 
 
 def _has_unknown(side: str) -> bool:
-    """Whether there is a letter behind the name of the function."""
+    """Whether a letter follows the name of the function."""
     behind = re.sub(rf"^(?:{_UPRIGHT}|\\[A-Za-z]+\s?(?:_\{{[^{{}}]*\}}|\{{[A-Z]\}})?|[A-Z])", "", side, count=1)
     return _HAS_LETTER(behind) is not None
 
 
 def symbol(side: str) -> str:
-    """A name that the parser reads as one symbol, the same for the same text."""
-    spelt = side.replace("\\mid", "|").replace("\\,", "").translate(_SPELLINGS)
-    return f"N_{{{hashlib.sha256(spelt.encode()).hexdigest()[:16].translate(_DIGITS_AS_LETTERS)}}}"
+    """A name that the parser reads as one symbol; equal texts have the same name."""
+    spelling = side.replace("\\mid", "|").replace("\\,", "").translate(_SPELLINGS)
+    return f"N_{{{hashlib.sha256(spelling.encode()).hexdigest()[:16].translate(_DIGITS_AS_LETTERS)}}}"

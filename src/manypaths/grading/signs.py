@@ -1,4 +1,4 @@
-r"""Signs of Unicode as LaTeX: roots, powers, fractions, Greek letters, operators, brackets of full width, spaces."""
+r"""Unicode signs as LaTeX: roots, powers, fractions, Greek letters, operators, full-width brackets, spaces."""
 
 from __future__ import annotations
 
@@ -48,32 +48,34 @@ _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣʸᵃᵇ�
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₕₖₗₘₙₚₛₜᵢⱼ", "0123456789+-=()aeoxhklmnpstij", strict=True))
 _SIGNS: dict[int, str] = {
     **{ord(sign): f"\\{name} " for sign, name in {**_GREEK, **_COMMANDS}.items()},
-    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # of full width
-    **{ord(sign): by for sign, by in _PLAIN_SIGNS.items()},
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # full-width forms of ASCII
+    **{ord(sign): replacement for sign, replacement in _PLAIN_SIGNS.items()},
     **{0x2460 + index: f"\\textcircled{{{index + 1}}}" for index in range(20)},
 }
 _RUNS = re.compile(f"([{''.join(_RAISED)}]+)|([{''.join(_LOWERED)}]+)|([¼-¾⅐-⅞↉])|([\U0001d400-\U0001d7ff])")
 _IS_ASCII = re.compile(r"[ -~]*").fullmatch
-
-
 _SIZED_ROOT = re.compile(r"\\sqrt(\[\d\])?\s?(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])|\\[A-Za-z]+ ?)(?![A-Za-z{])")
 
 
-def _run(found: re.Match[str]) -> str:
-    raised, lowered, fraction, letter = found.groups()
+def _latex(match: re.Match[str]) -> str:
+    """The LaTeX of a run of superscripts or subscripts, of a fraction, or of a letter of a mathematical alphabet."""
+    raised, lowered, fraction, letter = match.groups()
     if raised:
         return "^{" + "".join(_RAISED[sign] for sign in raised) + "}"
     if lowered:
         return "_{" + "".join(_LOWERED[sign] for sign in lowered) + "}"
-    if letter:  # of a mathematical alphabet
+    if letter:
         return unicodedata.normalize("NFKC", letter)
     top, _, bottom = unicodedata.normalize("NFKC", fraction).partition("⁄")
     return f"\\frac{{{top}}}{{{bottom}}}"
 
 
 def without_signs(text: str) -> str:
-    r"""`2√3` as `2\sqrt{3}`, `x²` as `x^{2}`, `（1，2）` as `(1,2)`; letters of other scripts stay."""
+    r"""A text with LaTeX in place of Unicode signs: `2√3` as `2\sqrt{3}`, `x²` as `x^{2}`, `（1，2）` as `(1,2)`.
+
+    Letters of other scripts stay.
+    """
     if _IS_ASCII(text):
         return text
-    text = _RUNS.sub(_run, unicodedata.normalize("NFC", text))
+    text = _RUNS.sub(_latex, unicodedata.normalize("NFC", text))
     return _SIZED_ROOT.sub(r"\\sqrt\1{\2}", text.translate(_SIGNS))

@@ -1,12 +1,14 @@
-r"""Cross products: \vec a \times \vec b is not \vec b \times \vec a, though 3 \times 4 is 4 \times 3.
+r"""Cross products as symbols: \vec a \times \vec b is not \vec b \times \vec a, although 3 \times 4 is 4 \times 3.
 
-The arrows of vectors are layout and go, so a product of two vectors is marked before; `cross_products_as_symbols` then
-makes one symbol of it, with the sign of its order: \vec b \times \vec a = -(\vec a \times \vec b). A product of sums,
-\vec a \times (\vec b + \vec c), is compared as a text.
+`layout` removes the arrows of vectors. Before that, `mark_cross_products` marks the products of two vectors; later,
+`cross_products_as_symbols` turns each into one symbol whose sign depends on the order of its factors:
+\vec b \times \vec a = -(\vec a \times \vec b). A product with a sum, \vec a \times (\vec b + \vec c),
+is compared as text.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from manypaths.grading.sides import symbol
@@ -28,30 +30,30 @@ _LAYOUT = str.maketrans("", "", " {}")
 
 
 def mark_cross_products(text: str) -> str:
-    r"""`\times` between two vectors as `\vectimes`, before the arrows go."""
-    return _OF_VECTORS.sub(lambda found: found["left"] + _MARK, text)
+    r"""`\times` between two vectors as `\vectimes`."""
+    return _OF_VECTORS.sub(lambda match: match["left"] + _MARK, text)
 
 
 def both_marked(answer: str, gold: str) -> tuple[str, str]:
-    r"""Where one of the two has a cross product, the other's `a \times b` is one too, without arrows."""
+    r"""The two texts, with `a \times b` as a cross product in both if one of them has a marked cross product."""
     if _MARK.strip() not in answer + gold:
         return answer, gold
     return _OF_LETTERS.sub(lambda _: _MARK, answer), _OF_LETTERS.sub(lambda _: _MARK, gold)
 
 
 def cross_products_as_symbols(text: str) -> str:
-    r"""`a \vectimes b` as one symbol, and `a \cdot (b \vectimes c)`, which is `(a \vectimes b) \cdot c`, as another."""
+    r"""`a \vectimes b` as a symbol, and the triple product `a \cdot (b \vectimes c)`, in any order, as another."""
     if "\\vectimes" not in text:
         return text
     return _CROSS.sub(_as_symbol, _TRIPLE.sub(_as_symbol, text))
 
 
-def _as_symbol(found: re.Match[str]) -> str:
+def _as_symbol(match: re.Match[str]) -> str:
     """A symbol of the sorted operands, with the sign of the permutation that sorts them."""
-    parts = [part.translate(_LAYOUT) for part in found.groups() if part]
+    parts = [part.translate(_LAYOUT) for part in match.groups() if part]
     factors = [part for part in parts if part.isdigit()]
     operands = [part for part in parts if not part.isdigit()]
-    swaps = sum(one > other for index, one in enumerate(operands) for other in operands[index + 1 :])
+    swaps = sum(left > right for left, right in itertools.combinations(operands, 2))
     sign = "-" if swaps % 2 else ""
-    times = "\\cdot " if _FACTOR_BEFORE.search(found.string, 0, found.start()) else ""  # q(x) would be a function
+    times = "\\cdot " if _FACTOR_BEFORE.search(match.string, 0, match.start()) else ""  # q(x) would be a function
     return f" {times}({sign}{''.join(factors)}{symbol(' cross '.join(sorted(operands)))}) "
