@@ -1,4 +1,4 @@
-"""`manypaths doctor`: the page of this machine through the real command, and what is said about other machines."""
+"""`manypaths doctor`: the page of this machine through the real command, and its findings for other machines."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def like(here):
     """This machine with other facts: facts of the top level are replaced, packages and nested facts merged."""
 
     def change(devices=None, packages=(), **other):
-        found = copy.deepcopy(here)
-        found["packages"].update(packages)
+        facts = copy.deepcopy(here)
+        facts["packages"].update(packages)
         for name, value in other.items():
-            found[name] = {**found[name], **value} if isinstance(found[name], dict) and value else value
+            facts[name] = {**facts[name], **value} if isinstance(facts[name], dict) and value else value
         if devices is not None:
-            found["torch"].update(devices=devices, version="2.13.0+cu130", cuda="13.0", backends=["gloo", "nccl"])
-            found["nvidia"].update(present=True, driver="580.95.05", gpus=[f"{each['name']}" for each in devices])
-        return found
+            facts["torch"].update(devices=devices, version="2.13.0+cu130", cuda="13.0", backends=["gloo", "nccl"])
+            facts["nvidia"].update(present=True, driver="580.95.05", gpus=[f"{device['name']}" for device in devices])
+        return facts
 
     return change
 
@@ -139,7 +139,7 @@ def test_the_report_holds_nothing_private(printed):
     assert json.loads(printed)["facts"]["hub"] == {
         "host": "hub.example:8443",
         "token": True,
-        "state": "not asked",
+        "state": "skipped",
         "why": "--offline",
     }
     for hidden in ("secret", str(Path.home()), sys.prefix, os.getcwd()):
@@ -187,10 +187,10 @@ def test_models_of_the_page_have_an_estimate():
 )
 def test_what_does_not_fit_is_said_with_the_command(like, name, version, words):
     facts = like(packages={name: version})
-    one = said(facts, name)
-    assert one.state == "bad" and words in one.words and one.remedy.startswith("pip install ")
+    finding = said(facts, name)
+    assert finding.state == "bad" and words in finding.words and finding.remedy.startswith("pip install ")
     quickstart = verdict(facts, "quickstart")
-    assert quickstart.state == "no" and name in quickstart.words and one.remedy in quickstart.remedy
+    assert quickstart.state == "no" and name in quickstart.words and finding.remedy in quickstart.remedy
     assert not doctor.can_start(doctor.find(facts))
 
 
@@ -237,7 +237,7 @@ def test_an_environment_without_packages(tmp_path):
 
 @pytest.fixture
 def fake_torch(tmp_path, monkeypatch):
-    """Put a module torch of this source before the real one, in processes that are started."""
+    """Put a module torch of this source before the real torch, in processes that are started."""
 
     def install(source):
         (tmp_path / "torch").mkdir()
@@ -272,7 +272,7 @@ def test_the_page_without_a_working_torch(fake_torch):
 
 
 def test_what_the_probe_takes_from_torch_exists():
-    """No accelerator is here; these are the names that the probe takes from torch where there is one."""
+    """There is no accelerator here; with one, the probe takes these names from torch."""
     for module in (torch.cuda, torch.xpu):
         assert "including_emulation" in inspect.signature(module.is_bf16_supported).parameters
         for name in ("get_device_name", "get_device_properties", "mem_get_info", "device", "init"):
@@ -284,9 +284,9 @@ def test_torch_without_cuda_beside_a_gpu(like):
     build = {"version": "2.13.0+cpu", "cuda": None, "refused": None}
     gpus = {"present": True, "driver": "580.95.05", "gpus": ["NVIDIA H100 80GB HBM3, 81559 MiB"]}
     facts = like(nvidia=gpus, torch=build)
-    one = said(facts, "accelerator")
-    assert one.state == "bad" and "built without CUDA" in one.words and "H100" in one.words
-    assert one.remedy.startswith(f"pip install --force-reinstall '{REQUIRED['torch']}'")
+    finding = said(facts, "accelerator")
+    assert finding.state == "bad" and "built without CUDA" in finding.words and "H100" in finding.words
+    assert finding.remedy.startswith(f"pip install --force-reinstall '{REQUIRED['torch']}'")
     assert verdict(facts, "r1-distill-qwen-7b").state == "slow"  # on the CPU, that is
 
 
@@ -294,10 +294,10 @@ def test_why_torch_sees_no_gpu(like):
     present = {"present": True, "driver": "470.1", "gpus": ["NVIDIA A100, 40960 MiB"], "hidden": None}
     old = "RuntimeError: The NVIDIA driver on your system is too old (found version 11040)"
     build = {"version": "2.13.0+cu130", "cuda": "13.0", "refused": old}
-    one = said(like(nvidia=present, torch=build), "accelerator")
-    assert one.state == "bad" and "driver on your system is too old" in one.words and "470.1" in one.remedy
-    one = said(like(nvidia={**present, "hidden": ""}, torch=build), "accelerator")
-    assert one.remedy == "unset CUDA_VISIBLE_DEVICES"
+    finding = said(like(nvidia=present, torch=build), "accelerator")
+    assert finding.state == "bad" and "driver on your system is too old" in finding.words and "470.1" in finding.remedy
+    finding = said(like(nvidia={**present, "hidden": ""}, torch=build), "accelerator")
+    assert finding.remedy == "unset CUDA_VISIBLE_DEVICES"
     assert said(like(amd=True), "accelerator").state == "bad"
     assert said(like(), "accelerator").state == "ok"
 
@@ -305,8 +305,8 @@ def test_why_torch_sees_no_gpu(like):
 def test_a_gpu_that_torch_has_no_kernels_for(like):
     error = "AcceleratorError: CUDA error: no kernel image is available for execution on the device"
     facts = like([{**H100, "error": error}])
-    one = said(facts, "accelerator")
-    assert one.state == "bad" and "no kernel image" in one.words
+    finding = said(facts, "accelerator")
+    assert finding.state == "bad" and "no kernel image" in finding.words
     assert verdict(facts, "r1-distill-qwen-7b").state == "slow"
 
 
@@ -347,14 +347,18 @@ def check_on_one_gpu(finding, size, with_vllm):
 
 
 def test_two_gpus_serve_vllm(like):
-    one = verdict(like([H100, H100], VLLM), "r1-distill-qwen-7b")
-    assert one.state == "ready" and "another GPU for vLLM as a server" in one.words and "trainer." not in one.words
+    finding = verdict(like([H100, H100], VLLM), "r1-distill-qwen-7b")
+    assert (
+        finding.state == "ready"
+        and "another GPU for vLLM as a server" in finding.words
+        and "trainer." not in finding.words
+    )
     assert "trainer.use_vllm=false" in verdict(like([H100, H100]), "r1-distill-qwen-7b").words
 
 
 def test_two_small_gpus(like):
-    one = verdict(like([gpu(16 * GIB)] * 2), "r1-distill-llama-8b")
-    assert one.state == "no" and "in shards over 2 it may fit, which is not estimated" in one.words
+    finding = verdict(like([gpu(16 * GIB)] * 2), "r1-distill-llama-8b")
+    assert finding.state == "no" and "in shards over 2 it may fit, which is not estimated" in finding.words
 
 
 def test_what_others_hold_on_the_gpu_is_said(like):
@@ -362,22 +366,22 @@ def test_what_others_hold_on_the_gpu_is_said(like):
 
 
 def test_a_gpu_without_bf16(like):
-    one = said(like([gpu(16 * GIB, name="Tesla T4", bf16=False)]), "accelerator")
-    assert "without bf16" in one.words and "driver 580.95.05" in one.words
+    finding = said(like([gpu(16 * GIB, name="Tesla T4", bf16=False)]), "accelerator")
+    assert "without bf16" in finding.words and "driver 580.95.05" in finding.words
 
 
 def test_apple(like):
     device = gpu(48 * GIB, name="arm64", kind="mps", bf16=None, free=None)
     facts = like(torch={"devices": [device], "version": "2.13.0"})
-    one = verdict(facts, "r1-distill-qwen-7b")
-    assert one.state == "ready" and "never tried on mps" in one.words and "vllm" not in one.remedy
+    finding = verdict(facts, "r1-distill-qwen-7b")
+    assert finding.state == "ready" and "never tried on mps" in finding.words and "vllm" not in finding.remedy
     assert doctor.can_start(doctor.find(facts))
 
 
 def test_several_gpus_need_nccl_and_shared_memory(like):
     assert said(like([H100, H100]), "processes").state == "ok"
     busy = like([H100, {**H100, "free": 2 * GIB}, gpu(16 * GIB)])
-    both, other = (one.words for one in doctor.find(busy) if one.name == "accelerator")
+    both, other = (finding.words for finding in doctor.find(busy) if finding.name == "accelerator")
     assert both.startswith("2 x NVIDIA H100") and "2.0 GiB of them free" in both and " x " not in other
     few = like([H100, H100], disk={"shm": 64 * 2**20})
     assert said(few, "processes").remedy == "docker run --shm-size=8g"
@@ -390,9 +394,9 @@ def test_several_gpus_need_nccl_and_shared_memory(like):
 
 def test_without_a_gpu_the_time_grows_with_tokens_and_shrinks_with_cores(like):
     def days(cores, name):
-        one = verdict(like(cores={"usable": cores, "all": 64}), name)
-        assert one.state == "slow"
-        count, unit = re.search(r"up to about ([\d,]+) (hours|days|years)", one.words).groups()
+        finding = verdict(like(cores={"usable": cores, "all": 64}), name)
+        assert finding.state == "slow"
+        count, unit = re.search(r"up to about ([\d,]+) (hours|days|years)", finding.words).groups()
         return int(count.replace(",", "")) * {"hours": 1 / 24, "days": 1, "years": 365}[unit]
 
     assert days(2, "smollm2-135m grpo") == pytest.approx(2 * days(4, "smollm2-135m grpo"), rel=0.3)
@@ -404,8 +408,8 @@ def test_too_little_memory(like):
     facts = like(memory={"all": 2 * GIB, "free": GIB})
     assert verdict(facts, "quickstart").state == "no" and not doctor.can_start(doctor.find(facts))
     assert "without one" in verdict(facts, "r1-distill-qwen-7b").words
-    one = verdict(like([H100], memory={"all": 8 * GIB, "free": 8 * GIB}), "r1-distill-qwen-7b")
-    assert one.state == "no" and "on their way to the GPU" in one.words
+    finding = verdict(like([H100], memory={"all": 8 * GIB, "free": 8 * GIB}), "r1-distill-qwen-7b")
+    assert finding.state == "no" and "on their way to the GPU" in finding.words
 
 
 def test_the_quickstart_needs_what_it_was_measured_to_take(like):
@@ -417,24 +421,24 @@ def test_the_quickstart_needs_what_it_was_measured_to_take(like):
 
 
 def test_too_little_disk(like):
-    one = verdict(like([H100], disk={"here": 50 * GIB}), "r1-distill-qwen-1.5b")
+    finding = verdict(like([H100], disk={"here": 50 * GIB}), "r1-distill-qwen-1.5b")
     count = shape_of(readiness.EVALUATED).parameters
-    assert one.state == "no" and f"10 checkpoints take {10 * 12 * count / GIB:.1f} GiB" in one.words
-    assert "trainer.save_total_limit=1" in one.remedy
-    one = verdict(like([H100], disk={"cache": 2 * GIB}), "r1-distill-qwen-1.5b")
-    assert f"the download takes {2 * count / GIB:.1f} GiB" in one.words and "HF_HOME" in one.remedy
+    assert finding.state == "no" and f"10 checkpoints take {10 * 12 * count / GIB:.1f} GiB" in finding.words
+    assert "trainer.save_total_limit=1" in finding.remedy
+    finding = verdict(like([H100], disk={"cache": 2 * GIB}), "r1-distill-qwen-1.5b")
+    assert f"the download takes {2 * count / GIB:.1f} GiB" in finding.words and "HF_HOME" in finding.remedy
 
 
 def test_without_the_hub(like):
     hub, name = {"state": "unreachable", "why": "refused"}, "HuggingFaceTB/SmolLM2-135M-Instruct"
     facts = like([H100], hub=hub)
     assert said(facts, "Hugging Face hub").state == "bad" and doctor.can_start(doctor.find(facts))
-    one = verdict(facts, "smollm2-135m grpo")
-    assert one.state == "no" and name in one.words and one.remedy == "model.name=FOLDER"
+    finding = verdict(facts, "smollm2-135m grpo")
+    assert finding.state == "no" and name in finding.words and finding.remedy == "model.name=FOLDER"
     assert "problems.name=FILE.jsonl" in verdict(facts, "r1-distill-qwen-7b").remedy
     assert verdict({**facts, "cached": [name]}, "smollm2-135m grpo").state == "ready"
-    unasked = like([H100], hub={"state": "not asked", "why": "--offline"})
-    assert verdict(unasked, "smollm2-135m grpo").words.endswith("if the hub can be reached")
+    skipped = like([H100], hub={"state": "skipped", "why": "--offline"})
+    assert verdict(skipped, "smollm2-135m grpo").words.endswith("if the hub can be reached")
     assert "--data-dir" in verdict(facts, "evaluate").remedy
 
 
@@ -448,7 +452,7 @@ def test_evaluating(like):
     assert "--backend transformers" in said(like(packages=VLLM), "vllm").words
 
 
-# What is found on a machine
+# The facts of a machine
 
 
 @pytest.mark.parametrize(
@@ -496,7 +500,7 @@ def test_an_offline_hub_is_not_contacted(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert machine.hub(False)["state"] == machine.hub(True)["state"] == "offline"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert (machine.hub(True)["state"], machine.hub(True)["token"]) == ("not asked", False)
+    assert (machine.hub(True)["state"], machine.hub(True)["token"]) == ("skipped", False)
     (tmp_path / "token").write_text("hf_secret")
     assert machine.hub(True)["token"] is True
 
@@ -508,10 +512,10 @@ def test_the_cache_holds_a_model_when_it_holds_all_of_it(tmp_path):
     (tmp_path / "models--org--name" / "refs" / "main").write_text("abc")
     assert not machine.is_cached(tmp_path, "org/name")
     (folder / "config.json").write_text("{}")
-    index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
+    index = {"weight_map": {"a": "first.safetensors", "b": "second.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / "one.safetensors").touch()
-    (folder / "two.safetensors").symlink_to(tmp_path / "not-there")  # as a download that was cut off leaves it
+    (folder / "first.safetensors").touch()
+    (folder / "second.safetensors").symlink_to(tmp_path / "not-there")  # as a download that was cut off leaves it
     assert not machine.is_cached(tmp_path, "org/name")
     (tmp_path / "not-there").touch()
     assert machine.is_cached(tmp_path, "org/name")
@@ -544,24 +548,24 @@ def test_limits_of_a_container(tmp_path, monkeypatch):
     unlimited = machine.usable_cores(tmp_path / "none")
     assert unlimited == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
-    two, box = tmp_path / "two", "sys__fs__cgroup__box__"
-    put(two, proc__meminfo=MEMINFO, proc__self__cgroup="0::/box/pod/run\n")
-    put(two, **{f"{box}memory_dot_max": str(3 * GIB), f"{box}memory_dot_current": str(GIB)})
-    put(two, **{f"{box}pod__memory_dot_max": "max", f"{box}pod__memory_dot_current": "5"})
-    put(two, **{f"{box}cpu_dot_max": "max 100000", f"{box}pod__cpu_dot_max": "50000 100000"})
-    assert memory(two) == {"all": 3 * GIB, "free": 2 * GIB}
-    assert machine.usable_cores(two) == 1
+    second, box = tmp_path / "two", "sys__fs__cgroup__box__"
+    put(second, proc__meminfo=MEMINFO, proc__self__cgroup="0::/box/pod/run\n")
+    put(second, **{f"{box}memory_dot_max": str(3 * GIB), f"{box}memory_dot_current": str(GIB)})
+    put(second, **{f"{box}pod__memory_dot_max": "max", f"{box}pod__memory_dot_current": "5"})
+    put(second, **{f"{box}cpu_dot_max": "max 100000", f"{box}pod__cpu_dot_max": "50000 100000"})
+    assert memory(second) == {"all": 3 * GIB, "free": 2 * GIB}
+    assert machine.usable_cores(second) == 1
 
-    one = tmp_path / "one"
-    put(one, proc__meminfo=MEMINFO, proc__self__cgroup="4:memory:/box\n3:cpu,cpuacct:/box\n0::/\n")
-    put(one, sys__fs__cgroup__memory__box__memory_dot_limit_in_bytes=str(2 * GIB))
-    put(one, sys__fs__cgroup__memory__box__memory_dot_usage_in_bytes=str(GIB))
-    put(one, sys__fs__cgroup__memory__memory_dot_limit_in_bytes=str(2**63 - 4096))
-    put(one, sys__fs__cgroup__memory__memory_dot_usage_in_bytes="1")
-    put(one, sys__fs__cgroup__cpu__box__cpu_dot_cfs_quota_us="100000")
-    put(one, sys__fs__cgroup__cpu__box__cpu_dot_cfs_period_us="100000")
-    assert memory(one) == {"all": 2 * GIB, "free": GIB}
-    assert machine.usable_cores(one) == 1
+    first = tmp_path / "one"
+    put(first, proc__meminfo=MEMINFO, proc__self__cgroup="4:memory:/box\n3:cpu,cpuacct:/box\n0::/\n")
+    put(first, sys__fs__cgroup__memory__box__memory_dot_limit_in_bytes=str(2 * GIB))
+    put(first, sys__fs__cgroup__memory__box__memory_dot_usage_in_bytes=str(GIB))
+    put(first, sys__fs__cgroup__memory__memory_dot_limit_in_bytes=str(2**63 - 4096))
+    put(first, sys__fs__cgroup__memory__memory_dot_usage_in_bytes="1")
+    put(first, sys__fs__cgroup__cpu__box__cpu_dot_cfs_quota_us="100000")
+    put(first, sys__fs__cgroup__cpu__box__cpu_dot_cfs_period_us="100000")
+    assert memory(first) == {"all": 2 * GIB, "free": GIB}
+    assert machine.usable_cores(first) == 1
 
 
 def test_memory_is_known_without_psutil(monkeypatch):
@@ -578,8 +582,8 @@ def test_what_nvidia_smi_says(tmp_path, monkeypatch):
     two = ["NVIDIA H200, 143771 MiB"] * 2
     assert machine.nvidia() == {"present": True, "driver": "580.95.05", "gpus": two, "hidden": "0"}
     tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed, because it, could not talk'\nexit 9\n")
-    found = machine.nvidia()
-    assert (found["driver"], found["gpus"]) == (None, [])
+    facts = machine.nvidia()
+    assert (facts["driver"], facts["gpus"]) == (None, [])
     tool.write_text("#!/bin/sh\nsleep 60\n")
     monkeypatch.setattr(machine, "COMMAND_SECONDS", 0.3)
     assert machine.nvidia()["gpus"] == []

@@ -15,7 +15,7 @@ from manypaths.preflight.readiness import FIRST, GIB, Verdict, broken, gpus, hub
 
 MACHINE, INSTALLED, RUNNABLE = "This machine", "Packages", "What it can run (manypaths train ...)"
 WIDTHS = {MACHINE: 18, INSTALLED: 23, RUNNABLE: 45}
-CHOICE = "https://pytorch.org/get-started"
+CHOICE, UNHIDE = "https://pytorch.org/get-started", "unset CUDA_VISIBLE_DEVICES"
 NOTE = """Memory is what `manypaths train RECIPES --dry-run` estimates, which shows its parts; times without a GPU are
 rough, and for completions of full length. No model was loaded, and nothing was downloaded."""
 
@@ -121,18 +121,19 @@ def _accelerators(facts: Facts) -> list[Verdict]:
         for device in torch["devices"]:
             alike.setdefault(str({**device, "free": None}), []).append(device)
         return [_devices(devices, build) for devices in alike.values()]
-    if nvidia["present"] and not torch["cuda"]:
-        remedy = f"{install(facts, ['torch'], again=True)}; on Windows, or for an older driver, see {CHOICE}"
-        return [("bad", f"not used: {gpu}, but {build} was built without CUDA", remedy)]
-    if nvidia["present"] and nvidia["hidden"] is not None:
-        why, remedy = f"CUDA_VISIBLE_DEVICES is {nvidia['hidden']!r}", "unset CUDA_VISIBLE_DEVICES"
-        return [("bad", f"not used: {gpu}, but {build} has none: {why}", remedy)]
-    if nvidia["present"]:
-        why = " ".join([torch.get("refused") or "", *torch["warned"]]).strip() or "it gives no reason"
-        remedy = f"a newer driver (here {nvidia['driver'] or 'none answers'}), or an older CUDA: see {CHOICE}"
-        return [("bad", f"not used: {gpu}, but {build} has none: {why}", remedy)]
-    if facts["amd"] and not torch["hip"]:
-        return [("bad", f"not used: there seems to be an AMD GPU, but {build} was built without ROCm", f"see {CHOICE}")]
+    unseen = " ".join([torch.get("refused") or "", *torch["warned"]]).strip() or "it gives no reason"
+    newer = f"a newer driver (here {nvidia['driver'] or 'none answers'}), or an older CUDA: see {CHOICE}"
+    with_cuda = f"{install(facts, ['torch'], again=True)}; on Windows, or for an older driver, see {CHOICE}"
+    reasons = (  # the first that holds
+        (nvidia["present"] and not torch["cuda"], "was built without CUDA", with_cuda),
+        (nvidia["present"] and nvidia["hidden"] is not None, "finds none: CUDA_VISIBLE_DEVICES hides it", UNHIDE),
+        (nvidia["present"], f"finds none: {unseen}", newer),
+        (facts["amd"] and not torch["hip"], "was built without ROCm", f"see {CHOICE}"),
+    )
+    for holds, why, remedy in reasons:
+        if holds:
+            there = gpu if nvidia["present"] else "there seems to be an AMD GPU"
+            return [("bad", f"not used: {there}, but {build} {why}", remedy)]
     return [("ok", f"none; {build}", "")]
 
 
@@ -168,6 +169,6 @@ def _packages(facts: Facts) -> list[Finding]:
         state = "bad" if why and name not in OPTIONAL else "ok"
         findings.append(Finding(INSTALLED, name, state, words, install(facts, [name]) if why else ""))
     if not facts["installed"]:
-        words = "not installed but found, so that the versions it needs are unknown"
+        words = "imported without being installed, so that the versions it needs are unknown"
         findings.append(Finding(INSTALLED, "manypaths", "bad", words, "pip install '.[train,compare]', in a clone"))
     return findings

@@ -28,7 +28,7 @@ from manypaths.preflight.packages import PACKAGES, installed, requirements
 
 TORCH_SECONDS, COMMAND_SECONDS, HUB_SECONDS = 60, 10, 3.0
 PROBE = "import json, manypaths.preflight.machine as here; print('\\n' + json.dumps(here.torch_facts()))"
-HUB_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"  # the hub is asked for its description
+HUB_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"  # whose description is requested from the hub
 
 
 def facts(models: Iterable[str], data: Iterable[str], offline: bool = False) -> dict[str, Any]:
@@ -183,17 +183,18 @@ def _run(command: list[str], seconds: float, variables: dict[str, str] | None = 
 
 
 def hub(offline: bool) -> dict[str, Any]:
-    """The Hugging Face hub: {host, state, why, token}; state is reachable, unreachable, offline or not asked."""
+    """The Hugging Face hub: {host, state, why, token}; state is reachable, unreachable, offline or skipped."""
     try:
         from huggingface_hub import HfApi, constants
     except ImportError:
-        return {"host": "the hub", "state": "not asked", "why": "huggingface_hub is missing", "token": False}
-    token = bool(os.environ.get("HF_TOKEN")) or Path(constants.HF_TOKEN_PATH).is_file()
+        return {"host": "the hub", "state": "skipped", "why": "huggingface_hub is missing", "token": False}
+    variables = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # get_token() may ask a server
+    token = any(map(os.environ.get, variables)) or Path(constants.HF_TOKEN_PATH).is_file()
     facts = {"host": urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2], "token": token}
     if constants.HF_HUB_OFFLINE:
         return {**facts, "state": "offline", "why": "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"}
     if offline:
-        return {**facts, "state": "not asked", "why": "--offline"}
+        return {**facts, "state": "skipped", "why": "--offline"}
     why = [f"no answer in {HUB_SECONDS:g} s"]
 
     def ask() -> None:
@@ -214,8 +215,8 @@ def is_cached(cache: Path, name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     def path(file: str) -> str | None:
-        found = try_to_load_from_cache(name, file, cache_dir=cache)
-        return found if isinstance(found, str) else None
+        cached = try_to_load_from_cache(name, file, cache_dir=cache)
+        return cached if isinstance(cached, str) else None
 
     weights = ["model.safetensors"]
     if index := path("model.safetensors.index.json"):

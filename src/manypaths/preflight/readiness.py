@@ -142,7 +142,7 @@ def _training(facts: Facts, name: str) -> Verdict:
     if absent and facts["hub"]["state"] in ("unreachable", "offline"):
         instead = ", ".join(f"{key}={'FILE.jsonl' if key == 'problems.name' else 'FOLDER'}" for key in absent)
         obstacles = [(f"not in the cache, and no hub: {', '.join(absent.values())}", instead)]
-    elif absent and facts["hub"]["state"] == "not asked":
+    elif absent and facts["hub"]["state"] == "skipped":
         words += "; if the hub can be reached"
     obstacles += _lacking_room(facts, name)
     if obstacles:

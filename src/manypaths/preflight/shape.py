@@ -71,7 +71,7 @@ def shape_of(name: str) -> Shape | None:
     try:
         place = str(folder) if folder.is_dir() else name
         return count(AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False))
-    except Exception:  # a config.json is any text; what transformers cannot build has no shape
+    except Exception:  # a config.json may hold anything, and transformers may raise anything for it
         return None
 
 
@@ -92,8 +92,8 @@ def count(config: Any) -> Shape | None:
     blocks = getattr(model.base_model, "layers", None)
     if getattr(config, "quantization_config", None) or not blocks:
         return None
-    modules = blocks[0].named_modules()
-    linears = {key: (each.in_features, each.out_features) for key, each in modules if isinstance(each, torch.nn.Linear)}
-    parameters, table = sum(each.numel() for each in model.parameters()), model.get_input_embeddings().weight
+    layers = {name: layer for name, layer in blocks[0].named_modules() if isinstance(layer, torch.nn.Linear)}
+    linears = {name: (layer.in_features, layer.out_features) for name, layer in layers.items()}
+    parameters, table = sum(weight.numel() for weight in model.parameters()), model.get_input_embeddings().weight
     tied = model.get_output_embeddings().weight is table
     return Shape(parameters, len(blocks), len(table), tied, linears) if set(linears) == BLOCK else None
