@@ -28,16 +28,16 @@ def test_a_hub_id_is_taken_as_it_is(name):
 
 @pytest.mark.parametrize("name", ["a/b/c", "two words", "a/", "/b?", "https://hub/model"])
 def test_what_is_no_hub_id_and_no_folder_is_refused(name):
-    with pytest.raises(ValueError, match=r"is no folder|does not exist"):
+    with pytest.raises(ValueError, match=r"must be a folder|does not exist"):
         find_checkpoint(name)
 
 
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ((), ["no weights", "save_pretrained"]),
-        (("config.json", "tokenizer.json"), ["no weights"]),
-        (("a.gguf", "b.gguf"), ["no weights", "found 2"]),
+        ((), ["must have weights", "save_pretrained"]),
+        (("config.json", "tokenizer.json"), ["must have weights"]),
+        (("a.gguf", "b.gguf"), ["must have weights", "2 GGUF files"]),
         (("model.safetensors",), ["neither config.json nor adapter_config.json"]),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_folder_with_weights_is_found_without_loading_them(weights, tmp_path):
         ("package:no_such_package", ["'no_such_package'", "not installed", "pip install", "no-such-package"]),
         ("package:", ["not installed"]),
         ("package:manypaths/nowhere", ["'nowhere'", "'manypaths'"]),
-        ("package:manypaths/data", ["no weights"]),
+        ("package:manypaths/data", ["must have weights"]),
     ],
 )
 def test_a_package_that_holds_no_model_is_named(name, words):

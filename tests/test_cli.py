@@ -166,7 +166,7 @@ def test_a_data_file_that_does_not_do_is_one_line(content, overrides, words, key
 def test_a_model_folder_without_weights_is_one_line(refused, tiny_model, tmp_path):
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
-    assert has(refused(f"model.name={tmp_path / 'bare'}"), str(tmp_path / "bare"), "no weights")
+    assert has(refused(f"model.name={tmp_path / 'bare'}"), str(tmp_path / "bare"), "must have weights")
     assert has(refused(f"model.name={tmp_path / 'gone'}"), str(tmp_path / "gone"), "does not exist")
 
 
@@ -251,7 +251,7 @@ def test_evaluate_checks_its_problems_before_the_model(words, expected, said, un
 
 def test_evaluate_says_what_is_wrong_with_the_model(said, unloadable, tmp_path):
     assert has(said("evaluate", unloadable, "--problems", "svamp"), "could not be loaded", str(unloadable))
-    assert has(said("evaluate", tmp_path, "--problems", "svamp"), str(tmp_path), "no weights")
+    assert has(said("evaluate", tmp_path, "--problems", "svamp"), str(tmp_path), "must have weights")
 
 
 def test_evaluate_of_a_run_takes_its_problems_prompt_and_model(said, capsys, tiny_model, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from test_trl import length, trainer_of, vowels
 from test_wrapper import WORDS, expected, same, wrapped
 
 from manypaths.cli import main
-from manypaths.grouping import group_size, row_keys
+from manypaths.grouping import group_size, row_hashes
 
 QUESTION = "How many are there?"
 ASK = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
@@ -62,7 +62,7 @@ def test_a_column_that_changes_within_a_group_is_no_row():
 def test_equal_content_has_equal_keys_and_other_content_others():
     kinds = [columns_of(kind, [0, 0, 1]) for kind in KINDS]
     for prompts, columns in kinds:
-        first, again, other = row_keys(prompts, columns)
+        first, again, other = row_hashes(prompts, columns)
         assert first == again and first[0] == other[0] and first[1] != other[1]
     assert group_size(["a"] * 4, [4], [{}] * 4) == 4
 
@@ -70,7 +70,7 @@ def test_equal_content_has_equal_keys_and_other_content_others():
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_groups_that_are_not_whole_are_refused_though_their_question_is_one(kind):
     prompts, columns = columns_of(kind, [0, 0, 0, 1, 1, 1, 1, 1])
-    with pytest.raises(ValueError, match="given 8 completions in runs of 3, 5"):
+    with pytest.raises(ValueError, match="got 8 completions in runs of 3, 5"):
         wrapped(vowels, 4)(prompts, WORDS, **columns)
 
 

@@ -139,7 +139,7 @@ def test_the_tokens_of_a_tool_do_not_count() -> None:
     plain = {**columns, "tool_mask": None, "trainer_state": None}
     assert cosine(**plain, answer=["5", "5"], max_completion_length=48) == pytest.approx([0.5, 0.75])
     assert reward("repetition")(completion_ids=IDS, tool_mask=[MASK[0], None]) == reward("repetition")(**columns)
-    with pytest.raises(ValueError, match="'overlong': tool_mask must be as long as the 204 tokens, got 2"):
+    with pytest.raises(ValueError, match="'overlong': tool_mask must have one entry per token, 204, got 2"):
         reward("overlong", 30)(completion_ids=IDS, tool_mask=[[1, 0], [1]])
 
 

@@ -94,7 +94,7 @@ def test_the_module_that_the_page_shows():
 
 
 def test_a_rollout_without_whole_groups_is_refused():
-    with pytest.raises(ValueError, match="runs of 3 completions of one prompt, over all processes; given 8"):
+    with pytest.raises(ValueError, match="runs of 3 completions of one prompt, got 8"):
         processed(arguments(n_samples_per_prompt=3))
     samples = rollout()
     samples[3], samples[4] = samples[4], samples[3]

@@ -237,11 +237,11 @@ def test_groups_of_evaluation_may_have_another_size():
 
 
 def test_refusals():
-    ask = "runs of 4 completions of one prompt, over all processes; given 8 completions in runs of"
+    ask = "runs of 4 completions of one prompt, got 8 completions in runs of"
     for keys, runs in (("aaabbbbb", "3, 5"), ("abababab", "1, 1, 1, 1, 1, 1, 1, 1"), ("aaaaaabb", "6, 2")):
         with pytest.raises(ValueError, match=f"{ask} {runs}. Pass the trainer's own"):
             wrapped()(list(keys), WORDS)
-    with pytest.raises(ValueError, match=r"runs of 4 or 3 completions .* given 7 completions in runs of 7"):
+    with pytest.raises(ValueError, match=r"runs of 4 or 3 completions .* got 7 completions in runs of 7"):
         group_size(["a"] * 7, [4, 3])
     with pytest.raises(ValueError, match=r"'curious' must return one reward per completion, 8, got 2"):
         curious = types.FunctionType((lambda **_: [1.0, 2.0]).__code__, {}, "curious")
@@ -268,7 +268,7 @@ def test_it_looks_like_a_reward_function():
 
 
 def test_a_size_that_is_half_the_trainers_is_told():
-    with pytest.warns(UserWarning, match="Groups of 2 were asked for, and no prompt comes in fewer than 4"):
+    with pytest.warns(UserWarning, match="num_generations is 2, but every prompt has 4 completions or more"):
         wrapped(size=2)(MESSAGES, WORDS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

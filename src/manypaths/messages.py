@@ -1,4 +1,4 @@
-"""What the model itself said: a completion, text or chat messages, as one text, as texts by turn, and its tokens."""
+"""The model's own part of a completion, text or chat messages: one text, texts by message, or tokens."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Completion = str | Sequence[dict[str, Any]]
-ToolMask = Sequence[Sequence[int] | None] | None  # for each completion's tokens: 0 for those of a tool's answer
+ToolMask = Sequence[Sequence[int] | None] | None  # per completion and token: 0 for a token of a tool's answer
 
-REASONING = ("reasoning_content", "thinking", "reasoning")  # names that chat templates have for it
-CALLS = ("tool_use", "tool_call")  # types of a content block that calls a tool
-ARGUMENTS = ("arguments", "input", "parameters")
+REASONING = ("reasoning_content", "thinking", "reasoning")  # keys of a message's reasoning in chat templates
+CALLS = ("tool_use", "tool_call")  # types of content blocks that call a tool
+ARGUMENTS = ("arguments", "input", "parameters")  # keys of a call's arguments
 
 
 def text_of(completion: Completion) -> str:
-    r"""The text that the model wrote: a text as it is; of messages those of the assistant, a line break between two.
+    r"""The text that the model wrote.
 
-    Of a message there are, in this order, those that are not empty:
+    Of a message, the text has in this order, as far as they are not empty:
 
-    - its reasoning (`reasoning_content`, `thinking` or `reasoning`), as `<think>\n...\n</think>`, the form in which
-      most models write it, and a blank line after it where content follows;
-    - its content, a text;
-    - its calls of tools, a line for each: `name(arguments)`, arguments as JSON, or as the text that was not parsed.
+    - its reasoning (`reasoning_content`, `thinking` or `reasoning`) as `<think>\n...\n</think>`, the form of most
+      models, with a blank line before content;
+    - its content;
+    - its tool calls, one per line: `name(arguments)`, with the arguments as JSON, or as their text where it was not
+      parsed.
 
-    Content may be a list of blocks: text and refusals are content, and blocks of reasoning and calls stand where the
-    message's own would. Left out: what others said (the tool's answer, the user, the system), images, sounds and other
-    media, and the identifiers of calls. A message without a role is the assistant's. Nothing that a model writes raises
-    an error here.
+    Content may be a list of blocks. Blocks of text and refusals are content; blocks of reasoning and of calls take the
+    place of the message's own. Omitted are messages of other roles (tool, user, system), images, sounds and other
+    media, and the identifiers of calls. No completion raises an error.
+
+    Args:
+        completion: a text, or a list of messages. A message without a role is the assistant's.
+
+    Returns:
+        The text itself, or the assistant's messages joined by line breaks.
     """
     if isinstance(completion, str):
         return completion
@@ -44,7 +50,10 @@ def prompt_text(prompt: Completion) -> str:
 def turns(completion: Completion, opened: bool = False) -> list[str]:
     """The texts of the assistant's messages, one or more.
 
-    `opened`: <think> goes before each whose reasoning was not parsed; a chat template puts it before every message.
+    Args:
+        completion: as in `text_of`.
+        opened: whether the chat template begins each message with <think>. The tag then goes before each message whose
+            reasoning was not parsed.
     """
     if isinstance(completion, str):
         return ["<think>" * opened + completion]
@@ -53,39 +62,51 @@ def turns(completion: Completion, opened: bool = False) -> list[str]:
 
 
 def own_tokens(
-    who: str,
+    reward: str,
     completion_ids: Sequence[Sequence[int]],
     tool_mask: ToolMask = None,
     completions: Sequence[Completion] = (),
     trainer_state: object = None,
 ) -> list[list[int]]:
-    """The tokens that the model itself wrote: `completion_ids` less those for which `tool_mask` has 0.
+    """The tokens that the model wrote: `completion_ids` without the tokens of tools' answers.
 
-    TRL's GRPOTrainer puts a tool's answers into `completion_ids` and does not say where they are; `DiverseGRPOTrainer`
-    passes the mask. Without it all tokens count, and a warning says so where a tool has answered. Raises ValueError for
-    a mask of another length.
+    TRL's GRPOTrainer has tools' answers in `completion_ids` and passes no mask; `DiverseGRPOTrainer` passes it. Without
+    a mask all tokens count, with a warning where a tool has answered.
+
+    Args:
+        reward: the name of the reward, for messages.
+        completion_ids: N lists of tokens.
+        tool_mask: N lists, 0 for each token of a tool's answer; None where no token is.
+        completions: N completions, for the warning.
+        trainer_state: the trainer's, for the warning. AsyncGRPOTrainer has none, and passes the model's tokens alone.
+
+    Returns:
+        N lists of tokens.
+
+    Raises:
+        ValueError: a mask and its tokens differ in length.
     """
     if tool_mask is None:
-        others = any(
-            message.get("role") == "tool" for one in completions if not isinstance(one, str) for message in one
-        )
-        if others and trainer_state is not None:  # AsyncGRPOTrainer has none, and passes the model's tokens alone
+        chats = [completion for completion in completions if not isinstance(completion, str)]
+        if trainer_state is not None and any(message.get("role") == "tool" for chat in chats for message in chat):
             warnings.warn(
-                f"Reward {who!r} counts the tokens of tools' answers as the model's: this trainer does not tell them "
-                "apart. manypaths.trl.DiverseGRPOTrainer does.",
+                f"Reward {reward!r} counts the tokens of tools' answers as the model's, for this trainer passes no "
+                "tool_mask. manypaths.trl.DiverseGRPOTrainer does.",
                 stacklevel=2,
             )
         return [list(ids) for ids in completion_ids]
     own = []
     for ids, mask in zip(completion_ids, tool_mask, strict=True):
         if mask is not None and len(mask) != len(ids):
-            raise ValueError(f"Reward {who!r}: tool_mask must be as long as the {len(ids)} tokens, got {len(mask)}.")
-        own.append([token for token, mine in zip(ids, mask or [1] * len(ids), strict=True) if mine])
+            raise ValueError(
+                f"Reward {reward!r}: tool_mask must have one entry per token, {len(ids)}, got {len(mask)}."
+            )
+        own.append([token for token, is_own in zip(ids, mask or [1] * len(ids), strict=True) if is_own])
     return own
 
 
 def _has_reasoning(message: Mapping[str, Any]) -> bool:
-    """Whether the reasoning of a message stands apart from its content, in a key or a block of its own."""
+    """Whether a message has its reasoning in a key or a block of its own."""
     content = message.get("content")
     blocks = [part for part in content if isinstance(part, Mapping)] if isinstance(content, (list, tuple)) else []
     return any(message.get(name) for name in REASONING) or bool(_of_types(blocks, REASONING))
@@ -97,15 +118,15 @@ def _text_of_message(message: Mapping[str, Any]) -> str:
     blocks = [part if isinstance(part, Mapping) else {"type": "text", "text": part} for part in parts]
     calls = message.get("tool_calls") or []
     calls = [*(calls if isinstance(calls, (list, tuple)) else [calls]), *_of_types(blocks, CALLS)]
-    # templates that know two names for the reasoning are given it under both
+    # one name only: for templates with two names, a message has the same reasoning under both
     thoughts = [next(filter(None, (message.get(name) for name in REASONING)), None)]
     thoughts += [block.get(block["type"]) or block.get("text") for block in _of_types(blocks, REASONING)]
 
     reasoning = "".join(map(_written, thoughts))
-    said = "".join(_written(block.get(block["type"])) for block in _of_types(blocks, ("text", "refusal")))
+    text = "".join(_written(block.get(block["type"])) for block in _of_types(blocks, ("text", "refusal")))
     if reasoning:
-        reasoning = f"<think>\n{reasoning}\n</think>" + "\n" * bool(said)
-    return _lines([reasoning, said, *map(_text_of_call, calls)])
+        reasoning = f"<think>\n{reasoning}\n</think>" + "\n" * bool(text)
+    return _lines([reasoning, text, *map(_text_of_call, calls)])
 
 
 def _of_types(blocks: Sequence[Mapping[str, Any]], types: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -121,12 +142,12 @@ def _text_of_call(call: Any) -> str:
 
 
 def _written(value: Any) -> str:
-    """A text as it is, anything else as JSON; nothing for None."""
+    """A text unchanged, "" for None, anything else as JSON."""
     if value is None or isinstance(value, str):
         return value or ""
     try:
         return json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
-    except (RecursionError, ValueError):  # nested deeper than Python can follow, or within itself
+    except (RecursionError, ValueError):  # too deeply nested, or circular
         return "..."
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
 from manypaths.embed import Embedder
-from manypaths.grouping import group_size, row_keys, size_in_trainer
+from manypaths.grouping import group_size, row_hashes, size_in_trainer
 from manypaths.keys import Keys
 from manypaths.messages import Completion, prompt_text, text_of
 from manypaths.methods import Reweighter, weighted_sum
@@ -113,7 +113,7 @@ class DiverseReward:
         own = self._score(prompts=prompts, completions=completions, **columns | logged.instead_of(columns))
         own_rows = {"rewards": own, **self._rows(prompts, completions, columns.get("completion_ids"))}
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
-        parts, rank = gather_parts((row_keys(prompts, columns) if size is None else [], own_rows))
+        parts, rank = gather_parts((row_hashes(prompts, columns) if size is None else [], own_rows))
         rows = {name: torch.cat([part[1][name] for part in parts]) for name in own_rows}
         rewards = rows["rewards"]
         check_finite(self._names, rewards, self.reward_weights)

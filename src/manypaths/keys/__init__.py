@@ -73,13 +73,15 @@ def expression(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
     return hashed([expressions.expression(_answer_text(completion)) for completion in completions])
 
 
-def bigrams(completions: Sequence[str], problems: Sequence[str], size: int, *, threshold: float = 0.7) -> Tensor:
+def bigrams(completions: Sequence[str], problems: Sequence[str], size: int, *, threshold: float = 0.8) -> Tensor:
     """Clusters of completions with common word bigrams within each group, see `manypaths.keys.word_bigrams`: [N] int64.
 
-    Wording is compared, not meaning. Distances of word bigrams are said to be nearer to people's judgement of
-    approaches than embeddings are (on arXiv 2606.29985, whose own finding is that every such measure is a poor proxy).
-    That paper measures distances and clusters nothing: average linkage and the threshold are assumptions of this
-    function. A completion without a word has no key.
+    Bigrams measure wording, not meaning. Their distances are said to be nearer to people's judgement of approaches than
+    embeddings are; the source of that, arXiv 2606.29985, finds every measure of this kind a poor proxy. It clusters
+    nothing: average linkage and the threshold are assumptions of this function. Completions of one small model
+    (SmolLM2-135M, GSM8K, temperature 0.7) had distances of 0.78 to 0.97 within a group, the middle 90 %, and 5 to 8
+    clusters in a group of 8 at the default; better models repeat more of their wording. A completion without a word has
+    no key.
 
     Args:
         completions: whole groups of `size`, one after another.
