@@ -81,15 +81,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         _check_counts("evaluation", self, "every", "samples", "max_new_tokens", "batch_size")
-        if not 0 <= self.temperature < math.inf:
-            raise ValueError(f"evaluation.temperature must be 0 (greedy) or more, got {self.temperature}.")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"evaluation.top_p must be above 0 and at most 1, got {self.top_p}.")
-        if self.samples > 1 and not self.temperature:
-            raise ValueError(
-                f"evaluation.samples must be 1 with evaluation.temperature 0, got {self.samples}: greedy samples are "
-                "all the same. Set evaluation.temperature, such as 0.6."
-            )
+        check_sampling(self, "evaluation.")
 
 
 @dataclass
@@ -189,6 +181,19 @@ class Recipe:
         self.rewards = {name: weight for name, weight in self.rewards.items() if weight is not None}
         if "{question}" not in str(self.prompt):
             raise ValueError(f"prompt must contain {{question}}, got {self.prompt!r}. Add it where the problem stands.")
+
+
+def check_sampling(settings: Any, prefix: str = "") -> None:
+    """Raise ValueError for `temperature`, `top_p` or `samples` out of range; `prefix` goes before their names."""
+    if not 0 <= settings.temperature < math.inf:
+        raise ValueError(f"{prefix}temperature must be 0 (greedy) or more, got {settings.temperature}.")
+    if not 0 < settings.top_p <= 1:
+        raise ValueError(f"{prefix}top_p must be above 0 and at most 1, got {settings.top_p}.")
+    if settings.samples > 1 and not settings.temperature:
+        raise ValueError(
+            f"{prefix}samples must be 1 with {prefix}temperature 0, got {settings.samples}: greedy samples are all the "
+            f"same. Set {prefix or '--'}temperature, such as 0.6."
+        )
 
 
 def _check_counts(section: str, settings: object, *names: str) -> None:

@@ -6,7 +6,6 @@ run itself did after its training.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,7 +14,7 @@ from manypaths import checkpoint
 from manypaths.evaluation.generate import Generate, transformers_generate, vllm_generate
 from manypaths.evaluation.server import server_generate
 from manypaths.printable import one_line
-from manypaths.recipe import Recipe
+from manypaths.recipe import Recipe, check_sampling
 
 AT_ONCE = 1024  # completions per call of vLLM; problems per call of a server
 OWN_SAMPLING = (  # settings of a generation_config that `Sampling` does not have
@@ -59,15 +58,7 @@ class Sampling:
         for name in ("samples", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
-        if not 0 <= self.temperature < math.inf:
-            raise ValueError(f"temperature must be 0 (greedy) or more, got {self.temperature}.")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}.")
-        if self.samples > 1 and not self.temperature:
-            raise ValueError(
-                f"samples must be 1 at temperature 0, where all completions are the same, got {self.samples}. Set "
-                "--temperature, such as 0.6, or --samples 1."
-            )
+        check_sampling(self)
 
 
 def of_recipe(spec: Recipe) -> dict[str, Any]:
