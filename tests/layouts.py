@@ -9,6 +9,7 @@ from test_trl import length, trainer_of, vowels
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder, SentenceEmbedder
+from manypaths.keys import bigrams
 from manypaths.trl import DiverseGRPOTrainer
 
 
@@ -22,11 +23,17 @@ def minilm(texts):
     return loaded()(texts)
 
 
+def by_inputs(rewards, correct, keys, lengths):
+    same = (keys.unsqueeze(-1) == keys.unsqueeze(-2)).sum(-1)
+    return rewards - correct.nan_to_num(0.0) * (0.01 * lengths + 0.1 * same)
+
+
 METHODS = {
     "none": {},
     "mmr": {"reweight": mmr, "embedder": NgramEmbedder()},
     "dra": {"reweight": dra, "embedder": NgramEmbedder()},
     "minilm": {"reweight": mmr, "embedder": minilm},
+    "bigrams": {"reweight": by_inputs, "keys": partial(bigrams, threshold=0.99), "correct": "seldom"},
     "dynamic": {"reweight": partial(mmr, lam=0.7), "embedder": NgramEmbedder(), "dynamic_sampling": "seldom"},
 }
 # name: (completions of a batch over all processes, gradient accumulation, the method, settings), for groups of 4
@@ -39,6 +46,7 @@ CASES = {
     "dra 4": (4, 1, "dra"),
     "mmr 4 x 3": (4, 3, "mmr"),
     "minilm 12": (12, 1, "minilm"),
+    "bigrams 12": (12, 1, "bigrams"),
     "mmr 12 used twice": (12, 1, "mmr", {"num_iterations": 2}),
     "mmr 12 one step in two": (12, 1, "mmr", {"steps_per_generation": 2, "max_steps": 1}),  # a random half
 }

@@ -73,6 +73,10 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
         check()  # its message is better where a value has a wrong type
         raise
     check()
+    from manypaths.training.trainer_arguments import described
+
+    if lines := described(spec):
+        print("\nThe method\n" + "\n".join(f"  {line}" for line in lines))
     print("\nThe keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
     return 0
 

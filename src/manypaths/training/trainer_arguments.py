@@ -7,8 +7,8 @@ from typing import Any
 from trl import GRPOConfig
 
 from manypaths import keys, rewards
-from manypaths.methods.bind import Method, bind
-from manypaths.methods.inputs import check_inputs
+from manypaths.methods.bind import Method, bind, diagnostics_of
+from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.recipe import Recipe
 from manypaths.trl import check
 
@@ -28,13 +28,9 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
     method, sampling = spec.method, spec.dynamic_sampling
     check(config, reweight=method.reweight is not None, importance_ratio=method.importance_ratio)
-    reweight = bind("reweight", method.reweight, method.options, "method.reweight", method.keep_equal_rewards)
-    advantage = bind("advantage", method.advantage, {}, "method.advantage")
-    _check_inputs(spec, reweight, advantage)
     return {
         "reward_funcs": list(functions.values()),
-        "reweight": reweight,
-        "advantage": advantage,
+        **methods_of(spec),
         "keys": keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None,
         "correct": _position(functions, "method.correct", method.correct),
         "importance_ratio": method.importance_ratio,
@@ -43,16 +39,37 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     }
 
 
-def _check_inputs(spec: Recipe, reweight: Method | None, advantage: Method | None) -> None:
-    """Refuse methods whose inputs the recipe does not give."""
+def methods_of(spec: Recipe) -> dict[str, Method | None]:
+    """The recipe's methods by role, `reweight` and `advantage`; None is plain GRPO.
+
+    Raises:
+        ValueError: for an unknown method, options that do not fit, and an input that the recipe does not give.
+    """
+    method = spec.method
+    methods = {
+        "reweight": bind("reweight", method.reweight, method.options, "method.reweight", method.keep_equal_rewards),
+        "advantage": bind("advantage", method.advantage, {}, "method.advantage"),
+    }
     if spec.embedder.name == "keys" and spec.keys.name is None:
         raise ValueError("embedder.name=keys must come with keys.name, such as keys.name=answer.")
     given = {"keys": spec.keys.name, "correct": spec.method.correct}
     available = ["rewards", "similarity", "lengths", *(name for name, value in given.items() if value is not None)]
-    if reweight is not None:
-        check_inputs(reweight, "reweight", available, REMEDIES)
-    if advantage is not None:
-        check_inputs(advantage, "advantage", [*available, "adjusted", "advantages"], REMEDIES)
+    of_role = {"reweight": available, "advantage": [*available, "adjusted", "advantages"]}
+    for role, function in methods.items():
+        if function is not None:
+            check_inputs(function, role, of_role[role], REMEDIES)
+    return methods
+
+
+def described(spec: Recipe) -> list[str]:
+    """A line for each method of the recipe: the inputs that it wants, and the diagnostics that it reports."""
+    lines = []
+    for role, function in methods_of(spec).items():
+        if function is not None:
+            name, reports = getattr(spec.method, role), diagnostics_of(function, role)
+            wants = f"{role} {name} wants {', '.join(inputs_of(function, role))}"
+            lines.append(f"{wants}; reports {', '.join(reports) or 'no diagnostics'}")
+    return lines
 
 
 def _position(functions: dict[str, Any], setting: str, name: str | None) -> int | None:

@@ -130,7 +130,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             keys,
             methods={"reweight": reweight, "advantage": advantage},
             available={"reweight": scores, "advantage": (*scores, "adjusted", "advantages")},
-            remedies=REMEDIES | {"advantages": "Pass the function as advantage=, which works on GRPO's own."},
+            remedies=REMEDIES
+            | {"advantages": "Pass it as DiverseGRPOTrainer(advantage=...), which works on GRPO's own."},
         )
         args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:

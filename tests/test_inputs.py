@@ -1,0 +1,282 @@
+"""Inputs of a method by name: what its signature says, what each trainer gives it, and what is refused."""
+
+import functools
+import json
+from functools import partial
+
+import pytest
+import torch
+from test_slime import WORDS, arguments, rollout
+from test_trl import PROMPTS, length, trainer_of, vowels
+from torch.testing import assert_close
+
+from manypaths import dra, keys, mmr
+from manypaths.cli import main
+from manypaths.embed import NgramEmbedder
+from manypaths.methods import ADVANTAGES, REWEIGHTERS, keep_equal_rewards, report
+from manypaths.methods.bind import adjust, bind, diagnostics_of
+from manypaths.methods.inputs import INPUTS, check_inputs, inputs_of
+from manypaths.slime import post_process_rewards
+from manypaths.trl import DiverseGRPOTrainer
+from manypaths.wrapper import DiverseReward
+
+# What a signature says
+
+
+def with_an_option(rewards, similarity, strength=1.0, *, cut=None):
+    return rewards
+
+
+class Method:
+    def __call__(self, correct, keys):
+        return correct
+
+
+@functools.wraps(mmr)
+def wrapped(*inputs, **options):
+    return mmr(*inputs, **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "role", "inputs"),
+    [
+        (mmr, "reweight", ("rewards", "similarity")),
+        (partial(mmr, lam=0.7), "reweight", ("rewards", "similarity")),
+        (wrapped, "reweight", ("rewards", "similarity")),
+        (with_an_option, "reweight", ("rewards", "similarity")),
+        (Method(), "reweight", ("correct", "keys")),
+        (lambda lengths, advantages: advantages, "advantage", ("lengths", "advantages")),
+        (partial(lambda model, rewards: rewards, "a model"), "reweight", ("rewards",)),
+        (keep_equal_rewards(lambda keys, *, power=1: keys), "reweight", ("rewards", "keys")),
+        (keep_equal_rewards(partial(mmr, lam=0.7)), "reweight", ("rewards", "similarity")),
+        (lambda r, s: r, "reweight", ("rewards", "similarity")),  # before inputs had names
+        (lambda rewards, _: rewards, "reweight", ("rewards", "similarity")),
+        (lambda r, a: a, "advantage", ("rewards", "advantages")),
+        (lambda adjusted, advantages: advantages, "advantage", ("adjusted", "advantages")),
+        (max, "reweight", ("rewards", "similarity")),
+        *((method, "reweight", ("rewards", "similarity")) for method in REWEIGHTERS.values()),
+        *((method, "advantage", ("rewards", "advantages")) for method in ADVANTAGES.values()),
+    ],
+)
+def test_positional_parameters_name_the_inputs(method, role, inputs):
+    assert inputs_of(method, role) == inputs
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (lambda rewards, sim: rewards, "must name its inputs, got 'sim'. Known: adjusted, advantages, correct"),
+        (lambda rewards, corect: rewards, "got 'corect'. Did you mean 'correct'"),
+        (lambda reward: reward, "got 'reward'. Did you mean 'rewards'"),
+        (lambda *, lam: lam, "must name its inputs, got none. Known: "),
+        (lambda: None, "must name its inputs, got none. Known: "),
+        (lambda rewards, strength=1.0, similarity=None: rewards, "must come before its options"),
+        (lambda rewards, *, strength: rewards, "Option 'strength' .* must have a value"),
+        (partial(mmr, torch.zeros(1, 2)), "must leave its inputs free, got a value for rewards"),
+    ],
+)
+def test_what_names_no_inputs_is_refused(method, message):
+    with pytest.raises(ValueError, match=message):
+        inputs_of(method)
+
+
+def test_a_missing_input_is_named_with_its_remedy():
+    with pytest.raises(ValueError, match=r"reweight 'mmr' must be given similarity, which is missing here\. Do\."):
+        check_inputs(mmr, "reweight", ["rewards", "keys"], {"similarity": "Do."})
+    check_inputs(mmr, "reweight", INPUTS, {})
+    with pytest.raises(ValueError, match="must be given similarity"):
+        adjust(mmr, {"rewards": torch.zeros(1, 2)})
+
+
+def test_options_are_bound_and_tried():
+    tried = bind("reweight", "mmr", {"lam": 0.7}, "method.reweight")
+    rewards, similarity = torch.tensor([[1.0, 0.0]]), torch.eye(2).unsqueeze(0)
+    assert_close(tried(rewards, similarity), mmr(rewards, similarity, lam=0.7))
+    assert bind("reweight", None, {}, "method.reweight") is None
+    assert diagnostics_of(tried, "reweight") == ["lam", "pick"] and diagnostics_of(dra, "reweight") == ["count"]
+    for options, message in (
+        ({"lamb": 1}, "Unknown option 'lamb' of method.reweight=mmr. Did you mean 'lam'"),
+        ({"rewards": 1}, "Unknown option 'rewards' of method.reweight=mmr"),
+        ({"lam": "a"}, "options of method.reweight=mmr, {'lam': 'a'}, have a wrong type"),
+        ({"lam": 2.0}, r"mmr's lam must be in \[0, 1\], got 2.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bind("reweight", "mmr", options, "method.reweight")
+    with pytest.raises(ValueError, match=r"method\.advantage=raft has no options, got 'k'"):
+        bind("advantage", "raft", {"k": 1}, "method.advantage")
+    with pytest.raises(ValueError, match=r"Unknown method\.advantage 'raf'\. Did you mean 'raft'"):
+        bind("advantage", "raf", {}, "method.advantage")
+
+
+# What the trainers give
+
+
+def shortest_correct(rewards, correct, keys, lengths):
+    """Something of every input: correct completions lose by their length and by how many share their key."""
+    same = (keys.unsqueeze(-1) == keys.unsqueeze(-2)).sum(-1)
+    return rewards - correct.nan_to_num(0.0) * (0.01 * lengths + 0.1 * same)
+
+
+def first_letter(completions, problems):
+    """The same letter after the same problem."""
+    pairs = zip(completions, problems, strict=True)
+    return [hash_of(problem) * 1000 + ord(text[0]) if text else -1 for text, problem in pairs]
+
+
+def hash_of(problem):
+    return sum(map(ord, problem)) % 97
+
+
+def by_hand(raw, correct, same, lengths):
+    return [
+        r - c * (0.01 * n + 0.1 * sum(one == other for other in same))
+        for r, c, one, n in zip(raw, correct, same, lengths, strict=True)
+    ]
+
+
+INPUTS_OF_ALL = {"reweight": shortest_correct, "keys": first_letter, "correct": "vowels"}
+
+
+def test_trl_gives_every_input(tiny_model, tmp_path):
+    named = {"steps": 2, **INPUTS_OF_ALL}
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, [vowels, length], **named)
+    trainer.train()
+    groups, logs = trainer.groups, trainer._logs
+    assert groups.inputs.keys() == {"rewards", "correct", "keys", "lengths", "similarity"}
+    right, texts = vowels(list(logs["completion"])), list(logs["completion"])
+    assert groups.inputs["correct"].flatten().tolist() == [float(reward > 0.5) for reward in right]
+    lengths = groups.inputs["lengths"].flatten().tolist()
+    logged = [entry["completions/mean_length"] for entry in trainer.state.log_history if "reward" in entry]
+    assert sum(lengths) / 8 == pytest.approx(logged[-1])
+    ragged = trainer._other_inputs(PROMPTS[:8], texts, [[1] * number for number in range(8)], torch.zeros(8, 2))
+    assert ragged["lengths"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    expected = []
+    for start in range(0, 8, 4):
+        own = slice(start, start + 4)
+        same = first_letter(texts[own], list(logs["prompt"])[own])
+        raw = [a + b for a, b in zip(right[own], length(texts[own]), strict=True)]
+        expected += by_hand(raw, [float(reward > 0.5) for reward in right[own]], same, lengths[own])
+    assert_close(groups.adjusted.flatten(), torch.tensor(expected))
+
+
+def test_the_wrapping_reward_gives_the_same_inputs(tiny_model, tmp_path):
+    """In TRL's own trainer, with the same advantages as in ours."""
+    named = {"scale_rewards": "none", "steps": 2}
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, [vowels, length], **INPUTS_OF_ALL, **named)
+    ours.train()
+    reward = DiverseReward([vowels, length], num_generations=4, **INPUTS_OF_ALL)
+    plain = trainer_of(tiny_model, tmp_path, rewards=reward, **named)
+    plain.train()
+    assert_close(list(plain._logs["advantages"]), list(ours._logs["advantages"]), rtol=1e-5, atol=1e-6)
+
+
+def test_slime_gives_every_input():
+    samples = rollout()
+    for at, sample in enumerate(samples):
+        sample.prompt, sample.response_length = f"problem {at // 4}", len(WORDS[at].split())
+    args = arguments(rewards_normalization=False)
+    _, adjusted = post_process_rewards(args, samples, reweight=shortest_correct, keys=first_letter, correct="reward")
+    expected = []
+    for start in (0, 4):
+        group = samples[start : start + 4]
+        raw = [sample.reward for sample in group]
+        same = first_letter([sample.response for sample in group], [sample.prompt for sample in group])
+        lengths = [sample.response_length for sample in group]
+        expected += by_hand(raw, [float(reward > 0.5) for reward in raw], same, lengths)
+    assert_close(torch.tensor(adjusted), torch.tensor(expected))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"reweight": mmr}, "reweight 'mmr' must be given similarity, .* Pass embedder="),
+        ({"reweight": shortest_correct}, "must be given correct, .* Pass correct=NAME"),
+        ({"reweight": shortest_correct, "correct": "vowels"}, "must be given keys, .* Pass keys=manypaths.keys.answer"),
+        ({"reweight": lambda advantages: advantages}, "must be given advantages, .* .*advantage="),
+        (
+            {"reweight": mmr, "keys": "answer"},
+            "keys must be a function of completions and their problems, .* got 'answer'",
+        ),
+        ({"reweight": mmr, "keys": lambda texts: texts}, "keys must be a function .*: too many positional arguments"),
+    ],
+)
+def test_an_input_that_is_not_there_is_refused_before_a_model_loads(given, message):
+    with pytest.raises(ValueError, match=message):
+        DiverseGRPOTrainer("/no/such/model", vowels, **given)
+    with pytest.raises(ValueError, match=message):
+        DiverseReward(vowels, num_generations=4, **given)
+    with pytest.raises(ValueError, match=message.split(" .* ")[0]):
+        slime = {**given, "correct": "reward"} if "correct" in given else given
+        post_process_rewards(arguments(), rollout(), **slime)
+
+
+def test_a_reward_that_is_not_there_is_named(tiny_model, tmp_path):
+    message = "correct must be the name of a reward function, vowels, or its position, 0 to 0, got 'accuracy'"
+    with pytest.raises(ValueError, match=message):
+        trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, correct="accuracy")
+    with pytest.raises(ValueError, match=message):
+        DiverseReward(vowels, reweight=dra, embedder=NgramEmbedder(), num_generations=4, correct="accuracy")
+    with pytest.raises(ValueError, match="correct must be 'reward'"):
+        post_process_rewards(arguments(), rollout(), reweight=dra, embedder=NgramEmbedder(), correct="accuracy")
+
+
+def test_only_what_is_asked_for_is_computed(tiny_model, tmp_path):
+    """A method on rewards alone needs no embedder, and keys that nobody wants are never called."""
+
+    def never(completions, problems):
+        raise AssertionError
+
+    named = {"reweight": lambda rewards: rewards / 2, "keys": never, "embedder": NgramEmbedder(), "steps": 1}
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, **named)
+    trainer.train()
+    assert trainer.groups.inputs.keys() == {"rewards", "similarity"}
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=lambda rewards: rewards / 2, steps=1)
+    trainer.train()
+    assert trainer.groups.inputs.keys() == {"rewards"} and trainer.groups.similarity is None
+    logged = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    assert ("diversity/similarity" not in logged and logged["diversity/share"] is None) or "diversity/share" in logged
+    assert_close(trainer.groups.adjusted, trainer.groups.raw / 2)
+
+
+def test_keys_of_whole_groups(tiny_model, tmp_path):
+    """Clusters of a group's wording, made after the completions of a group are together."""
+    named = {"reweight": dra, "keys": partial(keys.bigrams, threshold=1.0), "steps": 1}
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, **named)
+    trainer.train()
+    texts, prompts = (list(trainer._logs[name]) for name in ("completion", "prompt"))
+    own = keys.bigrams(texts, prompts, 4, threshold=1.0).view(2, 4)
+    assert torch.equal(trainer.groups.inputs["keys"], own)
+    assert_close(trainer.groups.diagnostics["count"], keys.same_key(own).sum(-1) + 1e-6)
+
+
+# Diagnostics of a method that nobody knows
+
+
+def toy(rewards, correct, *, warmth=2.0):
+    report("warmth", torch.full(rewards.shape[:1], warmth))
+    report("places", torch.arange(rewards.shape[1]).expand(rewards.shape).double())
+    return rewards * warmth
+
+
+def test_diagnostics_of_any_method_are_shown_everywhere(tiny_recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(REWEIGHTERS, "toy", toy)
+    method = {"reweight": "toy", "correct": "accuracy", "options": {"warmth": 3.0}}
+    content = tiny_recipe | {"method": method, "evaluation": tiny_recipe["evaluation"] | {"every": 1}}
+    content["trainer"] = content["trainer"] | {"max_steps": 2, "save_steps": 2}
+    file = tmp_path / "toy.yaml"
+    file.write_text(json.dumps(content))
+    assert main(["train", str(file), "--dry-run"]) in (0, None)
+    page = capsys.readouterr().out
+    assert "toy (warmth 3.0)" in page and "wants rewards, correct" in page and "reports warmth, places" in page
+    run = tmp_path / "run"
+    assert main(["train", str(file), "--out", str(run)]) in (0, None)
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert all(line["diversity/warmth"] == 3.0 and line["diversity/places"] == 1.5 for line in metrics)
+    group = json.loads((run / "groups.jsonl").read_text("utf-8").splitlines()[0])
+    assert group["diagnostics"] == {"warmth": 3.0}
+    assert [answer["diagnostics"] for answer in group["completions"]] == [{"places": float(at)} for at in range(4)]
+    shown = (run / "inspect.html").read_text("utf-8")
+    assert '"warmth"' in shown and '"places"' in shown
+    capsys.readouterr()
+    assert main(["compare", str(run), "--out", str(tmp_path / "report")]) in (0, None)
+    assert "warmth" in capsys.readouterr().out + (tmp_path / "report" / "comparison.md").read_text("utf-8")
