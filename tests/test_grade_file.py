@@ -1,4 +1,4 @@
-"""Answers made elsewhere: what a row may look like, which rows are one problem, and what is said of missing boxes."""
+"""Completions made elsewhere: the forms of a row, which rows are one problem, and completions without a box."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ RIGHT, WRONG, BARE = "so \\boxed{4}", "so \\boxed{5}", "The answer is 4."
 
 
 def graded(path, **named):
-    """(what is found, the notes) of a file."""
+    """(measures, notes) of a file."""
     from pathlib import Path
 
     notes = []
     return grade_file(Path(path), say=notes.append, **named), notes
 
 
-def shares(path, tmp_path, **named):
-    """The verdicts of each problem, by id; nothing is noted."""
+def verdicts(out):
+    return {line["id"]: [sample["correct"] for sample in line["samples"]] for line in read_jsonl(out)}
+
+
+def graded_silently(path, tmp_path, **named):
+    """The verdicts of each problem, by id, of a file without notes."""
     _, notes = graded(path, out=tmp_path / "out.jsonl", **named)
     assert notes == []
-    return {line["id"]: [one["correct"] for one in line["samples"]] for line in read_jsonl(tmp_path / "out.jsonl")}
+    return verdicts(tmp_path / "out.jsonl")
 
 
 def refusal(path, **named):
@@ -57,8 +61,8 @@ CHAT = [{"role": "user", "content": "2 + 2? \\boxed{7}"}, {"role": "assistant", 
         {"resps": [[RIGHT]], "doc": {"question": "?"}},
     ],
 )
-def test_a_text_in_any_form_is_one_answer(row, tmp_path):
-    assert shares(rows_in(tmp_path, {**row, "answer": "4"}), tmp_path) == {"0": [True]}
+def test_a_text_in_any_form_is_one_completion(row, tmp_path):
+    assert graded_silently(rows_in(tmp_path, {**row, "answer": "4"}), tmp_path) == {"0": [True]}
 
 
 @pytest.mark.parametrize(
@@ -70,8 +74,8 @@ def test_a_text_in_any_form_is_one_answer(row, tmp_path):
         [{"message": CHAT[1]}, {"message": {"role": "assistant", "content": WRONG}}],
     ],
 )
-def test_a_list_is_several_answers(texts, tmp_path):
-    assert shares(rows_in(tmp_path, {"samples": texts, "gold": 4}), tmp_path) == {"0": [True, False]}
+def test_a_list_is_several_completions(texts, tmp_path):
+    assert graded_silently(rows_in(tmp_path, {"samples": texts, "gold": 4}), tmp_path) == {"0": [True, False]}
 
 
 @pytest.mark.parametrize("name", ["own.csv", "own.tsv", "own.parquet", "own.json", "own.jsonl.gz"])
@@ -84,7 +88,7 @@ def test_every_format_is_graded_alike(name, tmp_path):
             f'\ufeffid{mark}text{mark}answer\r\na{mark}"{RIGHT}"{mark}4\r\nb{mark}"one,\nor \\boxed{{5}}"{mark}4\r\n'
         )
     content = content or "\n".join(map(json.dumps, rows))
-    assert shares(written(tmp_path, name, content), tmp_path) == {"a": [True], "b": [False]}
+    assert graded_silently(written(tmp_path, name, content), tmp_path) == {"a": [True], "b": [False]}
 
 
 @pytest.mark.parametrize("name", ["own.xml", "own.txt", "own"])
@@ -93,7 +97,7 @@ def test_what_cannot_be_read_is_refused_with_what_can(name, tmp_path):
     assert ".jsonl" in message and ".parquet" in message
 
 
-def test_lists_written_into_a_table_as_json_are_several_answers_and_pythons_are_refused(tmp_path):
+def test_lists_in_a_table_are_several_completions_as_json_and_refused_as_python(tmp_path):
     cells = json.dumps([RIGHT, WRONG]).replace('"', '""')
     found, notes = graded(written(tmp_path, "own.csv", f'samples,answer\n"{cells}",4\n'))
     assert (found["samples"], found["accuracy"]) == (2, 0.5) and "JSON" in notes[0]
@@ -106,7 +110,7 @@ def test_rows_with_the_same_id_are_samples_of_one_problem(tmp_path):
     found, notes = graded(path, out=tmp_path / "out.jsonl")
     assert "same id" in notes[0] and "4 rows, 2 problems" in notes[0]
     assert found["problems"] == 2 and found["accuracy"] == pytest.approx((2 / 3 + 1) / 2)
-    lines = {line["id"]: [one["correct"] for one in line["samples"]] for line in read_jsonl(tmp_path / "out.jsonl")}
+    lines = verdicts(tmp_path / "out.jsonl")
     assert lines == {"7": [True, False, True], "8": [True]}
     for change in {"answer": "5"}, {"question": "3 + 1?"}:
         message = refusal(rows_in(tmp_path, rows[0], {**rows[0], **change}))
@@ -135,7 +139,7 @@ def test_golds_mean_what_they_mean_to_the_rewards(gold, text, right, tmp_path):
     assert found["accuracy"] == right
 
 
-def test_golds_of_several_parts_are_said_to_need_all(tmp_path):
+def test_golds_of_several_parts_are_noted(tmp_path):
     path = rows_in(tmp_path, *({"text": text, "answer": ["4", "5"]} for text in ("\\boxed{5, 4}", RIGHT)))
     found, notes = graded(path)
     assert found["accuracy"] == 0.5 and "2 gold answers are lists" in notes[0]
@@ -155,12 +159,12 @@ def test_golds_of_several_parts_are_said_to_need_all(tmp_path):
         ({"text": RIGHT, "answer": {"\x1b[31m": 1}}, ["\\x1b[31m"]),
     ],
 )
-def test_a_row_that_says_no_answer_or_gold_is_refused_with_its_number(row, words, tmp_path):
+def test_a_row_without_completion_or_gold_is_refused_with_its_number(row, words, tmp_path):
     message = refusal(rows_in(tmp_path, row))
     assert all(word in message for word in ("row 1", *words)), message
 
 
-def test_places_of_choices_are_letters(tmp_path):
+def test_positions_of_choices_are_letters(tmp_path):
     row = {"question": "Q?", "choices": ["w", "x", "y"]}
     rows = [{**row, "answer": place, "text": f"\\boxed{{{letter}}}"} for place, letter in enumerate("ABC")]
     found, notes = graded(rows_in(tmp_path, *rows))
@@ -199,11 +203,11 @@ def test_verdicts_of_the_file_are_not_ours(tmp_path):
     own = {"correct": False, "is_correct": [False], "score": 0, "reward": -1.0}
     _, notes = graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4", **own}), out=tmp_path / "out.jsonl")
     (line,) = read_jsonl(tmp_path / "out.jsonl")
-    assert notes == [] and [one["correct"] for one in line["samples"]] == [True]
+    assert notes == [] and [sample["correct"] for sample in line["samples"]] == [True]
     assert set(line) == {"id", "question", "answer", "samples"}
 
 
-def test_the_command_says_that_a_box_is_graded_and_how_to_read_without(tmp_path, capsys):
+def test_the_command_prints_that_only_a_box_is_graded_and_how_to_read_others(tmp_path, capsys):
     path = rows_in(tmp_path, *({"text": text, "answer": "4"} for text in (RIGHT, BARE, "It is $4$", "No idea.")))
     assert main(["grade", path]) == 0
     printed = capsys.readouterr().out
@@ -213,8 +217,8 @@ def test_the_command_says_that_a_box_is_graded_and_how_to_read_without(tmp_path,
     printed = capsys.readouterr().out
     assert "75.0%" in printed and "2 were read by their last number; 1 count" in printed
     samples = [line["samples"][0] for line in read_jsonl(out)]
-    assert [one["read"] for one in samples] == ["box", "last-number", "last-number", None]
-    assert [one["answer"] for one in samples] == ["4", "4", "4", None]
+    assert [sample["read"] for sample in samples] == ["box", "last-number", "last-number", None]
+    assert [sample["answer"] for sample in samples] == ["4", "4", "4", None]
     assert main(["grade", path, "--unboxed", "last-math"]) == 0
     assert "1 were read by their last math; 2 count" in capsys.readouterr().out
     assert main(["grade", rows_in(tmp_path, {"text": RIGHT, "answer": "4"})]) == 0
@@ -227,13 +231,13 @@ def test_a_box_goes_before_what_stands_behind_it(tmp_path):
     assert "--unboxed" in refusal(rows_in(tmp_path, {"text": RIGHT, "answer": "5"}), unboxed_by="last-word")
 
 
-def test_golds_that_cannot_be_graded_are_named(tmp_path):
+def test_golds_that_cannot_be_graded_are_noted(tmp_path):
     found, notes = graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4"}, {"text": RIGHT, "answer": "{\x1b[2J"}))
     assert found["ungradable"] == 1 and "'1'" in notes[0] and "1 of 2 gold answers" in notes[1]
     assert all(note.isprintable() for note in notes)
 
 
-def test_the_filters_of_one_sample_are_one_answer(tmp_path):
+def test_the_filters_of_one_sample_are_one_completion(tmp_path):
     rows = [
         {"doc_id": doc, "resps": [[text]], "filtered_resps": ["4"], "filter": name, "target": "4"}
         for name in ("strict-match", "flexible-extract")
@@ -245,7 +249,7 @@ def test_the_filters_of_one_sample_are_one_answer(tmp_path):
     assert "strict-match, flexible-extract" in note and "those of strict-match count" in note
 
 
-def test_samples_with_ids_of_their_own_are_said_to_count_as_problems(tmp_path):
+def test_samples_with_their_own_ids_are_problems_with_a_note(tmp_path):
     rows = [{"id": n, "question": "2 + 2?", "text": RIGHT, "answer": "4"} for n in range(3)]
     found, [note] = graded(rows_in(tmp_path, *rows, {**rows[0], "id": 3, "question": "3 + 1?"}))
     assert found["problems"] == 4 and "2 of 4 problems have the question and gold answer of another" in note
@@ -260,15 +264,15 @@ def test_the_file_that_is_graded_is_not_written_over(tmp_path):
     assert (tmp_path / "own.jsonl").read_bytes() == before
 
 
-def test_an_answer_that_is_missing_says_what_to_do(tmp_path):
+def test_a_missing_completion_is_refused_with_what_to_do(tmp_path):
     assert "Remove the row, or write an empty text" in refusal(rows_in(tmp_path, {"text": None, "answer": "4"}))
 
 
 def test_choices_with_an_answer_key_are_graded_by_their_letter(tmp_path):
     row = {"question": "?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "B"}
-    assert shares(rows_in(tmp_path, {**row, "text": "\\boxed{B}"}), tmp_path) == {"0": [True]}
+    assert graded_silently(rows_in(tmp_path, {**row, "text": "\\boxed{B}"}), tmp_path) == {"0": [True]}
 
 
-def test_golds_that_are_sentences_are_said(tmp_path):
+def test_golds_that_are_sentences_are_noted(tmp_path):
     found, notes = graded(rows_in(tmp_path, {"text": RIGHT, "solution": "We add two to two, and so it is 4."}))
     assert found["accuracy"] == 0 and "gold answers are sentences" in notes[0]

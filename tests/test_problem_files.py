@@ -1,4 +1,4 @@
-"""Problems from files as people have them: every format, every way to name a column, and no text lost unsaid."""
+"""Problems from files as people have them: every format, every way to name a column, no text lost silently."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def refusal(path, **named):
 
 
 def silently(path, **named):
-    """Problems that are read without a note on what was assumed."""
+    """The problems of a file, which are read without a note."""
     notes = []
     problems = load(path, say=notes.append, **named)
     assert notes == []
@@ -59,7 +59,7 @@ def silently(path, **named):
 
 
 def noted(path, *words, **named):
-    """Problems that are read with a note that has these words."""
+    """The problems of a file, which are read with notes that have these words."""
     notes = []
     problems = load(path, say=notes.append, **named)
     assert all(any(word in note for note in notes) for word in words), notes
@@ -91,7 +91,7 @@ def test_a_list_under_a_key_is_read_and_named(tmp_path):
         assert noted(path, "'data'") == READ
     both = written(tmp_path, "both.json", json.dumps({"train": ROWS[:1], "test": ROWS[1:]}))
     assert "train, test" in refusal(both)
-    assert [each.question for each in noted(both, "'test'", split="test")] == [READ[1].question]
+    assert [problem.question for problem in noted(both, "'test'", split="test")] == [READ[1].question]
     assert "'dev'" in refusal(both, split="dev")
 
 
@@ -150,13 +150,13 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path):
     "name",
     ["gone.csv", "gone.parquet", "gone.jsonl.gz", "gone.xml", "./gone", "/gone/gone", "~/gone", "a/b/c", "two words"],
 )
-def test_what_looks_like_a_path_is_never_asked_of_the_hub(name, tmp_path, monkeypatch):
+def test_what_looks_like_a_path_is_never_looked_up_on_the_hub(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "does not exist" in refusal(name)
     assert "Download" in refusal("https://example.org/own.jsonl")
 
 
-def test_a_hub_set_that_cannot_be_had_says_so_in_seconds(monkeypatch):
+def test_an_unreachable_hub_is_an_error_within_seconds(monkeypatch):
     """Also where the environment does not say that there is no network."""
     from huggingface_hub import constants
 
@@ -265,7 +265,7 @@ SVAMP = {
 
 def test_svamp_and_asdiv_are_read_with_their_body(tmp_path):
     problems = noted(written(tmp_path, "SVAMP.json", json.dumps([SVAMP], indent=4)), "{Body} {Question}")
-    assert problems == [each for each in load("svamp") if each.id == "chal-1"]
+    assert problems == [problem for problem in load("svamp") if problem.id == "chal-1"]
     joined = {**SVAMP, "question_concat": f"{SVAMP['Body']} {SVAMP['Question']}"}
     assert noted(rows_in(tmp_path, joined), "{Body} {Question}") == problems
     lower = {key.lower(): value for key, value in SVAMP.items()} | {"answer": "9 (apples)", "solution-type": "Sum"}
@@ -323,7 +323,7 @@ def test_choices_whose_answers_can_be_read_two_ways_or_none_are_refused(tmp_path
     template = noted(
         rows_in(tmp_path, {**row, "answer": 3}, {**row, "answer": 0}), "0", problem_column="{question} {choices}"
     )
-    assert [(each.question[:8], each.answer) for each in template] == [("Q? A. w\n", "D"), ("Q? A. w\n", "A")]
+    assert [(problem.question[:8], problem.answer) for problem in template] == [("Q? A. w\n", "D"), ("Q? A. w\n", "A")]
 
 
 @pytest.mark.parametrize(
@@ -344,13 +344,13 @@ def test_choices_whose_answers_can_be_read_two_ways_or_none_are_refused(tmp_path
         ("情景", "小明有三个苹果，小红有四个苹果。"),
     ],
 )
-def test_text_that_a_problem_may_need_is_not_left_out_unsaid(column, value, tmp_path):
+def test_text_that_a_problem_may_need_is_not_left_out_silently(column, value, tmp_path):
     row = {"question": "What is A?", column: value, "answer": "2"}
     path = rows_in(tmp_path, {**row, column: None}, row)
     message = refusal(path)
     assert repr(column) in message and "problem_column" in message
     assert ("only text" if "image" in column else f"{{{column}}}") in message
-    assert [each.question for each in silently(path, problem_column="question")] == ["What is A?"] * 2
+    assert [problem.question for problem in silently(path, problem_column="question")] == ["What is A?"] * 2
     if isinstance(value, str):
         whole = silently(path, problem_column=f"{{{column}}} {{question}}")
         assert whole[1].question == f"{value} What is A?"
@@ -403,7 +403,7 @@ def test_a_gold_that_is_none_is_refused_with_its_row(answer, words, tmp_path):
     assert all(word in message for word in ("row 2", "'answer'", *words)), message
 
 
-def test_golds_of_several_parts_are_said_to_need_all(tmp_path):
+def test_golds_of_several_parts_are_noted(tmp_path):
     rows = {"question": "?", "answer": ["4", "5"]}, {"question": "??", "answer": ["4"]}
     assert noted(rows_in(tmp_path, *rows), "1 gold answers are lists")[0].answer == "4, 5"
 
@@ -509,7 +509,7 @@ def test_wrong_choices_are_never_advised_as_a_part_of_the_question(column, tmp_p
     assert "choices that are wrong" in message and "problem_column=question" in message and "{" not in message
 
 
-def test_solutions_that_mark_no_answer_are_said(tmp_path):
+def test_solutions_that_mark_no_answer_are_noted(tmp_path):
     rows = [{"question": "1 + 1?", "solution": text} for text in ("We add one to it: 2", "so \\boxed{2}", "add #### 2")]
     noted(rows_in(tmp_path, *rows), "1 of 3 gold answers are sentences")
     silently(rows_in(tmp_path, *rows[1:]))

@@ -1,4 +1,4 @@
-"""Problem sets: what is shipped, sums made here, files of one's own, and every way a file can be wrong."""
+"""Problem sets: what is shipped, sums made here, files of the user, and every way a file can be wrong."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_whole_floats_lose_their_point(given, answer, tmp_path):
     assert load(file_of(tmp_path, json.dumps({"question": "?", "answer": given})))[0].answer == answer
 
 
-def test_columns_are_found_by_usual_names_or_taken_as_asked(tmp_path):
+def test_columns_are_found_by_usual_names_or_as_requested(tmp_path):
     path = file_of(tmp_path, json.dumps({"Question": "usual?", "mine": "asked?", "final_answer": 1, "gold": 2}))
     assert load(path)[0].question == "usual?"
     assert load(path)[0].answer == "1"
@@ -183,7 +183,7 @@ def test_columns_are_found_by_usual_names_or_taken_as_asked(tmp_path):
         ('{"problem": "a", "answer": 1}', {"limit": -1}, ["limit", "-1"]),
     ],
 )
-def test_a_file_that_does_not_do_is_named_with_what_is_wrong(content, named, words, tmp_path):
+def test_a_wrong_file_is_named_with_what_is_wrong(content, named, words, tmp_path):
     path = file_of(tmp_path, content)
     with pytest.raises(ValueError) as caught:
         load(path, **named)
@@ -212,7 +212,7 @@ def test_a_question_goes_into_a_text_or_into_messages_and_braces_stay():
 def test_a_shuffle_depends_on_its_seed_and_comes_before_the_limit():
     whole, few = load("svamp", shuffle=1), load("svamp", shuffle=1, limit=50)
     assert few == whole[:50] != load("svamp", limit=50)
-    assert sorted(whole, key=lambda one: one.id) == sorted(load("svamp"), key=lambda one: one.id)
+    assert sorted(whole, key=lambda problem: problem.id) == sorted(load("svamp"), key=lambda problem: problem.id)
     assert few != load("svamp", shuffle=2, limit=50)
     with pytest.raises(ValueError, match=r"options\.seed"):
         load("arithmetic", shuffle=1)
