@@ -86,6 +86,9 @@ def _machine(facts: Facts) -> list[Finding]:
     cores, memory, disk, hub = (facts[key] for key in ("cores", "memory", "disk", "hub"))
     inside = f"{'' if facts['environment'] else 'not '}in a virtual environment"
     about = f"{facts['manypaths']}; Python {facts['python']}, {inside}; {facts['system']}"
+    own = ("ok", about, "")
+    if not facts["installed"]:
+        own = ("bad", f"{about}; not installed, so that the versions it needs are unknown", "pip install '.[train]'")
     unreached = hub["state"] == "unreachable"
     answer = f"cannot be reached: {hub['why']}" if unreached else f"not contacted: {hub['why']}"
     answer = "answers" if hub["state"] == "reachable" else answer
@@ -94,7 +97,7 @@ def _machine(facts: Facts) -> list[Finding]:
         words += f"; in the cache, of what the runs below need: {', '.join(facts['cached']) or 'nothing'}"
     remedy = "HF_HUB_OFFLINE=1 keeps runs from waiting for it" if unreached and facts["cached"] else ""
     rows: list[tuple[str, Verdict]] = [
-        ("manypaths", ("ok", about, "")),
+        ("manypaths", own),
         ("cores", ("ok", f"{cores['usable']} of {cores['all']} can be used", "")),
         ("memory", ("ok", f"{size(memory['free'])} free of {size(memory['all'])}", "")),
         ("disk", ("ok", f"{size(disk['here'])} free here, {size(disk['cache'])} where the hub's cache is", "")),
@@ -121,13 +124,12 @@ def _accelerators(facts: Facts) -> list[Verdict]:
         for device in torch["devices"]:
             alike.setdefault(str({**device, "free": None}), []).append(device)
         return [_devices(devices, build) for devices in alike.values()]
-    unseen = " ".join([torch.get("refused") or "", *torch["warned"]]).strip() or "it gives no reason"
     newer = f"a newer driver (here {nvidia['driver'] or 'none answers'}), or an older CUDA: see {CHOICE}"
     with_cuda = f"{install(facts, ['torch'], again=True)}; on Windows, or for an older driver, see {CHOICE}"
     reasons = (  # the first that holds
         (nvidia["present"] and not torch["cuda"], "was built without CUDA", with_cuda),
         (nvidia["present"] and nvidia["hidden"] is not None, "finds none: CUDA_VISIBLE_DEVICES hides it", UNHIDE),
-        (nvidia["present"], f"finds none: {unseen}", newer),
+        (nvidia["present"], f"finds none: {torch['refused'] or 'it gives no reason'}", newer),
         (facts["amd"] and not torch["hip"], "was built without ROCm", f"see {CHOICE}"),
     )
     for holds, why, remedy in reasons:
@@ -168,7 +170,4 @@ def _packages(facts: Facts) -> list[Finding]:
             words += "; without a GPU, manypaths evaluate needs --backend transformers"
         state = "bad" if why and name not in OPTIONAL else "ok"
         findings.append(Finding(INSTALLED, name, state, words, install(facts, [name]) if why else ""))
-    if not facts["installed"]:
-        words = "imported without being installed, so that the versions it needs are unknown"
-        findings.append(Finding(INSTALLED, "manypaths", "bad", words, "pip install '.[train,compare]', in a clone"))
     return findings

