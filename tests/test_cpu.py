@@ -1,4 +1,4 @@
-"""The savings on a CPU change what is computed, not what comes out."""
+"""The savings on a CPU change the amount of work, not the results."""
 
 import logging
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ STEPS = 3
 
 
 def parameters_and_rows(tiny_model, out, monkeypatch):
-    """Train; -> (parameters, how many positions were projected onto the vocabulary at each loss)."""
+    """Train -> (parameters, number of positions that were projected onto the vocabulary at each loss)."""
     projected = []
     kernel = trl.trainer.utils._ChunkedLogProbFunction
 
@@ -42,7 +42,7 @@ def test_scoring_completions_only_trains_the_same_parameters(tiny_model, tmp_pat
     assert all(few <= 8 * 8 < many for few, many in zip(completions, everything, strict=True))
 
 
-def test_trl_is_as_it_was_afterwards():
+def test_trl_is_unchanged_afterwards():
     before = trl.trainer.utils._use_triton
     with pytest.raises(KeyError), cpu.score_completions_only():
         assert trl.trainer.utils._use_triton(torch.device("cpu"))
@@ -72,7 +72,7 @@ def loaded(tiny_model):
 
 @contextmanager
 def counted(model):
-    """The positions of each call of the first layer."""
+    """The number of positions in each call of the first layer."""
     calls = []
     layer = model.get_decoder().layers[0]
     handle = layer.register_forward_hook(lambda _, args, __: calls.append(args[0].shape[0] * args[0].shape[1]))
@@ -81,7 +81,7 @@ def counted(model):
 
 
 def batch():
-    """Two prompts of 5 and 7 tokens, padded on the left, four completions of 3 tokens for each, in no order."""
+    """Two prompts of 5 and 7 tokens, padded on the left, with four completions of 3 tokens each, shuffled."""
     prompts = torch.arange(14).view(2, 7).repeat_interleave(4, 0) + 65
     ids = torch.cat([prompts, torch.arange(24).view(8, 3) + 97], 1)
     mask = torch.ones_like(ids)
@@ -101,7 +101,7 @@ def test_most_is_computed_once(shape, symbols):
 
 
 def test_prompts_run_once_give_the_same_logits_and_gradients(tiny_model):
-    found = []
+    results = []
     for once in (False, True):
         model = loaded(tiny_model).train()
         if once:
@@ -110,42 +110,42 @@ def test_prompts_run_once_give_the_same_logits_and_gradients(tiny_model):
             logits = model(**batch(), use_cache=False).logits
         kept = logits[batch()["attention_mask"].bool()]
         kept.square().mean().backward()
-        found.append([kept, *(each.grad for each in model.parameters())])
+        results.append([kept, *(parameter.grad for parameter in model.parameters())])
         assert calls == ([2 * 7, 8 * 3] if once else [8 * 10])
-    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(results[1], results[0])
 
 
 def test_prompts_run_once_give_the_same_samples(tiny_model):
     model, inputs = loaded(tiny_model), {key: value[:, :7] for key, value in batch().items()}
-    found = []
+    samples = []
     for once in (False, True):
         if once:
             cpu.run_prompts_once(model)
         torch.manual_seed(0)
         with counted(model) as calls:
-            found.append(model.generate(**inputs, do_sample=True, max_new_tokens=5, eos_token_id=None))
+            samples.append(model.generate(**inputs, do_sample=True, max_new_tokens=5, eos_token_id=None))
         assert calls == [2 * 7 if once else 8 * 7] + [8] * 4
-    assert torch.equal(*found)
+    assert torch.equal(*samples)
 
 
 def test_prompts_run_once_train_the_same_parameters(tiny_model, tmp_path):
-    found = []
+    results = []
     for once in (False, True):
         trainer = trainer_of(tiny_model, tmp_path, steps=STEPS, gradient_checkpointing=False)
         if once:
             cpu.run_prompts_once(trainer.model)
         with counted(trainer.model) as calls:
             trainer.train()
-        found.append(([each.detach() for each in trainer.model.parameters()], sum(calls)))
-    torch.testing.assert_close(found[1][0], found[0][0])
-    assert found[1][1] < 0.7 * found[0][1]
+        results.append(([parameter.detach() for parameter in trainer.model.parameters()], sum(calls)))
+    torch.testing.assert_close(results[1][0], results[0][0])
+    assert results[1][1] < 0.7 * results[0][1]
 
 
 KINDS = ["checkpointing", "dropout", "past", "all hidden states", "little in common", "packed", "other positions"]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "embeddings beside", "hidden states by configuration"])
-def test_prompts_run_as_ever_where_once_would_be_wrong_or_slow(tiny_model, kind):
+def test_prompts_run_as_before_where_once_would_be_wrong_or_slow(tiny_model, kind):
     model, inputs = loaded(tiny_model).train(), batch()
     if kind == "checkpointing":
         model.gradient_checkpointing_enable()
@@ -159,9 +159,9 @@ def test_prompts_run_as_ever_where_once_would_be_wrong_or_slow(tiny_model, kind)
     if kind == "little in common":
         inputs = {"input_ids": torch.arange(80).view(8, 10)}
         inputs["input_ids"][:, 0] = 1
-    if kind == "packed":  # two texts in a row, as their positions say
+    if kind == "packed":  # two texts in each row, by their positions
         inputs = {"input_ids": inputs["input_ids"], "position_ids": torch.arange(10).remainder(5).expand(8, 10)}
-    if kind == "other positions":  # equal tokens that stand at different places
+    if kind == "other positions":  # equal tokens at different positions
         inputs["position_ids"] = torch.arange(10) + 3 * torch.arange(8)[:, None]
     if kind == "embeddings beside":
         inputs = {"inputs_embeds": model.get_input_embeddings()(inputs["input_ids"])}
@@ -200,7 +200,7 @@ def test_prompts_run_once_in_models_of_other_classes(name):
 
 
 class ForgetfulDecoder(LlamaModel):
-    """A decoder as another release may have it: it takes a cache by either name and ignores it."""
+    """A decoder of an imagined release: it takes a cache by either name and ignores it."""
 
     def forward(self, *args, cache=None, past_key_values=None, **named):
         return super().forward(*args, **named)
@@ -220,7 +220,7 @@ def warnings(caplog):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_savings_that_work_are_put_on_and_the_trial_leaves_no_trace(tiny_model, dtype, warnings):
+def test_savings_that_work_are_used_and_the_trial_changes_nothing_else(tiny_model, dtype, warnings):
     model = loaded(tiny_model).to(dtype).train()
     weights = {name: weight.clone() for name, weight in model.state_dict().items()}
     plain, state = model.get_decoder().forward, torch.get_rng_state()
@@ -235,14 +235,14 @@ def test_savings_that_work_are_put_on_and_the_trial_leaves_no_trace(tiny_model, 
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_saving_that_changes_results_is_left_out(tiny_model, warnings):
+def test_a_saving_that_changes_results_is_not_used(tiny_model, warnings):
     model = Forgetful(loaded(tiny_model).config).eval()
     plain = model(**batch()).logits
     cpu.keep_head_input_contiguous(model)
     cpu.run_prompts_once(model)
     torch.testing.assert_close(model(**batch()).logits, plain, rtol=0, atol=0)
     (message,) = warnings()
-    assert "A saving on the CPU is left out, running the prompts once" in message
+    assert "A saving on the CPU is not used, running the prompts once" in message
     assert transformers.__version__ in message and "a step takes longer" in message
 
 
@@ -276,7 +276,7 @@ def test_a_wrong_mask_and_a_lost_gradient_are_noticed(tiny_model, mistake, warni
 
 
 @pytest.mark.parametrize("missing", ["_use_triton", "add_fused_lm_head"])
-def test_without_trls_private_names_training_goes_on_as_in_trl(tiny_model, tmp_path, monkeypatch, warnings, missing):
+def test_without_trls_private_names_training_works_as_in_trl(tiny_model, tmp_path, monkeypatch, warnings, missing):
     original = getattr(trl.trainer.utils, missing)
     monkeypatch.delattr(trl.trainer.utils, missing)
     with cpu.score_completions_only():
@@ -287,7 +287,7 @@ def test_without_trls_private_names_training_goes_on_as_in_trl(tiny_model, tmp_p
     assert all(many > 8 * 8 for many in rows)
 
 
-def test_without_the_kind_of_layer_prompts_run_as_ever(tiny_model, monkeypatch, warnings):
+def test_without_the_kind_of_layer_prompts_run_as_before(tiny_model, monkeypatch, warnings):
     monkeypatch.delattr(transformers.cache_utils, "DynamicLayer")
     model = loaded(tiny_model)
     plain = model.get_decoder().forward
@@ -295,11 +295,11 @@ def test_without_the_kind_of_layer_prompts_run_as_ever(tiny_model, monkeypatch, 
     assert model.get_decoder().forward == plain and "DynamicLayer" in warnings()[0]
 
 
-def test_a_model_without_plain_keys_and_values_trains_as_ever(warnings):
+def test_a_model_without_plain_keys_and_values_trains_as_before(warnings):
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
     config = transformers.MistralConfig(**sizes, num_hidden_layers=2, vocab_size=200, sliding_window=4)
     model = transformers.MistralForCausalLM(config)
     plain = model.get_decoder().forward
     cpu.run_prompts_once(model)
     assert model.get_decoder().forward == plain
-    assert "keep something other than the keys and values" in warnings()[0]
+    assert "cache something other than the keys and values" in warnings()[0]

@@ -1,4 +1,4 @@
-"""`python -m manypaths`: the command line."""
+"""`python -m manypaths` runs the command line."""
 
 from manypaths.cli import as_process
 

@@ -1,8 +1,8 @@
-"""Three savings for training on a CPU. They change the time of a step, and its result by rounding at most.
+"""Three savings for training on a CPU. They change the time of a step, and its results only by rounding.
 
-Choices that libraries make for the sake of GPUs cost much on a CPU; bench/cpu_savings.py measures how much. A saving
-relies on how transformers and TRL work inside, which their next release may change. So each is first tried on a small
-random model (`same_results`), and left out, with a line in the log, where its results differ from the plain ones.
+transformers and TRL are written for GPUs, and some of their choices are slow on a CPU; bench/cpu_savings.py measures
+how slow. The savings rely on the internals of both, which a release may change. Each is therefore tried on a small
+random model first (`same_results`). Where it changes the results it is not used, and a line in the log says so.
 """
 
 from __future__ import annotations
@@ -21,30 +21,37 @@ import trl
 from torch import Tensor
 from transformers import DynamicCache
 
-CACHE_NAMES = ("cache", "past_key_values")  # of a decoder's argument: since transformers 5.24, and before
+CACHE_NAMES = ("cache", "past_key_values")  # the decoder's argument since transformers 5.24, and before
 MORE_OUTPUTS = ("output_attentions", "output_hidden_states", "output_router_logits")
-LAYERS, VOCABULARY = 2, 64  # of a small model
-TOLERANCE = 1e-4  # relative, of norms: rounding in float32 makes 1e-6, a wrong mask, position or gradient 0.1
+LAYERS, VOCABULARY = 2, 64  # of the small model
+TOLERANCE = 1e-4  # of the relative error of norms: about 1e-6 by rounding in float32, 0.1 by a wrong mask or gradient
 
 Results = Callable[[], list[Tensor]]
 
 
 def keep_head_input_contiguous(model: Any) -> None:
-    """Make the input of the LM head contiguous, so that a frozen head stays one matrix product.
+    """Make the LM head's input contiguous, so that a frozen head is applied as one matrix product.
 
-    For a sliced (non-contiguous) input and a weight without gradient, torch.matmul copies the weight once per
-    sequence of the batch: with LoRA, a 56 MB head 32 times over for each sampled token.
+    For a sliced (non-contiguous) input and a weight without gradient, torch.matmul copies the weight once per sequence
+    of the batch: with LoRA, it copies a head of 56 MB 32 times for each sampled token.
+
+    Args:
+        model: A causal language model of transformers; changed in place.
     """
     if _leaves_results(model, _make_head_input_contiguous, "the LM head's contiguous input"):
         _make_head_input_contiguous(model)
 
 
 def run_prompts_once(model: Any) -> None:
-    """Run a prompt through the model once, not once for each of its completions, when sampling and in the update.
+    """Run each prompt through the model once instead of once per completion, in sampling and in the update.
 
-    Rows of a batch that begin with the same tokens run these as one row; its keys and values are copied for what
-    follows, through which the gradient flows back. Not under gradient checkpointing, which drops the keys and values;
-    not with dropout, which is to differ between copies; not for layers with another memory than keys and values.
+    Tokens that several rows of a batch begin with are computed in one row. Its keys and values are then copied to all
+    these rows, and gradients flow back through the copies. The model runs as before under gradient checkpointing, which
+    drops keys and values; with dropout, which must differ between rows; and for layers with any other cache than keys
+    and values.
+
+    Args:
+        model: A causal language model of transformers; changed in place.
     """
     if _leaves_results(model, _share_beginnings, "running the prompts once"):
         _share_beginnings(model)
@@ -52,10 +59,10 @@ def run_prompts_once(model: Any) -> None:
 
 @contextmanager
 def score_completions_only() -> Iterator[None]:
-    """Score the tokens of the completions, not those of the prompts too, when taking log-probabilities.
+    """Compute log-probabilities of the completions' tokens only, not of the prompts' tokens.
 
-    TRL projects only the tokens with a label onto the vocabulary where Triton runs, and every token elsewhere,
-    to spare compiled backends a new shape per batch. An eager CPU has no such need.
+    TRL projects onto the vocabulary only the tokens with a label where Triton runs, and every token elsewhere, which
+    spares compiled backends a new shape per batch. An eager CPU does not need that.
     """
     works = same_results("scoring the completions only", _scores, _as_with_triton()(_scores))
     with _as_with_triton() if works else nullcontext():
@@ -63,33 +70,45 @@ def score_completions_only() -> Iterator[None]:
 
 
 def same_results(saving: str, plain: Results, changed: Results) -> bool:
-    """Whether a saving may be used: `changed` gives the tensors of `plain`, up to rounding; else a line in the log.
+    """Whether a saving may be used; if not, a line in the log says why.
 
-    Both are called with the same random state; the caller's is left as it was.
+    Args:
+        saving: What the saving does, for the log.
+        plain: Computes tensors without the saving.
+        changed: Computes the same tensors with it. Both start from one random state; the caller's is preserved.
+
+    Returns:
+        Whether the tensors are equal up to rounding; False where `changed` raises.
     """
     try:
         expected, results = _seeded(plain), _seeded(changed)
         difference = max(_difference(*pair) for pair in zip(results, expected, strict=True))
         reason = f"changes results by {difference:.2g}"
-    except Exception as error:  # of whatever kind: the plain way still works
+    except Exception as error:  # of any kind, because the plain way still works
         difference, reason = float("inf"), f"fails ({type(error).__name__}: {str(error).strip()[:200]})"
     if difference <= TOLERANCE:
         return True
     _warn_once(
-        f"A saving on the CPU is left out, {saving}: with transformers {transformers.__version__} and TRL "
-        f"{trl.__version__} it {reason} on a small model. Results are right without it; a step takes longer."
+        f"A saving on the CPU is not used, {saving}: with transformers {transformers.__version__} and TRL "
+        f"{trl.__version__} it {reason} on a small model. Results are correct without it; a step takes longer."
     )
     return False
 
 
 def shared_beginning(rows: Tensor) -> tuple[int, Tensor, Tensor]:
-    """How to compute most of rows [N, T] only once: (width, once [M], owner [N]).
+    """The common beginnings of rows that save the most tokens when each is computed once.
 
-    The first `width` columns of row n are those of row `once[owner[n]]`. Rows may stand in any order.
+    Args:
+        rows: Tokens [N, T], in any order.
+
+    Returns:
+        (width, once [M], owner [N]): the first `width` columns of row n are those of row `once[owner[n]]`.
     """
     order = torch.tensor(sorted(range(len(rows)), key=rows.tolist().__getitem__))
     ordered = rows[order]
-    alike = (ordered[1:] == ordered[:-1]).cumprod(1).sum(1)  # with how much of the row before it a row begins
+    alike = (
+        (ordered[1:] == ordered[:-1]).cumprod(1).sum(1)
+    )  # length of the beginning that a row shares with the one before it
     width = max(alike.tolist(), key=lambda width: width * int((alike >= width).sum()), default=0)
     new = torch.cat([torch.ones(1, dtype=torch.bool), alike < width])
     owner = torch.empty_like(order)
@@ -102,7 +121,7 @@ def _make_head_input_contiguous(model: Any) -> None:
 
 
 def _share_beginnings(model: Any) -> None:
-    """Replace the decoder's forward by one that runs what rows have in common once, where that saves time."""
+    """Replace the decoder's forward by one that computes common beginnings of rows once, where that saves time."""
     from transformers.cache_utils import DynamicLayer
 
     decoder = model.get_decoder()
@@ -111,10 +130,15 @@ def _share_beginnings(model: Any) -> None:
     cache_name = next((name for name in CACHE_NAMES if name in taken), None)
     layers = DynamicCache(config=decoder.config).layers
     if cache_name is None or not all(type(layer) is DynamicLayer for layer in layers):
-        raise NotImplementedError("some layers keep something other than the keys and values of all tokens")
+        raise NotImplementedError("some layers cache something other than the keys and values of all tokens")
 
     def forward(*args: Any, **named: Any) -> Any:
-        if args or not _understood(named, cache_name) or _more_outputs(decoder) or _drops(decoder):
+        if (
+            args
+            or not _one_text_per_row(named, cache_name)
+            or _more_outputs(decoder)
+            or _random_or_without_cache(decoder)
+        ):
             return plain(*args, **named)
         ids, mask = named["input_ids"], named.get("attention_mask")
         width, once, owner = shared_beginning(ids if mask is None else ids.masked_fill(mask == 0, -1))
@@ -123,8 +147,8 @@ def _share_beginnings(model: Any) -> None:
         two_passes_cost_more = 4 * width * (len(owner) - len(once)) < ids.numel()
         if two_passes_cost_more or not torch.equal(positions[once][owner][:, :width], positions[:, :width]):
             return plain(**named)
-        given = named.get(cache_name)
-        cache = DynamicCache(config=decoder.config) if given is None else given
+        callers_cache = named.get(cache_name)
+        cache = DynamicCache(config=decoder.config) if callers_cache is None else callers_cache
         common = {**named, cache_name: cache, "use_cache": True}
         beginnings = {"input_ids": ids[once, :width], "position_ids": positions[once, :width]}
         beginnings["attention_mask"] = None if mask is None else mask[once, :width]
@@ -134,14 +158,14 @@ def _share_beginnings(model: Any) -> None:
         if width < ids.shape[1]:
             rest = {"input_ids": ids[:, width:], "position_ids": positions[:, width:]}
             hidden = torch.cat([hidden, plain(**common | rest).last_hidden_state], 1)
-        kept = cache if named.get("use_cache") or given is not None else None
+        kept = cache if named.get("use_cache") or callers_cache is not None else None
         return type(output)(last_hidden_state=hidden, **{cache_name: kept})
 
     decoder.forward = forward
 
 
-def _understood(named: dict[str, Any], cache_name: str) -> bool:
-    """Whether the arguments of a decoder are one text in each row, from its first token on, and nothing else."""
+def _one_text_per_row(named: dict[str, Any], cache_name: str) -> bool:
+    """Whether the arguments of a decoder are one text per row, from its first token on, and nothing else."""
     names = ("input_ids", "attention_mask", "position_ids", cache_name)
     ids, mask, positions, cache = (named.get(name) for name in names)
     others = {name: value for name, value in named.items() if name not in (*names, "use_cache")}
@@ -153,7 +177,7 @@ def _understood(named: dict[str, Any], cache_name: str) -> bool:
         return False
     if positions is None:
         return True
-    one_text = mask is not None or bool((positions.diff() == 1).all())  # without a mask, positions may pack several
+    one_text = mask is not None or bool((positions.diff() == 1).all())  # else positions may pack several texts
     return one_text and positions.dim() == 2 and positions.shape[1] == ids.shape[1]
 
 
@@ -161,18 +185,20 @@ def _more_outputs(decoder: Any) -> bool:
     return any(getattr(decoder.config, name, False) for name in MORE_OUTPUTS)
 
 
-def _drops(decoder: Any) -> bool:
-    """Whether a training forward keeps no keys and values, or is random."""
+def _random_or_without_cache(decoder: Any) -> bool:
+    """Whether the decoder is in training mode with dropout or gradient checkpointing."""
     random = getattr(decoder.config, "attention_dropout", 0)
     return decoder.training and any(
-        random or getattr(each, "gradient_checkpointing", False) or (isinstance(each, torch.nn.Dropout) and each.p)
-        for each in decoder.modules()
+        random
+        or getattr(module, "gradient_checkpointing", False)
+        or (isinstance(module, torch.nn.Dropout) and module.p)
+        for module in decoder.modules()
     )
 
 
 @contextmanager
 def _as_with_triton() -> Iterator[None]:
-    """Within this, TRL scores only the tokens with a label on the CPU too."""
+    """Make TRL score only the tokens with a label on the CPU too, as it does where Triton runs."""
     from trl.trainer import utils
 
     original = utils._use_triton
@@ -193,7 +219,7 @@ def _small(model: Any) -> Any:
     text = config.get_text_config(decoder=True)
     depth = text.num_hidden_layers
     for name, value in list(vars(text).items()):
-        if isinstance(value, list) and len(value) == depth:  # one entry for each layer
+        if isinstance(value, list) and len(value) == depth:  # one entry per layer
             setattr(text, name, value[:LAYERS])
     text.num_hidden_layers = min(depth, LAYERS)
     text.vocab_size = VOCABULARY
@@ -202,7 +228,7 @@ def _small(model: Any) -> Any:
 
 
 def _batch() -> tuple[Tensor, Tensor]:
-    """(tokens, mask) [6, 10]: two prompts, one padded on the left, with three completions each, in no order."""
+    """(tokens, mask) [6, 10]: two prompts, one padded on the left, with three completions each, shuffled."""
     prompts = torch.arange(14).view(2, 7).repeat_interleave(3, 0)
     ids = torch.cat([prompts, torch.arange(18).view(6, 3) + 14], 1)
     mask = torch.ones_like(ids)
@@ -212,7 +238,7 @@ def _batch() -> tuple[Tensor, Tensor]:
 
 
 def _results(model: Any, change: Callable[[Any], None] = lambda _: None) -> list[Tensor]:
-    """Logits and gradients of an update, and the logits of sampled tokens, of a model after `change`."""
+    """Logits and gradients of an update, and logits of sampled tokens, after `change` of the model."""
     change(model)
     ids, mask = _batch()
     logits = model.train()(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()]
@@ -224,7 +250,7 @@ def _results(model: Any, change: Callable[[Any], None] = lambda _: None) -> list
 
 
 def _scores() -> list[Tensor]:
-    """Log-probabilities that TRL takes of the completions, and their gradients, of a small model."""
+    """Log-probabilities and entropies of completions by TRL, and their gradients, of a small model."""
     from trl.trainer.utils import add_fused_lm_head
 
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
@@ -245,11 +271,11 @@ def _seeded(results: Results) -> list[Tensor]:
         return results()
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
-    """Relative, of norms; infinite for NaN."""
-    if found.shape != expected.shape:
+def _difference(result: Tensor, expected: Tensor) -> float:
+    """Relative error of the norm; infinite for NaN and for another shape."""
+    if result.shape != expected.shape:
         return float("inf")
-    difference = ((found - expected).norm() / expected.norm().clamp(min=torch.finfo(expected.dtype).tiny)).item()
+    difference = ((result - expected).norm() / expected.norm().clamp(min=torch.finfo(expected.dtype).tiny)).item()
     return difference if difference == difference else float("inf")
 
 

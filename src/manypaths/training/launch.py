@@ -93,7 +93,10 @@ def _check_devices(count: int, devices: int, file: Path | None) -> None:
 
 
 def exit_process(code: int) -> NoReturn:
-    """End one of several processes, once what others do at the end of Python, such as wandb, is done."""
+    """Run the atexit handlers (of wandb, for example), flush, and end the process without the interpreter's shutdown.
+
+    During that shutdown, threads of gloo may abort a process whose work is done.
+    """
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
