@@ -2,10 +2,10 @@
 
     python bench/accelerator.py [--steps 20]      # some minutes on a GPU; --steps 1 on a CPU, to see the table
 
-The quickstart's recipe, and GSM8K without and with MMR, with SmolLM2-135M from PyPI, so that no hub is asked; each in a
-process of its own. Tokens are those of the completions, over the seconds of sampling. Memory is the most that torch had
-allocated (on a CPU: the process), beside what `manypaths train ... --dry-run` estimates. Seconds are means over the
-steps after the first.
+The quickstart's recipe, and GSM8K without and with MMR, with SmolLM2-135M from PyPI, so that no hub is contacted; every
+run has a process of its own. Tokens are those of the completions, over the seconds of sampling. Memory is the most that
+torch had allocated (on a CPU: the process), beside what `manypaths train ... --dry-run` estimates. Seconds are means
+over the steps after the first.
 """
 
 import argparse
@@ -59,15 +59,15 @@ def train(name, steps):
 def row(name, steps):
     command = [sys.executable, __file__, "--steps", str(steps), "--only", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+    measured = json.loads(done.stdout.splitlines()[-1])
     spec = spec_of(name, steps)
-    work, lines = workload(spec), found["lines"][1:] or found["lines"]
+    work, lines = workload(spec), measured["lines"][1:] or measured["lines"]
     seconds = {part: sum(line[f"seconds/{part}"] for line in lines) / len(lines) for part in PARTS}
     tokens = sum(line["completions/mean_length"] for line in lines) / len(lines) * work.generation
     estimate = peak(memory(spec, shape_of(spec.model.name), work, 80 * GIB))
-    sizes = [f"{size / GIB:.1f}" for size in (found["peak"], estimate)]
+    sizes = [f"{size / GIB:.1f}" for size in (measured["peak"], estimate)]
     parts = [f"{value:.3g}" for value in seconds.values()]
-    return found["device"], [name, f"{work.step:,}", f"{tokens / seconds['sampling']:,.0f}", *parts, *sizes]
+    return measured["device"], [name, f"{work.step:,}", f"{tokens / seconds['sampling']:,.0f}", *parts, *sizes]
 
 
 def main():

