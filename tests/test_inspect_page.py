@@ -362,3 +362,11 @@ def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memo
 def test_the_page_is_written_without_torch() -> None:
     script = "import sys, manypaths.training.inspect_page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_part_of_the_page_is_packaged() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    package = Path(inspect_page.__file__).parents[1]
+    build = tomllib.loads((package.parents[1] / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    packaged = {path for pattern in build["package-data"]["manypaths"] for path in package.glob(pattern)}
+    assert {package / "training" / name for name in inspect_page.PARTS} <= packaged

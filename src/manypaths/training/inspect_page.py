@@ -20,6 +20,7 @@ from manypaths.files import atomic_write, read_json
 Entry = dict[str, Any]
 T = TypeVar("T")
 CURVES = (names.REWARD, names.ACCURACY, names.SIMILARITY, names.VENDI_SCORE, names.ZERO_STD)  # before the diagnostics
+PARTS = ("inspect_page.css", "inspect_data.js", "inspect_group.js", "inspect_page.js", "inspect_page.html")
 LARGEST = 2**26  # bytes of groups.jsonl in one page; of a larger file the page shows every nth step
 LONGEST = 4000  # characters of one text; the middle of a longer one is left out
 MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of JSON with other content
@@ -70,10 +71,17 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     }
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     safe = UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
-    page = files("manypaths.training").joinpath("inspect_page.html").read_text("utf-8").replace("{{data}}", safe)
     out = out or run / run_folder.PAGE
-    atomic_write(out, page)
+    atomic_write(out, _page(safe))
     return out
+
+
+def _page(data: str) -> str:
+    """The page of its parts; `data` goes in last, so that {{style}} in it stays as it is."""
+    style, *scripts, page = (files("manypaths.training").joinpath(name).read_text("utf-8").rstrip() for name in PARTS)
+    for name, part in (("style", style), ("script", "\n\n".join(scripts)), ("data", data)):
+        page = page.replace(f"{{{{{name}}}}}", part, 1)
+    return page + "\n"
 
 
 def _steps(run: Path) -> tuple[int, set[int]]:
