@@ -575,10 +575,11 @@ def test_limits_of_a_container(tmp_path, monkeypatch):
     assert machine.usable_cores(first) == 1
 
 
-def test_memory_is_known_without_psutil(monkeypatch):
+def test_memory_is_known_without_psutil(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "psutil", None)
-    memory = machine.memory()
-    assert 0 < memory["free"] <= memory["all"]
+    put(tmp_path, proc__meminfo=MEMINFO, proc__self__cgroup="0::/\n")
+    memory = machine.memory(tmp_path)
+    assert memory["all"] > 0 and memory["free"] == 6 * GIB
 
 
 def test_what_nvidia_smi_says(tmp_path, monkeypatch):

@@ -82,9 +82,10 @@ def memory(root: Path = Path("/")) -> dict[str, int | None]:
 
         whole, free = psutil.virtual_memory()[:2]
     except ImportError:
-        with suppress(AttributeError, ValueError):
+        with suppress(AttributeError, ValueError, OSError):
             whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+            available = re.search(r"MemAvailable: +(\d+) kB", (root / "proc/meminfo").read_text())
+            free = int(available[1]) * 1024 if available else None
     files = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
     for limits, uses in files:
         for limit, use in zip(_cgroup(limits, root), _cgroup(uses, root), strict=False):
