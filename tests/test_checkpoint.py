@@ -133,9 +133,9 @@ def test_an_adapter_loads_merged_into_its_base(tiny_model, tmp_path):
     assert not isinstance(merged, PeftModel)
     assert not any("lora" in name for name, _ in merged.named_parameters())
     with torch.no_grad():
-        found = merged(**inputs).logits
-    torch.testing.assert_close(found, expected)
-    assert not torch.allclose(found, plain, atol=0.1)
+        logits = merged(**inputs).logits
+    torch.testing.assert_close(logits, expected)
+    assert not torch.allclose(logits, plain, atol=0.1)
 
 
 def test_the_ends_of_an_answer_are_tokens_of_their_own(tiny_model):

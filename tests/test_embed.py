@@ -164,9 +164,9 @@ def test_a_longer_text_is_the_mean_of_its_windows_weighted_by_tokens(minilm, cou
     sizes = [min(ROOM, count - start) for start in range(0, count, ROOM)]
     windows = encode(minilm, [words(size, start * ROOM) for start, size in enumerate(sizes)])
     mean = sum(size * window for size, window in zip(sizes, windows, strict=True)) / count
-    found = minilm(["short", words(count), "another"])
-    assert_close(found[1], mean / mean.norm())
-    assert_close(found[[0, 2]], encode(minilm, ["short", "another"]))
+    rows = minilm(["short", words(count), "another"])
+    assert_close(rows[1], mean / mean.norm())
+    assert_close(rows[[0, 2]], encode(minilm, ["short", "another"]))
 
 
 def test_nothing_is_cut_off_at_the_window(minilm):
@@ -226,7 +226,7 @@ def test_static_word_vectors_read_the_whole_text(tmp_path):
 def test_the_model_is_left_in_evaluation_mode_without_gradients(minilm):
     minilm(["one", words(80)])
     assert not any(module.training for module in minilm.model.modules())
-    assert not any(each.requires_grad or each.grad is not None for each in minilm.model.parameters())
+    assert not any(weight.requires_grad or weight.grad is not None for weight in minilm.model.parameters())
 
 
 def test_loading_leaves_the_global_random_numbers_alone(narrow, monkeypatch):
@@ -294,7 +294,7 @@ def test_a_wrong_device_or_dtype_is_refused_before_anything_is_loaded(options, m
 def test_in_bfloat16_rows_are_nearly_the_same_and_copies_the_same_to_the_bit(dtype, narrow, minilm):
     texts = [words(count, count) for count in (3, 9, ROOM + 5, 3 * ROOM)] * 2
     low, high = SentenceEmbedder(narrow, device="cpu", dtype=dtype), minilm(texts)
-    assert {each.dtype for each in low.model.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in low.model.parameters()} == {torch.bfloat16}
     rows = low(texts)
     assert rows.dtype == torch.float32 and torch.equal(rows[:4], rows[4:])
     assert_close(rows @ rows.T, high @ high.T, rtol=0, atol=0.01)
@@ -340,17 +340,17 @@ def test_what_accelerate_decided_holds(four):
 def test_a_name_on_the_hub_is_passed_on_with_its_options(name, monkeypatch, tmp_path):
     import sentence_transformers
 
-    class Asked(Exception):
+    class Loading(Exception):
         pass
 
-    def refuse(*given, **named):
-        raise Asked(given, named)
+    def refuse(*arguments, **named):
+        raise Loading(arguments, named)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
-    with pytest.raises(Asked) as asked:
+    with pytest.raises(Loading) as loading:
         embedder(name, trust_remote_code=True)
-    assert asked.value.args == ((name,), {"trust_remote_code": True, "device": str(own_device())})
+    assert loading.value.args == ((name,), {"trust_remote_code": True, "device": str(own_device())})
 
 
 # N-grams

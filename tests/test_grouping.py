@@ -1,4 +1,4 @@
-"""Groups are found by row, or asked of the trainer: one question about many images is many prompts."""
+"""Groups are the trainer's, or rows of the data set: one question about many images is many prompts."""
 
 import json
 import warnings
@@ -24,12 +24,12 @@ def image(number):
 
 
 def columns_of(kind, rows):
-    """The columns that a trainer passes for rows, one for each completion: a new object each time."""
+    """The columns that a trainer passes, one value per completion, each a new object."""
     if kind == "images in a column":
         return [ASK] * len(rows), {"images": [[image(row)] for row in rows]}
     if kind == "images in the prompt":
         blocks = [[{"type": "image", "image": image(row)}, {"type": "text", "text": QUESTION}] for row in rows]
-        return [[{"role": "user", "content": each}] for each in blocks], {}
+        return [[{"role": "user", "content": block}] for block in blocks], {}
     if kind == "arrays":
         return [QUESTION] * len(rows), {"image": [np.full((2, 2), row) for row in rows]}
     return [QUESTION] * len(rows), {"answer": [str(row) for row in rows]}
@@ -45,21 +45,21 @@ def test_one_question_and_many_rows_are_many_groups(kind):
         prompts, columns = columns_of(kind, rows)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            found = wrapped(vowels, 4, num_generations_eval=2)(prompts, WORDS, **columns)
+            adjusted = wrapped(vowels, 4, num_generations_eval=2)(prompts, WORDS, **columns)
         scores = vowels(WORDS)
         groups = [slice(start, start + size) for start in range(0, 8, size)]
-        same(found, [one for group in groups for one in expected(WORDS[group], scores[group])])
+        same(adjusted, [reward for group in groups for reward in expected(WORDS[group], scores[group])])
 
 
 def test_a_column_that_changes_within_a_group_is_no_row():
-    """What a rollout adds to each completion tells no prompts apart."""
+    """A column that the rollout fills per completion does not separate prompts."""
     prompts, columns = columns_of("images in a column", [0] * 4 + [1] * 4)
     columns["turns"] = list(range(8))
-    found = wrapped(vowels, 4)(prompts, WORDS, **columns, completion_ids=[[place] for place in range(8)])
-    same(found, expected(WORDS[:4], vowels(WORDS)[:4]) + expected(WORDS[4:], vowels(WORDS)[4:]))
+    adjusted = wrapped(vowels, 4)(prompts, WORDS, **columns, completion_ids=[[row] for row in range(8)])
+    same(adjusted, expected(WORDS[:4], vowels(WORDS)[:4]) + expected(WORDS[4:], vowels(WORDS)[4:]))
 
 
-def test_equal_content_has_equal_keys_and_other_content_others():
+def test_equal_content_has_equal_hashes_and_other_content_others():
     kinds = [columns_of(kind, [0, 0, 1]) for kind in KINDS]
     for prompts, columns in kinds:
         first, again, other = row_hashes(prompts, columns)
@@ -86,20 +86,22 @@ def own_trainer(tiny_model, tmp_path, reward, **sizes):
 
 @pytest.mark.parametrize("rows", ["differ", "are equal"])
 def test_in_trls_trainer_the_size_is_the_trainers(rows, tiny_model, tmp_path):
-    """Evaluation groups of another size, of which nothing was told; equal rows too, which no key tells apart."""
+    """Evaluation groups of another size, which the user did not set; and equal rows, which no hash separates."""
     trainer = own_trainer(tiny_model, tmp_path, wrapped(vowels, 4), num_generations=4, num_generations_eval=2)
     if rows == "are equal":
         trainer.eval_dataset = trainer.eval_dataset.remove_columns("answer")
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Groups of")
+        warnings.filterwarnings("error", message="num_generations is")
         trainer.evaluate()
         texts, logged = list(trainer._logs["completion"]), list(trainer._logs["rewards"]["adjusted"])
         groups = [slice(start, start + 2) for start in range(0, len(texts), 2)]
-        same(logged, [one for group in groups for one in expected(texts[group], vowels(texts[group]))])
+        same(logged, [reward for group in groups for reward in expected(texts[group], vowels(texts[group]))])
         trainer.train()
-    texts, logged = (list(each)[-8:] for each in (trainer._logs["completion"], trainer._logs["rewards"]["adjusted"]))
+    texts, logged = (
+        list(column)[-8:] for column in (trainer._logs["completion"], trainer._logs["rewards"]["adjusted"])
+    )
     groups = [slice(0, 4), slice(4, 8)]
-    same(logged, [one for group in groups for one in expected(texts[group], vowels(texts[group]))])
+    same(logged, [reward for group in groups for reward in expected(texts[group], vowels(texts[group]))])
 
 
 def test_a_size_that_is_not_the_trainers_is_refused(tiny_model, tmp_path):
@@ -127,5 +129,5 @@ def test_whoever_logs_is_no_trainer():
         def log(self, name, value):
             self.last = name, value
 
-    found = wrapped(vowels, 4)(["a"] * 4 + ["b"] * 4, WORDS, log_metric=Logger().log)
-    torch.testing.assert_close(found, wrapped(vowels, 4)(["a"] * 4 + ["b"] * 4, WORDS))
+    adjusted = wrapped(vowels, 4)(["a"] * 4 + ["b"] * 4, WORDS, log_metric=Logger().log)
+    torch.testing.assert_close(adjusted, wrapped(vowels, 4)(["a"] * 4 + ["b"] * 4, WORDS))

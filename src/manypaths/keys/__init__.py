@@ -1,11 +1,11 @@
-"""Keys: which completions of a problem are the same way? Equal integers mean the same.
+"""Keys: integers that are equal where two completions solve a problem in the same way.
 
 A *keys function* is `(completions, problems) -> [N] int64`: N texts that a model wrote and the N texts of their prompts
 in, one integer for each out. It is a pure function of each completion and its problem, so that a completion has the
 same key in every process. Only keys within one group are ever compared.
 
-Completions are hostile input: nothing here executes, hangs or recurses without bound. A completion that has no key (no
-answer, no equation, not parsable) has `NO_KEY`, which all of them share: gibberish is one way, not many rare ones.
+Completions are hostile input: nothing here executes, hangs or recurses without bound. Completions without a key (no
+answer, no equation, not parsable) share the key `NO_KEY`: gibberish is one way, not many rare ones.
 
 A function that must see whole groups, such as one that clusters, has a third parameter `size`. It is called with the
 completions of whole groups, one after another, and with their size G.
