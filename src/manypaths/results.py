@@ -83,8 +83,7 @@ def read_shares(folder: Path) -> dict[str, dict[str, float]]:
         ValueError: A file is damaged.
     """
     shares = read_json(folder / SHARES)  # an earlier version did not write it
-    paths = sorted(folder.glob("*.jsonl"))
-    return {path.stem: shares.get(path.stem) or shares_by_problem(read_jsonl(path)) for path in paths}
+    return {path.stem: shares.get(path.stem) or shares_by_problem(read_jsonl(path)) for path in result_files(folder)}
 
 
 def share_correct(line: dict[str, Any]) -> float:

@@ -16,7 +16,7 @@ from manypaths.problems import choices, ids_of
 from manypaths.problems.columns import assistant_text, fill, find_column, has, is_chat, places, user_text, value_at
 from manypaths.problems.gold_column import gold_of, note_lists, same_answer
 from manypaths.problems.rows import Row, Say, read_rows
-from manypaths.results import SETTINGS, result_files
+from manypaths.results import is_results, result_files
 
 TEXTS: tuple[str, ...] = ("samples", "predictions", "completions", "responses", "outputs", "generations", "completion")
 TEXTS += (
@@ -63,7 +63,7 @@ def read_completions(path: Path, text_column: str | None, gold_column: str | Non
     Raises:
         ValueError: As `grade_file` does.
     """
-    if results := result_files(path) if (path / SETTINGS).is_file() else []:
+    if results := result_files(path) if is_results(path) else []:
         raise ValueError(
             f"{shown(path, 200)} holds results of manypaths evaluate. Give one of its files, such as {results[0]}."
         )

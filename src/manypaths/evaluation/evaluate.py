@@ -134,10 +134,14 @@ def evaluate(
 
 
 def check_problems(out: Path, problems: Sequence[Problem]) -> None:
-    """Check that a file of results, finished or not, is missing or holds results of these problems.
+    """Check that the file of a set holds no results of other problems.
+
+    Args:
+        out: The file, finished or not, or missing.
+        problems: Those that will be evaluated.
 
     Raises:
-        ValueError: It holds results of other problems alone.
+        ValueError: It holds results, and none is of these problems.
     """
     questions = {(problem.id, problem.question) for problem in problems}
     for path in [out, *part_files(out)]:

@@ -63,7 +63,15 @@ def choose_backend(model: str, requested: str | None = None) -> tuple[str, str]:
 
 
 def seed_of(seed: int, *parts: object) -> int:
-    """A seed of 32 bits from a seed and the parts of a request (as JSON), the same in every process."""
+    """Derive the seed of a request.
+
+    Args:
+        seed: The seed of the evaluation.
+        parts: What distinguishes the request, such as its prompt; values that JSON can hold.
+
+    Returns:
+        32 bits, the same in every process.
+    """
     return zlib.crc32(json.dumps([seed, *parts]).encode())
 
 

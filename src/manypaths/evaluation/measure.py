@@ -64,18 +64,26 @@ def pass_curve(counts: Sequence[int], right: Sequence[int]) -> list[float]:
 
 
 def votes(samples: Sequence[dict[str, Any]]) -> Counter[str]:
-    """The number of completions with each answer.
+    """Count the answers of a problem's completions.
 
-    Numbers are equal by value, other answers by their text without white space. A completion without an answer is left
-    out.
+    Args:
+        samples: The completions; those whose `answer` is None are left out.
+
+    Returns:
+        The number of completions by answer. Numbers are equal by value, other answers by text without white space.
     """
     return Counter(_canonical(sample["answer"]) for sample in samples if sample["answer"] is not None)
 
 
 def majority(samples: Sequence[dict[str, Any]]) -> float:
-    """1 if the most frequent answer is correct, else 0; of several that tie, the share of correct ones.
+    """Majority vote over a problem's completions (maj@n).
 
-    Without any answer it is 0.
+    Args:
+        samples: The completions.
+
+    Returns:
+        1 if the most frequent answer is correct, else 0; if several tie, the share of them that is correct. 0 without
+        any answer.
     """
     counts = votes(samples)
     top = [answer for answer, count in counts.items() if count == max(counts.values())]

@@ -122,7 +122,13 @@ def end_in_vllm(arguments: dict[str, Any] | None, model: Any) -> dict[str, Any]:
 
 
 def sampler(model: Any, tokenizer: Any, sampling: Sampling) -> Sampler:
-    """A sampler on a loaded model, on the device where the model is."""
+    """Make a sampler of a loaded model, on the device where the model is.
+
+    Args:
+        model: A causal language model, also one with PEFT adapters.
+        tokenizer: Its tokenizer.
+        sampling: How completions are sampled; `samples` and `batch_size` determine how many problems go together.
+    """
     names = ("max_new_tokens", "temperature", "top_p", "batch_size", "seed")
     generate = transformers_generate(model, tokenizer, **{name: getattr(sampling, name) for name in names})
     return Sampler(generate, max(1, sampling.batch_size // sampling.samples), str(model.device))

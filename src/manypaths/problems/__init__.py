@@ -159,13 +159,28 @@ def _by_id(problems: Sequence[Problem], name: str, say: Say) -> list[Problem]:
 
 
 def fingerprint(problems: list[Problem]) -> str:
-    """12 hexadecimal digits of a hash of the questions and answers; their order does not count."""
+    """A hash of a set of problems.
+
+    Args:
+        problems: Their questions and answers count, their ids and their order do not.
+
+    Returns:
+        12 hexadecimal digits, equal for equal sets.
+    """
     texts = sorted(json.dumps([problem.question, problem.answer]) for problem in problems)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
 def render(prompt: str | list[dict[str, str]], question: str) -> str | list[dict[str, str]]:
-    """A prompt, text or chat messages, with the question in the place of {question}."""
+    """Put a question into a prompt.
+
+    Args:
+        prompt: A text, or chat messages, with {question} where the question goes. Other braces remain.
+        question: The text.
+
+    Returns:
+        The prompt of the same form; `prompt` itself is not changed.
+    """
     if isinstance(prompt, str):
         return prompt.replace("{question}", question)
     return [{**message, "content": message["content"].replace("{question}", question)} for message in prompt]
