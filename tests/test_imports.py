@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "manypaths"
 # room: (rooms it may import, packages needed to import one of its modules, packages that its functions import)
 ROOMS = {
     "__init__": ("methods", "", ""),
-    "methods": ("names", "torch", ""),
+    "methods": ("functions names", "torch", ""),
     "names": ("", "", ""),
     "functions": ("", "", ""),
     "messages": ("", "", ""),

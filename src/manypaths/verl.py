@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,16 +17,15 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
-from manypaths import keys
+from manypaths import embed, keys
 from manypaths.completion_inputs import CompletionInputs, is_correct
-from manypaths.embed import Embedder, NgramEmbedder, SentenceEmbedder, embedder
 from manypaths.methods import REWEIGHTERS, Reweighter
 from manypaths.methods.bind import adjust, bind
 from manypaths.methods.measures import measures
 from manypaths.names import nearest
 from manypaths.typed import check_arguments
 
-# the advantage estimators of verl that compare the summed reward of an answer with those of its siblings
+# the advantage estimators of verl that compare the summed reward of a completion with those of its siblings
 GROUPED = ("grpo", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus_plus_baseline", "opo", "gpg")
 
 
@@ -57,9 +54,9 @@ class Diversity:
 
 @dataclass
 class Groups:
-    """What one step compares: the answers to each prompt, padded to the largest group."""
+    """What one step compares: the completions of each prompt, padded to the largest group."""
 
-    rows: Tensor  # [B, G] where an answer stands in the batch; -1 pads
+    rows: Tensor  # [B, G] where a completion stands in the batch; -1 pads
     raw: Tensor  # [B, G] NaN where it pads, or where verl's reward is NaN
     adjusted: Tensor  # [B, G]
     inputs: dict[str, Tensor]  # what the method wanted, by name, and similarity
@@ -73,12 +70,13 @@ class DiversePPOTrainer(PPOTrainerSync):
     Selected by `trainer.v1.trainer_mode=manypaths`, configured by the top-level key `diversity` (see `Diversity`).
     Without that key this is PPOTrainerSync to the last bit. Raises ValueError as `check` does, before a model loads.
 
-    Siblings are the answers of one uid. Of a session with several outputs the last one counts, as in verl's GRPO, and
-    what it gains or loses goes to all of them. Rows that verl adds to fill up a batch are no answers.
+    Siblings are the completions of one uid. Of a session with several outputs the last one counts, as in verl's GRPO,
+    and what it gains or loses goes to all of them. Rows that verl adds to fill up a batch are no completions.
 
     Beside verl's metrics:
-        diversity/raw_reward, diversity/adjusted_reward: means over all answers.
-        diversity/similarity, vendi_score, lam, share; groups/zero_std: as `manypaths.trl` logs them.
+        diversity/raw_reward, diversity/adjusted_reward: means over all completions.
+        diversity/similarity, vendi_score, share, the method's own diagnostics; groups/zero_std: as `manypaths.trl`
+            logs them.
         timing_s/diversity: seconds, part of verl's timing_s/adv.
     verl's own critic/score/* and its dumped rollouts stay raw.
     """
@@ -104,18 +102,18 @@ class DiversePPOTrainer(PPOTrainerSync):
         uids = data.pop("uid").tolist()
         ids, wrote, scores = (data[name].unbind() for name in names[1:4])
         last = last_outputs(batch.keys, batch.tags)
-        answers = sorted(set(last) - {-1})
-        raw = torch.stack([scores[row].sum() for row in answers])
-        texts = [self.tokenizer.decode(ids[row][wrote[row].bool()], skip_special_tokens=True) for row in answers]
+        chosen = sorted(set(last) - {-1})
+        raw = torch.stack([scores[row].sum() for row in chosen])
+        texts = [self.tokenizer.decode(ids[row][wrote[row].bool()], skip_special_tokens=True) for row in chosen]
         prompts = data["prompts"].unbind() if self.inputs.wants_keys else ()
-        problems = [self.tokenizer.decode(prompts[row], skip_special_tokens=True) for row in answers if prompts]
+        problems = [self.tokenizer.decode(prompts[row], skip_special_tokens=True) for row in chosen if prompts]
         rows = self.inputs.of_process(texts, problems)
-        rows |= {"rewards": raw, "lengths": torch.stack([wrote[row].sum() for row in answers])}
+        rows |= {"rewards": raw, "lengths": torch.stack([wrote[row].sum() for row in chosen])}
         rows |= {"correct": is_correct(raw)} if self.correct else {}
-        adjusted, groups = adjusted_by_uid([uids[row] for row in answers], rows, self.inputs, self.reweight)
+        adjusted, groups = adjusted_by_uid([uids[row] for row in chosen], rows, self.inputs, self.reweight)
         metrics.update(logged(groups))
-        change = dict(zip(answers, (adjusted - raw).nan_to_num(0.0), strict=True))
-        changed = [row for row, answer in enumerate(last) if answer in change and change[answer] != 0]
+        change = dict(zip(chosen, (adjusted - raw).nan_to_num(0.0), strict=True))
+        changed = [row for row, output in enumerate(last) if output in change and change[output] != 0]
         metrics["timing_s/diversity"] = time.perf_counter() - began
         _put(batch, changed, [_add_at_end(scores[row], change[last[row]]) for row in changed])
         result = super()._compute_advantage(batch, metrics)
@@ -170,7 +168,7 @@ def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[in
 
 
 def logged(groups: Groups) -> dict[str, float]:
-    """What `DiversePPOTrainer` logs of groups: means over answers, or over the groups that have the measure."""
+    """What `DiversePPOTrainer` logs of groups: means over completions, or over the groups that have the measure."""
     metrics = measures(groups.raw, groups.adjusted, groups.inputs.get("similarity"), groups.diagnostics)
     metrics |= {"diversity/raw_reward": groups.raw, "diversity/adjusted_reward": groups.adjusted}
     return {name: values.nanmean().item() for name, values in metrics.items()}
@@ -195,7 +193,7 @@ def check(config: DictConfig) -> Diversity:
             methods = ", ".join(REWEIGHTERS)
             raise ValueError(f"diversity.options and .keep_equal_rewards must come with diversity.method: {methods}.")
         return spec
-    _inputs(spec, _reweighter(spec), NgramEmbedder())
+    _inputs(spec, _reweighter(spec), embed.NgramEmbedder())
     estimator = getattr(config.algorithm.adv_estimator, "value", config.algorithm.adv_estimator)
     if estimator not in GROUPED:
         raise ValueError(
@@ -214,10 +212,10 @@ def _reweighter(spec: Diversity) -> Reweighter | None:
     return bind("reweight", spec.method, spec.options, "diversity.method", spec.keep_equal_rewards)
 
 
-def _inputs(spec: Diversity, reweight: Reweighter | None, embed: Embedder | None) -> CompletionInputs:
+def _inputs(spec: Diversity, reweight: Reweighter | None, embedder: embed.Embedder | None) -> CompletionInputs:
     """What the method wants; ValueError for what verl does not have or the settings do not give."""
     return CompletionInputs(
-        None if spec.embedder == "keys" else embed,
+        None if spec.embedder == "keys" else embedder,
         keys.bind(spec.keys, spec.keys_options) if spec.keys is not None else None,
         methods={"reweight": reweight},
         available={"reweight": ("rewards", "lengths", *(("correct",) if spec.correct else ()))},
@@ -230,37 +228,20 @@ def _inputs(spec: Diversity, reweight: Reweighter | None, embed: Embedder | None
     )
 
 
-def _embedder(spec: Diversity) -> Embedder | None:
+def _embedder(spec: Diversity) -> embed.Embedder | None:
     """A model goes onto the CPU if nothing else is asked for: the GPUs are those of verl's workers."""
     if spec.embedder == "keys":
         return None
     if spec.embedder in (None, "ngram"):
-        return embedder("ngram", **spec.embedder_options) if spec.embedder or spec.method else None
-    return embedder(spec.embedder, **{"device": "cpu"} | spec.embedder_options)
+        return embed.embedder("ngram", **spec.embedder_options) if spec.embedder or spec.method else None
+    return embed.embedder(spec.embedder, **{"device": "cpu"} | spec.embedder_options)
 
 
 def _check_embedder(spec: Diversity) -> None:
-    if spec.embedder == "keys":
-        if spec.keys is None:
-            raise ValueError("diversity.embedder=keys must come with diversity.keys, such as diversity.keys=answer.")
-        return
-    if spec.embedder in (None, "ngram"):
-        _check_options("diversity.embedder_options", spec.embedder_options, NgramEmbedder)
-        return
-    _check_options("diversity.embedder_options", spec.embedder_options, SentenceEmbedder, spec.embedder)
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise ValueError(
-            f"diversity.embedder={spec.embedder} needs sentence-transformers, which is not installed: "
-            "pip install sentence-transformers, or take diversity.embedder=ngram."
-        )
-
-
-def _check_options(where: str, options: dict[str, Any], function: Callable[..., Any], *given: object) -> None:
-    signature = inspect.signature(function)
-    try:
-        signature.bind_partial(*given, **options)
-    except TypeError as error:
-        raise ValueError(f"{where} do not fit {function.__name__}: {error}. It takes {signature}.") from error
+    if spec.embedder != "keys":
+        embed.check(spec.embedder or "ngram", spec.embedder_options)
+    elif spec.keys is None:
+        raise ValueError("diversity.embedder=keys must come with diversity.keys, such as diversity.keys=answer.")
 
 
 def _add_at_end(row: Tensor, change: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ import pytest
 import torch
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
 
+from manypaths.completion_inputs import CompletionInputs
+from manypaths.embed import NgramEmbedder
 from manypaths.methods import mmr
-from manypaths.verl import GROUPED, Diversity, adjust, logged
+from manypaths.verl import GROUPED, Diversity, adjusted_by_uid, logged
 from manypaths.verl_plugin import register
 
 SCRIPT = Path(__file__).parents[2] / "src" / "manypaths" / "recipes" / "launch" / "verl-gsm8k.sh"
@@ -75,7 +77,8 @@ def test_every_setting_of_the_page_exists(configure):
 def test_what_a_step_logs_is_on_the_page():
     text = (Path(__file__).parents[2] / "docs" / "verl.md").read_text("utf-8")
     raw, embeddings = torch.tensor([1.0, 0.0, 1.0]), torch.eye(3)
-    _, groups = adjust("aaa", raw, embeddings, mmr)
+    of_texts = CompletionInputs(NgramEmbedder(), None, {"reweight": mmr}, {"reweight": ["rewards"]})
+    _, groups = adjusted_by_uid("aaa", {"rewards": raw, "embeddings": embeddings}, of_texts, mmr)
     for name in logged(groups):
         assert f"`{name}`" in text
 

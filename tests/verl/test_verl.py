@@ -14,9 +14,10 @@ from verl.trainer.ppo.v1.trainer_base import KVBatchMeta, get_trainer_cls
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
+from manypaths.completion_inputs import CompletionInputs
 from manypaths.embed import NgramEmbedder
-from manypaths.methods import dra, mmr
-from manypaths.verl import GROUPED, DiversePPOTrainer, adjust, check, last_outputs, logged
+from manypaths.methods import REWEIGHTERS, dra, mmr
+from manypaths.verl import GROUPED, DiversePPOTrainer, adjusted_by_uid, check, last_outputs, logged
 
 # (uid, session, output): text, score; groups of 4, 2, 1 and 3, in no order
 ANSWERS = {
@@ -232,20 +233,65 @@ def test_only_what_the_model_wrote_is_compared(queue, trainer, tokenizer):
     assert all((row[: len(tool)] == 0).all() for row in rows.unbind())
 
 
+def similarity_alone(method):
+    return CompletionInputs(NgramEmbedder(), None, {"reweight": method}, {"reweight": ["rewards"]})
+
+
+def by_inputs(rewards, correct, keys, lengths):
+    same = (keys.unsqueeze(-1) == keys.unsqueeze(-2)) & ~rewards.isnan().unsqueeze(-2)
+    return rewards - correct * (0.01 * lengths + 0.1 * same.sum(-1))
+
+
+@pytest.mark.parametrize("name", ["text", "bigrams"])
+def test_verl_gives_keys_lengths_and_what_is_correct(queue, trainer, tokenizer, monkeypatch, name):
+    """By hand for each uid, whatever the order; bigrams at a threshold of 0 are the sets of words in pairs."""
+    monkeypatch.setitem(REWEIGHTERS, "inputs", by_inputs)
+    named = ["+diversity.method=inputs", f"+diversity.keys={name}", "+diversity.correct=score"]
+    options = ["+diversity.keys_options.threshold=0.0"] * (name == "bigrams")
+    made = trainer(*named, *options, "algorithm.norm_adv_by_std_in_grpo=false")
+    found, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    adjusted = {}
+    for key, (text, score) in ANSWERS.items():
+        same = sum(text == other for place, (other, _) in ANSWERS.items() if place[0] == key[0])
+        tokens = len(tokenizer(text)["input_ids"]) + 1
+        adjusted[key] = score - (score > 0.5) * (0.01 * tokens + 0.1 * same)
+    for (uid, *_), value, advantage in zip(ANSWERS, adjusted.values(), found.tolist(), strict=True):
+        siblings = [other for place, other in adjusted.items() if place[0] == uid]
+        mean = sum(siblings) / len(siblings) if len(siblings) > 1 else 0.0
+        assert advantage == pytest.approx(value - mean, abs=1e-5)
+    assert metrics["diversity/adjusted_reward"] == pytest.approx(sum(adjusted.values()) / len(adjusted), rel=1e-5)
+
+
+def test_keys_make_the_similarity_of_dra(queue, trainer, tokenizer):
+    """Each score is divided by how many of its uid have its text."""
+    named = ["+diversity.method=dra", "+diversity.keys=text", "+diversity.embedder=keys"]
+    found, _, _ = advantages(queue, trainer(*named, "algorithm.adv_estimator=rloo"), put(queue, tokenizer, ANSWERS))
+    expected = {}
+    for key, (text, score) in ANSWERS.items():
+        expected[key] = score / sum(text == other for place, (other, _) in ANSWERS.items() if place[0] == key[0])
+    for (uid, *_), value, advantage in zip(ANSWERS, expected.values(), found.tolist(), strict=True):
+        siblings = [other for place, other in expected.items() if place[0] == uid]
+        others = (sum(siblings) - value) / (len(siblings) - 1) if len(siblings) > 1 else 0.0
+        assert advantage == pytest.approx(value - others, abs=1e-5)
+
+
 def test_groups_without_scores_and_without_siblings():
     """NaN stays NaN and touches nobody; an answer alone keeps its score under MMR, and under DRA to 1e-6."""
     embeddings = torch.nn.functional.normalize(torch.randn(6, 5, generator=torch.Generator().manual_seed(1)), dim=1)
     raw = torch.tensor([torch.nan, 1.0, torch.nan, 0.5, 0.0, torch.nan])
     uids = ["x", "y", "x", "y", "z", "y"]
     for method, naive in ((mmr, reference.mmr), (dra, reference.dra)):
-        adjusted, groups = adjust(uids, raw, embeddings, method)
+        adjusted, groups = adjusted_by_uid(
+            uids, {"rewards": raw, "embeddings": embeddings}, similarity_alone(method), method
+        )
         similarity = (embeddings[[1, 3]] @ embeddings[[1, 3]].T).tolist()
         wanted = torch.tensor([torch.nan, 0, torch.nan, 0, 0.0, torch.nan])
         wanted[[1, 3]] = torch.tensor(naive([1.0, 0.5], similarity))
         torch.testing.assert_close(adjusted, wanted, equal_nan=True)
         assert groups.rows.tolist() == [[0, 2, -1], [1, 3, 5], [4, -1, -1]]
         assert not math.isnan(logged(groups)["diversity/share"])
-    everything, groups = adjust(uids, torch.full((6,), torch.nan), embeddings, mmr)
+    rows = {"rewards": torch.full((6,), torch.nan), "embeddings": embeddings}
+    everything, groups = adjusted_by_uid(uids, rows, similarity_alone(mmr), mmr)
     assert everything.isnan().all() and math.isnan(logged(groups)["diversity/raw_reward"])
 
 
@@ -257,19 +303,22 @@ def test_rows_find_their_sessions():
 REFUSED = {
     "key": (["+diversity.metod=mmr"], "Unknown key diversity.metod. Did you mean 'method'?"),
     "method": (["+diversity.method=mmmr"], "Unknown diversity.method 'mmmr'. Did you mean 'mmr'?"),
-    "not keys": (["+diversity=mmr"], "diversity asks for keys such as diversity.method=mmr; given 'mmr'."),
+    "not keys": (["+diversity=mmr"], "diversity must hold keys such as diversity.method=mmr, got 'mmr'."),
     "kind": (["+diversity.method=[mmr]"], "diversity.method must be str | None, got ['mmr']."),
-    "option": (["+diversity.method=mmr", "+diversity.options.lambda=1"], "diversity.options do not fit mmr: got an"),
-    "no option": (["+diversity.method=dra", "+diversity.options.rewards=1"], "diversity.options do not fit dra:"),
-    "value": (["+diversity.method=mmr", "+diversity.options.lam=2"], "mmr asks for lam in [0, 1]; given 2."),
-    "type": (["+diversity.method=mmr", "+diversity.options.lam=x"], "diversity.options {'lam': 'x'} have a wrong"),
-    "options alone": (["+diversity.options.lam=1"], "diversity.options and .keep_equal_rewards ask for a diversity."),
-    "kept alone": (["+diversity.keep_equal_rewards=true"], "ask for a diversity.method: mmr, dra."),
-    "ngram": (["+diversity.embedder_options.widht=9"], "diversity.embedder_options do not fit NgramEmbedder: got an"),
-    "model": (["+diversity.embedder=a/b", "+diversity.embedder_options.n=9"], "do not fit SentenceEmbedder: got an"),
-    "gae": (["+diversity.method=mmr", "algorithm.adv_estimator=gae"], "that compares siblings, one of grpo, grpo_vec"),
-    "passk": (["+diversity.method=dra", "algorithm.adv_estimator=grpo_passk"], "given 'grpo_passk'."),
-    "one": (["+diversity.method=dra", "actor_rollout_ref.rollout.n=1"], "Set it to 2 or more."),
+    "option": (["+diversity.method=mmr", "+diversity.options.lambda=1"], "the options lam, ties, got 'lambda'"),
+    "no option": (["+diversity.method=dra", "+diversity.options.rewards=1"], "the options floor, got 'rewards'"),
+    "value": (["+diversity.method=mmr", "+diversity.options.lam=2"], "mmr's lam must be in [0, 1], got 2."),
+    "type": (["+diversity.method=mmr", "+diversity.options.lam=x"], "{'lam': 'x'}, have a wrong"),
+    "options alone": (["+diversity.options.lam=1"], "diversity.options and .keep_equal_rewards must come with"),
+    "kept alone": (["+diversity.keep_equal_rewards=true"], "must come with diversity.method: mmr, dra."),
+    "correct": (["+diversity.correct=accuracy"], "diversity.correct must be score, the only reward"),
+    "no keys": (["+diversity.method=dra", "+diversity.embedder=keys"], "must come with diversity.keys"),
+    "unknown keys": (["+diversity.method=dra", "+diversity.keys=anser"], "did you mean 'answer'"),
+    "ngram": (["+diversity.embedder_options.widht=9"], "widht"),
+    "model": (["+diversity.embedder=a/b", "+diversity.embedder_options.n=9"], "Embedder 'a/b'"),
+    "gae": (["+diversity.method=mmr", "algorithm.adv_estimator=gae"], "that compares siblings, grpo, grpo_vec"),
+    "passk": (["+diversity.method=dra", "algorithm.adv_estimator=grpo_passk"], "got 'grpo_passk'."),
+    "one": (["+diversity.method=dra", "actor_rollout_ref.rollout.n=1"], "must be 2 or more with diversity.m"),
 }
 
 

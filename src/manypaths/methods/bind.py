@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from manypaths.functions import check_options
 from manypaths.methods import ADVANTAGES, REWEIGHTERS
 from manypaths.methods.contracts import to_tensor
 from manypaths.methods.diagnostics import collected
@@ -42,14 +42,7 @@ def bind(
     if name not in table:
         raise ValueError(f"Unknown {where} {name!r}. {nearest(name, table)}")
     function = table[name]
-    signature = inspect.signature(function)
-    own = {key for key, parameter in signature.parameters.items() if key not in inputs_of(function, role)}
-    if unknown := [key for key in options if key not in own]:
-        raise ValueError(
-            f"Unknown option {unknown[0]!r} of {where}={name}. {nearest(unknown[0], own)}"
-            if own
-            else f"{where}={name} has no options, got {unknown[0]!r}."
-        )
+    check_options(f"{where}={name}", function, options, inputs_of(function, role))
     method = functools.partial(function, **options)
     try:
         method(*(_trial()[wanted] for wanted in inputs_of(function, role)))
