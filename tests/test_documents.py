@@ -16,5 +16,5 @@ def test_the_worked_numbers():
 
 def test_every_method_and_reward_has_its_place():
     text = METHODS.read_text("utf-8")
-    for name in (*REWEIGHTERS, *(f"advantage.{each}" for each in ADVANTAGES), *REWARDS):
+    for name in (*REWEIGHTERS, *(f"methods.{name}" for name in ADVANTAGES), *REWARDS):
         assert f"`{name}`" in text or f"`manypaths.{name}`" in text, f"docs/methods.md does not explain {name}"

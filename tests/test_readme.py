@@ -32,3 +32,9 @@ def test_the_tree_names_every_room():
         name = f"{path.name}/" if (path / "__init__.py").exists() else path.name
         if path.suffix == ".py" or name.endswith("/"):
             assert name == "__init__.py" or f" {name}" in text, f"README.md does not say what {name} is for"
+
+
+def test_the_line_where_a_method_enters_trl_is_linked():
+    (path, line), *_ = re.findall(r"\]\((src/manypaths/trl/trainer\.py)#L(\d+)\)", README.read_text(encoding="utf-8"))
+    text = (README.parent / path).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+    assert "adjust(self.reweight" in text, f"README.md links line {line} of {path}; put the right number there"

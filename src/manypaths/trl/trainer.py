@@ -327,7 +327,7 @@ def check(args: GRPOConfig, *, reweight: bool, importance_ratio: bool) -> None:
     if args.beta and args.use_bias_correction_kl:
         raise ValueError(
             f"importance_ratio=False (RGRA) with beta={args.beta} asks for use_bias_correction_kl=False, given True: "
-            "the correction multiplies the KL term by the policy ratio."
+            "the correction multiplies the KL term by the importance ratio."
         )
 
 
