@@ -267,7 +267,9 @@ def test_diagnostics_of_any_method_are_shown_everywhere(tiny_recipe, tmp_path, m
     file.write_text(json.dumps(content))
     assert main(["train", str(file), "--dry-run"]) in (0, None)
     page = capsys.readouterr().out
-    assert "toy (warmth 3.0)" in page and "wants rewards, correct" in page and "reports warmth, places" in page
+    assert "toy (warmth 3.0)" in page and "rewards, correct by accuracy" in page and "warmth, places" in page
+    assert main(["train", str(file), "method.correct=null", "--dry-run"]) == 2
+    assert "reweight 'toy' must be given correct" in capsys.readouterr().err
     run = tmp_path / "run"
     assert main(["train", str(file), "--out", str(run)]) in (0, None)
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]

@@ -62,9 +62,11 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
     from manypaths.preflight import dry_run
 
     def check() -> None:
-        from manypaths.training.trainer_config import SET_BY_THE_RUN  # imports TRL, which takes seconds
+        from manypaths.training.trainer_arguments import methods_of  # imports TRL, which takes seconds
+        from manypaths.training.trainer_config import SET_BY_THE_RUN
 
         dry_run.check(spec, SET_BY_THE_RUN)
+        methods_of(spec)
 
     try:
         processes = 1 if options.processes is None else options.processes
@@ -73,10 +75,6 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
         check()  # its message is better where a value has a wrong type
         raise
     check()
-    from manypaths.training.trainer_arguments import described
-
-    if lines := described(spec):
-        print("\nThe method\n" + "\n".join(f"  {line}" for line in lines))
     print("\nThe keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
     return 0
 

@@ -7,8 +7,8 @@ from typing import Any
 from trl import GRPOConfig
 
 from manypaths import keys, rewards
-from manypaths.methods.bind import Method, bind, diagnostics_of
-from manypaths.methods.inputs import check_inputs, inputs_of
+from manypaths.methods.bind import Method, bind
+from manypaths.methods.inputs import check_inputs
 from manypaths.recipe import Recipe
 from manypaths.trl import check
 
@@ -59,17 +59,6 @@ def methods_of(spec: Recipe) -> dict[str, Method | None]:
         if function is not None:
             check_inputs(function, role, of_role[role], REMEDIES)
     return methods
-
-
-def described(spec: Recipe) -> list[str]:
-    """A line for each method of the recipe: the inputs that it wants, and the diagnostics that it reports."""
-    lines = []
-    for role, function in methods_of(spec).items():
-        if function is not None:
-            name, reports = getattr(spec.method, role), diagnostics_of(function, role)
-            wants = f"{role} {name} wants {', '.join(inputs_of(function, role))}"
-            lines.append(f"{wants}; reports {', '.join(reports) or 'no diagnostics'}")
-    return lines
 
 
 def _position(functions: dict[str, Any], setting: str, name: str | None) -> int | None:
