@@ -118,16 +118,18 @@ def test_a_folder_takes_the_lines_that_are_read_from_it(tmp_path):
     assert coarse == [(2, dict.fromkeys(PARTS, 0.0) | {"update": 4.0})]
 
 
-def test_what_was_evaluated_after_the_checkpoint_is_forgotten(tmp_path):
-    atomic_write(tmp_path / "evaluation" / "summary.json", json.dumps({"before": 0, "step-2": 2, "step-4": 4}))
-    atomic_write(tmp_path / "evaluation" / "shares.json", json.dumps({"before": {}, "step-2": {}, "step-4": {}}))
-    for name in ("before.jsonl", "step-2.jsonl", "step-4.jsonl", "step-6.jsonl.part"):
-        atomic_write(tmp_path / "evaluation" / name, "")
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_rewind_drops_what_was_recorded_after_the_checkpoint(trained, tmp_path):
+    moments, evaluation = ("before", "step-2", "step-4", "after"), tmp_path / "evaluation"
+    for name in ("summary.json", "shares.json"):
+        atomic_write(evaluation / name, json.dumps({moment: {} for moment in moments}))
+    for name in [*(f"{moment}.jsonl" for moment in moments), "step-6.jsonl.part", "step-4/settings.json"]:
+        atomic_write(evaluation / name, "")  # the last one is of `manypaths evaluate`
     atomic_write(tmp_path / "metrics.jsonl", '{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    (tmp_path / "evaluation" / "step-4").mkdir()  # of `manypaths evaluate`: not the run's
-    rewind(tmp_path, 2)
-    assert json.loads((tmp_path / "evaluation" / "summary.json").read_text()) == {"before": 0, "step-2": 2}
-    assert set(json.loads((tmp_path / "evaluation" / "shares.json").read_text())) == {"before", "step-2"}
+    rewind(tmp_path, 2, trained)
+    kept = {"before", "step-2", *(["after"] if trained else [])}
+    for name in ("summary.json", "shares.json"):
+        assert set(read_json(evaluation / name)) == kept
+    left = {path.name for path in evaluation.iterdir()}
+    assert left == {*(f"{moment}.jsonl" for moment in kept), "step-4", "summary.json", "shares.json"}
     assert read_jsonl(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
-    left = {path.name for path in (tmp_path / "evaluation").iterdir()}
-    assert left == {"before.jsonl", "step-2.jsonl", "step-4", "summary.json", "shares.json"}
