@@ -1,4 +1,4 @@
-"""Files that survive a kill: writers that race, damage that is named, strict JSON, locks of one process."""
+"""Files that survive a killed process: concurrent writers, damage that is named, strict JSON, locks."""
 
 import errno
 import json

@@ -46,7 +46,7 @@ def test_every_shipped_recipe_uses_names_that_the_libraries_know_and_survives_a_
     from peft import LoraConfig
     from trl import GRPOConfig
 
-    fill = [each for each in BASE if not name.endswith(f"/{each}")]
+    fill = [other for other in BASE if not name.endswith(f"/{other}")]
     spec = read([*fill, name])
     assert again(spec, tmp_path) == spec
     check_arguments(GRPOConfig, spec.trainer, "trainer.")
@@ -96,9 +96,9 @@ def test_overrides_come_last_and_reach_any_depth():
 )
 def test_numbers_are_read_as_people_write_them(text, value, tmp_path):
     file = write(tmp_path / "rate.yaml", f"trainer: {{learning_rate: {text}}}\n")
-    for found in (read([*BASE, file]), read(BASE, [f"trainer.learning_rate={text}"])):
-        assert found.trainer["learning_rate"] == value
-        assert type(found.trainer["learning_rate"]) is type(value)
+    for spec in (read([*BASE, file]), read(BASE, [f"trainer.learning_rate={text}"])):
+        assert spec.trainer["learning_rate"] == value
+        assert type(spec.trainer["learning_rate"]) is type(value)
 
 
 def test_an_integer_may_stand_for_a_float_and_becomes_one():
@@ -272,9 +272,9 @@ def test_any_text_survives_a_dump():
     texts += ["", "~", "null", "yes", "no", ": ", "#", "=", "<<", "- a", "? a", "{question}"]
     texts += [" a", "a ", "a\n", "\n", "word " * 40, *random_texts(seed=1, count=3000)]
     content = {"list": texts, "keys": dict.fromkeys(texts, 1)}
-    found = yaml.load(to_yaml(content), Loader)
-    assert found == content
-    assert [type(value) for value in found["list"]] == [str] * len(texts)
+    loaded = yaml.load(to_yaml(content), Loader)
+    assert loaded == content
+    assert [type(value) for value in loaded["list"]] == [str] * len(texts)
 
 
 def test_texts_that_look_like_something_else_survive_the_dump_of_a_recipe(tmp_path):
@@ -298,8 +298,8 @@ def test_texts_that_look_like_something_else_survive_the_dump_of_a_recipe(tmp_pa
 )
 def test_whole_numbers_are_one_recipe_with_and_without_a_point(key, whole, point):
     integer, floating = (read(BASE, ["rewards.cosine=1.0", f"{key}={value}"]) for value in (whole, point))
-    one, other = (to_yaml(canonical(dataclasses.asdict(spec))) for spec in (integer, floating))
-    assert one == other
+    first, second = (to_yaml(canonical(dataclasses.asdict(spec))) for spec in (integer, floating))
+    assert first == second
     assert type(integer.rewards["accuracy"]) is type(floating.rewards["accuracy"]) is float
 
 
@@ -357,8 +357,8 @@ def test_every_name_of_an_earlier_version_has_a_name_of_today():
             old.rpartition(".")[0] == section and key in spec[section] and old.rpartition(".")[2] not in spec[section]
         )
     for key, names in recipe.RENAMED_VALUES.items():
-        known = {"method.advantage": ADVANTAGES}[key]
-        assert set(names.values()) <= set(known) and not set(names) & set(known)
+        functions = {"method.advantage": ADVANTAGES}[key]
+        assert set(names.values()) <= set(functions) and not set(names) & set(functions)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A run that is stopped, damaged or finished and started again ends as the run that was left alone."""
+"""A run that is stopped, damaged or finished and then resumed equals an uninterrupted run."""
 
 import gc
 import json
@@ -29,7 +29,7 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def recipe(tiny_model, tmp_path_factory):
-    """A recipe of four steps whose rate stays, so that a step too many would change the weights."""
+    """A recipe of four steps with a constant learning rate, so that an extra step would change the weights."""
     content = {
         "model": {"name": str(tiny_model), "dtype": "float32"},
         "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1},
@@ -62,17 +62,17 @@ def recipe(tiny_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(recipe, tmp_path_factory):
-    """The run that was left alone."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
+def uninterrupted(recipe, tmp_path_factory):
+    """A run from its start to its end."""
+    folder = tmp_path_factory.mktemp("runs") / "uninterrupted"
     assert main(["train", str(recipe), "--out", str(folder)]) == 0
     return folder
 
 
 @pytest.fixture
-def copy(whole, tmp_path):
-    """A copy whose model/ is not there yet: it was stopped between its last checkpoint and its end."""
-    shutil.copytree(whole, tmp_path / "copy")
+def copy(uninterrupted, tmp_path):
+    """A copy without model/ and summary.json, as if it had been stopped after its last checkpoint."""
+    shutil.copytree(uninterrupted, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "model")
     (tmp_path / "copy" / "summary.json").unlink()
     return tmp_path / "copy"
@@ -100,12 +100,12 @@ def test_what_a_writer_that_was_killed_left_is_no_content(recipe, tmp_path):
         runs.prepare(read([str(recipe)]), folder)
 
 
-def test_a_finished_training_that_is_resumed_trains_nothing(recipe, whole, copy, capsys):
+def test_a_finished_training_that_is_resumed_trains_nothing(recipe, uninterrupted, copy, capsys):
     before = {name: (copy / name).read_bytes() for name in ("metrics.jsonl", "groups.jsonl")}
     assert main(["train", str(recipe), "--out", str(copy)]) == 0
     assert "step " not in capsys.readouterr().out
     assert before == {name: (copy / name).read_bytes() for name in before}
-    assert differing(contents(whole), contents(copy)) == []
+    assert differing(contents(uninterrupted), contents(copy)) == []
 
 
 def test_a_finished_training_of_several_epochs_trains_nothing_either(recipe, tmp_path):
@@ -140,38 +140,38 @@ def test_a_run_resumed_in_a_later_epoch_ends_as_if_it_had_not_been_stopped(setti
     settings = {"max_steps": -1, "num_train_epochs": 4, **settings}
     words = [f"trainer.{name}={value}" for name, value in settings.items()]
     words += ["problems.options.count=3", "evaluation=null"]
-    alone, stopped = tmp_path / "alone", tmp_path / "stopped"
-    assert main(["train", str(recipe), *words, "--out", str(alone)]) == 0
-    shutil.copytree(alone, stopped)
+    uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
+    assert main(["train", str(recipe), *words, "--out", str(uninterrupted)]) == 0
+    shutil.copytree(uninterrupted, stopped)
     shutil.rmtree(stopped / "model")
     (stopped / "summary.json").unlink()
     steps = sorted(int(path.name.split("-")[1]) for path in stopped.glob("checkpoints/checkpoint-*"))
     for step in steps[1:]:
         shutil.rmtree(stopped / "checkpoints" / f"checkpoint-{step}")
     assert main(["train", "--out", str(stopped)]) == 0
-    assert differing(contents(alone), contents(stopped)) == []
+    assert differing(contents(uninterrupted), contents(stopped)) == []
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_before_a_damaged_checkpoint_the_one_before_it_is_used(name, damage, whole, tmp_path):
-    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+def test_before_a_damaged_checkpoint_the_one_before_it_is_used(name, damage, uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "checkpoints", tmp_path / "checkpoints")
     DAMAGE[damage](tmp_path / "checkpoints" / "checkpoint-4" / name)
-    said = []
-    last = last_checkpoint(tmp_path, said.append)
+    sentences = []
+    last = last_checkpoint(tmp_path, sentences.append)
     assert (last.step, last.finished) == (2, False)
-    (sentence,) = said
+    (sentence,) = sentences
     assert "checkpoint-4 cannot be resumed from" in sentence and name in sentence
     assert ("is missing" if damage == "missing" else "is damaged") in sentence and "\n" not in sentence
     DAMAGE[damage](tmp_path / "checkpoints" / "checkpoint-2" / name)
-    assert last_checkpoint(tmp_path, said.append) is None and "checkpoint-2 cannot be resumed from" in said[1]
+    assert last_checkpoint(tmp_path, sentences.append) is None and "checkpoint-2 cannot be resumed from" in sentences[1]
     assert not list((tmp_path / "checkpoints").glob("checkpoint-*"))
     kept = name != "trainer_state.json"  # else it was stopped while it was written
     assert len(list((tmp_path / "checkpoints").glob("damaged-*"))) == 2 * kept
 
 
-def test_one_flipped_byte_of_an_optimizer_is_damage(whole, tmp_path):
-    shutil.copytree(whole / "checkpoints" / "checkpoint-4", tmp_path / "checkpoint-4")
+def test_one_flipped_byte_of_an_optimizer_is_damage(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "checkpoints" / "checkpoint-4", tmp_path / "checkpoint-4")
     assert damaged_file(tmp_path / "checkpoint-4") is None
     path = tmp_path / "checkpoint-4" / "optimizer.pt"
     with zipfile.ZipFile(path) as archive:
@@ -183,18 +183,18 @@ def test_one_flipped_byte_of_an_optimizer_is_damage(whole, tmp_path):
 
 
 @pytest.mark.parametrize("damaged", [["checkpoint-4"], ["checkpoint-4", "checkpoint-2"]])
-def test_a_run_whose_checkpoints_are_damaged_ends_as_if_they_were_not(damaged, recipe, whole, copy, capsys):
+def test_a_run_whose_checkpoints_are_damaged_ends_as_if_they_were_not(damaged, recipe, uninterrupted, copy, capsys):
     for name in damaged:
         DAMAGE["cut"](copy / "checkpoints" / name / "optimizer.pt")
     assert main(["train", str(recipe), "--out", str(copy)]) == 0
     printed = capsys.readouterr().out
     assert all(f"{name} cannot be resumed from: optimizer.pt is damaged" in printed for name in damaged)
     assert f"step {3 if len(damaged) == 1 else 1}/4" in printed
-    assert differing(contents(whole), contents(copy)) == []
+    assert differing(contents(uninterrupted), contents(copy)) == []
 
 
-def test_checkpoints_of_weights_alone_are_refused(whole, tmp_path):
-    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+def test_checkpoints_of_weights_alone_are_refused(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "checkpoints", tmp_path / "checkpoints")
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
         (tmp_path / "checkpoints" / "checkpoint-4" / name).unlink()
     with pytest.raises(ValueError, match=r"holds weights alone \(trainer\.save_only_model\)"):
@@ -225,8 +225,8 @@ def test_metrics_that_end_before_the_checkpoint_are_refused(recipe, copy, capsys
     assert (copy / "checkpoints" / "checkpoint-4").exists()
 
 
-def test_damaged_weights_of_a_finished_run_are_named(recipe, whole, copy, capsys):
-    shutil.copytree(whole / "model", copy / "model")
+def test_damaged_weights_of_a_finished_run_are_named(recipe, uninterrupted, copy, capsys):
+    shutil.copytree(uninterrupted / "model", copy / "model")
     DAMAGE["cut"](copy / "model" / "adapter_model.safetensors")
     for name in ("summary.json", "shares.json"):
         kept = {when: own for when, own in read_json(copy / "evaluation" / name).items() if when != "after"}
@@ -235,27 +235,27 @@ def test_damaged_weights_of_a_finished_run_are_named(recipe, whole, copy, capsys
     assert "could not be loaded: adapter_model.safetensors is damaged" in capsys.readouterr().err
 
 
-def test_a_second_command_in_one_folder_is_refused(recipe, whole, capsys):
-    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
-    with only_writer(whole):
-        assert main(["train", str(recipe), "--out", str(whole)]) == 2
-    assert f"{str(whole)!r} is in use by another command. Wait until that" in capsys.readouterr().err
-    after = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+def test_a_second_command_in_one_folder_is_refused(recipe, uninterrupted, capsys):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+    with only_writer(uninterrupted):
+        assert main(["train", str(recipe), "--out", str(uninterrupted)]) == 2
+    assert f"{str(uninterrupted)!r} is in use by another command. Wait until that" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
     assert {path.name for path in before if before[path] != after[path]} <= {".lock"} and before.keys() == after.keys()
 
 
 @pytest.mark.parametrize("word", ["logging_steps=3", "logging_steps=9", "logging_strategy=epoch"])
-def test_logging_every_so_many_steps_changes_no_figure(word, recipe, whole, tmp_path):
+def test_logging_every_so_many_steps_changes_no_figure(word, recipe, uninterrupted, tmp_path):
     folder = tmp_path / "run"
     assert main(["train", str(recipe), f"trainer.{word}", "--out", str(folder)]) == 0
-    expected, found = contents(whole), contents(folder)
-    assert set(differing(expected, found)) == {"metrics.jsonl", "recipe.yaml"}
-    fine, coarse = (read_jsonl(run / "metrics.jsonl") for run in (whole, folder))
+    expected, content = contents(uninterrupted), contents(folder)
+    assert set(differing(expected, content)) == {"metrics.jsonl", "recipe.yaml"}
+    fine, coarse = (read_jsonl(run / "metrics.jsonl") for run in (uninterrupted, folder))
     assert coarse[-1]["step"] == STEPS and len(coarse) < len(fine)
     before = 0
     for line in coarse:  # a line holds means over the steps since the line before
         for key in ("loss", "reward", "diversity/similarity"):
-            over = [one[key] for one in fine if before < one["step"] <= line["step"]]
+            over = [step[key] for step in fine if before < step["step"] <= line["step"]]
             assert line[key] == pytest.approx(sum(over) / len(over), rel=1e-4, abs=1e-6), key
         before = line["step"]
 
@@ -275,13 +275,13 @@ def test_the_seconds_of_a_run_are_those_that_were_spent(recipe, tmp_path):
 
 def test_a_run_stopped_between_two_lines_of_metrics_ends_as_if_it_had_not_been(recipe, tmp_path):
     words = ["trainer.logging_steps=3", "trainer.max_steps=6", "evaluation=null"]
-    assert main(["train", str(recipe), *words, "--out", str(tmp_path / "whole")]) == 0
-    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    assert main(["train", str(recipe), *words, "--out", str(tmp_path / "uninterrupted")]) == 0
+    shutil.copytree(tmp_path / "uninterrupted", tmp_path / "stopped")
     shutil.rmtree(tmp_path / "stopped" / "model")
     for step in (4, 6):
         shutil.rmtree(tmp_path / "stopped" / "checkpoints" / f"checkpoint-{step}")
     assert main(["train", str(recipe), *words, "--out", str(tmp_path / "stopped")]) == 0
-    assert differing(contents(tmp_path / "whole"), contents(tmp_path / "stopped")) == []
+    assert differing(contents(tmp_path / "uninterrupted"), contents(tmp_path / "stopped")) == []
 
 
 def test_the_evaluation_at_the_end_holds_one_model(recipe, tmp_path, monkeypatch):
@@ -356,17 +356,17 @@ def test_the_commit_is_that_of_the_package_alone(tmp_path):
     assert commit(package) is None and len(commit(ours)) == 40
 
 
-def test_a_finished_run_is_left_as_it_is(whole, capsys):
-    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
-    assert main(["train", "--out", str(whole)]) == 0
+def test_a_finished_run_is_left_as_it_is(uninterrupted, capsys):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+    assert main(["train", "--out", str(uninterrupted)]) == 0
     assert f"Seconds in {STEPS} steps" in capsys.readouterr().out
-    assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
 
 
 @pytest.mark.parametrize("ending", ["", "model", "summary.json"])
-def test_a_recipe_that_was_changed_after_its_run_began_is_refused(ending, whole, tmp_path, capsys):
+def test_a_recipe_that_was_changed_after_its_run_began_is_refused(ending, uninterrupted, tmp_path, capsys):
     run = tmp_path / "run"
-    shutil.copytree(whole, run)
+    shutil.copytree(uninterrupted, run)
     if ending:
         (run / ending).rename(tmp_path / "away")
     recipe = run / "recipe.yaml"
@@ -382,7 +382,7 @@ def test_a_recipe_that_was_changed_after_its_run_began_is_refused(ending, whole,
     assert main(["train", "--out", str(run)]) == 0
 
 
-def test_copies_under_names_of_the_users_are_no_part_of_a_run(recipe, whole, copy, capsys):
+def test_copies_under_names_of_the_users_are_no_part_of_a_run(recipe, uninterrupted, copy, capsys):
     checkpoints, evaluation = copy / "checkpoints", copy / "evaluation"
     shutil.copytree(checkpoints / "checkpoint-2", checkpoints / "checkpoint-best2")
     (checkpoints / "checkpoint-9").write_text("")
@@ -392,7 +392,7 @@ def test_copies_under_names_of_the_users_are_no_part_of_a_run(recipe, whole, cop
     assert str(checkpoints / "checkpoint-2") in capsys.readouterr().err
     assert main(["train", str(recipe), "--out", str(copy)]) == 0
     (evaluation / "step-1-old.jsonl").unlink()
-    assert differing(contents(whole), contents(copy)) == []
+    assert differing(contents(uninterrupted), contents(copy)) == []
 
 
 @pytest.mark.parametrize(
@@ -403,18 +403,18 @@ def test_copies_under_names_of_the_users_are_no_part_of_a_run(recipe, whole, cop
         ("evaluation/summary.json", b'{"before": 3, "after": 4}', "is damaged (its values must be objects)"),
     ],
 )
-def test_what_no_run_writes_is_named_in_a_finished_training(name, content, complaint, whole, tmp_path, capsys):
+def test_what_no_run_writes_is_named_in_a_finished_training(name, content, complaint, uninterrupted, tmp_path, capsys):
     run = tmp_path / "run"
-    shutil.copytree(whole, run)
+    shutil.copytree(uninterrupted, run)
     (run / "summary.json").unlink()
     (run / name).write_bytes(content)
     assert main(["train", "--out", str(run)]) == 2
     assert complaint in capsys.readouterr().err
 
 
-def test_an_evaluation_that_was_removed_is_made_again_as_far_as_it_can(whole, tmp_path):
+def test_an_evaluation_that_was_removed_is_made_again_as_far_as_it_can(uninterrupted, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(whole, run)
+    shutil.copytree(uninterrupted, run)
     shutil.rmtree(run / "evaluation")
     (run / "summary.json").unlink()
     assert main(["train", "--out", str(run)]) == 0

@@ -1,4 +1,4 @@
-"""Whole runs through the command line on a tiny random model: the folder, going on, SIGKILL."""
+"""Runs of the command line on a tiny random model: the run folder, resuming after SIGKILL."""
 
 import json
 import time
@@ -22,17 +22,17 @@ def recipe(tiny_recipe, tmp_path):
 
 
 def letters(completions, **_):
-    """A reward on which a random model has spread."""
+    """A reward that varies among the completions of a random model."""
     return [sum(character.isalpha() for character in text) / 8 for text in completions]
 
 
 def seldom(completions, **_):
-    """A reward that often has no spread in a group."""
+    """A reward with many zero-variance groups."""
     return [float(sum(map(ord, text)) % 5 == 0) for text in completions]
 
 
 def repeatable(run):
-    """The metrics of a run, less what a clock decides."""
+    """The metrics of a run without times."""
     return [
         {key: value for key, value in line.items() if "seconds" not in key and "time" not in key}
         for line in read_jsonl(run / "metrics.jsonl")
@@ -46,9 +46,9 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     assert "Accuracy on 8 held-out problems" in printed and str(run / "inspect.html") in printed
     for name in ("recipe.yaml", "environment.json", "inspect.html", "model", "checkpoints/checkpoint-6"):
         assert (run / name).exists(), name
-    found, shares = (json.loads((run / "evaluation" / name).read_text()) for name in ("summary.json", "shares.json"))
-    assert {when: each["step"] for when, each in found.items()} == {"before": 0, "step-3": 3, "after": STEPS}
-    for when in found:
+    summary, shares = (json.loads((run / "evaluation" / name).read_text()) for name in ("summary.json", "shares.json"))
+    assert {when: entry["step"] for when, entry in summary.items()} == {"before": 0, "step-3": 3, "after": STEPS}
+    for when in summary:
         lines = read_jsonl(run / "evaluation" / f"{when}.jsonl")
         assert shares[when] == {"arithmetic": {line["id"]: share_correct(line) for line in lines}} and len(lines) == 8
     metrics = read_jsonl(run / "metrics.jsonl")
@@ -61,10 +61,10 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     assert [(line["step"], line["group"]) for line in groups] == [(s, g) for s in range(1, STEPS + 1) for g in (0, 1)]
     for group in groups:
         assert group["answer"].isdigit() and len(group["completions"]) == 4 and len(group["similarity"]) == 4
-        assert abs(sum(one["advantage"] for one in group["completions"])) < 1e-3
-        for index, one in enumerate(group["completions"]):
+        assert abs(sum(completion["advantage"] for completion in group["completions"])) < 1e-3
+        for index, completion in enumerate(group["completions"]):
             others = [(s, j) for j, s in enumerate(group["similarity"][index]) if j != index]
-            assert one["similarity"] == max(others)[0] == group["similarity"][index][one["nearest"]]
+            assert completion["similarity"] == max(others)[0] == group["similarity"][index][completion["nearest"]]
 
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.jsonl")}
     assert main(["train", "--out", str(run)]) == 0  # finished already: says so again, changes nothing
@@ -89,7 +89,7 @@ def test_fewer_groups_can_be_recorded(recipe, tmp_path, capsys):
     assert "record.groups must be 1 or more, got 0" in capsys.readouterr().err
 
 
-def test_steps_that_use_answers_again_are_recorded_too(recipe, tmp_path):
+def test_steps_that_use_completions_again_are_recorded_too(recipe, tmp_path):
     run = tmp_path / "run"
     again = ["trainer.num_iterations=2", "trainer.max_steps=4", "evaluation=null", "method.importance_ratio=false"]
     assert main(["train", str(recipe), "trainer.use_bias_correction_kl=false", *again, "--out", str(run)]) == 0
@@ -104,9 +104,9 @@ def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
     """With dynamic sampling and a real SIGKILL; test_resume.py has the moments at which a run writes."""
     overrides = ["rewards={test_run.seldom: 1.0}", "dynamic_sampling.reward=test_run.seldom"]
     overrides += ["trainer.learning_rate=1e-4"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
     output = tmp_path / "output"
-    process = run_command(["train", str(recipe), *overrides, "--out", str(whole)], output)
+    process = run_command(["train", str(recipe), *overrides, "--out", str(uninterrupted)], output)
     process.join()
     assert process.exitcode == 0, output.read_text()
     process = run_command(["train", str(recipe), *overrides, "--out", str(killed)], output)
@@ -118,16 +118,16 @@ def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
     assert not (killed / "model").exists()
     with open(killed / "groups.jsonl", "a") as file:
         file.write('{"step": 3, "cut o')
-    (killed / "checkpoints" / "checkpoint-4").mkdir(exist_ok=True)  # one that was cut off before its last file
+    (killed / "checkpoints" / "checkpoint-4").mkdir(exist_ok=True)  # incomplete: killed before its last file
     (killed / "checkpoints" / "checkpoint-4" / "trainer_state.json").write_text("")
     process = run_command(["train", str(recipe), *overrides, "--out", str(killed)], output)
     process.join()
     assert process.exitcode == 0, output.read_text()
-    assert repeatable(killed) == repeatable(whole)
-    assert sum(line["dynamic_sampling/thrown_away"] for line in repeatable(whole)) > 0
-    assert read_jsonl(killed / "groups.jsonl") == read_jsonl(whole / "groups.jsonl")
+    assert repeatable(killed) == repeatable(uninterrupted)
+    assert sum(line["dynamic_sampling/thrown_away"] for line in repeatable(uninterrupted)) > 0
+    assert read_jsonl(killed / "groups.jsonl") == read_jsonl(uninterrupted / "groups.jsonl")
     for name in ("before.jsonl", "step-3.jsonl", "after.jsonl", "shares.json"):
-        assert (killed / "evaluation" / name).read_text() == (whole / "evaluation" / name).read_text(), name
+        assert (killed / "evaluation" / name).read_text() == (uninterrupted / "evaluation" / name).read_text(), name
 
 
 def test_evaluating_on_the_way_changes_nothing_else(recipe, tmp_path):

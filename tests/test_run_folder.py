@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from manypaths import run_folder
 from manypaths.cli import main
+from manypaths.comparison.runs import read_run
 from manypaths.files import atomic_write, read_json, read_jsonl
 from manypaths.names import PARTS
 from manypaths.recipe import dump
@@ -49,7 +50,7 @@ def test_a_run_of_an_earlier_version_is_resumed_to_the_weights_it_would_have_had
     weights, wanted = (load_file(Path(folder) / "adapter_model.safetensors") for folder in ("run/model", "wanted"))
     torch.testing.assert_close(weights, wanted)
     lines = [read_jsonl(folder / "groups.jsonl") for folder in (old_run, OLD)]
-    texts = [[[each["text"] for each in group["completions"]] for group in groups] for groups in lines]
+    texts = [[[completion["text"] for completion in group["completions"]] for group in groups] for groups in lines]
     assert texts[0] == texts[1]
     for name in ("before.jsonl", "after.jsonl", "shares.json"):
         assert (old_run / "evaluation" / name).read_bytes() == (OLD / "evaluation" / name).read_bytes()
@@ -71,6 +72,19 @@ def test_a_run_of_an_earlier_version_keeps_its_recipe(old_run, capsys):
     (old_run / "recipe.yaml").write_text(text.replace("policy_ratio: false", "policy_ratio: true"))
     assert main(["train", "--out", "run"]) == 2
     assert "was changed after its run began" in capsys.readouterr().err
+
+
+def test_a_run_of_an_earlier_version_is_of_one_configuration_with_a_new_run_of_its_recipe(old_run):
+    shutil.copytree(old_run, "new")
+    Path("new", "recipe.yaml").write_text(dump(run_folder.read_recipe(old_run, ["seed=2"])))
+    first, second = (read_run(run) for run in (old_run, Path("new")))
+    assert (
+        first.settings == second.settings
+        and first.group == second.group
+        and (first.seed, second.seed) == (1, 2)
+        and first.curves == second.curves
+    )
+    assert "diversity/vendi_score" in first.curves and "groups/zero_std" in first.curves
 
 
 def test_names_that_are_no_part_of_a_run_are_left_out(tmp_path):

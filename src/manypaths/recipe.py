@@ -2,7 +2,7 @@
 
 A recipe is what a run is made of. `trainer` and `lora` are the keyword arguments of TRL's `GRPOConfig` and of
 PEFT's `LoraConfig`, under their own names; everything else is ours and is the dataclasses below. An unknown
-key is an error that names the nearest known one.
+key is an error that names the nearest key.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from manypaths.yaml_text import from_yaml, to_yaml
 SHIPPED = Path(str(files("manypaths") / "recipes"))
 DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")  # those of torch that can be trained
 RENAMED_KEYS = {"method.policy_ratio": "method.importance_ratio"}  # key of an earlier version -> its name today
+ADDED_KEYS = ("method.correct", "keys.name")  # null by default, and missing in recipes of earlier versions
 RENAMED_VALUES = {  # key -> {value of an earlier version: its name today}
     "method.advantage": {"positive": "grpo_pos", "reward": "reinforce", "best": "raft"}
 }
@@ -129,9 +130,10 @@ class Embedder:
 
 @dataclass
 class Keys:
-    """What makes two completions one way: `name` is that of a function of `manypaths.keys` or a dotted path of yours.
+    """When two completions count as the same way: where the keys are equal that `name` gives them.
 
-    `options` are its named arguments. null where no method asks for keys.
+    `name` is a function of `manypaths.keys`, or the dotted path of another function; `options` are its named
+    arguments. null where no method has keys as an input.
     """
 
     name: str | None = None

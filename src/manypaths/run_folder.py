@@ -89,7 +89,7 @@ def _check_writable(run: Path) -> None:
 
 
 def _check_same_recipe(run: Path, spec: Recipe) -> None:
-    old, new = (to_yaml(canonical(asdict(each))).splitlines() for each in (read_recipe(run), spec))
+    old, new = (to_yaml(canonical(asdict(content))).splitlines() for content in (read_recipe(run), spec))
     pairs = zip_longest(old, new, fillvalue="nothing")
     differences = [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
     if differences:
@@ -156,8 +156,8 @@ def benchmark_folder(run: Path, step: int) -> Path:
 def benchmark_folders(run: Path) -> dict[int, Path]:
     """The folders of `benchmark_folder` that hold results, by ascending step."""
     paths = (run / EVALUATION).glob("step-*")
-    found = {step_of(path.name, "step-"): path for path in paths if (path / SETTINGS).is_file()}
-    return {step: found[step] for step in sorted(step for step in found if step is not None)}
+    folders = {step_of(path.name, "step-"): path for path in paths if (path / SETTINGS).is_file()}
+    return {step: folders[step] for step in sorted(step for step in folders if step is not None)}
 
 
 def step_of(name: str, prefix: str) -> int | None:
@@ -207,12 +207,18 @@ def read_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def read_recipe_content(run: Path) -> dict[str, Any]:
-    """The recipe of a run as nested mappings, under the names of today; its keys and values are not checked.
+    """The recipe of a run as nested mappings with the names of today; its keys and values are not checked.
+
+    Settings that an earlier version did not have are null, their default, so that runs of equal recipes are equal.
 
     Raises:
         ValueError: recipe.yaml is not YAML or holds no keys.
     """
-    return recipe.with_current_names(recipe.content([str(run / RECIPE)]))
+    content = recipe.with_current_names(recipe.content([str(run / RECIPE)]))
+    for section, key in (name.split(".") for name in recipe.ADDED_KEYS):
+        if isinstance(settings := content.setdefault(section, {}), dict):
+            settings.setdefault(key, None)
+    return content
 
 
 def is_evaluation(folder: Path) -> bool:
