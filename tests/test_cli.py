@@ -1,4 +1,4 @@
-"""The command line: a mistake is one sentence and exit code 2, said before any model is loaded."""
+"""The command line: a mistake is one sentence and exit code 2, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECIPES = ("grpo", "mmr", "arithmetic")
 
 @pytest.fixture(scope="session")
 def unloadable(tiny_model, tmp_path_factory) -> Path:
-    """A model folder that passes every check by name, and whose weights nobody can load."""
+    """A model folder that passes every check of its files, with weights that cannot be loaded."""
     folder = tmp_path_factory.mktemp("unloadable")
     for path in tiny_model.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
@@ -42,8 +42,8 @@ def unloadable(tiny_model, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def said(capsys):
-    """Run a command that is to fail -> its one line on stderr."""
+def complaint_of(capsys):
+    """Run a command that must fail -> its one line on stderr."""
 
     def run(*words) -> str:
         assert main([str(word) for word in words]) == 2
@@ -58,13 +58,13 @@ def said(capsys):
 
 
 @pytest.fixture
-def refused(said, unloadable, tmp_path):
-    """Train with some words changed -> the one line; no model was loaded, or the line would be about its weights."""
+def refused(complaint_of, unloadable, tmp_path):
+    """Train with some words changed -> the one line, which would be about the weights if the model were loaded."""
 
     def run(*words, recipes=RECIPES, out=None) -> str:
         out = tmp_path / "run" if out is None else out
         named = QUICK | {"model.name": unloadable}
-        err = said("train", *recipes, *(f"{key}={value}" for key, value in named.items()), *words, "--out", out)
+        err = complaint_of("train", *recipes, *(f"{key}={value}" for key, value in named.items()), *words, "--out", out)
         assert "could not be loaded" not in err
         assert not (out / "model").exists()
         assert not (out / "checkpoints").exists()
@@ -79,10 +79,10 @@ def has(text: str, *words: str) -> bool:
     return True
 
 
-def test_a_run_that_is_right_gets_past_every_check_to_its_model(said, unloadable, tmp_path):
+def test_a_valid_recipe_passes_every_check_until_its_model_is_loaded(complaint_of, unloadable, tmp_path):
     named = QUICK | {"model.name": unloadable}
     words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
-    assert has(said("train", *words, "--out", tmp_path / "run"), "could not be loaded", str(unloadable))
+    assert has(complaint_of("train", *words, "--out", tmp_path / "run"), "could not be loaded", str(unloadable))
     assert (tmp_path / "run" / "recipe.yaml").is_file()
 
 
@@ -107,7 +107,7 @@ def test_a_run_that_is_right_gets_past_every_check_to_its_model(said, unloadable
         ("trainer.gradient_accumulation_steps=0", ["trainer.gradient_accumulation_steps", "1 or more"]),
         ("trainer.lr_scheduler_type=wavy", ["TRL refuses", "wavy"]),
         ("method.reweight=mrr", ["'mrr'", "'mmr'"]),
-        ("method.options.lambda=1", ["'lambda'", "lam", "ties"]),
+        ("method.options.lambda=1", ["'lambda'", "'lam'"]),
         ("method.options.lam=much", ["mmr", "'much'"]),
         ("method.options.ties=odd", ["ties", "'odd'"]),
         ("rewards.acuracy=1.0", ["'acuracy'", "'accuracy'"]),
@@ -134,7 +134,7 @@ def test_a_mistake_in_a_recipe_is_one_line_that_names_it(override, words, refuse
         (("grpo", "mmr"), ["no 'problems.name'"]),
     ],
 )
-def test_recipes_that_do_not_make_a_run_are_one_line(recipes, words, refused):
+def test_recipes_that_are_no_run_get_one_line(recipes, words, refused):
     assert has(refused(recipes=recipes), *words)
 
 
@@ -156,11 +156,11 @@ def test_a_recipe_file_that_is_not_yaml_is_one_line(refused, tmp_path):
         ('{"question": "", "answer": 1}', [], ["row 1"]),
     ],
 )
-def test_a_data_file_that_does_not_do_is_one_line(content, overrides, words, key, refused, tmp_path):
+def test_an_unusable_data_file_gets_one_line(content, overrides, words, key, refused, tmp_path):
     path = tmp_path / "own.jsonl"
     if content is not None:
         path.write_text(content)
-    assert has(refused(f"{key}.name={path}", *(f"{key}.{each}" for each in overrides)), str(path), *words)
+    assert has(refused(f"{key}.name={path}", *(f"{key}.{override}" for override in overrides)), str(path), *words)
 
 
 def test_a_model_folder_without_weights_is_one_line(refused, tiny_model, tmp_path):
@@ -170,7 +170,7 @@ def test_a_model_folder_without_weights_is_one_line(refused, tiny_model, tmp_pat
     assert has(refused(f"model.name={tmp_path / 'gone'}"), str(tmp_path / "gone"), "does not exist")
 
 
-def test_a_run_folder_that_cannot_be_had_is_one_line(refused, tmp_path):
+def test_a_run_folder_that_cannot_be_made_gets_one_line(refused, tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")
     assert has(refused(out=file), str(file), "--out")
@@ -186,10 +186,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(refused, tmp_path):
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
 
 
-def test_the_run_of_another_recipe_is_left_alone(said, refused, unloadable, tmp_path):
+def test_the_run_of_another_recipe_is_left_alone(complaint_of, refused, unloadable, tmp_path):
     named = QUICK | {"model.name": unloadable, "seed": 7}
     words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
-    said("train", *words, "--out", tmp_path / "run")
+    complaint_of("train", *words, "--out", tmp_path / "run")
     before = (tmp_path / "run" / "recipe.yaml").read_text()
     assert has(refused(), "another recipe", "seed: 7 there, seed: 1 here", "--out")
     assert (tmp_path / "run" / "recipe.yaml").read_text() == before
@@ -202,8 +202,8 @@ def test_a_full_disk_is_one_line(refused, monkeypatch, tmp_path):
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
-def test_train_without_recipes_asks_for_some(said, tmp_path):
-    assert has(said("train", "--out", tmp_path / "new"), "Name recipes", "manypaths recipes")
+def test_train_without_recipes_names_some(complaint_of, tmp_path):
+    assert has(complaint_of("train", "--out", tmp_path / "new"), "Name recipes", "manypaths recipes")
     assert not (tmp_path / "new").exists()
 
 
@@ -221,16 +221,16 @@ def test_recipes_that_are_named_print_yaml_that_reads_back(capsys, tmp_path):
     assert recipe.read([str(tmp_path / "printed.yaml")]) == recipe.read(names, ["trainer.max_steps=9"])
 
 
-def test_recipes_says_which_one_is_unknown(said):
-    assert has(said("recipes", "smolm2-135m", "grpo"), "'smolm2-135m'", "'smollm2-135m'")
+def test_recipes_names_the_unknown_one(complaint_of):
+    assert has(complaint_of("recipes", "smolm2-135m", "grpo"), "'smolm2-135m'", "'smollm2-135m'")
 
 
-def test_inspect_asks_for_a_folder_with_groups(said, tmp_path):
-    assert has(said("inspect", tmp_path), str(tmp_path), "groups.jsonl")
-    assert has(said("inspect", tmp_path / "gone"), str(tmp_path / "gone"))
+def test_inspect_needs_a_folder_with_groups(complaint_of, tmp_path):
+    assert has(complaint_of("inspect", tmp_path), str(tmp_path), "groups.jsonl")
+    assert has(complaint_of("inspect", tmp_path / "gone"), str(tmp_path / "gone"))
     for name in ("groups.jsonl", "metrics.jsonl"):
         (tmp_path / name).write_text("")
-    assert has(said("inspect", tmp_path), str(tmp_path), "group")
+    assert has(complaint_of("inspect", tmp_path), str(tmp_path), "group")
     assert not (tmp_path / "inspect.html").exists()
 
 
@@ -245,22 +245,22 @@ def test_inspect_asks_for_a_folder_with_groups(said, tmp_path):
         (["--problems", "svamp", "--prompt", "Solve it."], ["--prompt", "{question}"]),
     ],
 )
-def test_evaluate_checks_its_problems_before_the_model(words, expected, said, unloadable):
-    assert has(said("evaluate", unloadable, *words), *expected)
+def test_evaluate_checks_its_problems_before_the_model(words, expected, complaint_of, unloadable):
+    assert has(complaint_of("evaluate", unloadable, *words), *expected)
 
 
-def test_evaluate_says_what_is_wrong_with_the_model(said, unloadable, tmp_path):
-    assert has(said("evaluate", unloadable, "--problems", "svamp"), "could not be loaded", str(unloadable))
-    assert has(said("evaluate", tmp_path, "--problems", "svamp"), str(tmp_path), "must have weights")
+def test_evaluate_names_the_fault_of_the_model(complaint_of, unloadable, tmp_path):
+    assert has(complaint_of("evaluate", unloadable, "--problems", "svamp"), "could not be loaded", str(unloadable))
+    assert has(complaint_of("evaluate", tmp_path, "--problems", "svamp"), str(tmp_path), "must have weights")
 
 
-def test_evaluate_of_a_run_takes_its_problems_prompt_and_model(said, capsys, tiny_model, tmp_path, monkeypatch):
+def test_evaluate_of_a_run_takes_its_problems_prompt_and_model(complaint_of, capsys, tiny_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Path("run")
     run.mkdir()
     spec = recipe.read(["smollm2-135m", *RECIPES], ["evaluation.problems.options.count=9", "prompt='Q: {question}'"])
     (run / "recipe.yaml").write_text(recipe.dump(spec))
-    assert has(said("evaluate", run), str(tmp_path / "run" / "model"), "does not exist")
+    assert has(complaint_of("evaluate", run), str(tmp_path / "run" / "model"), "does not exist")
     shutil.copytree(tiny_model, run / "model")
     for words, count in ([], 9), (["--limit", "2"], 2), (["--problems", "svamp", "--limit", "1"], 1):
         assert main(["evaluate", "run", "--max-new-tokens", "2", *words]) == 0
@@ -269,7 +269,7 @@ def test_evaluate_of_a_run_takes_its_problems_prompt_and_model(said, capsys, tin
         shutil.rmtree("evaluations")
 
 
-def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, tmp_path):
+def test_evaluate_measures_a_model_and_writes_every_completion(capsys, tiny_model, tmp_path):
     words = [
         "--problems",
         "arithmetic",
@@ -304,7 +304,7 @@ def test_evaluate_measures_a_model_and_writes_every_answer(capsys, tiny_model, t
     assert has(capsys.readouterr().err, "seed 1 there, 2 here", "another --out")
     assert main(["grade", str(out / "arithmetic.jsonl"), "--out", str(tmp_path / "again.jsonl")]) == 0
     again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
-    verdicts = [[[one["correct"] for one in line["samples"]] for line in each] for each in (lines, again)]
+    verdicts = [[[sample["correct"] for sample in line["samples"]] for line in graded] for graded in (lines, again)]
     assert verdicts[0] == verdicts[1]
 
 
@@ -328,8 +328,8 @@ def test_a_checkpoint_of_a_run_is_evaluated_with_the_runs_prompt(tiny_model, tmp
         (["--problems", "svamp", "--backend", "server"], ["URL"]),
     ],
 )
-def test_a_mistake_in_an_evaluation_is_one_line(words, expected, said, unloadable, tmp_path):
-    assert has(said("evaluate", unloadable, *words, "--out", tmp_path / "out"), *expected)
+def test_a_mistake_in_an_evaluation_is_one_line(words, expected, complaint_of, unloadable, tmp_path):
+    assert has(complaint_of("evaluate", unloadable, *words, "--out", tmp_path / "out"), *expected)
     assert not (tmp_path / "out").exists()
 
 
@@ -344,11 +344,11 @@ def test_a_mistake_in_an_evaluation_is_one_line(words, expected, said, unloadabl
         ("[1]", ["objects"]),
     ],
 )
-def test_a_file_that_cannot_be_graded_is_one_line(content, expected, said, tmp_path):
+def test_a_file_that_cannot_be_graded_is_one_line(content, expected, complaint_of, tmp_path):
     path = tmp_path / "answers.jsonl"
     if content is not None:
         path.write_text(content)
-    assert has(said("grade", path), *expected)
+    assert has(complaint_of("grade", path), *expected)
 
 
 COMMANDS = ("train", "evaluate", "grade", "compare", "sweep", "inspect", "recipes", "doctor")
@@ -377,14 +377,14 @@ def test_another_process_waits_for_the_first_before_it_prints_the_same_mistake(c
 
 
 @pytest.mark.parametrize("words", [[], ["trian"], ["train", "--outt", "x"], ["evaluate"]])
-def test_words_that_are_no_command_show_the_usage(words, capsys):
+def test_an_unknown_command_or_option_shows_the_usage(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
     assert has(capsys.readouterr().err, "usage: manypaths")
 
 
-def test_the_version_is_the_packages(capsys):
+def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0
@@ -402,7 +402,7 @@ def test_a_mistake_is_one_line_of_the_console_script_too(unloadable, tmp_path):
     assert has(done.stderr, "manypaths train: ", "whole groups")
 
 
-def test_recipes_may_stand_behind_an_option(capsys, tmp_path):
+def test_recipes_may_follow_an_option(capsys, tmp_path):
     assert main(["train", "smollm2-135m", "--out", str(tmp_path), "grpo", "seed=x"]) == 2
     assert has(capsys.readouterr().err, "seed must be int, got 'x'")
     with pytest.raises(SystemExit) as ended:
@@ -418,7 +418,7 @@ def test_an_aggregation_that_would_normalise_the_diversity_column_is_refused(cap
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_prints_the_page_and_makes_nothing(capsys, monkeypatch, tmp_path):
+def test_a_dry_run_prints_the_page_and_writes_nothing(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     words = ["train", "r1-distill-qwen-7b", "--dry-run", *RECIPES, "trainer.max_steps=7", "trainer.use_vllm=true"]
     assert main([*words, "--gpu", "a100-40gb", "--processes", "3"]) == 0
@@ -452,12 +452,12 @@ def test_a_dry_run_of_a_run_folder_reads_its_recipe(capsys, tmp_path):
         (["--dry-run", "--launch", "zero2"], ["--launch", "--dry-run"]),
     ],
 )
-def test_a_mistake_in_a_dry_run_is_one_line(words, expected, said, tmp_path):
-    assert has(said("train", "smollm2-135m", *RECIPES, *words, "--out", tmp_path / "run"), *expected)
+def test_a_mistake_in_a_dry_run_is_one_line(words, expected, complaint_of, tmp_path):
+    assert has(complaint_of("train", "smollm2-135m", *RECIPES, *words, "--out", tmp_path / "run"), *expected)
     assert not (tmp_path / "run").exists()
 
 
-def test_names_from_files_of_others_do_not_reach_a_terminal_raw(capsys, tmp_path):
+def test_names_in_foreign_files_reach_the_terminal_without_control_characters(capsys, tmp_path):
     rows = [f"{name},{step},0.{step}" for name in ("\x1b[31mred", "blue\x07") for step in (1, 2)]
     (tmp_path / "runs.csv").write_text("\n".join(["run,step,accuracy", *rows, ""]))
     (tmp_path / "\x1b[2J.csv").write_text("a\n1\n")

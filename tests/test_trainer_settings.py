@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cli import QUICK, RECIPES, has, refused, said, unloadable  # noqa: F401 (fixtures)
+from test_cli import QUICK, RECIPES, complaint_of, has, refused, unloadable  # noqa: F401 (fixtures)
 from trl import GRPOConfig
 
 from manypaths import recipe
@@ -35,28 +35,28 @@ def test_trls_own_evaluation_is_refused_with_what_to_set_instead(override, words
 
 
 @pytest.mark.parametrize(("override", "words"), [SETTINGS[0], SETTINGS[-1]])
-def test_the_dry_run_refuses_it_too(override, words, said):
-    assert has(said("train", *RECIPES, "smollm2-135m", override, "--dry-run"), *words)
+def test_the_dry_run_refuses_it_too(override, words, complaint_of):
+    assert has(complaint_of("train", *RECIPES, "smollm2-135m", override, "--dry-run"), *words)
 
 
 @pytest.mark.parametrize(
     ("override", "words"), [SETTINGS[0], ("rewards.acuracy=1.0", ["'acuracy'", "did you mean 'accuracy'"])]
 )
-def test_a_sweep_refuses_it_before_its_first_run(override, words, said, tmp_path):
+def test_a_sweep_refuses_it_before_its_first_run(override, words, complaint_of, tmp_path):
     grid = (
         f"recipes: [smollm2-135m, grpo, arithmetic, '{{method}}']\ngrid: {{method: {{a: [none], b: [{override}]}}}}\n"
     )
     (tmp_path / "grid.yaml").write_text(f"{grid}seeds: [1]\n")
-    sentence = said("sweep", tmp_path / "grid.yaml", "--out", tmp_path / "runs")
+    sentence = complaint_of("sweep", tmp_path / "grid.yaml", "--out", tmp_path / "runs")
     assert has(sentence, "The run b-1 is not valid", *words)
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("value", ["no", "'no'"])
-def test_eval_strategy_no_is_accepted(value, said, unloadable, tmp_path):
+def test_eval_strategy_no_is_accepted(value, complaint_of, unloadable, tmp_path):
     named = QUICK | {"model.name": unloadable, "trainer.eval_strategy": value}
     words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
-    assert has(said("train", *words, "--out", tmp_path / "run"), "could not be loaded")
+    assert has(complaint_of("train", *words, "--out", tmp_path / "run"), "could not be loaded")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def own_module(tmp_path, monkeypatch):
         ("own_rewards.vowels", "recipe"),
     ],
 )
-def test_a_reward_of_the_working_directory(name, written, own_module, said, unloadable, tmp_path):
+def test_a_reward_of_the_working_directory(name, written, own_module, complaint_of, unloadable, tmp_path):
     named = QUICK | {"model.name": unloadable}
     words = [*RECIPES, *(f"{key}={value}" for key, value in named.items())]
     if written == "recipe":
@@ -157,15 +157,17 @@ def test_a_reward_of_the_working_directory(name, written, own_module, said, unlo
     else:
         words += [f"rewards.{name}=1.0", f"dynamic_sampling.reward={name}"]
         words += [f"reward_options.{name}.scale=2.0"] * ("options" in written)
-    assert has(said("train", *words, "--out", tmp_path / "run"), "could not be loaded")
+    assert has(complaint_of("train", *words, "--out", tmp_path / "run"), "could not be loaded")
     assert f"{name}: 1.0" in (tmp_path / "run" / "recipe.yaml").read_text()
     assert reward(name, scale=3.0)(["ab"]) == [6.0]
 
 
-def test_the_dry_run_finds_it_too(own_module, said, capsys):
+def test_the_dry_run_finds_it_too(own_module, complaint_of, capsys):
     assert main(["train", *RECIPES, "smollm2-135m", "rewards.own_rewards.vowels=0.5", "--dry-run"]) == 0
     assert "0.5 x own_rewards.vowels" in capsys.readouterr().out
-    assert has(said("train", *RECIPES, "smollm2-135m", "rewards.acuracy=1", "--dry-run"), "'acuracy'", "'accuracy'")
+    assert has(
+        complaint_of("train", *RECIPES, "smollm2-135m", "rewards.acuracy=1", "--dry-run"), "'acuracy'", "'accuracy'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,8 +40,6 @@ def launch(words: Sequence[str], processes: int | None, config: str | None, *, o
     import torch
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed import run as torchrun
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     devices = 0 if on_cpu else torch.accelerator.device_count()
     count = processes or max(1, devices)
@@ -57,8 +55,16 @@ def launch(words: Sequence[str], processes: int | None, config: str | None, *, o
         command = ["--config_file", str(file), "--num_processes", str(count), *command]
         start, options, shown = launch_command, launch_command_parser().parse_args(command), "accelerate launch"
     print("Starting:", shown, *command, flush=True)
+    return _exit_code(lambda: start(options), count)
+
+
+def _exit_code(run: Callable[[], object], count: int) -> int:
+    """Call a launcher of `count` processes -> the exit code; a failure or an interruption gets one sentence."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
     try:
-        start(options)
+        run()
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode == 2:  # the process has printed its error
