@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from dataclasses import replace
 from statistics import fmean
 
 import numpy
@@ -128,14 +129,14 @@ def test_the_peak_of_a_clear_curve_is_its_best_step():
         assert same(best, one.estimates[1])
 
 
-@pytest.mark.parametrize(("seeds", "luck"), [(1, 0), (2, 0), (4, 0), (2, 0.2), (4, 0.2)])
+@pytest.mark.parametrize(("seeds", "luck"), [(1, 0), (2, 0.2), (4, 0)])
 def test_the_peak_of_noise_is_no_higher_than_the_noise(seeds, luck):
-    honest, naive = [], []
+    honest, naive, made = [], [], configured(numpy.zeros((seeds, 6, 20)))
     for number in range(400):
         draw = numpy.random.default_rng([5, seeds, number])
         chance = draw.uniform(0.2, 0.8, 20)  # of each problem, at each step the same but for the seed's luck
         chances = chance + draw.uniform(-luck, luck, (seeds, 6, 1))
-        one = configured(draw.binomial(4, chances, (seeds, 6, 20)) / 4)
+        one = replace(made, shares=draw.binomial(4, chances, (seeds, 6, 20)) / 4)
         honest.append(peak(one)[0].value - chance.mean())
         naive.append((one.shares.mean(0) @ one.weights).max() - chance.mean())
     assert abs(fmean(honest)) < 3 * statistics.stdev(honest) / 20
@@ -305,14 +306,17 @@ def test_a_baseline_may_reach_its_own_peak_as_late_as_its_curve_may_be_highest()
 WORLDS = 150  # a rate of 95 % may come out as 89.7 to 100 %: three standard errors
 
 
-def worlds(seeds, luck, pace_luck=0.0):
-    """Pairs of configurations: the first is expected to reach 50 % at step 37.5, the second at step 30."""
+RISES = {"slow": 0.08, "fast": 0.1}  # in accuracy, per evaluation
+
+
+def worlds(seeds, luck, pace_luck=0.0, names=("slow", "fast")):
+    """Configurations: "slow" is expected to reach 50 % at step 37.5, "fast" at step 30."""
     for number in range(WORLDS):
         draw = numpy.random.default_rng([number, seeds])
         ease, steps, made = draw.normal(0, 0.05, 40), numpy.arange(7), []
-        for name, rise in (("slow", 0.08), ("fast", 0.1)):
+        for name in names:
             liking = draw.normal(0, 0.02, 40)
-            level = 0.2 + rise * steps[:, None] + draw.normal(0, luck, (seeds, 1, 1)) + ease + liking
+            level = 0.2 + RISES[name] * steps[:, None] + draw.normal(0, luck, (seeds, 1, 1)) + ease + liking
             cells = level + draw.normal(0, 0.02, (seeds, 7, 40))
             made += runs(name, cells)
             for run, pace in zip(made[-seeds:], numpy.exp(draw.normal(0, pace_luck, seeds)), strict=True):
@@ -338,5 +342,6 @@ def test_intervals_of_steps_and_of_savings_hold_the_truth():
 
 
 def test_intervals_of_hours_hold_the_truth_where_the_pace_is_luck():
-    told = [time_to_target(base, base, "50%")["hours"] for base, _ in worlds(seeds=2, luck=0.005, pace_luck=0.1)]
+    alone = worlds(seeds=2, luck=0.005, pace_luck=0.1, names=["slow"])
+    told = [time_to_target(base, base, "50%")["hours"] for (base,) in alone]
     assert sum(held(hours, 37.5 * math.exp(0.1**2 / 2)) for hours in told) > 0.9 * WORLDS

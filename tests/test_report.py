@@ -50,14 +50,16 @@ def many(count=3, seeds=(1, 2), **more):
 
 SHOWN = {  # cases whose pictures are drawn, too
     "usual": many(),
-    "one configuration": two([1, 2])[:2],
-    "ten configurations": many(10, seeds=[1], curves={}),
-    "one evaluation": many(steps=[0], clock=[]),
-    "no clock": many(clock=[], parts={}, curves={}, machine=None),
+    "one configuration with one evaluation": many(1, steps=[0], clock=[]),
+    "ten configurations without a clock": many(10, seeds=[1], clock=[], parts={}, curves={}, machine=None),
     "500 steps": many(2, seeds=[1], steps=range(0, 501, 10)),
 }
 CASES = {
     **SHOWN,
+    "one configuration": two([1, 2])[:2],
+    "ten configurations": many(10, seeds=[1], curves={}),
+    "one evaluation": many(steps=[0], clock=[]),
+    "no clock": many(clock=[], parts={}, curves={}, machine=None),
     "one seed": many(seeds=[1]),
     "two benchmarks": many(benchmarks=("arithmetic", "gsm8k")),
     "published": [made_up("r1-1", settings={**GRPO, "model.name": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"})],
@@ -152,9 +154,10 @@ def test_everything_is_written_and_opens(written, name):
 
 
 def test_the_same_comparison_is_written_as_the_same_bytes(written, tmp_path):
-    report.write(compare(many()), tmp_path)
+    case = "one configuration with one evaluation"
+    report.write(compare(SHOWN[case]), tmp_path)
     for name in FILES:
-        assert (tmp_path / name).read_bytes() == (written / "usual" / name).read_bytes(), name
+        assert (tmp_path / name).read_bytes() == (written / case / name).read_bytes(), name
 
 
 # CSV
@@ -346,7 +349,11 @@ def evil(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evil")
     names = [name for name in HOSTILE.values() if name != BROKEN]
     report.write(named(names), folder / "evil")
-    report.write(named([f"name{number}" for number in range(len(names))]), folder / "usual")
+    usual = named([f"name{number}" for number in range(len(names))])
+    (folder / "usual").mkdir()
+    harmless = [one["name"] for one in usual["configurations"]]
+    legend = [(name, *figures.look(name, harmless)) for name in harmless]
+    (folder / "usual" / "report.html").write_text(report.page(usual, figures.inline(figures.panels(usual)), legend))
     return folder
 
 
@@ -429,7 +436,7 @@ def test_a_configuration_keeps_its_colour_and_no_two_look_alike(count):
 
 
 def test_no_two_of_ten_look_alike_in_the_legend_of_the_page(written):
-    page = Page((written / "ten configurations" / "report.html").read_text())
+    page = Page((written / "ten configurations without a clock" / "report.html").read_text())
     assert len({each["style"] for each in page.all("i")}) == 10
 
 

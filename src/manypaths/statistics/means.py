@@ -79,7 +79,8 @@ def estimate(cells: Any, blocks: Any = None, means_only: Any = None, standard_er
     if means_only.all() and numpy.ptp(by_benchmark.mean(1)) == noise == 0:
         noise = math.nan
     ranges = [float(numpy.ptp(inside[:, blocks == block])) for block in range(len(sizes))]
-    zero_or_one = [bool(numpy.isin(cells[:, blocks == block], (0.0, 1.0)).all()) for block in range(len(sizes))]
+    is_binary = (cells == 0) | (cells == 1)
+    zero_or_one = [bool(is_binary[:, blocks == block].all()) for block in range(len(sizes))]
     return Estimate(
         value=value,
         seeds=by_benchmark.mean(1) - value,
