@@ -75,22 +75,12 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     crowding = similarity.masked_fill(diagonal(similarity), 0.0).sum(-1)
     # [B, j, i]: what i loses once j is picked; over j it is reduced with i side by side, which is quick
     loss = ((1 - weight).unsqueeze(-1) * similarity.mT).masked_fill(diagonal(similarity), -torch.inf)
-    never = reward.new_tensor(-torch.inf)
-
     adjusted, order = torch.full_like(reward, torch.nan), torch.full_like(reward, torch.nan)
-    gone = reward.isnan()
-    picked = torch.zeros_like(reward[:, :1])
+    gone, picked = reward.isnan(), torch.zeros_like(reward[:, :1])
     score, most = reward.masked_fill(gone, -torch.inf), torch.full_like(reward, -torch.inf)
     for _ in range(rewards.shape[1]):
-        best = score.amax(-1, keepdim=True).clamp(min=torch.finfo(score.dtype).min)  # nobody leads when all are gone
-        if ties == "diverse":
-            leaders = score >= best - TIED
-            least = torch.where(leaders, crowding, -never).amin(-1, keepdim=True)
-            pick = leaders & (crowding <= least + TIED)
-        else:
-            leaders = score == best
-            pick = leaders & (leaders.cumsum(-1) == 1)
-        most = torch.maximum(most, torch.where(pick.unsqueeze(-1), loss, never).amax(1))
+        pick = _best(score, crowding, ties)
+        most = torch.maximum(most, torch.where(pick.unsqueeze(-1), loss, -torch.inf).amax(1))
         follow = weight * reward - most
         count = pick.sum(-1, keepdim=True)
         value = torch.where(count > 1, (score + (count - 1) * follow) / count, score)
@@ -100,6 +90,17 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     report("lam", weight.squeeze(-1))
     report("pick", order)
     return adjusted.to(rewards.dtype).to(rewards.device)
+
+
+def _best(score: Tensor, crowding: Tensor, ties: str) -> Tensor:
+    """Which completions are picked next, [B, G] bool: those of the highest score, or of several the tie's winners."""
+    best = score.amax(-1, keepdim=True).clamp(min=torch.finfo(score.dtype).min)  # none is picked when all are gone
+    if ties == "first":
+        leaders = score == best
+        return leaders & (leaders.cumsum(-1) == 1)
+    leaders = score >= best - TIED
+    least = torch.where(leaders, crowding, torch.inf).amin(-1, keepdim=True)
+    return leaders & (crowding <= least + TIED)
 
 
 def _check_lambda(lam: float | Tensor, rewards: Tensor) -> Tensor:
