@@ -38,8 +38,8 @@ class Browser:
         data = None if method == "GET" else json.dumps(body or {}).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with LOCAL.open(request, timeout=60) as answer:
-                return json.load(answer)["value"]
+            with LOCAL.open(request, timeout=60) as response:
+                return json.load(response)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError(json.load(error)["value"]["message"]) from None
 
@@ -69,7 +69,7 @@ class Browser:
         self.call("POST", "/actions", {"actions": [mouse]})
 
     def log(self, kind: str) -> list[Entry]:
-        """What was logged since the last call."""
+        """The entries since the last call."""
         entries: list[Entry] = self.call("POST", "/se/log", {"type": kind})
         return entries
 
@@ -105,10 +105,10 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[Browser]:
-    """The browser; no test may leave a message in its console or a request to anything but a file."""
+    """The browser; a test fails that leaves a message in its console or a request to anything but a file."""
     chromium.log("browser"), chromium.log("performance")
     yield chromium
     assert chromium.log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in chromium.log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert asked and all(url.startswith(("file:", "about:", "data:")) for url in asked)
+    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert urls and all(url.startswith(("file:", "about:", "data:")) for url in urls)

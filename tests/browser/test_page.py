@@ -21,7 +21,7 @@ HOSTILE = (
 
 
 def group(step: int, number: int, size: int, texts: list[str] | None = None, method: str | None = "mmr") -> Entry:
-    """A group of made-up numbers; its completions differ in all of them."""
+    """A group of random numbers, all different."""
     draw = random.Random(f"{step} {number} {size}")
     texts = texts or [f" {draw.randint(9, 99)} - {draw.randint(1, 8)} = \\boxed{{{at}}}" for at in range(size)]
     matrix = [[1.0] * size for _ in range(size)]
@@ -120,14 +120,14 @@ def numbers(browser: Browser, what: str) -> list[float]:
 
 
 def step_of(browser: Browser) -> tuple[int, str]:
-    """The step that the page says it shows, and the prompt that it shows first."""
+    """The step in the page's navigation, and the first prompt."""
     shown = browser.run("return document.querySelector('#steps output').textContent")
     return int(shown.removeprefix("Step ")), browser.run("return document.querySelector('.prompt').textContent")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["usual", "hostile", "toy", "plain", "unscored", "two", "many"])
-def test_page_fits_and_speaks(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
+def test_page_fits_and_has_labels(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
     for fragment in ("#step=1", "#step=2&group=0", "#step=x&group=y", ""):
         browser.open(pages[name], width, fragment)
         browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
@@ -153,7 +153,7 @@ def test_page_fits_when_the_window_shrinks(browser: Browser, pages: dict[str, Pa
     pytest.fail("the page is wider than its window")
 
 
-def test_hostile_text_is_shown_and_does_not_run(browser: Browser, pages: dict[str, Path]) -> None:
+def test_hostile_text_is_shown_and_not_run(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["hostile"], fragment="#step=1")
     shown = HOSTILE.replace("\ud800", "\ufffd")
     for selector in (".card .text", ".prompt .text", ".gold .text", ".group header p", ".card .foot", ".card dl"):
@@ -231,7 +231,7 @@ def test_steps_can_be_walked(browser: Browser, pages: dict[str, Path], width: in
     assert bar - 2 <= top < 450 or browser.run("return scrollY + innerHeight + 2 >= document.body.scrollHeight")
 
 
-def test_a_curve_reads_where_one_points(browser: Browser, pages: dict[str, Path]) -> None:
+def test_a_curve_shows_the_value_under_the_pointer(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["long"], fragment="#step=50")
     reading = "return document.querySelector('#curves b').textContent"
     assert browser.run(reading) == "0.35"
@@ -280,7 +280,7 @@ def test_order_and_filter(browser: Browser, pages: dict[str, Path]) -> None:
     assert browser.run(groups) == ["group-0"]
 
 
-def test_unscored_and_plain_are_said(browser: Browser, pages: dict[str, Path]) -> None:
+def test_unscored_completions_and_plain_grpo_are_named(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["unscored"])
     assert browser.run(f"return {CARDS}.map(card => card.textContent.includes('not scored'))") == [
         False,

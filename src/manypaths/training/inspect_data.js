@@ -16,7 +16,7 @@ const view = { at: 0, order: "sampled", compare: "whole", spread: false, digits:
 
 // Numbers
 
-const known = values => values.filter(value => value !== null);
+const present = values => values.filter(value => value !== null);
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
 const deviation = values => {  // of a sample, as GRPO has it
   const centre = mean(values);
@@ -32,21 +32,21 @@ const short = value => {  // of any magnitude
 };
 const percent = value => value === null ? "?" : (100 * value).toFixed(0);
 
-// What reweighting did to each completion, as distances from the group's mean; null where there is no reward.
+// The change of each completion by reweighting, in its distance from the group's mean; null where it has no reward.
 //   whole  adjusted - raw: the difference to plain GRPO
-//   own    the part of it that is left without the factor that the rewards of the group share
+//   own    that difference without the factor by which all rewards of the group were scaled
 const changes = group => {
-  const both = group.completions.filter(one => one.raw !== null && one.adjusted !== null);
+  const both = group.completions.filter(completion => completion.raw !== null && completion.adjusted !== null);
   const [raw, adjusted] = ["raw", "adjusted"].map(key => {
-    const centre = mean(both.map(one => one[key]));
-    return both.map(one => one[key] - centre);
+    const centre = mean(both.map(completion => completion[key]));
+    return both.map(completion => completion[key] - centre);
   });
   const square = raw.reduce((sum, value) => sum + value ** 2, 0);
   const factor = square > 1e-12 ? raw.reduce((sum, value, at) => sum + value * adjusted[at], 0) / square : 1;
-  const spread = part => group.completions.map(one => both.includes(one) ? part(both.indexOf(one)) : null);
+  const spread = part => group.completions.map(completion => both.includes(completion) ? part(both.indexOf(completion)) : null);
   return { whole: spread(at => adjusted[at] - raw[at]), own: spread(at => adjusted[at] - factor * raw[at]), factor };
 };
-const spreadOf = (group, key) => deviation(known(group.completions.map(one => one[key])));
+const spreadOf = (group, key) => deviation(present(group.completions.map(completion => completion[key])));
 const spreads = group => `${fixed(spreadOf(group, "raw"))}\u00a0→\u00a0${fixed(spreadOf(group, "adjusted"))}`;
 
 // Texts

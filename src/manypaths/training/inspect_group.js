@@ -1,26 +1,26 @@
 // Why
 
 const reason = (group, index, part, raised) => {
-  const one = group.completions[index], best = Math.max(...known(group.completions.map(each => each.raw)));
-  if (raised && one.raw === best && Math.abs(one.raw - one.adjusted) < 5e-4)
+  const completion = group.completions[index], best = Math.max(...present(group.completions.map(sibling => sibling.raw)));
+  if (raised && completion.raw === best && Math.abs(completion.raw - completion.adjusted) < 5e-4)
     return ["its reward was kept, that of others was lowered"];
   if (view.compare === "whole" && Math.abs(part.own[index]) < Math.abs(part.whole[index]) / 2)
     return [make("span", { class: "shared" }, `the rewards were ${part.factor < 1 ? "drawn together" : "driven apart"}, spread ${spreads(group)}`)];
-  if (one.nearest === null || one.similarity === null) return [];
-  const other = group.completions[one.nearest], near = goTo(one.nearest), alike = fixed(one.similarity);
-  const least = Math.min(...known(group.completions.map(each => each.similarity)));
-  if (raised && one.similarity === least) return ["least like its siblings, nearest ", near, ` at ${alike}`];
-  if (!raised && typeof one.text === "string" && one.text === other.text) return ["the same text as ", near];
-  if (!raised && one.similarity >= 0.95) return ["almost the same as ", near, `, similarity ${alike}`];
+  if (completion.nearest === null || completion.similarity === null) return [];
+  const other = group.completions[completion.nearest], near = goTo(completion.nearest), alike = fixed(completion.similarity);
+  const least = Math.min(...present(group.completions.map(sibling => sibling.similarity)));
+  if (raised && completion.similarity === least) return ["least like its siblings, nearest ", near, ` at ${alike}`];
+  if (!raised && typeof completion.text === "string" && completion.text === other.text) return ["the same text as ", near];
+  if (!raised && completion.similarity >= 0.95) return ["almost the same as ", near, `, similarity ${alike}`];
   return ["nearest ", near, `, similarity ${alike}`];
 };
 const explain = (group, part) => {
-  const line = make("p", { class: "why" }), change = part[view.compare], values = known(change);
+  const line = make("p", { class: "why" }), change = part[view.compare], values = present(change);
   const most = (extreme, raised) => {
     if (tiny(extreme)) return;
     const tied = [...change.keys()].filter(index => change[index] !== null && tiny(change[index] - extreme));
     const texts = new Set(tied.map(index => group.completions[index].text));
-    const because = tied.length > 1 && texts.size === 1 ? ["one and the same text"] : reason(group, tied[0], part, raised);
+    const because = tied.length > 1 && texts.size === 1 ? ["all with the same text"] : reason(group, tied[0], part, raised);
     line.append(make("b", { class: raised ? "up" : "down" }, raised ? "Raised most:" : "Lowered most:"), " ");
     tied.slice(0, 4).forEach((index, place) => line.append(place ? ", " : "", goTo(index)));
     line.append(tied.length > 4 ? ` and ${tied.length - 4} more` : "", ...(because.length ? [" (", ...because, ")"] : []), ". ");
@@ -54,19 +54,19 @@ const luminance = (...rgb) => rgb.reduce((sum, part, n) => sum + [0.2126, 0.7152
 const picture = (group, order) => {
   const size = order.length, most = Math.min(size > 24 ? 384 : innerWidth < 600 ? 320 : 256, innerWidth - 72);
   const side = Math.max(2, Math.min(40, Math.floor(most / size))), width = side * size, zoom = devicePixelRatio || 1;
-  const others = known(group.similarity.flatMap((row, i) => row.filter((_, j) => i !== j)));
+  const others = present(group.similarity.flatMap((row, i) => row.filter((_, j) => i !== j)));
   const reading = others.length
     ? `Mean ${fixed(mean(others))}, from ${fixed(others.reduce((a, b) => Math.min(a, b)))} to ${fixed(others.reduce((a, b) => Math.max(a, b)))}`
     : "No similarities";
-  const canvas = make("canvas", { role: "img", "aria-label": `Similarity of ${size} completions, each with each. ${reading}.`,
+  const canvas = make("canvas", { role: "img", "aria-label": `Similarity of ${size} completions, pairwise. ${reading}.`,
     width: Math.round(width * zoom), height: Math.round(width * zoom), style: `width:${width}px;height:${width}px` });
   const pen = canvas.getContext("2d"), rim = side >= 10 ? 1 : 0;
   pen.scale(zoom, zoom);
   pen.font = `${Math.min(11, side * 0.38)}px system-ui, sans-serif`;
   pen.textAlign = "center";
   pen.textBaseline = "middle";
-  order.forEach((one, y) => order.forEach((other, x) => {
-    const value = group.similarity[one][other];
+  order.forEach((first, y) => order.forEach((second, x) => {
+    const value = group.similarity[first][second];
     if (y === x || value === null) return;  // the diagonal says nothing
     const [red, green, blue] = colour(value);
     pen.fillStyle = `rgb(${red} ${green} ${blue})`;
@@ -90,18 +90,18 @@ const picture = (group, order) => {
   const figure = make("figure", { class: "matrix" }, plane, make("figcaption", {}, scale, caption));
   const place = (box, x, y, wide) => box.style.cssText =
     `display:block;left:${x * side - 2}px;top:${y * side - 2}px;width:${wide * side + 4 - rim}px;height:${side + 4 - rim}px`;
-  const show = (one, other) => {
+  const show = (first, second) => {
     row.style.display = cell.style.display = "none";
     labels.forEach((label, at) => {
-      label.classList.toggle("on", order[at] === one);
-      label.hidden = order[at] !== one && (at % every !== 0 || (one !== null && every > Math.abs(at - order.indexOf(one))));
+      label.classList.toggle("on", order[at] === first);
+      label.hidden = order[at] !== first && (at % every !== 0 || (first !== null && every > Math.abs(at - order.indexOf(first))));
     });
-    if (one === null) return caption.textContent = reading;
-    place(row, 0, order.indexOf(one), size);
-    if (other === null || other === one) return caption.textContent = `Row of ${one}`;
-    place(cell, order.indexOf(other), order.indexOf(one), 1);
-    const value = group.similarity[one][other];
-    return caption.textContent = `${one} and ${other}: ${value === null ? "not known" : fixed(value, 3)}`;
+    if (first === null) return caption.textContent = reading;
+    place(row, 0, order.indexOf(first), size);
+    if (second === null || second === first) return caption.textContent = `Row of ${first}`;
+    place(cell, order.indexOf(second), order.indexOf(first), 1);
+    const value = group.similarity[first][second];
+    return caption.textContent = `${first} and ${second}: ${value === null ? "no similarity" : fixed(value, 3)}`;
   };
   const at = event => {
     const box = canvas.getBoundingClientRect();
@@ -114,10 +114,10 @@ const picture = (group, order) => {
 // A group
 
 const card = (group, index, change, largest) => {
-  const one = group.completions[index], plain = group.method === null, raw = one.raw === null;
+  const completion = group.completions[index], plain = group.method === null, raw = completion.raw === null;
   const word = raw ? "not scored" : plain || change === null ? "" : tiny(change) ? "unchanged" : change > 0 ? "raised" : "lowered";
   const node = make("article", { class: "card", tabindex: "0", "data-card": index, "aria-label": `Completion ${index}${word && ", " + word}` });
-  const verdict = { 1: "✓ correct", 0: "✗ wrong" }[one.rewards.accuracy] ?? "";
+  const verdict = { 1: "✓ correct", 0: "✗ wrong" }[completion.rewards.accuracy] ?? "";
   const mark = raw ? make("span", { class: "muted" }, "not scored") : plain || change === null ? "" : arrow(change);
   node.append(make("div", { class: "top" }, make("b", { class: "number" }, String(index)), make("span", { class: "muted" }, verdict), mark));
   if (!plain) {
@@ -125,15 +125,15 @@ const card = (group, index, change, largest) => {
     node.append(make("div", { class: `bar ${change > 0 ? "up" : "down"}`, "aria-hidden": "true" },
       make("span", { style: `width:${wide}%;${change > 0 ? "left" : "right"}:50%` })));
   }
-  node.append(text(one.text));
-  clip(node, one.text);
-  const numbers = [["raw", fixed(one.raw)], ...(plain ? [] : [["adjusted", fixed(one.adjusted, view.digits)]]), ["advantage", signed(one.advantage)]];
-  numbers.push(...one.diagnostics.map(([name, value]) => [name, short(value)]));
+  node.append(text(completion.text));
+  clip(node, completion.text);
+  const numbers = [["raw", fixed(completion.raw)], ...(plain ? [] : [["adjusted", fixed(completion.adjusted, view.digits)]]), ["advantage", signed(completion.advantage)]];
+  numbers.push(...completion.diagnostics.map(([name, value]) => [name, short(value)]));
   node.append(make("dl", {}, ...numbers.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))));
   const foot = make("div", { class: "foot" });
-  if (one.nearest !== null) foot.append("nearest ", goTo(one.nearest), one.similarity === null ? "" : ` ${fixed(one.similarity)}`);
-  const rewards = Object.entries(one.rewards).map(([name, value]) => `${name} ${fixed(value).replace(/\.00$/, "")}`).join(" · ");
-  foot.append(one.nearest !== null && rewards ? make("br") : "", rewards);
+  if (completion.nearest !== null) foot.append("nearest ", goTo(completion.nearest), completion.similarity === null ? "" : ` ${fixed(completion.similarity)}`);
+  const rewards = Object.entries(completion.rewards).map(([name, value]) => `${name} ${fixed(value).replace(/\.00$/, "")}`).join(" · ");
+  foot.append(completion.nearest !== null && rewards ? make("br") : "", rewards);
   node.append(foot);
   return node;
 };
@@ -144,7 +144,7 @@ const arranged = (group, change) => {
 };
 
 const section = (group, part, largest) => {
-  const change = part[view.compare], order = arranged(group, change), raws = known(group.completions.map(one => one.raw));
+  const change = part[view.compare], order = arranged(group, change), raws = present(group.completions.map(completion => completion.raw));
   const node = make("section", { class: "group", id: `group-${group.group}`, "aria-label": `Group ${group.group}` });
   const facts = [group.method ?? "plain GRPO", ...group.diagnostics.map(([name, value]) => `${name} ${short(value)}`),
     raws.length ? `mean reward ${fixed(mean(raws))}` : "",
@@ -164,18 +164,18 @@ const section = (group, part, largest) => {
   body.append(make("div", { class: "cards" }, ...cards.values()));
   node.append(body);
 
-  const show = (one, other) => {
-    for (const [index, each] of cards) {
-      each.classList.toggle("on", index === one);
-      each.classList.toggle("near", index === other && index !== one);
+  const show = (first, second) => {
+    for (const [index, node] of cards) {
+      node.classList.toggle("on", index === first);
+      node.classList.toggle("near", index === second && index !== first);
     }
-    matrix?.show(one, other);
+    matrix?.show(first, second);
   };
   const follow = event => {
     if (matrix?.plane.contains(event.target)) return;
     const over = event.target.closest("[data-go]:not(.card [data-go])") ?? event.target.closest(".card");
-    const one = over ? Number(over.dataset.card) : null;
-    show(one, one === null ? null : group.completions[one].nearest);
+    const first = over ? Number(over.dataset.card) : null;
+    show(first, first === null ? null : group.completions[first].nearest);
   };
   node.addEventListener("pointerover", follow);
   node.addEventListener("focusin", follow);

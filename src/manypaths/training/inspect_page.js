@@ -18,7 +18,7 @@ run.curves.forEach(({ metric: key, title, meaning }) => {
   const name = make("span", { class: "muted", title: meaning }, title);
   $("curves").append(make("figure", {}, make("figcaption", {}, name, reading), svg, ends));
   const mark = (step, hovered = false) => {
-    const point = points.reduce((best, each) => Math.abs(each.step - step) < Math.abs(best.step - step) ? each : best);
+    const point = points.reduce((best, other) => Math.abs(other.step - step) < Math.abs(best.step - step) ? other : best);
     const there = point.step === step;
     here.setAttribute("d", `M${x(step)} 0V100`);
     dot.setAttribute("d", there ? `M${x(step)} ${y(point[key])}h0` : "");
@@ -29,7 +29,7 @@ run.curves.forEach(({ metric: key, title, meaning }) => {
     const box = svg.getBoundingClientRect();
     return first + (last - first) * Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
   };
-  const nearest = (list, step) => list.reduce((best, each) => Math.abs(each - step) < Math.abs(best - step) ? each : best);
+  const nearest = (list, step) => list.reduce((best, other) => Math.abs(other - step) < Math.abs(best - step) ? other : best);
   svg.addEventListener("pointermove", event => curves.forEach(curve => curve.mark(nearest(all, under(event)), true)));
   svg.addEventListener("pointerleave", () => curves.forEach(curve => curve.mark(steps[view.at])));
   svg.addEventListener("click", event => go(nearest(steps, under(event))));
@@ -56,7 +56,7 @@ const draw = () => {
   $("jump").replaceChildren(make("option", { value: "" }, "Group …"), ...chosen.map(group => make("option", { value: group.group }, title(group))));
   curves.forEach(curve => curve.mark(step));
   $("groups").replaceChildren(...chosen.map(group => section(group, parts.get(group), largest)));
-  if (!chosen.length) $("groups").append(make("p", { class: "muted" }, "In each group of this step all rewards are equal."));
+  if (!chosen.length) $("groups").append(make("p", { class: "muted" }, "All groups of this step are zero-variance groups: within each, all rewards are equal."));
 };
 const reach = group => $(`group-${group}`)?.scrollIntoView();
 const go = (step, group = null) => {
@@ -67,8 +67,8 @@ const go = (step, group = null) => {
 };
 const turn = by => steps[view.at + by] !== undefined && go(steps[view.at + by]);
 const follow = () => {
-  const asked = new URLSearchParams(location.hash.slice(1)), step = Number(asked.get("step") ?? NaN);
-  const group = asked.get("group");
+  const fragment = new URLSearchParams(location.hash.slice(1)), step = Number(fragment.get("step") ?? NaN);
+  const group = fragment.get("group");
   go(steps.includes(step) ? step : steps.at(-1), /^\d+$/.test(group ?? "") ? Number(group) : null);
 };
 
