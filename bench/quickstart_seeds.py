@@ -1,9 +1,9 @@
-"""The quickstart over several seeds: does the accuracy on held-out problems rise? Prints the table of docs/results.md.
+"""Train the quickstart with several seeds, and print the rise of held-out accuracy: the table of docs/results.md.
 
     python bench/quickstart_seeds.py [--seeds 1 2 3] [--out runs/seeds] [OVERRIDE ...]
 
-Finished runs are read, not run again. Two intervals of the mean rise, at 95 %: over seeds (Student's t) and over
-problems (bootstrap; the problems are the same for all seeds, and each is compared with itself).
+Finished runs are read, not trained again. Two intervals of the mean rise, at 95 %: over seeds (Student's t) and over
+problems (paired bootstrap, for all seeds have the same problems).
 """
 
 import argparse

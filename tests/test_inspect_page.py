@@ -70,21 +70,21 @@ class Scripts(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
-        self.found: list[tuple[dict[str, str | None], str]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.inside = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.inside = tag == "script"
         if self.inside:
-            self.found.append((dict(attrs), ""))
+            self.scripts.append((dict(attrs), ""))
 
     def handle_endtag(self, tag: str) -> None:
         self.inside = False
 
     def handle_data(self, data: str) -> None:
         if self.inside:
-            attributes, text = self.found[-1]
-            self.found[-1] = attributes, text + data
+            attributes, text = self.scripts[-1]
+            self.scripts[-1] = attributes, text + data
 
 
 def no_constant(name: str) -> None:
@@ -95,7 +95,7 @@ def data_of(path: Path) -> Entry:
     """The data that a browser reads from a page. The page has its two scripts and no other."""
     scripts = Scripts()
     scripts.feed(path.read_text("utf-8"))
-    [(attributes, text), (others, _)] = scripts.found
+    [(attributes, text), (others, _)] = scripts.scripts
     assert attributes == {"type": "application/json", "id": "data"} and others == {}
     assert not set("<>&\u2028\u2029") & set(text)
     data: Entry = json.loads(text, parse_constant=no_constant)
@@ -142,12 +142,12 @@ def test_diagnostics_of_any_method_are_shown_under_their_names(tmp_path: Path) -
 def test_runs_of_earlier_versions_are_shown(tmp_path: Path) -> None:
     old = group()
     del old["diagnostics"]
-    for one in old["completions"]:
-        del one["diagnostics"]
+    for entry in old["completions"]:
+        del entry["diagnostics"]
     metrics = [{"step": 1, "groups/without_spread": 0.5, "diversity/effective_number": 2.5, "diversity/lam": 0.6}]
     data = data_of(write_page(run_folder(tmp_path, [old | {"lam": 0.61}, old | {"lam": None}, old], metrics)))
     assert [entry["diagnostics"] for entry in data["groups"]] == [[["lam", 0.61]], [], []]
-    assert [one["diagnostics"] for entry in data["groups"] for one in entry["completions"]] == [[]] * 6
+    assert [shown["diagnostics"] for entry in data["groups"] for shown in entry["completions"]] == [[]] * 6
     assert data["metrics"] == [{"step": 1, "groups/zero_std": 0.5, "diversity/vendi_score": 2.5, "diversity/lam": 0.6}]
     assert {curve["metric"] for curve in data["curves"]} == data["metrics"][0].keys() - {"step"}
 
@@ -175,7 +175,7 @@ def test_random_texts_come_back_as_they_were(tmp_path: Path) -> None:
     ]
     given = [group(step, texts=texts[step : step + 2]) for step in range(0, 300, 2)]
     groups = data_of(write_page(run_folder(tmp_path, given)))["groups"]
-    shown = [one["text"] for entry in groups for one in entry["completions"]]
+    shown = [row["text"] for entry in groups for row in entry["completions"]]
     # Two halves of one character that a model wrote side by side are that character in JSON.
     assert shown == [json.loads(json.dumps(text)) for text in texts]
 
@@ -202,7 +202,7 @@ def test_long_texts_keep_their_two_ends(tmp_path: Path) -> None:
     whole = "".join(chr(ord("a") + at % 26) for at in range(100_000))
     texts = [whole[:LONGEST], whole[: LONGEST + 1], whole]
     path = write_page(run_folder(tmp_path, [group(texts=texts, prompt=whole)]))
-    kept, just, long = [one["text"] for one in data_of(path)["groups"][0]["completions"]]
+    kept, just, long = [row["text"] for row in data_of(path)["groups"][0]["completions"]]
     assert kept == texts[0]
     for short, text in ((just, texts[1]), (long, whole), (data_of(path)["groups"][0]["prompt"], whole)):
         start, left, end = short
@@ -220,14 +220,14 @@ def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
         similarity=[[1.0000001, math.nan], [-1 / 3, 1]],
         diagnostics={"a": math.nan, "b": 1e-7 / 3, "c": 123456789},
     )
-    found = data_of(write_page(run_folder(tmp_path, [given], [{"step": 1, "reward": math.nan}])))
-    [first, second] = found["groups"][0]["completions"]
+    data = data_of(write_page(run_folder(tmp_path, [given], [{"step": 1, "reward": math.nan}])))
+    [first, second] = data["groups"][0]["completions"]
     assert [first[key] for key in ("raw", "adjusted", "advantage")] == [None] * 3
     assert first["rewards"] == {"accuracy": None} and first["similarity"] == 0.988
     assert second["raw"] == 0.3333
-    assert found["groups"][0]["similarity"] == [[1.0, None], [-0.333, 1]]
-    assert found["groups"][0]["diagnostics"] == [["a", None], ["b", 3.3333e-8], ["c", 1.2346e8]]
-    assert found["metrics"] == [{"step": 1}]
+    assert data["groups"][0]["similarity"] == [[1.0, None], [-0.333, 1]]
+    assert data["groups"][0]["diagnostics"] == [["a", None], ["b", 3.3333e-8], ["c", 1.2346e8]]
+    assert data["metrics"] == [{"step": 1}]
 
 
 def test_steps_and_groups_are_in_order_and_none_is_lost(tmp_path: Path) -> None:

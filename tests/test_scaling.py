@@ -1,4 +1,4 @@
-"""docs/scaling.md: its tables are what the script prints, and the script's formulas count what models compute."""
+"""The tables of docs/scaling.md are the script's output, and the script's formulas count the operations of models."""
 
 import importlib.util
 import runpy
@@ -28,7 +28,7 @@ def scaling():
 
 
 def operations(model, tokens):
-    """What torch counts for a pass over one sequence; of attention it counts all pairs, the later ones too."""
+    """The operations that torch counts for a pass over one sequence; its attention includes later tokens."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, tokens, dtype=torch.long, device="meta"))
     return counter.get_total_flops()
@@ -53,8 +53,8 @@ def test_reading_takes_the_operations_that_torch_counts(more, scaling):
     config = {"model_type": "llama", **sizes, "num_key_value_heads": 2, "vocab_size": 500, **more}
     model = on_meta(AutoConfig.for_model(**config), AutoModelForCausalLM)
     shape = count(model.config)
-    half = scaling.attended(shape) * 128**2 / 2  # of attention, which the script leaves out: no token sees a later one
-    norms = 2 * 128 * (2 * 3 + 1) * 64  # weights too, but multiplied without a sum
+    half = scaling.attended(shape) * 128**2 / 2  # attention to later tokens, which the script leaves out
+    norms = 2 * 128 * (2 * 3 + 1) * 64  # weights, but multiplied without a sum
     assert scaling.forward(shape, 128) + half - norms == operations(model, 128)
 
 
@@ -81,7 +81,7 @@ def test_mmr_takes_as_many_operations_as_are_counted(scaling):
     assert scaling.picks(1, 16, 1.0, 1e30) == pytest.approx(64 + 26 * 16)
 
 
-def test_what_is_added_grows_with_what_it_is_said_to(scaling):
+def test_each_cost_grows_with_its_own_size_only(scaling):
     base = scaling.Setting(1024, 16, 2048, 64)
     longer, wider = scaling.Setting(1024, 16, 4096, 64), scaling.Setting(1024, 32, 2048, 64)
     grown = {name for name, value in scaling.added(longer).items() if value > scaling.added(base)[name]}
