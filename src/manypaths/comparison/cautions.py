@@ -1,4 +1,4 @@
-"""Cautions: what limits the conclusions from a difference between configurations, one sentence each."""
+"""Cautions: what limits the conclusions from a difference between configurations, one sentence configuration."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def _equal_seeds(configuration: Configuration) -> list[str]:
 
 
 def _peaks(configurations: Sequence[Configuration]) -> list[str]:
-    held_out = all(each.first_half.any() and not each.first_half.all() for each in configurations)
+    held_out = all(
+        configuration.first_half.any() and not configuration.first_half.all() for configuration in configurations
+    )
     return [] if held_out else ["Peaks are chosen and read on the same problems, so they are biased upwards."]
 
 

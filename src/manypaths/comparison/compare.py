@@ -216,7 +216,11 @@ def compare(runs: Sequence[Run], baseline: str | None = None, target: float | st
     if not grouped:
         raise ValueError(" ".join(["None of these runs has results to compare.", *notes]))
     names = [configuration.name for configuration in grouped]
-    plain = [each.name for each in grouped if each.runs[0].settings.get("method.reweight", "") is None]
+    plain = [
+        configuration.name
+        for configuration in grouped
+        if configuration.runs[0].settings.get("method.reweight", "") is None
+    ]
     baseline = baseline or (plain or names)[0]
     if baseline not in names:
         raise ValueError(f"No configuration is named {baseline!r}. There are: {', '.join(names)}.")

@@ -82,8 +82,14 @@ def panels(comparison: Comparison) -> list[Panel]:
                 curve = [(point[key], point["accuracy"], point["low"], point["high"]) for point in points]
                 panel.curves[configuration["name"]] = curve
         drawn.append(panel)
-    for name in shown_metrics(name for each in configurations for name in each["metrics"] if name not in TABLE_ONLY):
-        curves = {each["name"]: each["metrics"][name] for each in configurations if name in each["metrics"]}
+    for name in shown_metrics(
+        name for configuration in configurations for name in configuration["metrics"] if name not in TABLE_ONLY
+    ):
+        curves = {
+            configuration["name"]: configuration["metrics"][name]
+            for configuration in configurations
+            if name in configuration["metrics"]
+        }
         drawn.append(Panel(metric(name).heading, "steps", curves))
     return [panel for panel in drawn if panel.curves]
 

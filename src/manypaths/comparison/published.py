@@ -66,8 +66,8 @@ def near(model_name: str) -> list[Row]:
 
 def pairs(paper: Row, against: str) -> list[tuple[Row, Row]]:
     """The nine (MMR row, baseline row) of MMR-GRPO's table; `against` is "like_for_like" or "as_in_paper"."""
-    found = {(row["model"], row["method"]): row for row in paper["rows"]}
-    return [(row, found[row["model"], row[against]]) for row in paper["rows"] if against in row]
+    by_name = {(row["model"], row["method"]): row for row in paper["rows"]}
+    return [(row, by_name[row["model"], row[against]]) for row in paper["rows"] if against in row]
 
 
 def less(row: Row, base: Row, key: str) -> float:
@@ -120,12 +120,12 @@ table and not of one sample: 28.8 % is no whole number of 30 problems. Of the em
 
 
 def _rgra(paper: Row) -> list[str]:
-    found: dict[str, list[str]] = {"": list(dict.fromkeys(row["model"] for row in paper["rows"]))}
+    cells: dict[str, list[str]] = {"": list(dict.fromkeys(row["model"] for row in paper["rows"]))}
     for row in paper["rows"]:
-        found.setdefault(row["method"], []).append(f"{100 * row['scores'][0]:.1f} ({100 * row['mean']:.1f})")
+        cells.setdefault(row["method"], []).append(f"{100 * row['scores'][0]:.1f} ({100 * row['mean']:.1f})")
     lead = f"{paper['benchmarks']['gsm8k']}, and in brackets the mean of {paper['mean_of']}:"
     note = "The paper gives no seeds, epochs or clip range, and not how often GRPO reused its completions."
-    return [_title(paper), lead, markdown([[method, *cells] for method, cells in found.items()]), note]
+    return [_title(paper), lead, markdown([[method, *shares] for method, shares in cells.items()]), note]
 
 
 def _headline(paper: Row) -> list[str]:
@@ -143,12 +143,12 @@ def _title(paper: Row) -> str:
 
 def _results(paper: Row, more: dict[str, str]) -> list[str]:
     """A table of accuracies for each model, with a column for each field in `more` (field -> title)."""
-    found = {row["model"]: [["", *paper["benchmarks"].values(), "mean", *more.values()]] for row in paper["rows"]}
+    cells = {row["model"]: [["", *paper["benchmarks"].values(), "mean", *more.values()]] for row in paper["rows"]}
     for row in paper["rows"]:
         scores = [f"{100 * score:.1f}" for score in row.get("scores", ())] or [""] * len(paper["benchmarks"])
         others = ["" if key not in row else f"{row[key]:.2f}" if key == "hours" else str(row[key]) for key in more]
-        found[row["model"]].append([row["method"], *scores, f"{100 * row['mean']:.1f}", *others])
-    return [f"{model}\n\n{markdown(cells)}" for model, cells in found.items()]
+        cells[row["model"]].append([row["method"], *scores, f"{100 * row['mean']:.1f}", *others])
+    return [f"{model}\n\n{markdown(rows)}" for model, rows in cells.items()]
 
 
 def _percent(share: float) -> str:

@@ -93,7 +93,7 @@ def _sentence(configuration: Comparison, base: Comparison, target: str) -> str:
 
 
 def _saving(configuration: Comparison, base: Comparison, unit: str, single_seed: bool) -> str:
-    pair = [each["to_target"][unit]["value"] for each in (configuration, base)]
+    pair = [configuration["to_target"][unit]["value"] for configuration in (configuration, base)]
     amounts = " against ".join("not reached" if value is None else UNITS[unit](value) for value in pair)
     saved = configuration["to_target"][f"{unit}_saved"]
     if pair == [None, None]:
@@ -113,7 +113,9 @@ def _verdict(bounds: Comparison, single_seed: bool, better: str, worse: str) -> 
 
 def _baseline(comparison: Comparison) -> Comparison:
     name = comparison["baseline"]
-    base: Comparison = next(each for each in comparison["configurations"] if each["name"] == name)
+    base: Comparison = next(
+        configuration for configuration in comparison["configurations"] if configuration["name"] == name
+    )
     return base
 
 
@@ -125,23 +127,37 @@ def tables(comparison: Comparison) -> Iterator[tuple[str, list[list[str]]]]:
     configurations, benchmarks = comparison["configurations"], comparison["benchmarks"]
     yield _accuracies(comparison)
     for when, place in (("last", "at the end"), ("peak", "at the peak step")) if len(benchmarks) > 1 else ():
-        rows = [[each["name"], *map(_share, each[when]["benchmarks"].values())] for each in configurations]
+        rows = [
+            [configuration["name"], *map(_share, configuration[when]["benchmarks"].values())]
+            for configuration in configurations
+        ]
         yield f"Accuracy {place}, by benchmark", [["", *benchmarks], *rows]
     saved = "saved [95 %]"
     header = ["", "steps [95 %]", saved, "hours [95 %]", saved, "peak to peak: steps saved", "hours saved"]
     yield f"Steps and hours to {goal(comparison)}", [header, *map(_target_row, configurations)]
-    if timed := [each for each in configurations if each["seconds"]]:
-        parts = [part for part in (*PARTS, "whole") if any(part in each["seconds"] for each in timed)]
+    if timed := [configuration for configuration in configurations if configuration["seconds"]]:
+        parts = [part for part in (*PARTS, "whole") if any(part in configuration["seconds"] for configuration in timed)]
         rows = [
-            [each["name"], *(f"{each['seconds'][part]:.3f}" if part in each["seconds"] else "" for part in parts)]
-            for each in timed
+            [
+                configuration["name"],
+                *(
+                    f"{configuration['seconds'][part]:.3f}" if part in configuration["seconds"] else ""
+                    for part in parts
+                ),
+            ]
+            for configuration in timed
         ]
         yield "Seconds a step", [["", *parts], *rows]
-    if names := shown_metrics(name for each in configurations for name in each["metrics"]):
-        rows = [[each["name"], *(_mean(name, each["metrics"].get(name)) for name in names)] for each in configurations]
+    if names := shown_metrics(name for configuration in configurations for name in configuration["metrics"]):
+        rows = [
+            [configuration["name"], *(_mean(name, configuration["metrics"].get(name)) for name in names)]
+            for configuration in configurations
+        ]
         yield "Means over the training", [["", *(metric(name).title for name in names)], *rows]
     if rows := [
-        [each["name"], key, *map(_setting, pair)] for each in configurations for key, pair in each["differs"].items()
+        [configuration["name"], key, *map(_setting, pair)]
+        for configuration in configurations
+        for key, pair in configuration["differs"].items()
     ]:
         base = comparison["baseline"]
         yield f"What differs from {base}", [["", "setting", "here", f"in {base}"], *rows]
@@ -188,7 +204,9 @@ def _setting(value: Any) -> str:
 
 def _published_tables(comparison: Comparison) -> Iterator[tuple[str, list[list[str]]]]:
     """What the papers report for the models that were compared."""
-    for model in dict.fromkeys(each["model"] for each in comparison["configurations"] if each["model"]):
+    for model in dict.fromkeys(
+        configuration["model"] for configuration in comparison["configurations"] if configuration["model"]
+    ):
         if rows := published.near(model):
             names = [name for name in comparison["benchmarks"] if any(name in row["benchmarks"] for row in rows)]
             header = ["", "reported by", *names, "mean", "of", "peak step", "hours", "s a step", "evaluated by"]
