@@ -12,6 +12,7 @@ from manypaths.statistics import (
     NORMAL,
     UNSEEN,
     Part,
+    curve_shifts,
     estimate,
     freedom_of,
     interval,
@@ -20,6 +21,7 @@ from manypaths.statistics import (
     student,
 )
 from manypaths.statistics import wilson_interval as wilson
+from manypaths.statistics.means import variance_of
 
 T_TABLE = {1: 12.706205, 2: 4.302653, 3: 3.182446, 4: 2.776445, 10: 2.228139, 30: 2.042272, 120: 1.979930}
 SHAPES = [(1, 7), (2, 2), (3, 5), (5, 40)]  # seeds, problems
@@ -340,3 +342,22 @@ LEVELS = [(0.0,), (-3.0,), (0.0, 0.0), (-1.0, 1.0)]
 )
 def test_with_several_seeds_the_intervals_hold_the_truth(seeds, luck, levels):
     assert coverage(seeds, 30, 4, levels, luck) > 0.91
+
+
+@pytest.mark.parametrize("seeds", [(3, 3), (1, 1), (4, 2)])
+def test_bootstrapped_curves_have_the_variance_of_the_intervals(seeds):
+    """Each by itself, and in their difference, where the problems are the same."""
+    draw = numpy.random.default_rng(4)
+    ease, logits = draw.normal(0, 1, 60), []
+    for count in seeds:
+        own = draw.normal(0, 0.7, 60) + draw.normal(0, 0.1, (count, 1))
+        logits.append(ease + own + draw.normal(0, 0.7, (count, 60)))
+    first, second = (estimate(1 / (1 + numpy.exp(-each))) for each in logits)
+    shifts = curve_shifts({0.0: first}, {0.0: second}, draw)
+    for shift, pair in (
+        (shifts[0], (first, None)),
+        (shifts[1], (second, None)),
+        (shifts[0] - shifts[1], (first, second)),
+    ):
+        variance, _ = variance_of(seed_parts(*pair) + problem_parts(*pair), "above")
+        assert shift.var() == pytest.approx(variance, rel=0.2)
