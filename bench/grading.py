@@ -1,10 +1,11 @@
-"""Grading against a plain loop over math-verify with its own timeouts: the same answers, in turns, in one run.
+"""The time of grading, compared with a loop over math-verify with its own timeouts on the same completions.
 
-    python bench/grading.py [--answers 10000] [--chunk 500] [--seed 0]
+    python bench/grading.py [--completions 10000] [--chunk 500] [--seed 0]
 
-Half have GSM8K's gold answers, half are of the kinds in MATH-500: fractions, roots, polynomials, tuples, intervals,
-sets, matrices, words. A third is written as the gold answer is, a third in another right form, a third is wrong; no two
-pairs are equal. Both sides are warm. The ratio is the loop's seconds over ours, its spread that over the chunks.
+Half of the completions have gold answers of GSM8K, half have answers of the kinds in MATH-500: fractions, roots,
+polynomials, tuples, intervals, sets, matrices, words. A third is written like the gold answer, a third is right in
+another form, a third is wrong; no two pairs are equal. Both sides are warm and take turns, a chunk at a time. The ratio
+is the loop's seconds divided by ours, with its spread over the chunks.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from manypaths.problems import load
 
 
 def numbers(rng: random.Random) -> Iterator[tuple[str, str]]:
-    """(answer, gold answer) of GSM8K's numbers, as models write them."""
+    """(answer, gold answer) for the numbers of GSM8K, as models write them."""
     golds = [problem.answer.rpartition("####")[2].strip().replace(",", "") for problem in load("gsm8k", split="train")]
     while True:
         gold = rng.choice(golds)
@@ -38,7 +39,7 @@ def numbers(rng: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def expressions(rng: random.Random) -> Iterator[tuple[str, str]]:
-    """(answer, gold answer) of the kinds in MATH-500."""
+    """(answer, gold answer) for the kinds of answers in MATH-500."""
     while True:
         a, b, c = rng.randrange(2, 60), rng.randrange(2, 60), rng.choice([2, 3, 5, 7, 11, 13])
         gold, right, wrong = rng.choice(
@@ -70,8 +71,8 @@ def expressions(rng: random.Random) -> Iterator[tuple[str, str]]:
         yield rng.choice([gold, right, wrong]), gold
 
 
-def ordinary(count: int, seed: int) -> list[tuple[str, str]]:
-    """`count` different (text, gold answer) pairs."""
+def pairs_of(count: int, seed: int) -> list[tuple[str, str]]:
+    """`count` different (completion, gold answer) pairs."""
     rng = random.Random(seed)
     sources = [numbers(rng), expressions(rng)]
     pairs: dict[tuple[str, str], None] = {}
@@ -81,17 +82,18 @@ def ordinary(count: int, seed: int) -> list[tuple[str, str]]:
     return list(pairs)
 
 
-def plain(texts: list[str], golds: list[str]) -> list[bool]:
+def plain_loop(texts: list[str], golds: list[str]) -> list[bool]:
+    """The verdicts of math-verify alone."""
     return [verify(parse(f"\\boxed{{{gold}}}"), parse(text)) for text, gold in zip(texts, golds, strict=True)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--answers", type=int, default=10_000)
+    parser.add_argument("--completions", type=int, default=10_000)
     parser.add_argument("--chunk", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    pairs = ordinary(options.answers, options.seed)
+    pairs = pairs_of(options.completions, options.seed)
     seconds: dict[str, list[float]] = {"manypaths": [], "the plain loop": []}
     same = 0
     with Grader() as grader:
@@ -99,20 +101,20 @@ def main() -> None:
         start = time.perf_counter()
         grader.grade(warm, ["1+x"] * 4)
         print(f"start of the workers {time.perf_counter() - start:.1f} s, not counted below")
-        plain(warm, ["1+x"] * 4)
+        plain_loop(warm, ["1+x"] * 4)
         for first in range(0, len(pairs), options.chunk):
             texts, golds = map(list, zip(*pairs[first : first + options.chunk], strict=True))
             verdicts = []
-            for name, judge in (("manypaths", grader.grade), ("the plain loop", plain)):
+            for name, judge in (("manypaths", grader.grade), ("the plain loop", plain_loop)):
                 start = time.perf_counter()
                 verdicts.append(judge(texts, golds))
                 seconds[name].append(time.perf_counter() - start)
             same += sum(ours == theirs for ours, theirs in zip(*verdicts, strict=True))
-        print(f"{len(pairs)} answers, {grader.timed_out} out of time, {same / len(pairs):.1%} of the verdicts the same")
-    for name, each in seconds.items():
-        print(f"{name}: {sum(each):.1f} s, {1000 * sum(each) / len(pairs):.2f} ms an answer")
+        print(f"{len(pairs)} completions, {grader.timed_out} out of time, {same / len(pairs):.1%} equal verdicts")
+    for name, chunks in seconds.items():
+        print(f"{name}: {sum(chunks):.1f} s, {1000 * sum(chunks) / len(pairs):.2f} ms a completion")
     ours, theirs = seconds.values()
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    ratios = [loop / grading for grading, loop in zip(ours, theirs, strict=True)]
     spread = f"median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f} over {len(ratios)} chunks"
     print(f"ratio {sum(theirs) / sum(ours):.2f} ({spread}); 1 or more is at least as fast")
 

@@ -1,11 +1,11 @@
-"""Gold answers rewritten harmlessly, and spoilt by one change: how many does the grader call wrong, and right?
+"""The grader's errors on gold answers in another notation, which are right, and with one change, which are wrong.
 
     python bench/rewritings.py --golds DATA [--limit 0] [--seed 0] [--examples 3]
 
 DATA is a file or a folder of .jsonl or .json files; the gold answers are the texts under `answer`, `solution`,
-`final_answer` or `gold`. Left out, the gold answers of tests/data are taken. Each gold answer is written in every way
-below that changes it, and spoilt in every way that changes its value. A spoilt one that is still right is left out,
-whatever the grader says: see `is_still_right`.
+`final_answer` or `gold`. The default is the gold answers of tests/data. Each gold answer is rewritten in every notation
+of `REWRITINGS` that changes its text, and spoilt by every change of `spoilt` that changes its value. A spoilt answer
+that is still right is left out, independently of the grader: see `is_still_right`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ IS_PROSE = re.compile(r"[A-Za-z]{4,}(?![^{]*\})").search
 
 
 def golds_of(path: Path) -> Iterator[str]:
-    """The gold answers in a file or a folder, each once."""
+    """The distinct gold answers in a file or a folder."""
     files = sorted(path.glob("*.json*")) if path.is_dir() else [path]
     seen = set()
     for file in files:
@@ -50,12 +50,12 @@ def unless(condition: bool, text: str) -> str | None:
 
 
 def has_spaced_comma(gold: str) -> bool:
-    """Whether a comma is a part of a command, `\\,`, or of a number, `10,\\!080`."""
+    """Whether a comma is part of a command, `\\,`, or of a number, `10,\\!080`."""
     return "\\," in gold or ",\\!" in gold
 
 
 def in_python(gold: str) -> str | None:
-    """As a program prints it, where it is arithmetic of letters, numbers, roots and powers."""
+    """The answer as Python prints it, if it consists of letters, numbers, roots, powers and arithmetic."""
     if IS_SCIENTIFIC(gold) or IS_MIXED(gold):
         return None
     text = re.sub(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}", r"(\1/\2)", gold.replace("\\left", "").replace("\\right", ""))
@@ -72,7 +72,7 @@ REWRITINGS: dict[str, Callable[[str], str | None]] = {
     "Unicode root": lambda gold: re.sub(r"\\sqrt\{(\w+)\}", r"√(\1)", gold),
     "Unicode root, bare": lambda gold: re.sub(r"\\sqrt\{(\d+)\}(?!\d)", r"√\1", gold),
     "Unicode power": lambda gold: re.sub(
-        r"\^(?:\{(\d+)\}|(\d))", lambda found: (found[1] or found[2]).translate(SUPERSCRIPTS), gold
+        r"\^(?:\{(\d+)\}|(\d))", lambda match: (match[1] or match[2]).translate(SUPERSCRIPTS), gold
     ),
     "Unicode fraction": lambda gold: re.sub(r"\\frac\{1\}\{2\}", "½", gold),
     "Unicode minus": lambda gold: gold.replace("-", "\u2212"),
@@ -132,9 +132,9 @@ REWRITINGS: dict[str, Callable[[str], str | None]] = {
 
 
 def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """(kind, text) of a gold answer with one change that should matter."""
+    """(kind, text) of a gold answer with one change that should make it wrong."""
     gold = re.sub(r"(\\[dtc]?frac)(\d)(\d)", r"\1{\2}{\3}", gold)  # a digit more in \frac23 would be a factor
-    digits = [found.start() for found in re.finditer(r"\d", gold)]
+    digits = [match.start() for match in re.finditer(r"\d", gold)]
     if digits:
         place = chance.choice(digits)
         yield "digit", gold[:place] + str((int(gold[place]) + chance.randrange(1, 10)) % 10) + gold[place + 1 :]
@@ -159,14 +159,14 @@ def spoilt(gold: str, chance: random.Random) -> Iterator[tuple[str, str]]:
         if changed != gold and not (kind == "unknown" and named):
             yield kind, changed
     behind = named.end() if named else 0
-    letters = [found.start() for found in re.finditer(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z{])", gold)]
+    letters = [match.start() for match in re.finditer(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z{])", gold)]
     letters = [place for place in letters if place >= behind]
     if letters and not re.search(r"text|[A-Za-z]{5}(?!\{)", gold):
         place = chance.choice(letters)
         yield "case", gold[:place] + gold[place].swapcase() + gold[place + 1 :]
 
 
-READINGS = (  # of LaTeX, as sympy's own reader of arithmetic takes it
+READINGS = (  # LaTeX as arithmetic that sympy's own parser reads
     (r"\\left|\\right|\\[,;! ]|\\displaystyle", ""),
     (r"\\(?:[dt]?binom\{(\d+)\}|mathrm\{C\}_\{(\d+)\}\^)\{(\d+)\}", r"binomial(\1\2,\3)"),
     (r"\\[dtc]?frac(\d)(\d)", r"((\1)/(\2))"),
@@ -184,7 +184,7 @@ READINGS = (  # of LaTeX, as sympy's own reader of arithmetic takes it
 
 
 def values(text: str) -> list[complex] | None:
-    r"""The numbers of a list at fixed values of their letters, `\pm` as both; None for anything else."""
+    r"""The numbers of a list at fixed values of its letters, two for `\pm`; None for any other text."""
     from sympy import I, Symbol
     from sympy.parsing.sympy_parser import implicit_multiplication, parse_expr, standard_transformations
 
@@ -207,29 +207,29 @@ def values(text: str) -> list[complex] | None:
                 parsed = parse_expr(part.replace("\\pm", sign), {**symbols, "i": I}, transformations)
                 is_ordered |= isinstance(parsed, tuple)
                 of_part = parsed if isinstance(parsed, tuple) else (parsed,)
-                numbers += [complex(one.subs(points).evalf()) for one in of_part]
+                numbers += [complex(expression.subs(points).evalf()) for expression in of_part]
     except Exception:
         return None
     return numbers if is_ordered else sorted(numbers, key=lambda number: (round(number.real, 9), round(number.imag, 9)))
 
 
-def same_values(one: str, other: str) -> bool:
-    left, right = values(one), values(other)
+def same_values(text: str, gold: str) -> bool:
+    left, right = values(text), values(gold)
     if left is None or right is None or len(left) != len(right):
         return False
     return all(cmath.isclose(*pair, rel_tol=1e-9, abs_tol=1e-12) for pair in zip(left, right, strict=True))
 
 
 def members(text: str) -> Callable[[float], bool] | None:
-    """Whether a number is in a union of intervals with whole ends; None for anything else."""
+    """A test for membership in a union of intervals with whole ends; None for any other text."""
     text = re.sub(r"\s|\\left|\\right", "", text).replace("−", "-").replace("∪", "\\cup").replace("∞", "\\infty")
     intervals = [re.fullmatch(r"([\[(])(-?\d+|-\\infty),(-?\d+|\\infty)([\])])", part) for part in text.split("\\cup")]
     if not all(intervals):
         return None
     ends = [
-        (found[1] == "[", *(float(end.replace("\\infty", "inf")) for end in found.group(2, 3)), found[4] == "]")
-        for found in intervals
-        if found
+        (match[1] == "[", *(float(end.replace("\\infty", "inf")) for end in match.group(2, 3)), match[4] == "]")
+        for match in intervals
+        if match
     ]
 
     def has(number: float) -> bool:
@@ -241,13 +241,13 @@ def members(text: str) -> Callable[[float], bool] | None:
     return has
 
 
-def same_members(one: str, other: str) -> bool:
-    left, right = members(one), members(other)
+def same_members(text: str, gold: str) -> bool:
+    left, right = members(text), members(gold)
     if left is None or right is None:
         return False
-    if not ("\\cup" in one or "∪" in one) and "inf" not in one and "∞" not in one:
+    if not ("\\cup" in text or "∪" in text) and "inf" not in text and "∞" not in text:
         return False  # (1,2) may be a pair, and (2,1) is no empty set
-    ends = [float(end) for end in re.findall(r"\d+", one + other)]
+    ends = [float(end) for end in re.findall(r"\d+", text + gold)]
     samples = [sign * (end + step) for end in ends for step in (-0.5, 0.0, 0.5) for sign in (1, -1)]
     return all(left(number) == right(number) for number in [*samples, 1e9, -1e9])
 
@@ -258,19 +258,19 @@ NAME = re.compile(
 )  # before a value without letters
 
 
-def same_choice(one: str, other: str) -> bool:
-    left, right = CHOICE.fullmatch(squeezed(one)), CHOICE.fullmatch(squeezed(other))
-    is_marked = re.search(r"[).:]", other) is not None
+def same_choice(text: str, gold: str) -> bool:
+    left, right = CHOICE.fullmatch(squeezed(text)), CHOICE.fullmatch(squeezed(gold))
+    is_marked = re.search(r"[).:]", gold) is not None
     return bool(is_marked and left and right and left[1].upper() == right[1].upper())
 
 
-def same_but_for_names(one: str, other: str) -> bool:
-    left, right = (NAME.sub(lambda found: found[0].lower(), squeezed(text)) for text in (one, other))
+def same_but_for_names(text: str, gold: str) -> bool:
+    left, right = (NAME.sub(lambda match: match[0].lower(), squeezed(side)) for side in (text, gold))
     return left == right
 
 
 def is_still_right(text: str, gold: str) -> bool:
-    """Whether a change left the value as it was, or changed what the policy of `manypaths.grading` ignores."""
+    """Whether a change kept the value, or changed something that the policy of `manypaths.grading` ignores."""
     return (
         squeezed(text) == squeezed(gold)  # spaces and braces, and digits before an ellipsis: 0.333... is 0.3333...
         or same_values(text, gold)  # 2/4 for 1/2, -\pm 3 for \pm 3, Python's I for i, C(5,3) for C(5,2)
@@ -288,16 +288,16 @@ def squeezed(text: str) -> str:
 def show(title: str, counts: Counter[str], bad: dict[str, list[tuple[str, str]]], examples: int) -> None:
     total, wrong = sum(counts.values()), sum(map(len, bad.values()))
     print(f"\n{title}: {wrong} of {total}, {wrong / max(total, 1):.2%}")
-    for kind, found in sorted(bad.items(), key=lambda item: -len(item[1])):
-        print(f"  {kind}: {len(found)} of {counts[kind]}")
-        for text, gold in found[:examples]:
+    for kind, pairs in sorted(bad.items(), key=lambda item: -len(item[1])):
+        print(f"  {kind}: {len(pairs)} of {counts[kind]}")
+        for text, gold in pairs[:examples]:
             print(f"      {text[:90]!r} | {gold[:90]!r}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--golds", type=Path, default=Path(__file__).parent.parent / "tests/data/grading_cases.jsonl")
-    parser.add_argument("--limit", type=int, default=0, help="so many gold answers, drawn at random; 0 is all")
+    parser.add_argument("--limit", type=int, default=0, help="number of gold answers, drawn at random; 0 takes all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--examples", type=int, default=3)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""One meaning of a gold value, whatever file or script it comes from."""
+"""A gold value has the same meaning in every file and script."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from manypaths.grading.golds import final_answer, gold_text, note_on_sentences
         (numpy.finfo("float32").max, str(int(numpy.finfo("float32").max))),
     ],
 )
-def test_a_text_or_a_number_is_written_as_it_is(value, text):
+def test_a_text_or_a_number_stands_for_itself(value, text):
     assert gold_text(value) == text
 
 
@@ -61,7 +61,7 @@ def test_a_text_or_a_number_is_written_as_it_is(value, text):
         (),
     ],
 )
-def test_what_is_missing_is_no_gold(value):
+def test_a_missing_value_is_not_a_gold_answer(value):
     assert gold_text(value) is None
 
 
@@ -107,7 +107,7 @@ def test_all_parts_of_a_list_are_needed_in_any_order():
         ({4, 5}, "set"),
     ],
 )
-def test_what_says_no_answer_is_refused(value, words):
+def test_an_object_or_an_incomplete_list_is_refused(value, words):
     with pytest.raises(ValueError, match=words):
         gold_text(value)
 
@@ -125,16 +125,16 @@ def test_what_says_no_answer_is_refused(value, words):
         ("\\boxed{3}\n#### Check\nFirst line.\nSecond line.", "3"),
     ],
 )
-def test_the_mark_wins_over_a_box_before_it(solution, answer):
+def test_a_mark_has_precedence_over_a_box_before_it(solution, answer):
     assert final_answer(solution) == answer
 
 
 @pytest.mark.parametrize("gold", ["We add one. The answer is: 4", "Because A is more than B, it is C."])
-def test_golds_that_are_sentences_are_said(gold):
-    said = note_on_sentences(["4", gold])
-    assert said is not None and said.startswith("1 of 2 gold answers are sentences") and repr(gold) in said
+def test_the_note_names_a_gold_answer_that_is_a_sentence(gold):
+    note = note_on_sentences(["4", gold])
+    assert note is not None and note.startswith("1 of 2 gold answers are sentences") and repr(gold) in note
 
 
 @pytest.mark.parametrize("gold", ["4", "5 apples", "no real solution", "\\text{June 20}", "\\frac{\\sin x}{\\cos y}"])
-def test_other_golds_are_no_sentences(gold):
+def test_other_gold_answers_are_not_sentences(gold):
     assert note_on_sentences([gold]) is None
