@@ -34,8 +34,8 @@ def written(folder, content):
 
 
 def test_a_grid_is_read(tmp_path):
-    found = read_grid(written(tmp_path, {**GRID, "baseline": "grpo-small", "target": "90%-of-rise"}))
-    assert found == Grid(GRID["recipes"], GRID["grid"], [3, 1], "grpo-small", "90%-of-rise")
+    grid = read_grid(written(tmp_path, {**GRID, "baseline": "grpo-small", "target": "90%-of-rise"}))
+    assert grid == Grid(GRID["recipes"], GRID["grid"], [3, 1], "grpo-small", "90%-of-rise")
     assert read_grid(written(tmp_path, {**GRID, "target": 0.7})).target == 0.7
 
 
@@ -74,13 +74,13 @@ def test_an_invalid_grid_is_refused(content, complaint, tmp_path):
 
 
 def test_jobs_are_the_product_all_of_the_first_seed_first(tmp_path):
-    found = jobs(read_grid(written(tmp_path, GRID)))
+    runs = jobs(read_grid(written(tmp_path, GRID)))
     names = ["grpo-small", "grpo-usual", "mmr-small", "mmr-usual"]
-    assert [job.name for job in found] == [f"{name}-{seed}" for seed in (3, 1) for name in names]
+    assert [job.name for job in runs] == [f"{name}-{seed}" for seed in (3, 1) for name in names]
     start, end = ["smollm2-135m", "arithmetic"], "trainer.max_steps=2"
-    assert found[0].words == [*start, "grpo", "none", "trainer.num_generations=4", end, "seed=3"]
-    assert found[7].words == [*start, "mmr", end, "seed=1"]
-    specs = [read_recipe([w for w in job.words if "=" not in w], [w for w in job.words if "=" in w]) for job in found]
+    assert runs[0].words == [*start, "grpo", "none", "trainer.num_generations=4", end, "seed=3"]
+    assert runs[7].words == [*start, "mmr", end, "seed=1"]
+    specs = [read_recipe([w for w in job.words if "=" not in w], [w for w in job.words if "=" in w]) for job in runs]
     assert [spec.seed for spec in specs] == [3] * 4 + [1] * 4
     assert [spec.method.reweight for spec in specs] == [None, None, "mmr", "mmr"] * 2
 
@@ -301,9 +301,9 @@ def test_a_run_that_fails_is_named_and_stops_no_other(swept):
 
 def test_the_runs_of_a_sweep_are_read_as_configurations_of_its_seeds(swept):
     runs, refused = read([swept[0] / "out"])
-    found, notes = configurations(runs)
+    results, notes = configurations(runs)
     assert refused == notes == []
-    assert {configuration.name: [run.seed for run in configuration.runs] for configuration in found} == {"mmr": [1, 2]}
+    assert [(result.name, [run.seed for run in result.runs]) for result in results] == [("mmr", [1, 2])]
 
 
 def contents(folder):

@@ -114,7 +114,7 @@ def _add_train(commands: Commands) -> None:
     train.add_argument("--dry-run", action="store_true", help="only print what the run would do, and its memory")
     train.add_argument("--gpu", help="GPU to estimate for, with --dry-run: such as h100, a100-40gb, 24gb [h100]")
     train.add_argument(
-        "--processes", type=int, metavar="N", help="number of processes, each on its own GPU, if there are any [1]"
+        "--processes", type=int, metavar="N", help="number of processes; with GPUs, each needs its own [1]"
     )
     train.add_argument(
         "--launch", metavar="NAME", help="sharding: zero2, zero3, fsdp2, or an accelerate configuration [DDP]"

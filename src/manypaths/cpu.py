@@ -106,11 +106,9 @@ def shared_beginning(rows: Tensor) -> tuple[int, Tensor, Tensor]:
     """
     order = torch.tensor(sorted(range(len(rows)), key=rows.tolist().__getitem__))
     ordered = rows[order]
-    alike = (
-        (ordered[1:] == ordered[:-1]).cumprod(1).sum(1)
-    )  # length of the beginning that a row shares with the one before it
-    width = max(alike.tolist(), key=lambda width: width * int((alike >= width).sum()), default=0)
-    new = torch.cat([torch.ones(1, dtype=torch.bool), alike < width])
+    shared = (ordered[1:] == ordered[:-1]).cumprod(1).sum(1)  # tokens at the start that a row has of the one before it
+    width = max(shared.tolist(), key=lambda width: width * int((shared >= width).sum()), default=0)
+    new = torch.cat([torch.ones(1, dtype=torch.bool), shared < width])
     owner = torch.empty_like(order)
     owner[order] = new.cumsum(0) - 1
     return width, order[new], owner

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A run over several machines under SLURM: one launcher a machine, which starts a process for each of its GPUs.
 #   sbatch --nodes=2 slurm.sh r1-distill-qwen-7b grpo mmr mmr-grpo evaluation=null trainer.vllm_mode=colocate
-# The folder of the run lies where every machine sees it. Sent again, the same line goes on from the last checkpoint.
+# The folder of the run must be visible to every machine. The same line, sent again, resumes from the last checkpoint.
 #SBATCH --job-name=manypaths
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
@@ -14,9 +14,9 @@ CONFIG=${CONFIG:-multi-node}   # or zero2, zero3, fsdp2, or a file
 OUT=${OUT:-runs/$SLURM_JOB_NAME}
 FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 FILE=$(python -c "import sys; from manypaths.training.launch import find_config; print(find_config(sys.argv[1]))" "$CONFIG")
-[ -e "$OUT/recipe.yaml" ] && set --   # the run is there: its own recipe goes on
+[ -e "$OUT/recipe.yaml" ] && set --   # an existing run is resumed with its own recipe
 
-# srun ends all tasks when one of them fails; without that the others wait for it until NCCL gives up.
+# With this flag srun ends all tasks when one fails; otherwise the others wait until NCCL times out.
 export FIRST FILE OUT
 srun --kill-on-bad-exit=1 bash -c 'exec accelerate launch --config_file "$FILE" \
   --num_machines "$SLURM_NNODES" --num_processes $((SLURM_NNODES * SLURM_GPUS_ON_NODE)) \
