@@ -42,6 +42,7 @@ HOSTILE = {
     "minus signs": "\\boxed{" + "-" * 1900 + "1}",
     "powers": "\\boxed{" + "2^" * 900 + "2}",
     "chain": "1=" * 300_000,
+    "operators": "/" * 1_000_000,
     "equations": "a1 + b2 = c3 \n" * 50_000,
     "long number": "\\boxed{" + "9" * 1999 + "} = " + "9" * 500_000,
     "tower": "\\boxed{9^9^9^9^9^9}",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -62,7 +62,7 @@ def equations(text: str) -> list[str]:
     written: set[str] = set()
     symbols = _with_units_dropped(_ITEM.sub("\n", text[:LONGEST_TEXT]))
     for is_break, part in itertools.groupby(symbols, lambda symbol: symbol == BREAK):
-        sides = [] if is_break else _sides(list(part))
+        sides = [] if is_break else _sides(part)
         trees = [_tree(side) for side in sides] if len(sides) > 1 else []
         written |= {"=".join(sorted((left, right))) for left, right in itertools.pairwise(trees) if left and right}
     return sorted(written)
@@ -72,7 +72,7 @@ def expression(text: str) -> str | None:
     """The tree of an expression as a text, or None; of an equation, the tree of its first side with an operator."""
     if len(text) > LONGEST_TEXT:
         return None
-    trees = [_tree(side) for side in _sides(list(_symbols(text)))]
+    trees = [_tree(side) for side in _sides(_symbols(text))]
     return next((tree for tree in trees if tree and "(" in tree), trees[0] if trees else None)
 
 
@@ -114,10 +114,9 @@ def _with_units_dropped(text: str) -> Iterator[str]:
         before, words = symbol, False
 
 
-def _sides(symbols: list[str]) -> list[list[str]]:
+def _sides(symbols: Iterable[str]) -> list[list[str]]:
     """The sides of an equation, between its signs of equality; operators without an operand at its ends are dropped."""
-    while symbols and symbols[0] in _NEVER_FIRST:
-        symbols = symbols[1:]
+    symbols = list(itertools.dropwhile(_NEVER_FIRST.__contains__, symbols))
     while symbols and symbols[-1] in _NEVER_LAST:
         symbols.pop()
     groups = itertools.groupby(symbols, lambda symbol: symbol == "=")
