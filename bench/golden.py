@@ -182,7 +182,7 @@ def verl() -> dict[str, Any]:
         for name, reweight in {"none": None, "mmr": mmr, "mmr-fixed": partial(mmr, lam=0.7), "dra": dra}.items():
             wanted = CompletionInputs(len, None, {"reweight": reweight}, {"reweight": ["rewards"]})
             rows = {"rewards": raw, "embeddings": embeddings}
-            result[f"{name} {label}"] = exact(adjusted_by_uid(uids, rows, wanted, reweight)[0])
+            result[f"{name} {label}"] = exact(adjusted_by_uid(uids, rows, (), wanted, reweight)[0])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "steps.json"
         script = [

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_slime import WORDS, arguments, rollout
+from test_slime import SCORES, WORDS, arguments, rollout
 from test_trl import PROMPTS, length, trainer_of, vowels
 from torch.testing import assert_close
 
@@ -159,12 +159,13 @@ def test_trl_gives_every_input(tiny_model, tmp_path):
     assert_close(groups.adjusted.flatten(), torch.tensor(expected))
 
 
-def test_the_wrapping_reward_gives_the_same_inputs(tiny_model, tmp_path):
-    """In TRL's own trainer, with the same advantages as in ours."""
-    named = {"scale_rewards": "none", "steps": 2}
-    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, [vowels, length], **INPUTS_OF_ALL, **named)
+@pytest.mark.parametrize("keys_function", [first_letter, partial(keys.bigrams, threshold=1.0)])
+def test_the_wrapping_reward_gives_the_same_inputs(tiny_model, tmp_path, keys_function):
+    """In TRL's own trainer, with the same advantages as in ours; keys of completions and of whole groups."""
+    named, methods = {"scale_rewards": "none", "steps": 2}, INPUTS_OF_ALL | {"keys": keys_function}
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, [vowels, length], **methods, **named)
     ours.train()
-    reward = DiverseReward([vowels, length], num_generations=4, **INPUTS_OF_ALL)
+    reward = DiverseReward([vowels, length], num_generations=4, **methods)
     plain = trainer_of(tiny_model, tmp_path, rewards=reward, **named)
     plain.train()
     assert_close(list(plain._logs["advantages"]), list(ours._logs["advantages"]), rtol=1e-5, atol=1e-6)
@@ -175,6 +176,10 @@ def test_slime_gives_every_input():
     for at, sample in enumerate(samples):
         sample.prompt, sample.response_length = f"problem {at // 4}", len(WORDS[at].split())
     args = arguments(rewards_normalization=False)
+    _, by_wording = post_process_rewards(args, samples, reweight=dra, keys=partial(keys.bigrams, threshold=0.0))
+    assert by_wording[0] == pytest.approx(SCORES[0] / 2) and by_wording[1] == SCORES[1], (
+        "two of the first four are equal"
+    )
     _, adjusted = post_process_rewards(args, samples, reweight=shortest_correct, keys=first_letter, correct="reward")
     expected = []
     for start in (0, 4):

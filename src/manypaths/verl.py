@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -104,13 +104,14 @@ class DiversePPOTrainer(PPOTrainerSync):
         last = last_outputs(batch.keys, batch.tags)
         chosen = sorted(set(last) - {-1})
         raw = torch.stack([scores[row].sum() for row in chosen])
-        texts = [self.tokenizer.decode(ids[row][wrote[row].bool()], skip_special_tokens=True) for row in chosen]
+        completions = self._decoded(ids[row][wrote[row].bool()] for row in chosen)
         prompts = data["prompts"].unbind() if self.inputs.wants_keys else ()
-        problems = [self.tokenizer.decode(prompts[row], skip_special_tokens=True) for row in chosen if prompts]
-        rows = self.inputs.of_process(texts, problems)
+        problems = self._decoded(prompts[row] for row in chosen) if prompts else [""] * len(chosen)
+        rows = self.inputs.of_process(completions, problems)
         rows |= {"rewards": raw, "lengths": torch.stack([wrote[row].sum() for row in chosen])}
         rows |= {"correct": is_correct(raw)} if self.correct else {}
-        adjusted, groups = adjusted_by_uid([uids[row] for row in chosen], rows, self.inputs, self.reweight)
+        texts = list(zip(completions, problems, strict=True))
+        adjusted, groups = adjusted_by_uid([uids[row] for row in chosen], rows, texts, self.inputs, self.reweight)
         metrics.update(logged(groups))
         change = dict(zip(chosen, (adjusted - raw).nan_to_num(0.0), strict=True))
         changed = [row for row, output in enumerate(last) if output in change and change[output] != 0]
@@ -120,9 +121,16 @@ class DiversePPOTrainer(PPOTrainerSync):
         _put(batch, changed, [scores[row] for row in changed])
         return result
 
+    def _decoded(self, tokens: Iterable[Tensor]) -> list[str]:
+        return [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in tokens]
+
 
 def adjusted_by_uid(
-    uids: Sequence[Hashable], rows: Mapping[str, Tensor], of_texts: CompletionInputs, reweight: Reweighter | None
+    uids: Sequence[Hashable],
+    rows: Mapping[str, Tensor],
+    texts: Sequence[tuple[str, str]],
+    of_texts: CompletionInputs,
+    reweight: Reweighter | None,
 ) -> tuple[Tensor, Groups]:
     """Reweight completions among those of the same uid, in whatever order.
 
@@ -130,6 +138,7 @@ def adjusted_by_uid(
         uids: N of them.
         rows: `rewards` [N], NaN for a completion without a score; the rows of `of_texts.of_process`; `lengths` [N] and
             `correct` [N] where the method wants them.
+        texts: N completions and their problems, for keys that are made of whole groups.
         of_texts: what makes similarity and keys of the rows.
         reweight: None leaves the rewards as they are.
 
@@ -149,7 +158,9 @@ def adjusted_by_uid(
     flat = {name: values.flatten(0, 1) for name, values in grouped.items()}
     inputs: dict[str, Tensor] = {}
     inputs |= {name: grouped[name] for name in grouped if name in ("rewards", "lengths", "correct")}
-    inputs |= of_texts.of_groups(flat, grid.shape, copies=False)
+    padded = [texts[row] if row >= 0 else ("", "") for row in grid.flatten().tolist()] if texts else []
+    made = of_texts.of_groups(flat, grid.shape, copies=False, texts=padded)
+    inputs |= {name: values.to(raw.device) for name, values in made.items()}
     reweighted, diagnostics = inputs["rewards"], None
     if reweight is not None:
         reweighted, diagnostics = adjust(reweight, inputs)

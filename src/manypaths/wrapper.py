@@ -111,16 +111,18 @@ class DiverseReward:
         number = self._number(getattr(columns.get("log_metric"), "__self__", None))
         logged = _Logged(columns.get("log_metric"), columns.get("log_extra"))
         own = self._score(prompts=prompts, completions=completions, **columns | logged.instead_of(columns))
-        own_rows = {"rewards": own, **self._rows(prompts, completions, columns.get("completion_ids"))}
+        texts = [(text_of(said), prompt_text(prompt)) for said, prompt in zip(completions, prompts, strict=True)]
+        own_rows = {"rewards": own, **self._rows(texts, columns.get("completion_ids"))}
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
-        parts, rank = gather_parts((row_hashes(prompts, columns) if size is None else [], own_rows))
-        rows = {name: torch.cat([part[1][name] for part in parts]) for name in own_rows}
+        hashes = row_hashes(prompts, columns) if size is None else []
+        parts, rank = gather_parts((hashes, texts if self.inputs.wants_whole_groups else [], own_rows))
+        rows = {name: torch.cat([part[2][name] for part in parts]) for name in own_rows}
         rewards = rows["rewards"]
         check_finite(self._names, rewards, self.reward_weights)
         if size is None:
             keys = [row for part in parts for row in part[0]]
             size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
-        inputs = self._inputs(rows, size)
+        inputs = self._inputs(rows, [pair for part in parts for pair in part[1]], size)
         raw = inputs["rewards"]
         adjusted, diagnostics = adjust(self.reweight, inputs)
 
@@ -133,16 +135,15 @@ class DiverseReward:
                 )
             for name, values in metrics.items():
                 columns["log_metric"](name, values.nanmean().item())
-        before = sum(len(part[1]["rewards"]) for part in parts[:rank])
+        before = sum(len(part[2]["rewards"]) for part in parts[:rank])
         mine = slice(before, before + len(completions))
         if "log_extra" in columns:
             columns["log_extra"](distinct([*logged.extras, *["raw"] * number])[-1], _with_none(raw.flatten()[mine]))
         return _with_none(adjusted.flatten()[mine])
 
-    def _rows(self, prompts: Sequence[Any], completions: Sequence[Completion], ids: Any) -> dict[str, Tensor]:
-        """What the method wants of this process's completions, to be gathered."""
-        texts = [text_of(completion) for completion in completions]
-        rows = self.inputs.of_process(texts, [prompt_text(prompt) for prompt in prompts])
+    def _rows(self, texts: Sequence[tuple[str, str]], ids: Any) -> dict[str, Tensor]:
+        """What the method wants of this process's completions and their problems, to be gathered."""
+        rows = self.inputs.of_process([said for said, _ in texts], [problem for _, problem in texts])
         if "lengths" in self.inputs.wanted:
             if ids is None:
                 raise ValueError(
@@ -152,10 +153,10 @@ class DiverseReward:
             rows["lengths"] = torch.tensor([len(tokens) for tokens in ids], dtype=torch.int64)
         return {name: values.cpu() for name, values in rows.items()}
 
-    def _inputs(self, rows: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+    def _inputs(self, rows: dict[str, Tensor], texts: Sequence[tuple[str, str]], size: int) -> dict[str, Tensor]:
         """The inputs of the method by name, in groups of this size, of rows of all processes."""
         raw = weighted_sum(rows["rewards"], self.reward_weights).view(-1, size)
-        inputs = {"rewards": raw, **self.inputs.of_groups(rows, raw.shape, copies=True)}
+        inputs = {"rewards": raw, **self.inputs.of_groups(rows, raw.shape, copies=True, texts=texts)}
         if "lengths" in rows:
             inputs["lengths"] = rows["lengths"].view(raw.shape)
         if self._correct is not None:

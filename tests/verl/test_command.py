@@ -78,7 +78,7 @@ def test_what_a_step_logs_is_on_the_page():
     text = (Path(__file__).parents[2] / "docs" / "verl.md").read_text("utf-8")
     raw, embeddings = torch.tensor([1.0, 0.0, 1.0]), torch.eye(3)
     of_texts = CompletionInputs(NgramEmbedder(), None, {"reweight": mmr}, {"reweight": ["rewards"]})
-    _, groups = adjusted_by_uid("aaa", {"rewards": raw, "embeddings": embeddings}, of_texts, mmr)
+    _, groups = adjusted_by_uid("aaa", {"rewards": raw, "embeddings": embeddings}, (), of_texts, mmr)
     for name in logged(groups):
         assert f"`{name}`" in text
 

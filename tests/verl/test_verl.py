@@ -282,7 +282,7 @@ def test_groups_without_scores_and_without_siblings():
     uids = ["x", "y", "x", "y", "z", "y"]
     for method, naive in ((mmr, reference.mmr), (dra, reference.dra)):
         adjusted, groups = adjusted_by_uid(
-            uids, {"rewards": raw, "embeddings": embeddings}, similarity_alone(method), method
+            uids, {"rewards": raw, "embeddings": embeddings}, (), similarity_alone(method), method
         )
         similarity = (embeddings[[1, 3]] @ embeddings[[1, 3]].T).tolist()
         wanted = torch.tensor([torch.nan, 0, torch.nan, 0, 0.0, torch.nan])
@@ -291,7 +291,7 @@ def test_groups_without_scores_and_without_siblings():
         assert groups.rows.tolist() == [[0, 2, -1], [1, 3, 5], [4, -1, -1]]
         assert not math.isnan(logged(groups)["diversity/share"])
     rows = {"rewards": torch.full((6,), torch.nan), "embeddings": embeddings}
-    everything, groups = adjusted_by_uid(uids, rows, similarity_alone(mmr), mmr)
+    everything, groups = adjusted_by_uid(uids, rows, (), similarity_alone(mmr), mmr)
     assert everything.isnan().all() and math.isnan(logged(groups)["diversity/raw_reward"])
 
 

@@ -213,7 +213,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             inputs["lengths"] = gathered["lengths"].view(groups)
         if self._correct is not None:
             inputs["correct"] = is_correct(rewards[:, self._correct]).view(groups)
-        return inputs
+        return {name: values.to(rewards.device) for name, values in inputs.items()}
 
     def _measure(self, groups: Groups) -> None:
         """Log the metrics of groups."""
