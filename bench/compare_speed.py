@@ -1,8 +1,8 @@
-"""How long `manypaths compare` takes on 20 made-up run folders of 500 steps, as whole commands.
+"""The time of `manypaths compare`, as a whole command, on 20 simulated run folders of 500 steps.
 
     python bench/compare_speed.py [--runs 20] [--steps 500]
 
-Each folder has what a run writes: 500 lines of metrics, 11 evaluations of 128 problems, every held-out answer.
+Each folder has what a run writes: 500 lines of metrics, and 11 evaluations of 128 problems with every completion.
 """
 
 import argparse
@@ -69,9 +69,9 @@ if __name__ == "__main__":
                 began = time.perf_counter()
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
                 taken.append(time.perf_counter() - began)
-            told = "with tables, curves and report in files" if more else "in the terminal"
+            what = "with tables, curves and report in files" if more else "in the terminal"
             print(
-                f"{options.runs} runs of {options.steps} steps, {told}: {statistics.median(taken[1:]):.2f} s",
+                f"{options.runs} runs of {options.steps} steps, {what}: {statistics.median(taken[1:]):.2f} s",
                 flush=True,
             )
             print(f"  (first {taken[0]:.2f} s, then {min(taken[1:]):.2f} to {max(taken[1:]):.2f} s)")

@@ -1,4 +1,4 @@
-"""How often the intervals of `manypaths compare` are right, on made-up runs whose truth is known.
+"""The coverage of the intervals of `manypaths compare`, on simulated runs whose truth is known.
 
     python bench/comparison.py [--worlds 400] [--seeds 3 5 1] [--problems 128]
 
@@ -7,9 +7,9 @@ sample is a logistic function of skill, which rises with the steps towards a pla
 problem, and a liking of the configuration for the problem, all normal. The seconds of a step differ by 10 % from seed
 to seed. The second configuration learns alike, or 30 % faster at 30 % fewer seconds a step. Every interval that compare
 prints is measured: accuracies and peaks, own steps and hours to a target (of the baseline and of the second, "new"),
-differences and savings. An interval of 95 % should hold the truth in 95 % of the worlds, and "no difference shown"
-should be the answer in 95 % of those without a difference. Of one seed the intervals hold problems alone;
-`manypaths compare` says so and shows nothing by them.
+differences and savings. A 95 % interval should contain the truth in 95 % of the worlds, and the verdict should be "no
+difference shown" in 95 % of those without a difference. With one seed the intervals are over problems only;
+`manypaths compare` says so and gives no verdict.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Do the 95 % intervals of an evaluation hold the truth 95 times of 100? Prints the table of docs/results.md.
+"""The coverage of the 95 % intervals of an evaluation. Prints the table of docs/results.md.
 
     python bench/intervals.py [--simulations 1000]
 
-Each simulation draws problems with a chance of success of their own and samples answers of two models. The second has
-the first one's chance on most problems and one of its own on the others. The interval of the first model's mean, and
-that of the difference, should hold the truth over all problems that could have been drawn. Beside them the plain
-percentiles of 2,000 bootstrap means. The error of a rate of 95 % over 1,000 simulations is 0.7 points.
+Each simulation draws problems with different chances of success and samples completions of two models. The second model
+has the chance of the first on most problems and another one on the rest. The interval of the first model's mean, and
+that of the difference, should contain the truth over all problems that could have been drawn. For comparison: the
+percentiles of 2,000 bootstrap means. The standard error of a rate of 95 % over 1,000 simulations is 0.7 points.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Accuracies, peaks and races: equations as loops, closed forms, made-up worlds whose truth is known."""
+"""Accuracies, peaks and the time to a target: equations as loops, closed forms, simulations with a known truth."""
 
 import math
 import statistics
@@ -41,7 +41,7 @@ def pooled(curve):
 CURVES = numpy.random.default_rng(2).normal(0, 1, (200, 9)) + numpy.linspace(0, 2, 9)
 
 
-def test_rising_is_isotonic_regression():
+def test_isotonic_is_isotonic_regression():
     found = isotonic(CURVES)
     assert found == pytest.approx(numpy.array([pooled(curve) for curve in CURVES]))
     assert (numpy.diff(found) >= -1e-12).all()
@@ -63,7 +63,7 @@ def arrived(curve, steps, target):
 
 
 @pytest.mark.parametrize("top", [8, 5, 0])
-def test_arrival_is_the_first_time_the_rising_curve_is_there(top):
+def test_steps_to_target_are_those_of_the_isotonic_curve(top):
     steps = numpy.array([0.0, 1, 2, 5, 10, 20, 21, 30, 100])
     targets = numpy.random.default_rng(3).normal(1, 1, len(CURVES))
     found = steps_to_target(CURVES, steps, targets, top)
@@ -86,7 +86,7 @@ def test_arrival_is_the_first_time_the_rising_curve_is_there(top):
         ([0.0, 0.8, 0.2, 0.5, 1.0], 0.5, 10),
     ],
 )
-def test_arrival_in_closed_form(curve, target, expected):
+def test_steps_to_target_in_closed_form(curve, target, expected):
     steps = 10.0 * numpy.arange(len(curve))
     found = steps_to_target(numpy.array([curve]), steps, numpy.array([target]), len(curve) - 1)
     assert found == pytest.approx([expected])
@@ -150,7 +150,7 @@ def test_the_peak_of_means_alone_is_the_highest():
     assert math.sqrt(best.noise) == pytest.approx(0.02)  # both seeds answer the same problems: two are no less noisy
 
 
-def test_the_order_of_seeds_does_not_matter_to_a_peak_and_a_race():
+def test_the_order_of_seeds_does_not_matter_to_a_peak_and_a_saving():
     draw = numpy.random.default_rng(6)
     curves, others = (numpy.linspace(0.2, 0.7, 6)[:, None] + draw.normal(0, 0.1, (4, 6, 12)) for _ in "ab")
     one, turned = configured(curves), configured(curves[::-1])
@@ -209,7 +209,7 @@ SLOW, FAST = [0.2, 0.3, 0.4, 0.5, 0.6], [0.2, 0.4, 0.6, 0.6, 0.6]  # to 0.6 in 4
     ("target", "slow", "fast"),
     [("55%", 35, 17.5), (0.33, 13, 6.5), ("90%-of-rise", 36, 18), ("50%-of-rise", 20, 10), (None, 40, 20)],
 )
-def test_the_values_of_a_race_without_noise_are_exact(seeds, target, slow, fast):
+def test_times_and_savings_without_noise_are_exact(seeds, target, slow, fast):
     base, one = noiseless(SLOW, FAST, seeds=seeds, pace=(90.0, 120.0))
     found = time_to_target(one, base, target)
     assert holds(found["steps"], fast) and holds(found["steps_saved"], 1 - fast / slow)
@@ -219,13 +219,13 @@ def test_the_values_of_a_race_without_noise_are_exact(seeds, target, slow, fast)
     assert time_to_target(one, base, target) == found
 
 
-def test_a_race_that_nobody_ends():
+def test_a_target_that_neither_reaches_has_no_times():
     base, one = noiseless(SLOW, FAST, pace=(90.0, 120.0))
     for told in time_to_target(one, base, "61%").values():
         assert told["value"] is told["high"] is None
 
 
-def test_a_race_that_only_the_baseline_ends():
+def test_a_target_that_only_the_baseline_reaches():
     base, one = noiseless(SLOW, [0.2, 0.2, 0.3, 0.3, 0.3])
     found = time_to_target(one, base, None)
     assert found["steps"]["value"] is found["steps_saved"]["value"] is found["steps_saved"]["low"] is None
@@ -239,7 +239,7 @@ def test_without_a_clock_there_are_no_hours():
 
 
 @pytest.mark.parametrize("target", ["60%", "90%-of-rise", None])
-def test_a_race_against_oneself_saves_nothing(target):
+def test_the_baseline_saves_nothing_against_itself(target):
     draw = numpy.random.default_rng(8)
     one = configured(numpy.linspace(0.2, 0.7, 6)[:, None] + draw.normal(0, 0.1, (3, 6, 12)), pace=60.0)
     found = time_to_target(one, one, target)
@@ -258,14 +258,14 @@ def test_a_target_that_is_relative_to_the_baseline_moves_with_its_curve():
     assert found["low"] < 25 and found["value"] == pytest.approx(30) and (found["high"] or 99) > 35
 
 
-def test_a_race_to_the_peak_on_a_plateau_ends():
+def test_the_peak_of_a_plateau_is_reached():
     draw = numpy.random.default_rng(10)
     curve = numpy.array([0.2, 0.5, *[0.6] * 9])[None, :, None]
     one = configured(curve + draw.normal(0, 0.05, (3, 11, 20)))
     assert None not in time_to_target(one, one, None)["steps"].values()
 
 
-def test_a_race_is_the_same_each_time_and_does_not_touch_its_runs():
+def test_times_are_the_same_each_time_and_the_runs_unchanged():
     draw = numpy.random.default_rng(9)
     base, one = (
         configured(numpy.linspace(0.2, top, 6)[:, None] + draw.normal(0, 0.1, (3, 6, 12)), pace=60.0)
@@ -278,7 +278,7 @@ def test_a_race_is_the_same_each_time_and_does_not_touch_its_runs():
     assert (kept[0] == base.shares).all() and (kept[1] == one.shares).all()
 
 
-def test_a_race_between_problems_that_are_all_wrong_and_then_all_right_is_not_exact():
+def test_times_between_problems_that_are_all_wrong_and_then_all_right_are_not_exact():
     cells = numpy.stack([numpy.zeros((3, 20)), numpy.ones((3, 20))], 1)
     one, other = configured(cells), configured(cells)
     for steps in (time_to_target(one, one, "50%")["steps"], time_to_target(other, one, "50%")["steps"]):
@@ -324,24 +324,24 @@ def worlds(seeds, luck, pace_luck=0.0, names=("slow", "fast")):
         yield configurations(made)[0]
 
 
-def held(told, truth):
-    """Whether an interval holds the truth; a bound that is None is open."""
-    low, high = told["low"], told["high"]
+def contains(bounds, truth):
+    """Whether an interval contains the truth; an end of None is unbounded."""
+    low, high = bounds["low"], bounds["high"]
     return (low is None or low <= truth) and (high is None or truth <= high)
 
 
-def test_intervals_of_steps_and_of_savings_hold_the_truth():
+def test_intervals_of_steps_and_of_savings_contain_the_truth():
     inside = {"own": 0, "steps": 0, "steps_saved": 0}
     for base, one in worlds(seeds=2, luck=0.05):
         assert (base.name, one.name) == ("slow", "fast")
         told = time_to_target(one, base, "50%")
-        inside["own"] += held(time_to_target(base, base, "50%")["steps"], 37.5)
-        inside["steps"] += held(told["steps"], 30)
-        inside["steps_saved"] += held(told["steps_saved"], 0.2)
+        inside["own"] += contains(time_to_target(base, base, "50%")["steps"], 37.5)
+        inside["steps"] += contains(told["steps"], 30)
+        inside["steps_saved"] += contains(told["steps_saved"], 0.2)
     assert min(inside.values()) > 0.9 * WORLDS, inside
 
 
-def test_intervals_of_hours_hold_the_truth_where_the_pace_is_luck():
+def test_intervals_of_hours_contain_the_truth_where_the_pace_is_luck():
     alone = worlds(seeds=2, luck=0.005, pace_luck=0.1, names=["slow"])
     told = [time_to_target(base, base, "50%")["hours"] for (base,) in alone]
-    assert sum(held(hours, 37.5 * math.exp(0.1**2 / 2)) for hours in told) > 0.9 * WORLDS
+    assert sum(contains(hours, 37.5 * math.exp(0.1**2 / 2)) for hours in told) > 0.9 * WORLDS

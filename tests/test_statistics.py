@@ -1,4 +1,4 @@
-"""Intervals: textbook formulas as loops, closed forms, and how often they hold a truth that is known."""
+"""Intervals: textbook formulas as loops, closed forms, and how often they contain a known truth."""
 
 import itertools
 import math
@@ -294,7 +294,7 @@ def expected(level, *deviations):
 
 
 def coverage(seeds, problems, samples, levels, luck, ease=1.5, liking=0.4):
-    """How often the interval of a mean, or of a difference where two levels are given, holds the truth."""
+    """How often the interval of a mean, or of the difference of two levels, contains the truth."""
     draw = numpy.random.default_rng([seeds, problems, samples])
     truths = [expected(level, luck, ease, liking) for level in levels]
     truth = truths[0] - sum(truths[1:])
@@ -325,7 +325,7 @@ def coverage(seeds, problems, samples, levels, luck, ease=1.5, liking=0.4):
         (30, 16, (0.0, 0.0)),
     ],
 )
-def test_with_one_seed_and_without_luck_the_intervals_hold_the_truth(problems, samples, levels):
+def test_with_one_seed_and_without_luck_the_intervals_contain_the_truth(problems, samples, levels):
     assert coverage(1, problems, samples, levels, luck=0.0) > 0.917
 
 
@@ -340,7 +340,7 @@ LEVELS = [(0.0,), (-3.0,), (0.0, 0.0), (-1.0, 1.0)]
         for column, seeds in enumerate((2, 3, 5))
     ],
 )
-def test_with_several_seeds_the_intervals_hold_the_truth(seeds, luck, levels):
+def test_with_several_seeds_the_intervals_contain_the_truth(seeds, luck, levels):
     assert coverage(seeds, 30, 4, levels, luck) > 0.91
 
 
