@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -19,14 +20,15 @@ from typing import Any
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["trl.trainer.grpo_trainer", "peft"])
+STALE_LOCK = "if DeepSpeed was killed while it compiled, remove ~/.cache/torch_extensions/*/*/lock"
 
 
-def in_two_processes(function: Callable[..., Any], *arguments: Any, timeout: float = 300.0) -> Any:
+def in_two_processes(function: Callable[..., Any], *arguments: Any, timeout: float = 600.0) -> Any:
     """Call a function of a module in two processes: see `in_processes`."""
     return in_processes(2, function, *arguments, timeout=timeout)
 
 
-def in_processes(count: int, function: Callable[..., Any], *arguments: Any, timeout: float = 300.0) -> Any:
+def in_processes(count: int, function: Callable[..., Any], *arguments: Any, timeout: float = 600.0) -> Any:
     """Call a function of a module in several processes of torch.distributed (gloo, on the CPU).
 
     Returns what it returns in the first process. A failure of either fails the test with the process's traceback.
@@ -48,16 +50,24 @@ def in_processes(count: int, function: Callable[..., Any], *arguments: Any, time
         waiting, answers = [receiver for receiver, _ in pipes], {}
         while waiting:
             ready = wait(waiting, timeout)
-            assert ready, f"no answer in {timeout} seconds"
+            assert ready, f"no answer in {timeout} seconds; {STALE_LOCK}"
             for receiver in ready:
                 waiting.remove(receiver)
                 answers[receiver], failure = _received(receiver)
                 assert failure is None, failure
     finally:
         for process in processes:
-            process.kill()
-            process.join()
+            _end(process)
     return answers[pipes[0][0]]
+
+
+def _end(process: BaseProcess) -> None:
+    """Interrupt a process, so that it removes its lock files, and kill it if it does not end."""
+    if process.is_alive() and process.pid is not None:
+        os.kill(process.pid, signal.SIGINT)
+        process.join(10)
+    process.kill()
+    process.join()
 
 
 def _received(receiver: Connection) -> tuple[Any, str | None]:
