@@ -1,4 +1,4 @@
-"""What counts as correct, and that no text can hang, crash or confuse the grader."""
+"""What the grader calls correct, and that no text can hang, crash or confuse it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,32 +26,34 @@ from manypaths.grading import LONGEST, Grader, extract, gold_problem, grade, is_
 
 SOURCE = Path(grading.__file__).parents[2]
 
-# One JSON object a line: "answer", what the last box holds, or "text", all of a completion; "gold", the gold answer;
-# "correct", the verdict by mathematics and by the policy in the module's docstring; "why". Drawn from the gold answers
-# of AIME24, AMC23, MATH-500, Minerva and OlympiadBench, and of GSM8K. The verdicts are not what the code printed.
-CASES = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "data/grading_cases.jsonl").read_text("utf-8").split("\n")[:-1]
-]
 
-# Cases from public threads and data sets, each with its "source"; "debatable" marks verdicts on which readers differ.
-REPORTED = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "data/grading_reported.jsonl").read_text("utf-8").split("\n")[:-1]
-]
+def rows_of(name: str) -> list[dict[str, Any]]:
+    """The JSON objects of a file of test data, one a line, each with the whole completion as its "text"."""
+    lines = (Path(__file__).parent / "data" / name).read_text("utf-8").split("\n")[:-1]
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    return [{"text": f"First \\boxed{{7}}, no: ${{x}}$ \\boxed{{{row.get('answer')}}}.", **row} for row in rows]
 
-# (text, gold) whose verdict is wrong, and why it stays so.
-KNOWN = {
+
+# "answer" is the content of the last box, or "text" is the completion; "gold" is the gold answer; "correct" is the
+# verdict by mathematics and by the policy in the docstring of manypaths.grading, not by the code; "why" is the reason.
+# The gold answers are from AIME24, AMC23, MATH-500, Minerva, OlympiadBench and GSM8K.
+CASES = rows_of("grading_cases.jsonl")
+
+# Cases from public threads and data sets, with their "source"; "debatable" marks verdicts on which readers differ.
+REPORTED = rows_of("grading_reported.jsonl")
+
+# (text, gold) with a wrong verdict, and why it stays wrong.
+EXCEPTIONS = {
     (
         "So the result is \\boxed{\\text{odd function}}.",
         "odd",
-    ): "a noun behind the word of a gold answer is another answer",
+    ): "a noun behind the word of a gold answer makes a different answer",
     ("So the result is \\boxed{5 \\times 10^{-6} \\text{ m}}.", "5 \\mu\\text{m}"): "units are not converted",
 }
 
 PWNED = Path(tempfile.gettempdir()) / f"manypaths-{os.getpid()}"
 
-# Boxed, none of these may take long, run anything, or be called equal to x + 3.
+# In a box, none of these may take long, run code, or count as equal to x + 3.
 HOSTILE = {
     "tower of powers": r"9^{9^{9^9}}",
     "memory": r"2^{10^{10}}",
@@ -80,51 +82,40 @@ def grader() -> Iterator[Grader]:
         yield shared
 
 
-def case_id(case: dict[str, Any]) -> str:
-    return f"{case['gold'][:20]!a} {case.get('answer', case.get('text'))[:20]!a}"
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_case(grader: Grader, case: dict[str, Any]) -> None:
-    text = case["text"] if "text" in case else f"First \\boxed{{7}}, no: ${{x}}$ \\boxed{{{case['answer']}}}."
-    assert grader.is_correct(text, case["gold"]) is case["correct"], case["why"]
-
-
-def test_reported_cases() -> None:
-    """In one batch, as they are many; what differs is listed above with its reason, and pays for no wrong answer."""
-    with Grader() as grader:
-        verdicts = grader.grade([case["text"] for case in REPORTED], [case["gold"] for case in REPORTED])
-    differ = [case for case, verdict in zip(REPORTED, verdicts, strict=True) if verdict is not case["correct"]]
-    unknown = [case for case in differ if (case["text"], case["gold"]) not in KNOWN]
-    assert not unknown, "\n".join(f"{case['text']!r} | {case['gold']!r}: {case['why']}" for case in unknown)
-    assert len(differ) == len(KNOWN) and all(case["correct"] for case in differ)
-    assert len(KNOWN) <= 0.02 * len(REPORTED)
+def test_cases(grader: Grader) -> None:
+    """Every verdict in the test data is right, except for a few reported cases, which err on the side of wrong."""
+    cases = CASES + REPORTED
+    verdicts = grader.grade([case["text"] for case in cases], [case["gold"] for case in cases])
+    differ = [case for case, verdict in zip(cases, verdicts, strict=True) if verdict is not case["correct"]]
+    failures = [case for case in differ if (case["text"], case["gold"]) not in EXCEPTIONS]
+    assert not failures, "\n".join(f"{case['text']!r} | {case['gold']!r}: {case['why']}" for case in failures)
+    assert len(differ) == len(EXCEPTIONS) and all(case["correct"] for case in differ)
+    assert len(EXCEPTIONS) <= 0.02 * len(REPORTED)
 
 
 def test_cases_are_enough() -> None:
-    assert len({(case.get("text"), case.get("answer"), case["gold"]) for case in CASES}) == len(CASES) >= 300
+    assert len({(case["text"], case["gold"]) for case in CASES}) == len(CASES) >= 300
     assert 0.4 < sum(case["correct"] for case in CASES) / len(CASES) < 0.6
     assert len({(case["text"], case["gold"]) for case in REPORTED}) >= 500
 
 
-def test_a_batch_gives_the_verdicts_of_single_answers_in_any_order() -> None:
-    cases = random.Random(2).sample(CASES, 60)
-    texts = [case.get("text", f"\\boxed{{{case.get('answer')}}}") for case in cases]
-    golds = [case["gold"] for case in cases]
-    with Grader(seconds=30) as grader:
-        verdicts = grader.grade(texts * 2, golds * 2)
-        assert verdicts == [grader.is_correct(text, gold) for text, gold in zip(texts, golds, strict=True)] * 2
-        assert grader.grade(texts[::-1], golds[::-1]) == verdicts[:60][::-1]
-        assert grader.timed_out == 0
+def test_a_batch_has_the_verdicts_of_single_completions_in_any_order(grader: Grader) -> None:
+    cases = random.Random(2).sample(CASES, 40)
+    texts, golds = [case["text"] for case in cases], [case["gold"] for case in cases]
+    timed_out = grader.timed_out
+    verdicts = grader.grade(texts * 2, golds * 2)
+    assert verdicts == [grader.is_correct(text, gold) for text, gold in zip(texts, golds, strict=True)] * 2
+    assert grader.grade(texts[::-1], golds[::-1]) == verdicts[:40][::-1]
+    assert grader.timed_out == timed_out
 
 
-def test_a_batch_asks_each_pair_once_from_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str | None, str, int]] = []
+def test_equal_questions_of_a_batch_reach_a_worker_once_from_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    questions: list[tuple[str | None, str, int]] = []
     both = threading.Barrier(2, timeout=30)
 
     def ask(question: grading.Question) -> bool:
         assert question.readings
-        asked.append((question.readings[0], question.gold, threading.get_ident()))
+        questions.append((question.readings[0], question.gold, threading.get_ident()))
         both.wait()
         return question.readings == ("x+1",)
 
@@ -134,8 +125,8 @@ def test_a_batch_asks_each_pair_once_from_several_threads(monkeypatch: pytest.Mo
     monkeypatch.setattr(grader, "_ask", ask)
     texts = ["\\boxed{x+1}", "no box", "\\boxed{x+2}", "so \\boxed{x+1}", "\\boxed{1+x}"]
     assert grader.grade(texts * 50, ["1+x"] * 250) == [True, False, False, True, True] * 50
-    assert sorted(pair[:2] for pair in asked) == [("x+1", "1+x"), ("x+2", "1+x")]
-    assert len({pair[2] for pair in asked}) == 2
+    assert sorted(question[:2] for question in questions) == [("x+1", "1+x"), ("x+2", "1+x")]
+    assert len({question[2] for question in questions}) == 2
 
 
 @pytest.mark.parametrize(
@@ -161,8 +152,8 @@ def test_a_batch_asks_each_pair_once_from_several_threads(monkeypatch: pytest.Mo
     ],
 )
 def test_gold_problem(gold: str, problem: str | None, grader: Grader) -> None:
-    found = grader.gold_problem(gold)
-    assert found is None if problem is None else found and problem in found
+    reported = grader.gold_problem(gold)
+    assert reported is None if problem is None else reported and problem in reported
     if problem is None:
         assert grader.is_correct(f"\\boxed{{{extract(gold) or gold.rpartition('####')[2]}}}", gold)
 
@@ -227,11 +218,11 @@ def test_extract_returns_any_balanced_content_of_the_last_box() -> None:
     "piece", ["\\boxed{", "\\boxed", "\\boxed ", "\\boxed 7", "\\", "{", "\\boxed{}", "\\fbox{a}}"]
 )
 def test_extract_takes_linear_time(piece: str) -> None:
-    start = time.monotonic()
-    extract(piece * 300_000)
-    extract(piece * 150_000 + "}" * 150_000)
-    extract("\\boxed" + " " * 300_000)
-    assert time.monotonic() - start < 5  # about 0.3; quadratic takes a minute
+    start = time.process_time()
+    extract(piece * 100_000)
+    extract(piece * 50_000 + "}" * 50_000)
+    extract("\\boxed" + " " * 100_000)
+    assert time.process_time() - start < 2  # about 0.1; a quadratic time would be 7
 
 
 def test_number_is_exact_whatever_the_notation() -> None:
@@ -280,7 +271,7 @@ NO_NUMBERS += [r"2\frac{-1}{2}", "2^3", "18 or 20", "6m", "5/", "5 -", "5^", "1.
 
 
 @pytest.mark.parametrize("text", NO_NUMBERS)
-def test_number_is_none_for_anything_else(text: str) -> None:
+def test_number_is_none_for_other_texts(text: str) -> None:
     assert number(text) is None
 
 
@@ -326,13 +317,13 @@ def test_plain_numbers_and_equal_texts_start_no_process(monkeypatch: pytest.Monk
             grader.is_correct("\\boxed{x+1}", "1+x")
 
 
-def test_an_answer_longer_than_the_limit_is_wrong_unread() -> None:
+def test_an_answer_longer_than_the_limit_is_wrong() -> None:
     with Grader() as grader:
         for length, verdict in ((LONGEST, True), (LONGEST + 1, False)):
             assert grader.is_correct("\\boxed{" + "7" * length + "}", "7" * length) is verdict
 
 
-def test_grade_wants_one_gold_for_each_text() -> None:
+def test_grade_needs_as_many_golds_as_texts() -> None:
     assert grade(["\\boxed{1}", "\\boxed{x+1}", "\\boxed{3}"], ["1", "1+x", "4"]) == [True, True, False]
     assert grade([], []) == []
     with pytest.raises(ValueError):
@@ -402,155 +393,158 @@ BOMBS = (
 
 
 def hostile(count: int, bombs: int, seed: int = 0) -> Iterator[tuple[str, str]]:
-    """(text, gold answer) pairs, all different and all wrong. `bombs` of them take for ever."""
+    """(text, gold answer) pairs, all different and all wrong; `bombs` of them would never end."""
     chance = random.Random(seed)
-    every = count // bombs
+    period = count // bombs
     for index in range(count):
         gold = chance.choice(
             ["-1234567", r"\frac{x+3}{17}", r"\sqrt{17.5}", r"(\sqrt{2},\infty)", r"\text{north}", "No one"]
         )
-        if index % every == every // 2:
-            piece, gold = BOMBS[index // every % len(BOMBS)] % (index % 7 + 1), "-1234567"
-        elif index % 200 == 7:  # too long to be read
+        is_bomb = index % period == period // 2
+        if is_bomb:
+            piece, gold = BOMBS[index // period % len(BOMBS)] % (index % 7 + seed + 1), "-1234567"
+        elif index % 200 == 7:  # longer than the limit
             piece = chance.choice(["9", "{", "x^{", "\\boxed{", "\\", " ", "9" * 9 + "\n"]) * 10 ** chance.randrange(
                 4, 6
             )
         else:
             piece = ", ".join(make(chance) for make in chance.choices(list(PIECES.values()), k=chance.randrange(1, 4)))
-        boxed = index % every == every // 2 or chance.random() < 0.9
-        yield f"{index} \\boxed{{{piece}}}" if boxed else f"{index} {piece}", gold
+        yield f"{index} \\boxed{{{piece}}}" if is_bomb or chance.random() < 0.9 else f"{index} {piece}", gold
 
 
-def grade_hostile(count: int, bombs: int, seed: int = 0) -> tuple[int, float, bool]:
-    """(answers called right, the longest time over the limit, whether the grader still works)."""
-    limit, right, longest = 0.5, 0, 0.0
-    with Grader(seconds=limit) as grader:
-        grader.is_correct("\\boxed{x+1}", "1+x")
-        for text, gold in hostile(count, bombs, seed):
-            start = time.monotonic()
-            right += grader.is_correct(text, gold)
-            longest = max(longest, time.monotonic() - start)
-        works = grader.grade(["\\boxed{x+1}", "\\boxed{x+2}"], ["1+x"] * 2) == [True, False]
-        return right, longest - limit, works and grader.timed_out >= bombs
+class Result(NamedTuple):
+    """What `grade_hostile` measures."""
+
+    right: int  # completions called right
+    over: float  # the longest time beyond the grader's limit, in seconds
+    works: bool  # whether the grader still works afterwards, and counted the bombs
 
 
-def check_hostile(result: tuple[int, float, bool]) -> None:
-    right, over, works = result
-    assert right == 0
-    assert over < 1
-    assert works
+def grade_hostile(grader: Grader, count: int, bombs: int, seed: int = 0) -> Result:
+    grader.is_correct("\\boxed{x+1}", "1+x")
+    right, longest, timed_out = 0, 0.0, grader.timed_out
+    for text, gold in hostile(count, bombs, seed):
+        start = time.monotonic()
+        right += grader.is_correct(text, gold)
+        longest = max(longest, time.monotonic() - start)
+    works = [grader.is_correct(text, "1+x") for text in ("\\boxed{x+1}", "\\boxed{x+2}")] == [True, False]
+    return Result(right, longest - grader.seconds, works and grader.timed_out - timed_out >= bombs)
+
+
+def check_hostile(result: Result) -> None:
+    assert result.right == 0
+    assert result.over < 1
+    assert result.works
     assert not PWNED.exists()
 
 
-def test_ten_thousand_hostile_answers() -> None:
+def test_thousands_of_hostile_completions(impatient: Grader) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    check_hostile(grade_hostile(10_000, bombs=20))
-    assert len(set(hostile(10_000, bombs=20))) == 10_000
-    # In units of 1 KiB (macOS: bytes). Of the workers, the children of our children too, the largest ever.
+    count = 4000
+    check_hostile(grade_hostile(impatient, count, bombs=len(BOMBS)))
+    assert len(set(hostile(count, bombs=len(BOMBS)))) == count
+    # In units of 1 KiB (macOS: bytes); the largest of the workers so far, which are children of our children.
     unit = 1 if sys.platform == "darwin" else 1024
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit < 2**28
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit < grading.MEMORY
 
 
-def test_a_megabyte_is_wrong_in_its_time() -> None:
-    with Grader(seconds=0.5) as grader:
-        for piece in ("9", "{", "}", "\\boxed{", "x^{", "\\frac{1}", " ", "\x00", "\\text{a} "):
-            start = time.monotonic()
-            assert not grader.is_correct("\\boxed{" + piece * (1_000_000 // len(piece)) + "}", "18")
-            assert time.monotonic() - start < 1.5  # seconds and 1
+def test_a_megabyte_is_wrong_in_its_time(impatient: Grader) -> None:
+    for piece in ("9", "{", "\\boxed{", "x^{", "\x00", "\\text{a} "):
+        start = time.monotonic()
+        assert not impatient.is_correct("\\boxed{" + piece * (1_000_000 // len(piece)) + "}", "18")
+        assert time.monotonic() - start < impatient.seconds + 1
 
 
-def test_hostile_answers_in_a_thread() -> None:
-    results: list[tuple[int, float, bool]] = []
-    thread = threading.Thread(target=lambda: results.append(grade_hostile(200, bombs=2, seed=1)))
+def test_hostile_completions_in_a_thread(impatient: Grader) -> None:
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(grade_hostile(impatient, 100, bombs=1, seed=1)))
     thread.start()
     thread.join()
     check_hostile(results[0])
 
 
-def test_hostile_answers_in_an_event_loop() -> None:
-    async def inside() -> tuple[int, float, bool]:
-        return grade_hostile(200, bombs=2, seed=2)
+def test_hostile_completions_in_an_event_loop(impatient: Grader) -> None:
+    async def inside() -> Result:
+        return grade_hostile(impatient, 100, bombs=1, seed=2)
 
-    async def in_executor() -> tuple[int, float, bool]:
-        return await asyncio.get_running_loop().run_in_executor(None, grade_hostile, 200, 2, 3)
+    async def in_executor() -> Result:
+        return await asyncio.get_running_loop().run_in_executor(None, grade_hostile, impatient, 100, 1, 3)
 
     check_hostile(asyncio.run(inside()))
     check_hostile(asyncio.run(in_executor()))
 
 
 class Hostile:
-    """A data set of one item: what `grade_hostile` says in the worker that loads it."""
+    """A data set of one item: the result of `grade_hostile` in the process that loads it."""
+
+    def __init__(self, grader: Grader) -> None:
+        self.grader = grader
 
     def __len__(self) -> int:
         return 1
 
-    def __getitem__(self, index: int) -> tuple[int, float, bool]:
-        assert is_correct("\\boxed{x+1}", "1+x")  # the shared grader's worker is the parent's
-        return grade_hostile(200, bombs=2, seed=4)
+    def __getitem__(self, index: int) -> Result:
+        return grade_hostile(self.grader, 100, bombs=1, seed=4)
 
 
-def test_hostile_answers_in_a_forked_data_loader_worker() -> None:
+def test_hostile_completions_in_a_forked_data_loader_worker(impatient: Grader) -> None:
     from torch.utils.data import DataLoader
 
-    assert is_correct("\\boxed{x+1}", "1+x")
-    loader = DataLoader(Hostile(), num_workers=1, batch_size=None, multiprocessing_context="fork")  # type: ignore[arg-type]
+    assert impatient.is_correct("\\boxed{x+1}", "1+x")  # its worker is the parent's, and not for the child
+    loader = DataLoader(Hostile(impatient), num_workers=1, batch_size=None, multiprocessing_context="fork")  # type: ignore[arg-type]
     check_hostile(next(iter(loader)))
-    assert is_correct("\\boxed{x+1}", "1+x")
+    assert impatient.is_correct("\\boxed{x+1}", "1+x")
 
 
-def test_a_worker_out_of_time_is_counted_and_replaced() -> None:
-    with Grader(seconds=1.5) as grader:
-        bomb = "\\boxed{" + HOSTILE["tower of powers"] + "}"
-        start = time.monotonic()
-        assert grader.grade(["\\boxed{x+1}", bomb, "\\boxed{x+1}", "\\boxed{x+2}"], ["1+x"] * 4) == [
-            True,
-            False,
-            True,
-            False,
-        ]
-        assert 1.5 < time.monotonic() - start < 15
-        assert grader.timed_out == 1
+def test_a_worker_out_of_time_is_counted_and_replaced(impatient: Grader) -> None:
+    bomb, timed_out = "\\boxed{" + HOSTILE["tower of powers"] + "}", impatient.timed_out
+    start = time.monotonic()
+    texts = ["\\boxed{x+1}", bomb, "\\boxed{x+1}", "\\boxed{x+2}"]
+    assert impatient.grade(texts, ["1+x"] * 4) == [True, False, True, False]
+    assert impatient.seconds < time.monotonic() - start < 15
+    assert impatient.timed_out == timed_out + 1
 
 
-def test_broken_off_in_the_middle_the_next_verdict_is_right() -> None:
+def test_after_an_interrupted_question_the_next_verdict_is_right(grader: Grader) -> None:
     class Interrupt(Exception):
         pass
 
     def interrupt(*_: object) -> None:
         raise Interrupt
 
-    previous = signal.signal(signal.SIGALRM, interrupt)
+    previous, timed_out = signal.signal(signal.SIGALRM, interrupt), grader.timed_out
     try:
-        with Grader(seconds=1.5) as grader:
-            grader.is_correct("\\boxed{x+1}", "1+x")
-            signal.setitimer(signal.ITIMER_REAL, 0.5)
-            with pytest.raises(Interrupt):
-                grader.is_correct("\\boxed{" + HOSTILE["tower of powers"] + "}", "1+x")
-            assert grader.is_correct("\\boxed{x+1}", "1+x")
-            assert grader.timed_out == 0
+        assert grader.is_correct("\\boxed{x+1}", "1+x")
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Interrupt):
+            grader.is_correct("\\boxed{" + HOSTILE["tower of powers"] + "}", "1+x")
+        assert grader.is_correct("\\boxed{x+1}", "1+x")
+        assert grader.timed_out == timed_out
     finally:
         signal.signal(signal.SIGALRM, previous)
 
 
 def test_two_threads_at_once(grader: Grader) -> None:
     wrong: list[tuple[int, int]] = []
+    timed_out = grader.timed_out
 
-    def work(me: int) -> None:
+    def work(thread: int) -> None:
         for i in range(40):
-            if grader.is_correct(f"\\boxed{{x+{i}}}", f"{i + (i + me) % 2}+x") is not ((i + me) % 2 == 0):
-                wrong.append((me, i))
+            is_equal = (i + thread) % 2 == 0
+            if grader.is_correct(f"\\boxed{{x+{i}}}", f"{i if is_equal else i + 1}+x") is not is_equal:
+                wrong.append((thread, i))
 
-    threads = [threading.Thread(target=work, args=(me,)) for me in range(2)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not wrong
-    assert grader.timed_out == 0
+    assert grader.timed_out == timed_out
 
 
-def test_leaving_a_with_ends_the_workers_and_the_grader_works_again() -> None:
+def test_leaving_a_with_block_ends_the_workers_and_the_grader_works_again() -> None:
     grader = Grader(seconds=30)
     for _ in range(2):
         with grader:
@@ -576,7 +570,7 @@ def test_a_worker_is_small_and_leaves_ctrl_c_to_its_caller(grader: Grader) -> No
     assert grader.is_correct("\\boxed{x+1}", "1+x")
 
 
-def test_the_shared_grader_is_one() -> None:
+def test_there_is_one_shared_grader() -> None:
     assert shared_grader() is shared_grader()
     assert is_correct("\\boxed{1+x}", "x+1")
     assert shared_grader()._idle[os.getpid()]
@@ -597,9 +591,10 @@ def run_script(folder: Path, code: str, path: str = "") -> str:
 def test_a_script_without_a_main_guard_and_its_forked_child(tmp_path: Path) -> None:
     code = r"""
     import os, time
-    from manypaths.grading import Grader, is_correct
+    from manypaths.grading import is_correct, shared_grader
+    grader = shared_grader()
+    grader.seconds = 2.0
     print("once", is_correct(r"\boxed{x+1}", "1+x"), is_correct(r"\boxed{x+2}", "1+x"), flush=True)
-    grader = Grader(seconds=2)
     assert grader.is_correct(r"\boxed{x+1}", "1+x")
     if os.fork() == 0:
         time.sleep(0.5)  # until the parent's worker is busy
@@ -610,7 +605,7 @@ def test_a_script_without_a_main_guard_and_its_forked_child(tmp_path: Path) -> N
     assert run_script(tmp_path, code) == "once True False\n0 True 1\n"
 
 
-def test_what_is_printed_in_the_worker_is_no_verdict(tmp_path: Path) -> None:
+def test_output_in_the_worker_is_not_a_verdict(tmp_path: Path) -> None:
     noise = """
     import os, sys, threading, time
     def talk():
@@ -622,13 +617,14 @@ def test_what_is_printed_in_the_worker_is_no_verdict(tmp_path: Path) -> None:
     """
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(noise))
     code = r"""
-    from manypaths.grading import grade
+    from manypaths.grading import grade, grader
+    grader.WORKERS = 1
     print(grade([rf"\boxed{{x+{i}}}" for i in range(50)], ["x+50"] * 50).count(True))
     """
     assert run_script(tmp_path, code, path=str(tmp_path)) == "0\n"
 
 
-def test_without_math_verify_it_says_so(tmp_path: Path) -> None:
+def test_without_math_verify_an_error_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "math_verify.py").write_text("raise ImportError('No module named math_verify')")
     code = r"""
     from manypaths.grading import is_correct
@@ -647,7 +643,7 @@ def test_the_worker_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     code = r"""
     import json, os
     from manypaths.grading.grader import _start
-    idle, busy = _start(2.0), _start(2.0)
+    idle, busy = _start(1.0), _start(1.0)
     busy.stdin.write(json.dumps([[r"9^{9^{9^9}}"], "x+3"]) + "\n")
     print(idle.pid, busy.pid, flush=True)
     os.kill(os.getpid(), 9)
@@ -676,8 +672,8 @@ PUMPED += ["5 " + "kilogram" * 200, "5 \\text{" + "kilogram" * 200 + "}", "5 " +
 
 
 @pytest.mark.parametrize("answer", PUMPED, ids=range(len(PUMPED)))
-def test_what_is_settled_here_takes_linear_or_at_worst_quadratic_time(answer: str) -> None:
-    """These once took time exponential in their length, or to the eighth power of it, outside any worker."""
-    began = time.process_time()
+def test_settling_takes_linear_or_at_worst_quadratic_time(answer: str) -> None:
+    """In the caller's process. Patterns that backtrack take exponential time on these, or the eighth power."""
+    start = time.process_time()
     assert not shared_grader().is_correct(f"\\boxed{{{answer}}}", "5 kilograms north")
-    assert time.process_time() - began < 2
+    assert time.process_time() - start < 2
