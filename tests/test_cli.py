@@ -107,7 +107,7 @@ def test_a_valid_recipe_passes_every_check_until_its_model_is_loaded(complaint_o
         ("trainer.gradient_accumulation_steps=0", ["trainer.gradient_accumulation_steps", "1 or more"]),
         ("trainer.lr_scheduler_type=wavy", ["TRL refuses", "wavy"]),
         ("method.reweight=mrr", ["'mrr'", "'mmr'"]),
-        ("method.options.lambda=1", ["'lambda'", "'lam'"]),
+        ("method.options.lambda=1", ["'lambda'", "lam, ties"]),
         ("method.options.lam=much", ["mmr", "'much'"]),
         ("method.options.ties=odd", ["ties", "'odd'"]),
         ("rewards.acuracy=1.0", ["'acuracy'", "'accuracy'"]),

@@ -109,9 +109,9 @@ def test_mmr_reports_the_order_of_its_picks_and_dra_its_counts():
     rewards = torch.tensor([[1.0, 2.0, 0.0, 1.0, NAN]])
     same = torch.tensor([0, 1, 2, 0, 0])
     similarity = (same.unsqueeze(0) == same.unsqueeze(1)).float().unsqueeze(0)
-    assert_close(
-        reported(mmr, rewards, similarity)["pick"].float(), torch.tensor([[2.0, 1, 4, 2, NAN]]), equal_nan=True
-    )
+    assert reported(mmr, rewards, similarity)["pick"].tolist() == [[2, 1, 4, 2, 0]]
+    order = {"pick": torch.ones(1, 5, dtype=torch.int64)}
+    assert "diversity/pick" not in measures(rewards, rewards, similarity, order), "the mean of an order says nothing"
     assert_close(reported(dra, rewards, similarity)["count"], torch.tensor([[2.0, 1, 1, 2, NAN]]), equal_nan=True)
     logged = measures(rewards, rewards, similarity, {"mine": torch.arange(5.0).unsqueeze(0)})["diversity/mine"]
     assert_close(logged, torch.tensor([[0.0, 1, 2, 3, NAN]]), equal_nan=True)

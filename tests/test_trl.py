@@ -147,9 +147,7 @@ def test_metrics_of_the_reward_functions_stay_raw(tiny_model, tmp_path):
     assert logged["rewards/diversity/mean"] == pytest.approx((ours.groups.adjusted - ours.groups.raw).mean().item())
 
 
-@pytest.mark.parametrize(
-    ("reweight", "own"), [(None, set()), (dra, {"share", "count"}), (mmr, {"share", "lam", "pick"})]
-)
+@pytest.mark.parametrize(("reweight", "own"), [(None, set()), (dra, {"share", "count"}), (mmr, {"share", "lam"})])
 def test_what_diversity_did_is_among_the_metrics(tiny_model, tmp_path, reweight, own):
     """They are in TRL's own logs, and so in whatever `report_to` names."""
     diverse = {"reweight": reweight, "embedder": NgramEmbedder()}

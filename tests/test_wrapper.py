@@ -72,7 +72,7 @@ def test_plain_grpo_trainer_with_it_is_the_diverse_one(tiny_model, tmp_path, rew
     assert plain._logs["rewards"].keys() == {"adjusted"} and list(plain._logs["extra"]) == ["raw"]
     shared = [f"rewards/{each.__name__}/mean" for each in functions]
     shared += [each for each in plain.state.log_history[0] if each.startswith(("diversity/", "groups/"))]
-    assert len(shared) == 7 + (reweight is mmr)
+    assert len(shared) == 7
     for name in ["reward", *shared]:
         one, other = (trainer.state.log_history[0][name] for trainer in (plain, ours))
         assert one == pytest.approx(other, abs=1e-5), name

@@ -22,7 +22,7 @@ from manypaths.completion_inputs import CompletionInputs, is_correct
 from manypaths.methods import REWEIGHTERS, Reweighter
 from manypaths.methods.bind import adjust, bind
 from manypaths.methods.measures import measures
-from manypaths.names import nearest
+from manypaths.names import ADJUSTED_REWARD, RAW_REWARD, nearest
 from manypaths.typed import check_arguments
 
 # the advantage estimators of verl that compare the summed reward of a completion with those of its siblings
@@ -181,7 +181,7 @@ def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[in
 def logged(groups: Groups) -> dict[str, float]:
     """What `DiversePPOTrainer` logs of groups: means over completions, or over the groups that have the measure."""
     metrics = measures(groups.raw, groups.adjusted, groups.inputs.get("similarity"), groups.diagnostics)
-    metrics |= {"diversity/raw_reward": groups.raw, "diversity/adjusted_reward": groups.adjusted}
+    metrics |= {RAW_REWARD: groups.raw, ADJUSTED_REWARD: groups.adjusted}
     return {name: values.nanmean().item() for name, values in metrics.items()}
 
 

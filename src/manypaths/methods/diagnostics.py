@@ -16,9 +16,9 @@ _reported: ContextVar[defaultdict[str, list[Tensor]] | None] = ContextVar("repor
 def report(name: str, values: Tensor) -> None:
     """Give a diagnostic of a method: a number for each group [B], or for each completion [B, G].
 
-    For use inside a method, as `mmr` does with its `lam`. A trainer logs the mean as `diversity/NAME`; groups.jsonl,
-    the page of a run and the comparison show it. Whatever the method is wrapped in, the report is of what was computed.
-    Outside a trainer it does nothing.
+    For use inside a method, as `mmr` does with its `lam`. groups.jsonl and the page of a run show it, and a trainer
+    logs its mean as `diversity/NAME`, as the comparison shows. Whole numbers, such as an order, are not averaged.
+    Whatever the method is wrapped in, the report is of what was computed. Outside a trainer it does nothing.
     """
     if (reported := _reported.get()) is not None:
         reported[name].append(values.detach().reshape(values.shape or (1,)))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from manypaths.methods.groups import has_nonzero_std, in_float64
+from manypaths.names import DIAGNOSTICS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD
 
 
 def measures(
@@ -17,7 +18,8 @@ def measures(
         raw, adjusted: [B, G], NaN for an unscored completion.
         similarity: [B, G, G]; None where there is none.
         diagnostics: what the methods reported about themselves (`manypaths.methods.report`), [B] or [B, G]; None where
-            there is no method. NAME becomes `diversity/NAME`, NaN for an unscored completion or group.
+            there is no method. NAME becomes `diversity/NAME`, NaN for an unscored completion or group; whole numbers,
+            such as the order of mmr's picks, have no mean that says anything and are left out.
 
     Returns:
         name -> [B], or [B, G] for a diagnostic of each completion; NaN where a metric is not defined.
@@ -25,24 +27,29 @@ def measures(
     Raises:
         ValueError: for a diagnostic that has the name of a metric here.
     """
-    result = {"groups/zero_std": 1 - has_nonzero_std(raw).float()}
+    result = {ZERO_STD: 1 - has_nonzero_std(raw).float()}
     if similarity is not None:
-        result["diversity/similarity"] = pair_similarity(raw, similarity)
-        result["diversity/vendi_score"] = vendi_score(raw, similarity)
+        result[SIMILARITY] = pair_similarity(raw, similarity)
+        result[VENDI_SCORE] = vendi_score(raw, similarity)
     if diagnostics is None:
         return result
-    result["diversity/share"] = share_of_advantage(raw, adjusted)
+    result[SHARE] = share_of_advantage(raw, adjusted)
     for name, values in of_scored(diagnostics, raw).items():
-        if f"diversity/{name}" in result:
+        if DIAGNOSTICS + name in result:
             raise ValueError(f"A method's diagnostic must have a name of its own, got {name!r}, which is a metric.")
-        result[f"diversity/{name}"] = values
+        result[DIAGNOSTICS + name] = values
     return result
 
 
 def of_scored(diagnostics: dict[str, Tensor], raw: Tensor) -> dict[str, Tensor]:
-    """Diagnostics [B] or [B, G], NaN for an unscored group or completion; those of any other shape as they are."""
+    """Diagnostics [B] or [B, G], NaN for an unscored group or completion; those of any other shape as they are.
+
+    Whole numbers are left out.
+    """
     result = {}
     for name, values in diagnostics.items():
+        if not values.is_floating_point():
+            continue
         unscored = raw.isnan().to(values.device)
         unscored = unscored.all(1) if values.dim() == 1 else unscored
         result[name] = values.masked_fill(unscored, torch.nan) if values.shape == unscored.shape else values

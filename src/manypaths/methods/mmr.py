@@ -55,8 +55,8 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
             as 0 (clamp them to reproduce it).
 
     Returns:
-        adjusted rewards [B, G], NaN where the reward is NaN. Diagnostics: `lam` [B] and `pick` [B, G], 1 for the
-        completion that was picked first.
+        adjusted rewards [B, G], NaN where the reward is NaN. Diagnostics: `lam` [B] and `pick` [B, G], whole numbers,
+        1 for the completion that was picked first and 0 for an unscored one.
 
     Raises:
         ValueError: for wrong shapes, infinite rewards, a similarity between scored completions that is NaN or outside
@@ -75,8 +75,8 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
     crowding = similarity.masked_fill(diagonal(similarity), 0.0).sum(-1)
     # [B, j, i]: what i loses once j is picked; over j it is reduced with i side by side, which is quick
     loss = ((1 - weight).unsqueeze(-1) * similarity.mT).masked_fill(diagonal(similarity), -torch.inf)
-    adjusted, order = torch.full_like(reward, torch.nan), torch.full_like(reward, torch.nan)
-    gone, picked = reward.isnan(), torch.zeros_like(reward[:, :1])
+    adjusted, order = torch.full_like(reward, torch.nan), torch.zeros_like(reward, dtype=torch.int64)
+    gone, picked = reward.isnan(), order[:, :1]
     score, most = reward.masked_fill(gone, -torch.inf), torch.full_like(reward, -torch.inf)
     for _ in range(rewards.shape[1]):
         pick = _best(score, crowding, ties)

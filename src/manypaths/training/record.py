@@ -9,6 +9,7 @@ import torch
 from transformers import TrainerCallback
 
 from manypaths.messages import prompt_text, text_of
+from manypaths.names import SECONDS
 from manypaths.recipe import Recipe
 from manypaths.run_folder import append_groups, append_metrics
 from manypaths.trl import DiverseGRPOTrainer, Groups
@@ -58,7 +59,7 @@ class Recorder(TrainerCallback):
         rewards = {key: logs[key] for key in logs if key.startswith("rewards/") and "mean" in key}
         means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
         means = means or ["completions of the step before"]
-        spent = sum(value for key, value in logs.items() if key.startswith("seconds/"))
+        spent = sum(logs.get(name) or 0.0 for name in SECONDS.values())
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
 
 

@@ -1,5 +1,6 @@
 """TRL's GRPOTrainer, made diversity-aware: `DiverseGRPOTrainer`."""
 
-from manypaths.trl.trainer import PARTS, WITHOUT_RATIO, DiverseGRPOTrainer, Groups, StepSeconds, check, own_weights
+from manypaths.names import PARTS
+from manypaths.trl.trainer import WITHOUT_RATIO, DiverseGRPOTrainer, Groups, StepSeconds, check, own_weights
 
 __all__ = ["PARTS", "WITHOUT_RATIO", "DiverseGRPOTrainer", "Groups", "StepSeconds", "check", "own_weights"]

@@ -21,7 +21,7 @@ from manypaths.methods import Advantage, Reweighter, has_nonzero_std, weighted_s
 from manypaths.methods.bind import adjust, replace_advantages
 from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures, of_scored
-from manypaths.names import distinct, position_of
+from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct, position_of
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.wrapper import DiverseReward
@@ -32,8 +32,6 @@ WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
     "off_policy_mask_threshold": (None,),
     "delta": (None,),
 }
-
-PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")  # of a step, in their order
 
 
 @dataclass
@@ -149,11 +147,11 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self._in_training = False  # of the generation at work: a reward or embedder may turn the model to evaluation
         self._without_diversity: tuple[list[str], Tensor] | None = None  # names and weights, while its column is there
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
-        self.own_metrics |= {"groups/zero_std", *(f"seconds/{part}" for part in PARTS)}
+        self.own_metrics |= {ZERO_STD, *SECONDS.values()}
         if "similarity" in self.inputs.wanted:
-            self.own_metrics |= {"diversity/similarity", "diversity/vendi_score"}
+            self.own_metrics |= {SIMILARITY, VENDI_SCORE}
         if reweight is not None:
-            self.own_metrics |= {"diversity/share", *(f"rewards/{self.diversity_name}/{of}" for of in ("mean", "std"))}
+            self.own_metrics |= {SHARE, *(f"rewards/{self.diversity_name}/{of}" for of in ("mean", "std"))}
         self.add_callback(StepSeconds(self))
         self.add_callback(self.data_order)
 
@@ -221,7 +219,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         metrics = measures(groups.raw, groups.adjusted, groups.similarity, diagnostics)
         if self._sampled is not None:
             everything = weighted_sum(self._sampled.everything, self.reward_weights[: len(self.reward_funcs)])
-            metrics["groups/zero_std"] = 1 - has_nonzero_std(everything.view(-1, self.num_generations)).float()
+            metrics[ZERO_STD] = 1 - has_nonzero_std(everything.view(-1, self.num_generations)).float()
         for name, values in metrics.items():
             self.own_metrics.add(name)
             self._log_own(name, values.nanmean().item())
@@ -263,7 +261,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         inputs = {**groups.inputs, "rewards": adjusted, "advantages": own.view_as(adjusted).to(adjusted)}
         advantages, diagnostics = replace_advantages(advantage, inputs)
         for name, values in of_scored(diagnostics, groups.raw).items():
-            self._metrics["train"][f"diversity/{name}"].append(values.nanmean().item())
+            self._metrics["train"][DIAGNOSTICS + name].append(values.nanmean().item())
         groups.diagnostics |= diagnostics
         replaced: list[float] = advantages.flatten().tolist()
         return replaced
@@ -301,7 +299,7 @@ class StepSeconds(TrainerCallback):
         spent = self.trainer.seconds
         spent["update"] = time.perf_counter() - self.began - sum(spent.values())
         for part in PARTS:
-            self.trainer._metrics["train"][f"seconds/{part}"].append(spent[part])
+            self.trainer._metrics["train"][SECONDS[part]].append(spent[part])
 
 
 def check(args: GRPOConfig, *, reweight: bool, importance_ratio: bool) -> None:
