@@ -1,7 +1,7 @@
 """The inputs of methods that come from the texts of completions: their similarity, and keys of their ways.
 
 Every trainer makes them in two steps: each process works on its own completions, the rows are gathered over all
-processes, and then groups are formed. Only what is asked for is computed and gathered.
+processes, and then groups are formed. Only what a method wants is computed and gathered.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def text_of(completion: Completion) -> str:
 
 def prompt_text(prompt: Completion) -> str:
     """A prompt as one text: of chat messages their contents, a line break between two."""
-    return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
+    return prompt if isinstance(prompt, str) else "\n".join(str(message.get("content", "")) for message in prompt)
 
 
 def turns(completion: Completion, opened: bool = False) -> list[str]:

@@ -127,10 +127,11 @@ def distinct(names: Sequence[str]) -> list[str]:
     return result
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known word, or all of them when none is near."""
-    close = difflib.get_close_matches(word, known := list(dict.fromkeys(known)), n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
+def nearest(word: str, words: Iterable[str]) -> str:
+    """A sentence that names the nearest of the words, or all of them when none is near."""
+    choices = list(dict.fromkeys(words))
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(choices))}."
 
 
 def position_of(names: Sequence[str], chosen: str | int, setting: str) -> int:

@@ -170,12 +170,12 @@ def adjusted_by_uid(
 
 def last_outputs(keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[int]:
     """For each row, keyed UID_SESSION_INDEX, the row of its session's last output; -1 where verl fills up a batch."""
-    found: dict[str, tuple[int, int]] = {}
+    outputs: dict[str, tuple[int, int]] = {}  # session -> index and row of its last output so far
     sessions = [key.rpartition("_") for key in keys]
     for row, (session, _, index) in enumerate(sessions):
-        found[session] = max(found.get(session, (-1, -1)), (int(index), row))
+        outputs[session] = max(outputs.get(session, (-1, -1)), (int(index), row))
     padding = [tag.get("is_padding", False) for tag in tags]
-    return [-1 if pads else found[session][1] for (session, _, _), pads in zip(sessions, padding, strict=True)]
+    return [-1 if pads else outputs[session][1] for (session, _, _), pads in zip(sessions, padding, strict=True)]
 
 
 def logged(groups: Groups) -> dict[str, float]:
@@ -240,7 +240,7 @@ def _inputs(spec: Diversity, reweight: Reweighter | None, embedder: embed.Embedd
 
 
 def _embedder(spec: Diversity) -> embed.Embedder | None:
-    """A model goes onto the CPU if nothing else is asked for: the GPUs are those of verl's workers."""
+    """A model goes onto the CPU unless `embedder_options.device` says otherwise: verl's workers use the GPUs."""
     if spec.embedder == "keys":
         return None
     if spec.embedder in (None, "ngram"):

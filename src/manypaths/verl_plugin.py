@@ -1,7 +1,7 @@
-"""What `import verl` loads of manypaths, as the entry point "manypaths" in the group verl.plugins.
+"""The entry point "manypaths" of the group verl.plugins, which `import verl` loads.
 
-Every process of a run imports verl, and most of them, such as the engines that sample, have no use for its trainers.
-So this imports nothing of verl: it waits until verl's trainers are imported, and then adds ours to them.
+Every process of a run imports verl, and most of them, such as the engines that sample, do not use its trainers.
+Therefore this module imports nothing of verl: once verl's trainers are imported, it adds ours to them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ TRAINERS = "verl.trainer.ppo.v1"
 
 
 class AfterTrainers(MetaPathFinder):
-    """Python asks it first for every module; for verl's trainers it answers with what Python would find by itself,
-    made to import `manypaths.verl` at its end."""
+    """An import hook for verl's trainers alone: they load as usual, and `manypaths.verl` is imported after them."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -41,7 +40,7 @@ class AfterTrainers(MetaPathFinder):
 
 
 def register() -> None:
-    """Import `manypaths.verl`, which adds its trainer to verl's. What hinders that is a warning: verl works without."""
+    """Import `manypaths.verl`, which adds its trainer to verl's. A failure is a warning: verl works without it."""
     try:
         importlib.import_module("manypaths.verl")
     except Exception as error:

@@ -111,7 +111,7 @@ class DiverseReward:
         number = self._number(getattr(columns.get("log_metric"), "__self__", None))
         logged = _Logged(columns.get("log_metric"), columns.get("log_extra"))
         own = self._score(prompts=prompts, completions=completions, **columns | logged.instead_of(columns))
-        texts = [(text_of(said), prompt_text(prompt)) for said, prompt in zip(completions, prompts, strict=True)]
+        texts = self._texts(prompts, completions)
         own_rows = {"rewards": own, **self._rows(texts, columns.get("completion_ids"))}
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
         hashes = row_hashes(prompts, columns) if size is None else []
@@ -141,9 +141,14 @@ class DiverseReward:
             columns["log_extra"](distinct([*logged.extras, *["raw"] * number])[-1], _with_none(raw.flatten()[mine]))
         return _with_none(adjusted.flatten()[mine])
 
+    def _texts(self, prompts: Sequence[Any], completions: Sequence[Completion]) -> list[tuple[str, str]]:
+        """(what the model wrote, its problem where keys are wanted) of each completion of this process."""
+        problems = [prompt_text(prompt) if self.inputs.wants_keys else "" for prompt in prompts]
+        return [(text_of(completion), problem) for completion, problem in zip(completions, problems, strict=True)]
+
     def _rows(self, texts: Sequence[tuple[str, str]], ids: Any) -> dict[str, Tensor]:
         """What the method wants of this process's completions and their problems, to be gathered."""
-        rows = self.inputs.of_process([said for said, _ in texts], [problem for _, problem in texts])
+        rows = self.inputs.of_process([completion for completion, _ in texts], [problem for _, problem in texts])
         if "lengths" in self.inputs.wanted:
             if ids is None:
                 raise ValueError(
@@ -165,7 +170,7 @@ class DiverseReward:
 
     def _number(self, trainer: Any) -> int:
         """Which of the DiverseRewards of a trainer this is, from 1 on."""
-        if not hasattr(trainer, "num_generations"):  # nobody's, or that of something else
+        if not hasattr(trainer, "num_generations"):  # no trainer of TRL's
             return 1
         called = _IN_TRAINERS.setdefault(trainer, [])
         if self not in called:
@@ -177,10 +182,10 @@ class DiverseReward:
         count = len(named["completions"])
         columns = []
         for function in self.reward_funcs:
-            found = function(**named)
-            if inspect.isawaitable(found):
-                found = _wait_for(found)
-            scores = _numbers(_name(function), found)
+            returned = function(**named)
+            if inspect.isawaitable(returned):
+                returned = _wait_for(returned)
+            scores = _numbers(_name(function), returned)
             if len(scores) != count:
                 who = f"Reward function {_name(function)!r}"
                 raise ValueError(f"{who} must return one reward per completion, {count}, got {len(scores)}.")
@@ -193,7 +198,7 @@ class DiverseReward:
 
 
 def gather_parts(own: Any) -> tuple[list[Any], int]:
-    """(what every process has, in their order; which of them is this one); without a process group, its own alone."""
+    """(what all processes have, in order of their ranks; the rank of this one); its own alone without a group."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [own], 0
     from accelerate import PartialState
@@ -203,7 +208,7 @@ def gather_parts(own: Any) -> tuple[list[Any], int]:
 
 
 def _wait_for(awaitable: Any) -> Any:
-    """The result of a coroutine, in a thread of its own: this one may be running an event loop already."""
+    """The result of a coroutine, run in a thread of its own, since this one may already run an event loop."""
 
     async def result() -> Any:
         return await awaitable

@@ -103,7 +103,7 @@ def _converted(returned: Any) -> Tensor:
 
 
 def _cannot_take(function: Any, arguments: Sequence[str]) -> str:
-    """Why a function cannot be called with so many arguments; nothing where it can, or where nobody can tell."""
+    """Why a function cannot be called with so many arguments; empty where it can, or has no signature."""
     options: dict[str, Any] = {}
     while isinstance(function, functools.partial):
         options, arguments = function.keywords | options, (*function.args, *arguments)

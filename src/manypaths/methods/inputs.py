@@ -69,7 +69,7 @@ def options_of(method: Callable[..., Any]) -> list[Parameter]:
     """The parameters of a method that are options: keyword-only ones, and positional ones that are no input."""
     kinds = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [parameter for parameter in _parameters(method) or () if parameter.kind in kinds]
-    return [one for one in parameters if one.name not in INPUTS and one.default is not Parameter.empty]
+    return [own for own in parameters if own.name not in INPUTS and own.default is not Parameter.empty]
 
 
 def check_inputs(

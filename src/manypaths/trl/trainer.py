@@ -11,7 +11,6 @@ import torch
 from accelerate.utils import gather, gather_object
 from torch import Tensor
 from transformers import TrainerCallback
-from trl import GRPOConfig
 
 from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
 from manypaths.embed import Embedder
@@ -24,14 +23,8 @@ from manypaths.methods.measures import measures, of_scored
 from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct, position_of
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
+from manypaths.trl.settings import check
 from manypaths.wrapper import DiverseReward
-
-WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
-    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo"),  # the others bring a ratio or a weight of their own
-    "importance_sampling_level": ("token",),
-    "off_policy_mask_threshold": (None,),
-    "delta": (None,),
-}
 
 
 @dataclass
@@ -199,7 +192,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self, prompts: list[Any], completions: list[Any], completion_ids: list[Any], rewards: Tensor
     ) -> dict[str, Tensor]:
         """What the methods want beside the rewards [N, K], gathered over processes: name -> [B, G] or [B, G, G]."""
-        texts, problems = [text_of(completion) for completion in completions], [prompt_text(p) for p in prompts]
+        texts = [text_of(completion) for completion in completions]
+        problems = [prompt_text(prompt) if self.inputs.wants_keys else "" for prompt in prompts]
         rows = self.inputs.of_process(texts, problems)
         if "lengths" in self.inputs.wanted:
             rows["lengths"] = torch.tensor([len(ids) for ids in completion_ids], dtype=torch.int64)
@@ -225,13 +219,13 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             self._log_own(name, values.nanmean().item())
 
     def _spend(self, part: str, since: float) -> float:
-        """Count the seconds since then for a part of the step -> now."""
+        """Add the seconds since then to a part of the step; returns the time now."""
         now = time.perf_counter()
         self.seconds[part] += now - since
         return now
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """The diversity column is there for as long as TRL sums up; another advantage goes in after TRL's own."""
+        """The diversity column exists while TRL sums up rewards; another advantage replaces TRL's own afterwards."""
         began = time.perf_counter() - sum(self.seconds.values())
         self.reward_weights = own_weights(self.reward_weights, len(self.reward_funcs))
         self._in_training = self.model.training
@@ -245,8 +239,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
                 self._without_diversity = None
         if not self._in_training:
             if self.reweight is not None:  # columns of the table of completions must have one length
-                everybodys = len(inputs) * self.accelerator.num_processes
-                self._logs["rewards"][self.diversity_name].extend([torch.nan] * everybodys)
+                count = len(inputs) * self.accelerator.num_processes
+                self._logs["rewards"][self.diversity_name].extend([torch.nan] * count)
             return output
         self._spend("sampling", began + sum(self.seconds.values()))
         if self.advantage is not None and self.groups is not None:
@@ -302,40 +296,13 @@ class StepSeconds(TrainerCallback):
             self.trainer._metrics["train"][SECONDS[part]].append(spent[part])
 
 
-def check(args: GRPOConfig, *, reweight: bool, importance_ratio: bool) -> None:
-    """Refuse, with a ValueError, settings of TRL under which a reweighter or RGRA would not be what they say."""
-    if reweight and args.multi_objective_aggregation != "sum_then_normalize":
-        raise ValueError(
-            "Reweighting asks for multi_objective_aggregation='sum_then_normalize'; given "
-            f"{args.multi_objective_aggregation!r}, which would normalise the diversity column on its own."
-        )
-    if importance_ratio:
-        return
-    for name, allowed in WITHOUT_RATIO.items():
-        if getattr(args, name) not in allowed:
-            raise ValueError(
-                f"importance_ratio=False (RGRA) asks for {name} {' or '.join(map(repr, allowed))}; given "
-                f"{getattr(args, name)!r}, which weighs answers by a ratio of its own."
-            )
-    if args.use_vllm and args.vllm_importance_sampling_correction:
-        raise ValueError(
-            "importance_ratio=False (RGRA) asks for vllm_importance_sampling_correction=False with vLLM: the "
-            "correction is a ratio between the policy and vLLM's."
-        )
-    if args.beta and args.use_bias_correction_kl:
-        raise ValueError(
-            f"importance_ratio=False (RGRA) with beta={args.beta} asks for use_bias_correction_kl=False, given True: "
-            "the correction multiplies the KL term by the importance ratio."
-        )
-
-
 def own_weights(weights: Tensor, count: int) -> Tensor:
-    """The weights of `count` reward functions, which a callback may have set; one more, for diversity, must be 1."""
+    """The weights of `count` reward functions; a callback may have set one more, for diversity, which must be 1."""
     if len(weights) == count + 1 and weights[count] == 1:
         return weights[:count]
     if len(weights) != count:
         raise ValueError(
-            f"reward_weights must have a weight for each of {count} reward functions, got {len(weights)}. Diversity "
-            "has none of its own: it counts 1."
+            f"reward_weights must have a weight for each of {count} reward functions, got {len(weights)}. Set none for "
+            "diversity, whose weight is 1."
         )
     return weights

@@ -1,0 +1,48 @@
+"""Settings of TRL under which a reweighter or RGRA would not be what its name says."""
+
+from __future__ import annotations
+
+from trl import GRPOConfig
+
+WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
+    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo"),  # the others have a ratio or a weight of their own
+    "importance_sampling_level": ("token",),
+    "off_policy_mask_threshold": (None,),
+    "delta": (None,),
+}
+
+
+def check(args: GRPOConfig, *, reweight: bool, importance_ratio: bool) -> None:
+    """Refuse settings with which a method would compute something else.
+
+    Args:
+        args: TRL's configuration.
+        reweight: whether there is a reweighter.
+        importance_ratio: False is RGRA.
+
+    Raises:
+        ValueError: names the setting, and the value that it must have.
+    """
+    if reweight and args.multi_objective_aggregation != "sum_then_normalize":
+        raise ValueError(
+            "multi_objective_aggregation must be 'sum_then_normalize' with a reweighter, got "
+            f"{args.multi_objective_aggregation!r}, which would normalise the diversity column separately."
+        )
+    if importance_ratio:
+        return
+    for name, allowed in WITHOUT_RATIO.items():
+        if getattr(args, name) not in allowed:
+            raise ValueError(
+                f"{name} must be {' or '.join(map(repr, allowed))} with importance_ratio=False (RGRA), got "
+                f"{getattr(args, name)!r}, which weighs completions by a ratio of its own."
+            )
+    if args.use_vllm and args.vllm_importance_sampling_correction:
+        raise ValueError(
+            "vllm_importance_sampling_correction must be False with vLLM and importance_ratio=False (RGRA), got True: "
+            "the correction is a ratio between the policy and vLLM's. Set vllm_importance_sampling_correction=False."
+        )
+    if args.beta and args.use_bias_correction_kl:
+        raise ValueError(
+            f"use_bias_correction_kl must be False with beta={args.beta} and importance_ratio=False (RGRA), got True: "
+            "the correction multiplies the KL term by the importance ratio. Set use_bias_correction_kl=False."
+        )
