@@ -99,7 +99,7 @@ NAMES = {
     ),
     "_unsorted_args": Use(
         "latex2sympy2_extended",
-        "worker",
+        "equality",
         "members of a set and links of a chain of equations in the order in which they are written",
         "Find where latex2sympy2_extended keeps that order; sorted, a list such as 3, 1, 2 loses it",
     ),
