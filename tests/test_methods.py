@@ -420,7 +420,7 @@ def test_the_example_on_keys_trains(train, examples):
 
 
 def test_the_example_on_correct_trains(train, examples):
-    _, steps = train("grpo", "method.advantage=focal", "method.correct=accuracy")
+    _, steps = train("grpo", "method.advantage=focal", "method.correct=accuracy", "method.advantage_options.gamma=0.5")
     for texts, raw, found in (group for step in steps for group in per_group(step)):
         expected = examples["focal"][1](advantages=reference.advantages(raw), correct=accuracy(texts))
         assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
@@ -435,6 +435,7 @@ IPS = ["method.reweight=ips", "keys.name=text"]
         (["method.reweight=ips"], "reweight 'ips' must be given keys, which is missing here. Set keys.name=answer"),
         (["method.advantage=focal"], "advantage 'focal' must be given correct, .* Set method.correct=accuracy"),
         (["method.advantage=focal", "method.correct=acc"], "method.correct must be one of accuracy, .*, got 'acc'"),
+        (["method.advantage=raft", "method.advantage_options.k=1"], "method.advantage=raft takes no options, got 'k'"),
         (["method.reweight=ips", "keys.name=anser"], "keys.*anser.*did you mean 'answer'"),
         (["embedder.name=keys"], "embedder.name=keys must come with keys.name"),
         ([*IPS, "method.options.epsilon=1"], "method.reweight=ips takes the options eps, got 'epsilon'"),

@@ -90,8 +90,8 @@ class Method:
     """How rewards become a gradient. Unset fields mean plain GRPO.
 
     `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
-    `keep_equal_rewards` groups whose raw rewards are all equal keep them. `advantage` names a function of
-    `manypaths.methods.ADVANTAGES`. `correct` names the reward by which a completion is correct, above 0.5, for methods
+    `keep_equal_rewards` zero-variance groups keep their raw rewards. `advantage` and `advantage_options` are such
+    a name and such arguments for `manypaths.methods.ADVANTAGES`. `correct` names the reward by which a completion is correct, above 0.5, for methods
     with such an input. Without `importance_ratio` there is no pi / pi_old and nothing clips (RGRA).
     """
 
@@ -99,6 +99,7 @@ class Method:
     options: dict[str, Any] = field(default_factory=dict)
     keep_equal_rewards: bool = False
     advantage: str | None = None
+    advantage_options: dict[str, Any] = field(default_factory=dict)
     correct: str | None = None
     importance_ratio: bool = True
 

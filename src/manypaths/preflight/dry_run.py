@@ -150,7 +150,10 @@ def _inputs_and_diagnostics(spec: Recipe) -> dict[str, str]:
     from manypaths.methods.inputs import inputs_of
 
     sources = {"similarity": spec.embedder.name, "keys": spec.keys.name, "correct": spec.method.correct}
-    roles = {"reweight": (spec.method.reweight, spec.method.options), "advantage": (spec.method.advantage, {})}
+    roles = {
+        "reweight": (spec.method.reweight, spec.method.options),
+        "advantage": (spec.method.advantage, spec.method.advantage_options),
+    }
     inputs: dict[str, str] = {}
     diagnostics: list[str] = []
     for role, (name, options) in roles.items():

@@ -48,7 +48,7 @@ def methods_of(spec: Recipe) -> dict[str, Method | None]:
     method = spec.method
     methods = {
         "reweight": bind("reweight", method.reweight, method.options, "method.reweight", method.keep_equal_rewards),
-        "advantage": bind("advantage", method.advantage, {}, "method.advantage"),
+        "advantage": bind("advantage", method.advantage, method.advantage_options, "method.advantage"),
     }
     if spec.embedder.name == "keys" and spec.keys.name is None:
         raise ValueError("embedder.name=keys must come with keys.name, such as keys.name=answer.")
