@@ -90,9 +90,10 @@ class Method:
     """How rewards become a gradient. Unset fields mean plain GRPO.
 
     `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
-    `keep_equal_rewards` zero-variance groups keep their raw rewards. `advantage` and `advantage_options` are such
-    a name and such arguments for `manypaths.methods.ADVANTAGES`. `correct` names the reward by which a completion is correct, above 0.5, for methods
-    with such an input. Without `importance_ratio` there is no pi / pi_old and nothing clips (RGRA).
+    `keep_equal_rewards` zero-variance groups keep their raw rewards. `advantage` names a function of
+    `manypaths.methods.ADVANTAGES`, `advantage_options` are its named arguments. `correct` names the reward by which a
+    completion is correct, above 0.5, for methods with such an input. Without `importance_ratio` there is no pi / pi_old
+    and nothing clips (RGRA).
     """
 
     reweight: str | None = None
