@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from manypaths.evaluation.measure import majority, measure, overall, pass_at_k, pass_curve, votes
+from manypaths.evaluation.measure import majority, measure, overall, pass_curve, votes
 from manypaths.statistics import wilson_interval
 
 
@@ -20,15 +20,9 @@ def graded(*answers, gold="1"):
 def test_pass_at_k_is_the_share_of_draws_with_a_correct_sample(n):
     for correct in range(n + 1):
         verdicts = [index < correct for index in range(n)]
-        for k in range(1, n + 1):
-            draws = list(itertools.combinations(verdicts, k))
-            assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, draws)) / len(draws))
-
-
-@pytest.mark.parametrize(("n", "correct", "k"), [(4, 5, 1), (4, -1, 1), (4, 2, 0), (4, 2, 5)])
-def test_pass_at_k_refuses(n, correct, k):
-    with pytest.raises(ValueError, match="correct must be from 0 to n"):
-        pass_at_k(n, correct, k)
+        draws = [list(itertools.combinations(verdicts, k)) for k in range(1, n + 1)]
+        shares = [sum(map(any, sets)) / len(sets) for sets in draws]
+        assert pass_curve([n], [correct]) == pytest.approx(shares)
 
 
 @pytest.mark.parametrize(
@@ -58,19 +52,22 @@ def test_measure_counts_each_problem_the_same():
         {"samples": graded("2", "2", "2", "1"), "similarity": 0.7},
         {"samples": [{**sample, "tokens": 10, "truncated": True} for sample in graded(*[None] * 4)]},
     ]
-    found = measure(lines)
-    assert found["accuracy"] == found["pass_at"]["1"] == pytest.approx((2 + 1 + 0) / 12)
-    assert found["pass_at"]["4"] == pytest.approx(2 / 3)
-    assert [found["pass_at"][str(k)] for k in range(1, 5)] == sorted(found["pass_at"].values())
-    assert (found["majority"], found["boxed"]) == (pytest.approx(1 / 3), 7 / 12)
-    assert found["distinct"] == pytest.approx((2 + 2 + 0) / 3)
-    assert (found["tokens"], found["truncated"], found["similarity"]) == (10, 1.0, pytest.approx(0.6))
-    assert (found["problems"], found["samples"], found["timed_out"]) == (3, 4, 1)
+    measured = measure(lines)
+    assert measured["accuracy"] == measured["pass_at"]["1"] == pytest.approx((2 + 1 + 0) / 12)
+    assert measured["pass_at"]["4"] == pytest.approx(2 / 3)
+    assert [measured["pass_at"][str(k)] for k in range(1, 5)] == sorted(measured["pass_at"].values())
+    assert (measured["majority"], measured["boxed"]) == (pytest.approx(1 / 3), 7 / 12)
+    assert measured["distinct"] == pytest.approx((2 + 2 + 0) / 3)
+    assert (measured["tokens"], measured["truncated"], measured["similarity"]) == (10, 1.0, pytest.approx(0.6))
+    assert (measured["problems"], measured["samples"], measured["timed_out"]) == (3, 4, 1)
     nothing = measure([{"samples": graded("1")}])
     assert (nothing["tokens"], nothing["truncated"], nothing["similarity"]) == (None, None, None)
 
 
 def test_every_pass_at_k_is_that_of_its_binomials():
+    def pass_at_k(n, correct, k):
+        return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
     draw = random.Random(0)
     for count in (1, 2, 5, 64):
         counts = [draw.randint(count, count + 3) for _ in range(9)]
@@ -85,19 +82,19 @@ def test_the_interval_of_measure_holds_the_mean_and_shrinks():
     widths = []
     for count in (4, 16, 64, 256):
         lines = [{"samples": graded(*["1"] * hits, *["2"] * (4 - hits))} for hits in [0, 1, 4, 2] * (count // 4)]
-        found = measure(lines)
-        assert 0 <= found["low"] <= found["accuracy"] <= found["high"] <= 1
-        widths.append(found["high"] - found["low"])
+        measured = measure(lines)
+        assert 0 <= measured["low"] <= measured["accuracy"] <= measured["high"] <= 1
+        widths.append(measured["high"] - measured["low"])
     assert widths == sorted(widths, reverse=True)
 
 
 def test_overall_is_the_mean_of_means_with_the_error_of_its_parts():
     small, large = [0.0, 1.0] * 10, [1.0, 1.0, 1.0, 0.0] * 100
-    found = overall([small, large])
-    assert found["accuracy"] == pytest.approx((0.5 + 0.75) / 2)
+    measured = overall([small, large])
+    assert measured["accuracy"] == pytest.approx((0.5 + 0.75) / 2)
     errors = [statistics.pvariance(values) / len(values) for values in (small, large)]
     exact = 1.959964 * math.sqrt(sum(errors)) / 2
-    assert (found["high"] - found["low"]) / 2 == pytest.approx(exact, rel=0.15)
+    assert (measured["high"] - measured["low"]) / 2 == pytest.approx(exact, rel=0.15)
     assert overall([[0.0] * 16, [0.0] * 16])["high"] == pytest.approx(wilson_interval(0, 16)[1] / math.sqrt(2))
     alone = measure([{"samples": graded("1" if share else "2")} for share in small])
     assert {key: alone[key] for key in ("accuracy", "low", "high")} == pytest.approx(overall([small]))

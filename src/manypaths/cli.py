@@ -302,7 +302,5 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if doctor.can_start(findings) else 1
 
 
-COMMANDS = (_add_train, _add_evaluate, _add_grade, _add_compare, _add_sweep, _add_inspect, _add_recipes, _add_doctor)
-
 if __name__ == "__main__":
     as_process()

@@ -6,7 +6,6 @@ with `text`, `answer` (None without a box), `correct`, and where the backend rep
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -18,33 +17,12 @@ from manypaths.results import share_correct
 from manypaths.statistics import estimate, interval
 
 
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """The probability that k of n completions, drawn without replacement, contain a correct one.
-
-    The unbiased estimate 1 - C(n - c, k) / C(n, k) of Chen et al. (arXiv 2107.03374), Eq. 1.
-
-    Args:
-        n: Completions of a problem.
-        correct: How many of them are correct, c.
-        k: How many are drawn.
-
-    Returns:
-        A probability from 0 to 1.
-
-    Raises:
-        ValueError: Unless 0 <= correct <= n and 1 <= k <= n.
-    """
-    if not (0 <= correct <= n and 1 <= k <= n):
-        raise ValueError(
-            f"correct must be from 0 to n and k from 1 to n, got n = {n}, correct = {correct} and k = {k}."
-        )
-    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
-
-
 def pass_curve(counts: Sequence[int], right: Sequence[int]) -> list[float]:
-    """The mean of `pass_at_k` over problems, for every k from 1 to the smallest number of completions.
+    """The mean of pass@k over problems, for every k from 1 to the smallest number of completions.
 
-    Each binomial is computed from the one of k - 1, in integers, so the values are those of `pass_at_k`.
+    Of a problem with n completions, c of them correct, pass@k is the probability that k of them, drawn without
+    replacement, contain a correct one: 1 - C(n - c, k) / C(n, k), the unbiased estimate of Chen et al. (arXiv
+    2107.03374), Eq. 1. Each binomial is computed from the one of k - 1, in integers, so none is rounded.
 
     Args:
         counts: The number of completions of each problem.
@@ -93,6 +71,7 @@ def majority(samples: Sequence[dict[str, Any]]) -> float:
 
 @lru_cache(maxsize=100_000)
 def _canonical(answer: str) -> str:
+    """The text by which `votes` counts. `grading.canonical` joins more answers, and would change recorded results."""
     value = number(answer)
     return "".join(answer.split()) if value is None else str(value)
 

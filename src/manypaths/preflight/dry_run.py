@@ -253,13 +253,13 @@ def _published(spec: Recipe, names: list[str]) -> list[str]:
     return lines
 
 
-def _short(value: Any, width: int = 34) -> str:
-    """A value in one line of at most `width` characters."""
+def _short(value: Any) -> str:
+    """A value in one line of at most 34 characters."""
     if value is None:
         return "-"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 3] + "..."
+    return text if len(text) <= 34 else text[:31] + "..."
 
 
 def _memory(spec: Recipe, run: Workload, gpu: float) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +24,7 @@ DEFAULTS: dict[str, Any] = yaml.safe_load("""{
   vllm_gpu_memory_utilization: 0.3, vllm_max_model_length: null, vllm_enable_sleep_mode: false,
   vllm_importance_sampling_correction: true}""")
 
-COUNTS = (
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "steps_per_generation",
-    "num_iterations",
-    "num_generations",
-    "max_completion_length",
-)
+BATCH_COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,13 @@ class Workload:
         return -(-batches // (self.per_generation * self.iterations))
 
 
+def check_counts(settings: Mapping[str, Any], *names: str) -> None:
+    """Check that these settings of the trainer are 1 or more; raises ValueError otherwise."""
+    for name in names:
+        if settings[name] is None or settings[name] < 1:
+            raise ValueError(f"trainer.{name} must be 1 or more, got {settings[name]}. Set it, or leave it out.")
+
+
 def workload(spec: Recipe, processes: int = 1) -> Workload:
     """What a recipe amounts to.
 
@@ -101,15 +102,12 @@ def workload(spec: Recipe, processes: int = 1) -> Workload:
     if settings["steps_per_generation"] is None:
         whole, once = settings["generation_batch_size"], settings["per_device_train_batch_size"] * processes
         settings["steps_per_generation"] = whole // max(1, once) if whole else settings["gradient_accumulation_steps"]
-    for name in COUNTS:
-        if settings[name] is None or settings[name] < 1:
-            raise ValueError(f"trainer.{name} must be 1 or more, got {settings[name]}. Set it, or leave it out.")
+    check_counts(settings, *BATCH_COUNTS, "num_generations", "max_completion_length")
     if processes < 1:
         raise ValueError(f"--processes must be 1 or more, got {processes}. Leave it out for 1.")
     here = problems.is_here(spec.problems.name)
     size = len(problems.load(**vars(spec.problems))) if here else None
-    per_device, accumulation, per_generation, iterations, group = (settings[name] for name in COUNTS[:5])
-    run = Workload(per_device, accumulation, per_generation, iterations, group, processes, size)
+    run = Workload(*(settings[name] for name in BATCH_COUNTS), settings["num_generations"], processes, size)
     steps = settings["max_steps"] if settings["max_steps"] > 0 else None
     if steps is None and run.epoch is not None:
         steps = math.ceil(settings["num_train_epochs"] * -(-run.epoch // run.accumulation))

@@ -13,13 +13,12 @@ from peft import LoraConfig
 from trl import GRPOConfig
 
 from manypaths.preflight import trainer_settings
-from manypaths.preflight.workload import workload
+from manypaths.preflight.workload import BATCH_COUNTS, check_counts, workload
 from manypaths.recipe import Recipe
 from manypaths.run_folder import CHECKPOINTS
 from manypaths.typed import check_arguments
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
-COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "num_iterations")
 
 
 def trainer_config(spec: Recipe, out: Path) -> GRPOConfig:
@@ -59,9 +58,7 @@ def trainer_config(spec: Recipe, out: Path) -> GRPOConfig:
         )
         advice = remedy if "generation_batch_size" in str(error) else ""
         raise ValueError(f"TRL refuses the trainer settings: {error}{advice}") from error
-    for name in COUNTS:
-        if getattr(config, name) < 1:
-            raise ValueError(f"trainer.{name} must be 1 or more, got {getattr(config, name)}.")
+    check_counts(vars(config), *BATCH_COUNTS)
     check_saving(config, lambda: workload(spec, processes).steps)
     return config
 
