@@ -7,6 +7,7 @@ import json
 import re
 import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
+from statistics import fmean
 
 import pytest
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from test_compare import GRPO, MMR, leaves, made_up, two
 
 from manypaths.comparison import figures, report
 from manypaths.comparison.compare import compare
-from manypaths.names import shown_metrics
+from manypaths.names import metric, shown_metrics
 from manypaths.tables import markdown
 
 FILES = ["comparison.csv", "comparison.json", "comparison.md", "curves.png", "curves.svg", "report.html"]
@@ -129,8 +130,8 @@ def cells_of(table):
 
 def numbers(text):
     """Every number that a cell shows; percentages as shares."""
-    found = re.findall(r"([-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?)(%?)", text)
-    return [float(number) / (100 if percent else 1) for number, percent in found]
+    pairs = re.findall(r"([-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?)(%?)", text)
+    return [float(number) / (100 if percent else 1) for number, percent in pairs]
 
 
 # Files
@@ -147,7 +148,7 @@ def test_everything_is_written_and_opens(written, name):
     root = xml.parse(folder / "curves.svg").getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     words = "".join(root.itertext())
-    assert all(one["name"] in words for one in CASES[name]["configurations"])
+    assert all(configuration["name"] in words for configuration in CASES[name]["configurations"])
     assert json.loads((folder / "comparison.json").read_text()) == json.loads(json.dumps(CASES[name]))
     assert (folder / "comparison.md").read_text() == report.text(CASES[name]) + "\n"
     assert (folder / "comparison.csv").read_text() == report.lines(CASES[name])
@@ -165,29 +166,33 @@ def test_the_same_comparison_is_written_as_the_same_bytes(written, tmp_path):
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_number_of_the_csv_is_in_the_json_and_the_other_way_round(name):
-    found = json.loads(json.dumps(CASES[name]))
+    comparison = json.loads(json.dumps(CASES[name]))
     rows = list(csv.DictReader(io.StringIO(report.lines(CASES[name]))))
     assert all(list(row) == ["configuration", "quantity", "step", "value", "low", "high"] for row in rows)
-    for one in found["configurations"]:
-        own = [row for row in rows if row["configuration"] == one["name"]]
-        told = {float(row[key]) for row in own for key in ("step", "value", "low", "high") if row[key]}
-        known = {place: leaf for place, leaf in leaves(one).items() if type(leaf) in (int, float)}
-        assert told <= {float(leaf) for leaf in known.values()}
+    for configuration in comparison["configurations"]:
+        own = [row for row in rows if row["configuration"] == configuration["name"]]
+        written_numbers = {float(row[key]) for row in own for key in ("step", "value", "low", "high") if row[key]}
+        leaf_numbers = {place: leaf for place, leaf in leaves(configuration).items() if type(leaf) in (int, float)}
+        assert written_numbers <= {float(leaf) for leaf in leaf_numbers.values()}
         apart = ("hours", "seeds", "differs")  # hours of an evaluation: of the clock; what was set: of the recipe
-        kept = {float(leaf) for place, leaf in known.items() if place[0] not in apart and place[-1] != "hours"}
-        assert kept <= told
+        required = {
+            float(leaf) for place, leaf in leaf_numbers.items() if place[0] not in apart and place[-1] != "hours"
+        }
+        assert required <= written_numbers
         curve = [row for row in own if row["quantity"] == "accuracy"]
         assert [[float(row[key]) for key in ("step", "value", "low", "high")] for row in curve] == [
-            [each[key] for key in ("step", "accuracy", "low", "high")] for each in one["curve"]
+            [estimate[key] for key in ("step", "accuracy", "low", "high")] for estimate in configuration["curve"]
         ]
         for quantity, place in (("accuracy last", "last"), ("accuracy peak", "peak")):
             [row] = [row for row in own if row["quantity"] == quantity]
             assert [float(row[key]) for key in ("step", "value", "low", "high")] == [
-                one[place][key] for key in ("step", "accuracy", "low", "high")
+                configuration[place][key] for key in ("step", "accuracy", "low", "high")
             ]
-        for key, each in one["to_target"].items():
+        for key, estimate in configuration["to_target"].items():
             [row] = [row for row in own if row["quantity"] == key.replace("_", " ")]
-            assert [float(row[end]) if row[end] else None for end in ("value", "low", "high")] == list(each.values())
+            assert [float(row[end]) if row[end] else None for end in ("value", "low", "high")] == list(
+                estimate.values()
+            )
 
 
 # Markdown
@@ -195,48 +200,71 @@ def test_every_number_of_the_csv_is_in_the_json_and_the_other_way_round(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_tables_parse_back_to_the_values(name):
-    found = CASES[name]
-    parsed = {title: cells_of(table) for title, table in re.findall(r"## (.*)\n\n((?:\|.*\n?)+)", report.text(found))}
-    assert parsed == dict(report.tables(found))
-    every = found["configurations"]
+    comparison = CASES[name]
+    parsed = {
+        title: cells_of(table) for title, table in re.findall(r"## (.*)\n\n((?:\|.*\n?)+)", report.text(comparison))
+    }
+    assert parsed == dict(report.tables(comparison))
+    configurations = comparison["configurations"]
     accuracy = next(iter(parsed.values()))
-    race = parsed[f"Steps and hours to {report.goal(found)}"]
-    for one, row, raced in zip(every, accuracy[1:], race[1:], strict=True):
-        assert row[0] == raced[0] == one["name"] and int(row[1]) == len(one["runs"])
+    race = parsed[f"Steps and hours to {report.goal(comparison)}"]
+    for configuration, row, raced in zip(configurations, accuracy[1:], race[1:], strict=True):
+        assert row[0] == raced[0] == configuration["name"] and int(row[1]) == len(configuration["runs"])
         for place, when in ((2, "last"), (5, "peak")):
-            each = one[when]
-            assert numbers(row[place]) == pytest.approx([each["accuracy"], each["low"], each["high"]], abs=0.00051)
-            assert float(row[place + 1]) == each["step"]
-            if "against" in one:
-                apart = one["against"][when]
-                points = [100 * apart[key] for key in ("accuracy", "low", "high")]
+            estimate = configuration[when]
+            assert numbers(row[place]) == pytest.approx(
+                [estimate["accuracy"], estimate["low"], estimate["high"]], abs=0.00051
+            )
+            assert float(row[place + 1]) == estimate["step"]
+            if "against" in configuration:
+                difference = configuration["against"][when]
+                points = [100 * difference[key] for key in ("accuracy", "low", "high")]
                 assert numbers(row[place + 2]) == pytest.approx(points, abs=0.051)
             else:
                 assert row[place + 2] == ""
         for place, unit, near in ((1, "steps", 0.006), (3, "hours", 0.06)):
-            target = one["to_target"][unit]
-            if unit == "hours" and not one["seconds"]:
+            target = configuration["to_target"][unit]
+            if unit == "hours" and not configuration["seconds"]:
                 assert raced[place] == "not measured"
             elif target["value"] is None:
                 assert raced[place] == "not reached"
             else:
-                known = [target[key] for key in ("value", "low", "high") if target[key] is not None]
-                assert numbers(raced[place]) == pytest.approx(known, rel=near, abs=0.001)
-                assert raced[place].count("unbounded") == 3 - len(known)
-            saved = one["to_target"][f"{unit}_saved"]
-            never = "against" not in one or saved["value"] is None or raced[place] == "not measured"
+                finite = [target[key] for key in ("value", "low", "high") if target[key] is not None]
+                assert numbers(raced[place]) == pytest.approx(finite, rel=near, abs=0.001)
+                assert raced[place].count("unbounded") == 3 - len(finite)
+            saved = configuration["to_target"][f"{unit}_saved"]
+            never = "against" not in configuration or saved["value"] is None or raced[place] == "not measured"
             assert (raced[place + 1] == "") == never
             if not never:
-                known = [saved[key] for key in ("value", "low", "high") if saved[key] is not None]
-                assert numbers(raced[place + 1]) == pytest.approx(known, abs=0.0051)
-    for one, row in zip(every, parsed.get("Seconds a step", [[]])[1:], strict=False):
-        assert numbers(" ".join(row[1:])) == pytest.approx(list(one["seconds"].values()), abs=0.00051)
-    for one, row in zip(every, parsed.get("Accuracy at the end, by benchmark", [[]])[1:], strict=False):
-        assert numbers(" ".join(row[1:])) == pytest.approx(list(one["last"]["benchmarks"].values()), abs=0.00051)
-    for one, row in zip(every, parsed.get("Means over the training", [[]])[1:], strict=False):
-        keys = shown_metrics(one["metrics"])
-        means = [sum(point[1] for point in one["metrics"][key]) / len(one["metrics"][key]) for key in keys]
-        assert numbers(" ".join(row[1:])) == pytest.approx(means, abs=0.0051)
+                finite = [saved[key] for key in ("value", "low", "high") if saved[key] is not None]
+                assert numbers(raced[place + 1]) == pytest.approx(finite, abs=0.0051)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_table_stands_where_its_values_were_measured_and_holds_them(name):
+    comparison = CASES[name]
+    configurations, tables = comparison["configurations"], dict(report.tables(comparison))
+    timed = [configuration for configuration in configurations if configuration["seconds"]]
+    expected = {"Seconds a step": [configuration["seconds"] for configuration in timed]}
+    for when, place in (("last", "at the end"), ("peak", "at the peak step")):
+        shares = [configuration[when]["benchmarks"] for configuration in configurations]
+        expected[f"Accuracy {place}, by benchmark"] = shares if len(comparison["benchmarks"]) > 1 else []
+    means = [
+        {metric(key).title: fmean(value for _, value, *_ in metrics[key]) for key in shown_metrics(metrics)}
+        for metrics in (configuration["metrics"] for configuration in configurations)
+    ]
+    expected["Means over the training"] = means if any(means) else []
+    for title, values in expected.items():
+        assert (title in tables) == bool(values), title
+        if values:
+            header, *rows = tables[title]
+            shown = [dict(zip(header[1:], row[1:], strict=True)) for row in rows]
+            assert [{key for key, cell in row.items() if cell} for row in shown] == [set(row) for row in values]
+            near = 0.0051 if title.startswith("Means") else 0.00051
+            for cells, exact in zip(shown, values, strict=True):
+                assert [numbers(cells[key]) for key in exact] == [
+                    [pytest.approx(exact[key], abs=near)] for key in exact
+                ]
 
 
 def test_the_settings_that_differ_are_a_table():
@@ -248,8 +276,8 @@ def test_the_settings_that_differ_are_a_table():
 
 
 def test_no_table_shows_a_power_of_ten():
-    found = compare(two([1, 2], steps=range(0, 3001, 500)), target=0.5)
-    assert "e+0" not in report.text(found) + "".join(panel.words for panel in figures.panels(found))
+    comparison = compare(two([1, 2], steps=range(0, 3001, 500)), target=0.5)
+    assert "e+0" not in report.text(comparison) + "".join(panel.words for panel in figures.panels(comparison))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -263,20 +291,20 @@ def test_all_lines_of_a_table_are_equally_long(name):
 @pytest.mark.parametrize("cell", ["a", "", "数学", pytest.param("a|b"), pytest.param("a\nb")])
 def test_a_table_keeps_its_cells(cell):
     rows = [["head", "more"], [cell, "1"], ["x", cell]]
-    found = cells_of(markdown(rows))
-    assert [len(row) for row in found] == [2, 2, 2] and found[0] == rows[0] and found[1][1] == "1"
+    parsed = cells_of(markdown(rows))
+    assert [len(row) for row in parsed] == [2, 2, 2] and parsed[0] == rows[0] and parsed[1][1] == "1"
 
 
 # Sentences
 
 
 def test_a_sentence_holds_the_numbers_of_the_tables():
-    found = compare(two())
-    [sentence] = report.sentences(found)
-    last, race = found["configurations"][1]["against"]["last"], found["configurations"][1]["to_target"]
+    comparison = compare(two())
+    [sentence] = report.sentences(comparison)
+    last, race = comparison["configurations"][1]["against"]["last"], comparison["configurations"][1]["to_target"]
     accuracies = "{:+.1f} [{:+.1f}, {:+.1f}] points: ".format(*(100 * last[k] for k in ("accuracy", "low", "high")))
     assert sentence.startswith(f"mmr against grpo, at the end: {accuracies}")
-    assert f"To {report.goal(found)}: " in sentence
+    assert f"To {report.goal(comparison)}: " in sentence
     for unit in ("steps", "hours"):
         saved = race[f"{unit}_saved"]
         assert f"{unit}, saved {saved['value']:.0%} [" in sentence
@@ -292,9 +320,9 @@ def test_a_sentence_holds_the_numbers_of_the_tables():
     ],
 )
 def test_shown_is_what_leaves_out_zero(low, high, verdict):
-    found = compare(two())
-    found["configurations"][1]["against"]["last"] |= {"low": low, "high": high}
-    [sentence] = report.sentences(found)
+    comparison = compare(two())
+    comparison["configurations"][1]["against"]["last"] |= {"low": low, "high": high}
+    [sentence] = report.sentences(comparison)
     assert f"points: {verdict}" in sentence
 
 
@@ -325,22 +353,22 @@ def test_every_figure_tells_in_words_what_it_shows(written, name):
     assert len(page.all("figure")) == len(pictures) == len(panels) >= 1
     for picture, panel in zip(pictures, panels, strict=True):
         assert picture["role"] == "img" and picture["aria-label"] == panel.words
-        assert all(f"{one['name']}: " in panel.words for one in CASES[name]["configurations"])
+        assert all(f"{configuration['name']}: " in panel.words for configuration in CASES[name]["configurations"])
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_page_has_every_cell_sentence_and_note(name):
-    found = CASES[name]
-    names = [one["name"] for one in found["configurations"]]
-    page = Page(report.page(found, [], [(one, "red", "solid") for one in names]))
-    tables = list(report.tables(found))
+    comparison = CASES[name]
+    names = [configuration["name"] for configuration in comparison["configurations"]]
+    page = Page(report.page(comparison, [], [(label, "red", "solid") for label in names]))
+    tables = list(report.tables(comparison))
     head = [cell for _, rows in tables for cell in rows[0]]
     assert page.text["th"] == "".join(cell for _, rows in tables for cell in [*rows[0], *(row[0] for row in rows[1:])])
     assert page.text["td"] == "".join(cell for _, rows in tables for row in rows[1:] for cell in row[1:])
     assert {attributes["data-name"] for attributes in page.all("td")} <= set(head) - {""}
     assert page.text["h2"] == "".join(title for title, _ in tables)
-    assert "".join(report.sentences(found)) in page.text["p"]
-    assert page.text["li"] == "".join([*found["notes"], *names])
+    assert "".join(report.sentences(comparison)) in page.text["p"]
+    assert page.text["li"] == "".join([*comparison["notes"], *names])
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +379,7 @@ def evil(tmp_path_factory):
     report.write(named(names), folder / "evil")
     usual = named([f"name{number}" for number in range(len(names))])
     (folder / "usual").mkdir()
-    harmless = [one["name"] for one in usual["configurations"]]
+    harmless = [configuration["name"] for configuration in usual["configurations"]]
     legend = [(name, *figures.look(name, harmless)) for name in harmless]
     (folder / "usual" / "report.html").write_text(report.page(usual, figures.inline(figures.panels(usual)), legend))
     return folder
@@ -390,20 +418,20 @@ def test_a_name_that_is_broken_mathematics_is_drawn(tmp_path):
 
 
 def test_the_words_of_a_panel_hold_first_last_and_highest():
-    found = compare(many())
-    for panel in figures.panels(found):
+    comparison = compare(many())
+    for panel in figures.panels(comparison):
         form = "{:.1%}" if panel.share else "{:.2f}"
         for name, curve in panel.curves.items():
             values = [value for _, value, _, _ in curve]
             (start, *_), (end, *_) = curve[0], curve[-1]
-            first, last, highest = (form.format(each) for each in (values[0], values[-1], max(values)))
+            first, last, highest = (form.format(value) for value in (values[0], values[-1], max(values)))
             assert f"{name}: {first} at {start:.3g}, {last} at {end:.3g}, highest {highest}" in panel.words
         assert panel.words.startswith(f"{panel.title} over {panel.across}. ") and panel.words.endswith(".")
 
 
 def test_a_panel_has_the_curves_of_the_comparison():
-    found = compare(many())
-    panels = {(panel.title, panel.across): panel for panel in figures.panels(found)}
+    comparison = compare(many())
+    panels = {(panel.title, panel.across): panel for panel in figures.panels(comparison)}
     assert [(title, across) for title, across in panels] == [
         ("Accuracy", "steps"),
         ("Accuracy", "hours"),
@@ -412,39 +440,45 @@ def test_a_panel_has_the_curves_of_the_comparison():
         ("Zero-variance groups", "steps"),
         ("Entropy", "steps"),
     ]
-    for one in found["configurations"]:
+    for configuration in comparison["configurations"]:
         for across in ("step", "hours"):
-            curve = [(each[across], each["accuracy"], each["low"], each["high"]) for each in one["curve"]]
-            assert panels["Accuracy", across.rstrip("s") + "s"].curves[one["name"]] == curve
-        assert panels["Entropy", "steps"].curves[one["name"]] == one["metrics"]["entropy"]
-    assert [panel.level for panel in panels.values()] == [found["target"]["accuracy"]] * 2 + [None] * 4
+            curve = [
+                (point[across], point["accuracy"], point["low"], point["high"]) for point in configuration["curve"]
+            ]
+            assert panels["Accuracy", across.rstrip("s") + "s"].curves[configuration["name"]] == curve
+        assert panels["Entropy", "steps"].curves[configuration["name"]] == configuration["metrics"]["entropy"]
+    assert [panel.level for panel in panels.values()] == [comparison["target"]["accuracy"]] * 2 + [None] * 4
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
 def test_a_configuration_keeps_its_colour_and_no_two_look_alike(count):
-    found = compare(many(count, seeds=[1]))
-    names, looks = [one["name"] for one in found["configurations"]], {}
-    for panel in figures.panels(found):
+    comparison = compare(many(count, seeds=[1]))
+    names, looks = [configuration["name"] for configuration in comparison["configurations"]], {}
+    for panel in figures.panels(comparison):
         axes = Figure().subplots()
         figures.draw(panel, axes, names)
         for line in axes.get_lines():
             if (name := line.get_label()) in names:
                 assert line.get_color() == figures.look(name, names)[0]
                 looks.setdefault(name, set()).add((line.get_color(), line.get_linestyle()))
-    assert set(looks) == set(names) and all(len(each) == 1 for each in looks.values())
+    assert set(looks) == set(names) and all(len(used) == 1 for used in looks.values())
     assert len(set.union(*looks.values())) == count
 
 
 def test_no_two_of_ten_look_alike_in_the_legend_of_the_page(written):
     page = Page((written / "ten configurations without a clock" / "report.html").read_text())
-    assert len({each["style"] for each in page.all("i")}) == 10
+    assert len({swatch["style"] for swatch in page.all("i")}) == 10
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_whatever_there_is_is_drawn(written, name):
     panels = figures.panels(CASES[name])
-    names = [one["name"] for one in CASES[name]["configurations"]]
-    timed = any(each["hours"] is not None for one in CASES[name]["configurations"] for each in one["curve"])
+    names = [configuration["name"] for configuration in CASES[name]["configurations"]]
+    timed = any(
+        point["hours"] is not None
+        for configuration in CASES[name]["configurations"]
+        for point in configuration["curve"]
+    )
     assert ("hours" in {panel.across for panel in panels}) == timed
     drawn = re.findall(r"<figure>(.*?)</figure>", (written / name / "report.html").read_text(), re.DOTALL)
     for panel, svg in zip(panels, drawn, strict=True):
@@ -453,13 +487,13 @@ def test_whatever_there_is_is_drawn(written, name):
         assert panel.title in shown and panel.across in shown
         assert "width" not in root.attrib and "height" not in root.attrib and root.attrib["viewBox"]
         assert figures.INK not in svg and figures.PALE not in svg
-        styles = [each.get("style", "") for each in root.iter()]
-        for one in panel.curves:
-            colour = figures.look(one, names)[0]
+        styles = [element.get("style", "") for element in root.iter()]
+        for curve_name in panel.curves:
+            colour = figures.look(curve_name, names)[0]
             assert any(f"fill: {colour}" in style for style in styles)  # the band, or a point
         lines = [style for style in styles if "stroke-width: 1.6" in style]
         assert [re.search("stroke: (#......)", style)[1] for style in lines] == [
-            figures.look(one, names)[0] for one in panel.curves
+            figures.look(curve_name, names)[0] for curve_name in panel.curves
         ]
         many = max(map(len, panel.curves.values())) >= 30
         assert ("<use" in svg) and (many or len(re.findall("<use", svg)) > 5)
