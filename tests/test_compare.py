@@ -1,4 +1,4 @@
-"""Laws of a comparison: what is one configuration, what counts, what is said of it. No torch here."""
+"""Laws of a comparison: which runs form a configuration, which results count, which notes appear. Without torch."""
 
 import csv
 import html
@@ -35,7 +35,7 @@ def made_up(name, seed=1, rate=1.0, steps=STEPS, problems=PROBLEMS, benchmarks=(
         chance = min(0.9, 0.2 + 0.01 * rate * step)
         shares = {f"{benchmark}-{n}": sum(draw.random() < chance for _ in range(4)) / 4 for n in problems}
         results.setdefault(step, {})[benchmark] = Score(fmean(shares.values()), shares)
-    known = {
+    fields = {
         "settings": GRPO,
         "machine": "1 x H100",
         "clock": [(step, step * (2 + rate + draw.random())) for step in steps if step],
@@ -43,29 +43,29 @@ def made_up(name, seed=1, rate=1.0, steps=STEPS, problems=PROBLEMS, benchmarks=(
         "curves": {key: [(step, draw.random()) for step in range(1, max(steps) + 1)] for key in CURVES},
         **more,
     }
-    group = known.pop("group", json.dumps(known["settings"], default=str))
-    return Run(name, group, seed, results=results, **known)
+    group = fields.pop("group", json.dumps(fields["settings"], default=str))
+    return Run(name, group, seed, results=results, **fields)
 
 
 def two(seeds=(1, 2, 3), **more):
-    """A baseline, and one that learns faster."""
+    """Runs of a baseline, and of a method that learns faster."""
     base = [made_up(f"grpo-{seed}", seed, **more) for seed in seeds]
     return base + [made_up(f"mmr-{seed}", seed, 2.2, settings=MMR, **more) for seed in seeds]
 
 
-def names(found):
-    return [one["name"] for one in found["configurations"]]
+def names(comparison):
+    return [configuration["name"] for configuration in comparison["configurations"]]
 
 
-def by_name(found):
-    return {one["name"]: one for one in found["configurations"]}
+def by_name(comparison):
+    return {configuration["name"]: configuration for configuration in comparison["configurations"]}
 
 
-def leaves(found, above=()):
+def leaves(tree, above=()):
     """Every number and word of a comparison, by its place."""
-    inside = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list | tuple) else None
+    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else None
     if inside is None:
-        return {above: found}
+        return {above: tree}
     return {place: leaf for key, value in inside for place, leaf in leaves(value, (*above, key)).items()}
 
 
@@ -131,7 +131,7 @@ def test_runs_that_differ_in_a_setting_are_two(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("named_runs", "name"),
     [
         ([("grpo-1", 1), ("grpo-2", 2)], "grpo"),
         ([("grpo-seed1", 1), ("grpo-seed12", 12)], "grpo"),
@@ -146,32 +146,32 @@ def test_runs_that_differ_in_a_setting_are_two(tmp_path):
         pytest.param([("grpo-lr11", 1)], "grpo-lr11"),
     ],
 )
-def test_a_configuration_is_named_without_the_seed(given, name):
-    found, _ = configurations([made_up(one, seed) for one, seed in given])
-    assert [each.name for each in found] == [name]
+def test_a_configuration_is_named_without_the_seed(named_runs, name):
+    named_configurations, _ = configurations([made_up(run_name, seed) for run_name, seed in named_runs])
+    assert [configuration.name for configuration in named_configurations] == [name]
 
 
 @pytest.mark.parametrize(
-    "given", [["x-1", "x-1", "x-1"], ["x", "x-1", "x_1", "x-seed1"], pytest.param(["x (3)", "x-1", "x"])]
+    "run_names", [["x-1", "x-1", "x-1"], ["x", "x-1", "x_1", "x-seed1"], pytest.param(["x (3)", "x-1", "x"])]
 )
-def test_the_same_name_of_different_settings_becomes_different_names(given):
-    runs = [made_up(name, settings={"number": number}) for number, name in enumerate(given)]
-    found = compare(runs)
-    assert len(set(names(found))) == len(found["configurations"]) == len(given)
-    assert [run for one in found["configurations"] for run in one["runs"]] == given
+def test_the_same_name_of_different_settings_becomes_different_names(run_names):
+    runs = [made_up(name, settings={"number": number}) for number, name in enumerate(run_names)]
+    comparison = compare(runs)
+    assert len(set(names(comparison))) == len(comparison["configurations"]) == len(run_names)
+    assert [run for configuration in comparison["configurations"] for run in configuration["runs"]] == run_names
 
 
 @pytest.mark.parametrize("order", [[3, 4, 5, 6, 0, 1, 2], [6, 2, 5, 1, 4, 0, 3]])
 def test_the_order_of_runs_changes_nothing(order):
     runs = [*two(), made_up("rgra-1", settings={**GRPO, "method.importance_ratio": False})]
-    found, other = compare(runs, "grpo"), compare([runs[place] for place in order], "grpo")
-    assert names(found)[0] == names(other)[0] == "grpo" and set(names(found)) == set(names(other))
-    for name, one in by_name(found).items():
-        theirs = by_name(other)[name]
-        assert sorted(theirs["runs"]) == sorted(one["runs"])
-        for each in (one, theirs):
-            del each["runs"], each["seeds"]
-        assert leaves(theirs) == pytest.approx(leaves(one), nan_ok=False)
+    comparison, reordered = compare(runs, "grpo"), compare([runs[place] for place in order], "grpo")
+    assert names(comparison)[0] == names(reordered)[0] == "grpo" and set(names(comparison)) == set(names(reordered))
+    for name, configuration in by_name(comparison).items():
+        theirs = by_name(reordered)[name]
+        assert sorted(theirs["runs"]) == sorted(configuration["runs"])
+        for fields in (configuration, theirs):
+            del fields["runs"], fields["seeds"]
+        assert leaves(theirs) == pytest.approx(leaves(configuration), nan_ok=False)
 
 
 def test_a_run_that_is_given_twice_counts_once(tmp_path):
@@ -187,13 +187,13 @@ def test_a_run_that_is_given_twice_counts_once(tmp_path):
 def test_the_baseline_is_first_and_does_not_reweight(order):
     runs = [made_up("mmr-1", settings=MMR), made_up("grpo-1"), made_up("other-1", settings={})]
     runs = [runs[place] for place in order]
-    found = compare(runs)
-    assert found["baseline"] == names(found)[0] == "grpo"
-    assert "against" not in found["configurations"][0]
-    assert all("against" in one for one in found["configurations"][1:])
+    comparison = compare(runs)
+    assert comparison["baseline"] == names(comparison)[0] == "grpo"
+    assert "against" not in comparison["configurations"][0]
+    assert all("against" in configuration for configuration in comparison["configurations"][1:])
     for name in ("mmr", "other"):
-        found = compare(runs, name)
-        assert found["baseline"] == names(found)[0] == name and len(names(found)) == 3
+        comparison = compare(runs, name)
+        assert comparison["baseline"] == names(comparison)[0] == name and len(names(comparison)) == 3
 
 
 def test_where_all_reweight_the_first_is_the_baseline():
@@ -211,16 +211,16 @@ def test_an_unknown_baseline_or_target_is_refused_with_what_there_is():
 
 @pytest.mark.parametrize("target", [None, "peak-of-baseline", "90%-of-rise", "70%", "0.7", 0.7])
 def test_the_target_is_told(target):
-    found = compare(two(), target=target)
-    assert found["target"]["rise"] == {None: 1.0, "peak-of-baseline": 1.0, "90%-of-rise": 0.9}.get(target)
-    if found["target"]["rise"] is None:
-        assert found["target"]["accuracy"] == pytest.approx(0.7)
-    for one in found["configurations"]:
-        curve = [each["accuracy"] for each in one["curve"]]
-        if (steps := one["to_target"]["steps"]["value"]) is None:
-            assert max(curve) < found["target"]["accuracy"] + 1e-9
+    comparison = compare(two(), target=target)
+    assert comparison["target"]["rise"] == {None: 1.0, "peak-of-baseline": 1.0, "90%-of-rise": 0.9}.get(target)
+    if comparison["target"]["rise"] is None:
+        assert comparison["target"]["accuracy"] == pytest.approx(0.7)
+    for configuration in comparison["configurations"]:
+        curve = [point["accuracy"] for point in configuration["curve"]]
+        if (steps := configuration["to_target"]["steps"]["value"]) is None:
+            assert max(curve) < comparison["target"]["accuracy"] + 1e-9
         else:
-            assert STEPS[0] <= steps <= STEPS[-1] and max(curve) >= found["target"]["accuracy"] - 1e-9
+            assert STEPS[0] <= steps <= STEPS[-1] and max(curve) >= comparison["target"]["accuracy"] - 1e-9
 
 
 # What counts
@@ -228,38 +228,38 @@ def test_the_target_is_told(target):
 
 def test_accuracies_are_the_means_of_the_answers():
     runs = two(benchmarks=("amc23", "arithmetic"))
-    found = by_name(compare(runs))
+    compared = by_name(compare(runs))
     for name in ("grpo", "mmr"):
         own = [run for run in runs if run.name.startswith(name)]
-        for each in found[name]["curve"]:
-            scores = [score.accuracy for run in own for score in run.results[each["step"]].values()]
-            assert each["accuracy"] == pytest.approx(fmean(scores))
-            assert each["hours"] == pytest.approx(fmean(run.seconds_at(each["step"]) for run in own) / 3600)
-            assert each["low"] <= each["accuracy"] <= each["high"]
-        last = found[name]["last"]
+        for point in compared[name]["curve"]:
+            scores = [score.accuracy for run in own for score in run.results[point["step"]].values()]
+            assert point["accuracy"] == pytest.approx(fmean(scores))
+            assert point["hours"] == pytest.approx(fmean(run.seconds_at(point["step"]) for run in own) / 3600)
+            assert point["low"] <= point["accuracy"] <= point["high"]
+        last = compared[name]["last"]
         assert {
-            key: found[name]["curve"][-1][key] for key in ("step", "accuracy", "low", "high")
+            key: compared[name]["curve"][-1][key] for key in ("step", "accuracy", "low", "high")
         }.items() <= last.items()
         assert last["benchmarks"] == {
             benchmark: pytest.approx(fmean(run.results[STEPS[-1]][benchmark].accuracy for run in own))
             for benchmark in ("amc23", "arithmetic")
         }
-    against = found["mmr"]["against"]["last"]["accuracy"]
-    assert against == pytest.approx(found["mmr"]["last"]["accuracy"] - found["grpo"]["last"]["accuracy"])
+    against = compared["mmr"]["against"]["last"]["accuracy"]
+    assert against == pytest.approx(compared["mmr"]["last"]["accuracy"] - compared["grpo"]["last"]["accuracy"])
 
 
 def test_only_problems_that_all_answered_count():
     few, many = made_up("grpo-1", problems=range(12)), made_up("mmr-1", problems=range(4, 16), settings=MMR)
-    found = compare([few, many])
-    assert found["problems"] == 8
-    assert "arithmetic: the runs were evaluated on different problems; the 8 in common count." in found["notes"]
+    comparison = compare([few, many])
+    assert comparison["problems"] == 8
+    assert "arithmetic: the runs were evaluated on different problems; the 8 in common count." in comparison["notes"]
     for run in (few, many):
         for scores in run.results.values():
             scores["arithmetic"].shares = {
                 f"arithmetic-{n}": scores["arithmetic"].shares[f"arithmetic-{n}"] for n in range(4, 12)
             }
             scores["arithmetic"].accuracy = fmean(scores["arithmetic"].shares.values())
-    assert compare([few, many])["configurations"] == found["configurations"]
+    assert compare([few, many])["configurations"] == comparison["configurations"]
 
 
 def test_nothing_in_common_is_refused():
@@ -279,40 +279,40 @@ def test_a_benchmark_that_was_evaluated_only_at_the_end_is_left_out():
     runs = two()
     for run in runs:
         run.results[STEPS[-1]] = {**run.results[STEPS[-1]], **made_up("x", benchmarks=["gsm8k"]).results[STEPS[-1]]}
-    found = compare(runs)
-    assert found["benchmarks"] == ["arithmetic"]
-    assert [note for note in found["notes"] if note.startswith("gsm8k ") and "left out" in note]
-    assert found["configurations"] == compare(two())["configurations"]
+    comparison = compare(runs)
+    assert comparison["benchmarks"] == ["arithmetic"]
+    assert [note for note in comparison["notes"] if note.startswith("gsm8k ") and "left out" in note]
+    assert comparison["configurations"] == compare(two())["configurations"]
 
 
 def test_of_benchmarks_only_some_runs_have_the_others_count():
     runs = [made_up("grpo-1", benchmarks=("arithmetic", "gsm8k")), made_up("mmr-1", settings=MMR)]
-    found = compare(runs)
-    assert found["benchmarks"] == ["arithmetic"]
-    assert [note for note in found["notes"] if note.startswith("gsm8k ") and "left out" in note]
+    comparison = compare(runs)
+    assert comparison["benchmarks"] == ["arithmetic"]
+    assert [note for note in comparison["notes"] if note.startswith("gsm8k ") and "left out" in note]
 
 
 def test_seeds_that_were_evaluated_at_different_steps_count_where_all_were():
-    found = compare([made_up("grpo-1", steps=(0, 10, 20, 30)), made_up("grpo-2", 2, steps=(0, 20, 30, 40))])
-    assert [each["step"] for each in found["configurations"][0]["curve"]] == [0, 20, 30]
-    assert "grpo: only the 3 steps at which all of its seeds were evaluated count." in found["notes"]
+    comparison = compare([made_up("grpo-1", steps=(0, 10, 20, 30)), made_up("grpo-2", 2, steps=(0, 20, 30, 40))])
+    assert [point["step"] for point in comparison["configurations"][0]["curve"]] == [0, 20, 30]
+    assert "grpo: only the 3 steps at which all of its seeds were evaluated count." in comparison["notes"]
 
 
 @pytest.mark.parametrize("benchmarks", [("arithmetic",), ("arithmetic", "gsm8k")])
 def test_seeds_without_a_step_in_common_are_left_out_and_the_others_stay(benchmarks):
     runs = [made_up("grpo-1", steps=(0, 10)), made_up("grpo-2", 2, steps=(5, 15))]
-    found = compare([*runs, made_up("mmr-1", settings=MMR, benchmarks=benchmarks)])
-    assert names(found) == ["mmr"] == [found["baseline"]]
-    assert any(note.startswith("grpo: ") and "none in common; left out" in note for note in found["notes"])
-    assert list(found["configurations"][0]["last"]["benchmarks"]) == found["benchmarks"] == ["arithmetic"]
-    json.dumps(found, allow_nan=False)
+    comparison = compare([*runs, made_up("mmr-1", settings=MMR, benchmarks=benchmarks)])
+    assert names(comparison) == ["mmr"] == [comparison["baseline"]]
+    assert any(note.startswith("grpo: ") and "none in common; left out" in note for note in comparison["notes"])
+    assert list(comparison["configurations"][0]["last"]["benchmarks"]) == comparison["benchmarks"] == ["arithmetic"]
+    json.dumps(comparison, allow_nan=False)
 
 
 def test_a_run_whose_steps_lack_a_benchmark_each_is_said_to_be_left_out():
     odd = made_up("odd-1", steps=(0, 10), benchmarks=("arithmetic", "gsm8k"), settings=MMR)
     del odd.results[0]["arithmetic"], odd.results[10]["gsm8k"]
-    found = compare([made_up("grpo-1", benchmarks=("arithmetic", "gsm8k")), odd])
-    assert names(found) == ["grpo"] and any("odd" in note for note in found["notes"])
+    comparison = compare([made_up("grpo-1", benchmarks=("arithmetic", "gsm8k")), odd])
+    assert names(comparison) == ["grpo"] and any("odd" in note for note in comparison["notes"])
 
 
 def test_where_only_means_are_known_they_are_compared_and_it_is_said():
@@ -320,14 +320,14 @@ def test_where_only_means_are_known_they_are_compared_and_it_is_said():
     for run in runs:
         for scores in run.results.values():
             scores["arithmetic"].shares, scores["arithmetic"].error = None, 0.05
-    found = compare(runs)
-    assert found["problems"] is None
-    assert any("arithmetic: only means were recorded" in note for note in found["notes"])
-    assert any("Peaks are chosen and read on the same problems" in note for note in found["notes"])
+    comparison = compare(runs)
+    assert comparison["problems"] is None
+    assert any("arithmetic: only means were recorded" in note for note in comparison["notes"])
+    assert any("Peaks are chosen and read on the same problems" in note for note in comparison["notes"])
     whole = by_name(compare(two()))
-    for one in found["configurations"]:
-        assert [each["accuracy"] for each in one["curve"]] == pytest.approx(
-            [each["accuracy"] for each in whole[one["name"]]["curve"]]
+    for configuration in comparison["configurations"]:
+        assert [point["accuracy"] for point in configuration["curve"]] == pytest.approx(
+            [point["accuracy"] for point in whole[configuration["name"]]["curve"]]
         )
     assert not any("Peaks are chosen" in note for note in compare(two())["notes"])
 
@@ -337,10 +337,12 @@ def test_where_only_means_are_known_they_are_compared_and_it_is_said():
 
 def test_with_one_seed_no_difference_is_called_shown():
     for runs, alone in ((two(), False), ([*two()[:3], made_up("mmr-1", 1, 2.2, settings=MMR)], True), (two([1]), True)):
-        found = compare(runs)
-        mean = by_name(found)["mmr"]["against"]["last"]
-        notes = [note for note in found["notes"] if note.startswith("One seed of")]
-        single = [one["name"] for one in found["configurations"] if len(one["runs"]) == 1]
+        comparison = compare(runs)
+        mean = by_name(comparison)["mmr"]["against"]["last"]
+        notes = [note for note in comparison["notes"] if note.startswith("One seed of")]
+        single = [
+            configuration["name"] for configuration in comparison["configurations"] if len(configuration["runs"]) == 1
+        ]
         assert notes == (
             [
                 f"One seed of {', '.join(single)}: no interval over seeds exists. The intervals are for these runs "
@@ -348,7 +350,7 @@ def test_with_one_seed_no_difference_is_called_shown():
             ]
             * alone
         )
-        [sentence] = report.sentences(found)
+        [sentence] = report.sentences(comparison)
         assert mean["low"] > 0
         assert ("better (95 % CI excludes 0)" in sentence) != alone and (
             "one seed, so another may disagree" in sentence
@@ -391,7 +393,7 @@ def sampled(runs, **settings):
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "differences"),
     [
         ({}, None),
         ({"samples": 4, "seed": 9, "batch_size": 1}, None),  # these change how sure a mean is, not the mean
@@ -406,15 +408,16 @@ def sampled(runs, **settings):
     ],
     ids=str,
 )
-def test_results_of_other_sampling_are_not_compared_in_silence(other, told):
+def test_results_of_other_sampling_are_not_compared_in_silence(other, differences):
     runs = two()
     sampled(runs, **PAPERS)
     sampled(runs[3:], **other)
-    found = compare(runs)
-    expected = [f"mmr was not evaluated like grpo: {told}. A difference in accuracy may be due to that."]
-    assert [note for note in found["notes"] if "evaluated" in note] == (expected if told else [])
+    comparison = compare(runs)
+    expected = [f"mmr was not evaluated like grpo: {differences}. A difference in accuracy may be due to that."]
+    assert [note for note in comparison["notes"] if "evaluated" in note] == (expected if differences else [])
     assert all(
-        note in report.text(found) and html.escape(note) in report.page(found, [], []) for note in found["notes"]
+        note in report.text(comparison) and html.escape(note) in report.page(comparison, [], [])
+        for note in comparison["notes"]
     )
 
 
@@ -466,16 +469,16 @@ RESULTS = {
 def test_compare_and_evaluate_give_the_same_interval(name, tmp_path):
     folder = evaluated(tmp_path / "one", RESULTS[name])
     summary = json.loads((folder / "summary.json").read_text())["all"]
-    [one] = compare(read([folder])[0])["configurations"]
+    [configuration] = compare(read([folder])[0])["configurations"]
     assert 0 <= summary["low"] < summary["high"] <= 1
-    assert {key: one["last"][key] for key in summary} == pytest.approx(summary)
+    assert {key: configuration["last"][key] for key in summary} == pytest.approx(summary)
 
 
 def test_all_right_and_all_wrong_results_have_an_interval_in_their_difference(tmp_path):
     folders = [evaluated(tmp_path / f"{n}", {"aime24": [share] * 8}) for n, share in enumerate((1, 1, 0))]
-    found = by_name(compare(read(folders)[0]))
-    assert found["1"]["against"]["last"] == pytest.approx({"accuracy": 0, "low": -0.3244, "high": 0.3244}, abs=1e-4)
-    assert found["2"]["against"]["last"] == pytest.approx({"accuracy": -1, "low": -1, "high": -0.5413}, abs=1e-4)
+    compared = by_name(compare(read(folders)[0]))
+    assert compared["1"]["against"]["last"] == pytest.approx({"accuracy": 0, "low": -0.3244, "high": 0.3244}, abs=1e-4)
+    assert compared["2"]["against"]["last"] == pytest.approx({"accuracy": -1, "low": -1, "high": -0.5413}, abs=1e-4)
 
 
 def test_two_evaluations_are_compared_with_their_settings(tmp_path):
@@ -483,10 +486,10 @@ def test_two_evaluations_are_compared_with_their_settings(tmp_path):
         evaluated(tmp_path / "a", {"aime24": [0.5] * 12}, temperature=0.6, max_new_tokens=32768, samples=16, seed=1),
         evaluated(tmp_path / "b", {"aime24": [1.0] * 12}, temperature=0.0, max_new_tokens=64, samples=1, seed=2),
     ]
-    found = compare(read(folders)[0])
-    [note] = [note for note in found["notes"] if "evaluated" in note]
+    comparison = compare(read(folders)[0])
+    [note] = [note for note in comparison["notes"] if "evaluated" in note]
     assert "temperature 0.0 here, 0.6 there; max_new_tokens 64 here, 32768 there" in note
-    differs = found["configurations"][1]["differs"]
+    differs = comparison["configurations"][1]["differs"]
     assert differs["evaluation.temperature"] == [0.0, 0.6] and differs["model.name"] == ["b", "a"]
 
 
@@ -508,21 +511,24 @@ def test_intervals_of_few_problems_are_called_rough():
 
 def test_differs_has_the_settings_that_differ_and_no_other():
     own = {**GRPO, "a": 1, "b": [1, 2], "c": None, "d": 0.5}
-    other = {**GRPO, "a": 1, "b": [2, 1], "d": None, "e": "new"}
-    found = compare([made_up("grpo-1", settings=own), made_up("new-1", settings=other)])["configurations"]
-    assert [one["differs"] for one in found] == [{}, {"b": [[2, 1], [1, 2]], "d": [None, 0.5], "e": ["new", None]}]
+    changed = {**GRPO, "a": 1, "b": [2, 1], "d": None, "e": "new"}
+    compared = compare([made_up("grpo-1", settings=own), made_up("new-1", settings=changed)])["configurations"]
+    assert [configuration["differs"] for configuration in compared] == [
+        {},
+        {"b": [[2, 1], [1, 2]], "d": [None, 0.5], "e": ["new", None]},
+    ]
     assert compare([made_up("grpo-1"), made_up("told-1", settings={})])["configurations"][1]["differs"] == {}
 
 
 def test_seconds_are_means_over_the_runs():
     runs = two()
-    found = by_name(compare(runs))
+    compared = by_name(compare(runs))
     for name in ("grpo", "mmr"):
         own = [run for run in runs if run.name.startswith(name)]
         whole = fmean(run.clock[-1][1] / run.clock[-1][0] for run in own)
         parts = {part: fmean(run.parts[part] for run in own) for part in PARTS}
-        assert found[name]["seconds"] == pytest.approx({**parts, "whole": whole})
-    runs[0].clock, runs[0].parts = [], {}  # nobody measured one of the seeds
+        assert compared[name]["seconds"] == pytest.approx({**parts, "whole": whole})
+    runs[0].clock, runs[0].parts = [], {}  # one of the seeds was not timed
     own = runs[1:3]
     assert compare(runs)["configurations"][0]["seconds"] == pytest.approx(
         {
@@ -533,8 +539,8 @@ def test_seconds_are_means_over_the_runs():
 
 
 def test_the_parts_of_a_run_folder_make_up_the_whole(tmp_path):
-    for one in compare(read([write_runs(tmp_path)])[0])["configurations"]:
-        seconds = dict(one["seconds"])
+    for configuration in compare(read([write_runs(tmp_path)])[0])["configurations"]:
+        seconds = dict(configuration["seconds"])
         assert seconds.pop("whole") == pytest.approx(sum(seconds.values())) and tuple(seconds) == PARTS
 
 
@@ -546,12 +552,12 @@ def test_metrics_are_mean_least_and_most_of_the_seeds_where_all_have_them():
     assert set(metrics) == set(CURVES) - {"reward"}
     assert [step for step, *_ in metrics["entropy"]] == [5, 6, 7, 8, 9]
     for key, curve in metrics.items():
-        for step, *told in curve:
+        for step, *band in curve:
             values = [dict(run.curves[key])[step] for run in runs]
-            assert told == pytest.approx([fmean(values), min(values), max(values)])
+            assert band == pytest.approx([fmean(values), min(values), max(values)])
 
 
-def test_diagnostics_that_only_their_method_knows_are_compared(tmp_path):
+def test_diagnostics_that_no_table_lists_are_compared(tmp_path):
     """A metric diversity/NAME that no table lists: read from run folders, and in each form of the comparison."""
     for seed in (1, 2):
         write_run(tmp_path / f"grpo-{seed}", seed)
@@ -560,15 +566,15 @@ def test_diagnostics_that_only_their_method_knows_are_compared(tmp_path):
         for row in rows:
             row |= {"diversity/gloss": seed + row["step"] / 4, "diversity/void": None, "other/gloss": 1.0}
         lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = compare(read([tmp_path])[0])
+    comparison = compare(read([tmp_path])[0])
     curve = [(step, 1.5 + step / 4, 1 + step / 4, 2 + step / 4) for step in range(1, 31)]
-    metrics = {name: one["metrics"] for name, one in by_name(found).items()}
+    metrics = {name: configuration["metrics"] for name, configuration in by_name(comparison).items()}
     assert metrics["toy"].keys() - metrics["grpo"].keys() == {"diversity/gloss"}
     assert metrics["toy"]["diversity/gloss"] == curve
-    means = next(rows for title, rows in report.tables(found) if title == "Means over the training")
+    means = next(rows for title, rows in report.tables(comparison) if title == "Means over the training")
     assert [row[means[0].index("gloss")] for row in means] == ["gloss", "", f"{1.5 + 15.5 / 4:.2f}"]
-    assert "toy,diversity/gloss,30,9.0,8.5,9.5\n" in report.lines(found)
-    panels = {panel.title: panel for panel in figures.panels(found)}
+    assert "toy,diversity/gloss,30,9.0,8.5,9.5\n" in report.lines(comparison)
+    panels = {panel.title: panel for panel in figures.panels(comparison)}
     assert panels["Gloss"].curves == {"toy": metrics["toy"]["diversity/gloss"]}
     assert panels["Gloss"].words == "Gloss over steps. toy: 1.75 at 1, 9.00 at 30, highest 9.00."
 
@@ -614,16 +620,16 @@ def test_json_holds_whatever_is_found(odd, tmp_path):
         runs = [made_up(f"odd-{seed}", seed, 1.5, **{"settings": MMR, **ODD[odd]}) for seed in seeds]
         runs += [made_up(f"grpo-{seed}", seed, problems=ODD[odd].get("problems", PROBLEMS)) for seed in seeds]
         for baseline, target in targets:
-            found = compare(runs, baseline, target)
-            assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
-            assert report.text(found) and report.lines(found)
+            comparison = compare(runs, baseline, target)
+            assert json.loads(json.dumps(comparison, allow_nan=False)) == json.loads(json.dumps(comparison))
+            assert report.text(comparison) and report.lines(comparison)
 
 
 def test_a_target_that_nobody_reaches_is_none_and_never():
-    found = compare(two(), target=1.0)
-    for one in found["configurations"]:
-        assert one["to_target"]["steps"]["value"] is None and one["to_target"]["hours"]["value"] is None
-    [sentence] = report.sentences(found)
+    comparison = compare(two(), target=1.0)
+    for configuration in comparison["configurations"]:
+        assert [configuration["to_target"][unit]["value"] for unit in ("steps", "hours")] == [None, None]
+    [sentence] = report.sentences(comparison)
     assert (
         "not reached by either, in steps; not reached by either, in hours" in sentence
         and "shown" not in sentence.partition("To 100.0%")[2]
@@ -631,12 +637,12 @@ def test_a_target_that_nobody_reaches_is_none_and_never():
 
 
 def test_a_target_that_is_reached_at_the_start_takes_0_steps():
-    found = compare(two(), target=0.01)
-    for one in found["configurations"]:
+    comparison = compare(two(), target=0.01)
+    for configuration in comparison["configurations"]:
         for unit in ("steps", "hours"):
-            told = one["to_target"][unit]
-            assert told["value"] == told["low"] == 0.0 <= told["high"] < 3
-        assert one["to_target"]["steps_saved"]["value"] is None
+            estimate = configuration["to_target"][unit]
+            assert estimate["value"] == estimate["low"] == 0.0 <= estimate["high"] < 3
+        assert configuration["to_target"]["steps_saved"]["value"] is None
 
 
 def test_what_is_reached_at_the_start_is_not_said_to_be_missed():
@@ -671,9 +677,9 @@ def test_comparing_needs_no_torch(tmp_path):
 
 
 def broken(folder):
-    """Paths that are no run, each in its own way."""
+    """Paths that are not runs, for different reasons."""
     made = [write_run(folder / f"broken-{number}") for number in range(5)]
-    for path, content in zip(made, ("- a\n- list\n", ""), strict=False):
+    for path, content in zip(made[:2], ("- a\n- list\n", ""), strict=True):
         (path / "recipe.yaml").write_text(content)
     (made[2] / "evaluation" / "shares.json").write_text('{"before": {"arith')
     (made[3] / "metrics.jsonl").write_text("rubbish\n" * 3)
@@ -689,13 +695,13 @@ def broken(folder):
 def test_broken_runs_are_named_and_the_good_are_compared(tmp_path, capsys):
     good, bad = str(write_runs(tmp_path / "good")), broken(tmp_path / "bad")
     assert main(["compare", *bad[::2], good, *bad[1::2]]) == 0
-    told = capsys.readouterr()
-    lines = told.err.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
     assert len(lines) == len(bad) and all(line.startswith("Left out: ") and len(line) < 500 for line in lines)
     for path in bad:
         assert any(f"{path}'" in line or f"{path}/" in line or f"{path}:" in line for line in lines), path
     assert main(["compare", good]) == 0
-    assert capsys.readouterr().out == told.out
+    assert capsys.readouterr().out == printed.out
 
 
 @pytest.mark.parametrize("content", ["a: [1, {", "\x00", "a: !!python/object:os.system x"])
@@ -727,9 +733,9 @@ def test_without_one_good_run_the_command_says_so(tmp_path, capsys):
 def test_a_mistake_is_one_sentence(words, complaint, tmp_path, capsys):
     runs = str(write_runs(tmp_path, [1]))
     assert main(["compare", *(runs if word == "RUNS" else word for word in words)]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and len(told.err.splitlines()) == 1
-    assert told.err.startswith("manypaths compare: ") and complaint in told.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and len(printed.err.splitlines()) == 1
+    assert printed.err.startswith("manypaths compare: ") and complaint in printed.err
 
 
 def test_nothing_is_written_unless_asked(tmp_path, capsys, monkeypatch):
@@ -759,6 +765,6 @@ def test_a_csv_equals_the_same_runs_built_directly(per_problem, tmp_path):
     if not per_problem:
         text = [line.split(",") for line in (tmp_path / "runs.csv").read_text().splitlines()]
         (tmp_path / "runs.csv").write_text("\n".join(",".join(row[:4] + row[5:]) for row in text))
-    found, refused = read([tmp_path / "runs.csv"])
-    assert refused == [] and found == runs
-    assert compare(found, "grpo") == compare(runs, "grpo")
+    imported, refused = read([tmp_path / "runs.csv"])
+    assert refused == [] and imported == runs
+    assert compare(imported, "grpo") == compare(runs, "grpo")
