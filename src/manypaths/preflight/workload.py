@@ -107,7 +107,9 @@ def workload(spec: Recipe, processes: int = 1) -> Workload:
         raise ValueError(f"--processes must be 1 or more, got {processes}. Leave it out for 1.")
     here = problems.is_here(spec.problems.name)
     size = len(problems.load(**vars(spec.problems))) if here else None
-    run = Workload(*(settings[name] for name in BATCH_COUNTS), settings["num_generations"], processes, size)
+    per_device, accumulation, per_generation, iterations = (settings[name] for name in BATCH_COUNTS)
+    group = settings["num_generations"]
+    run = Workload(per_device, accumulation, per_generation, iterations, group, processes, size)
     steps = settings["max_steps"] if settings["max_steps"] > 0 else None
     if steps is None and run.epoch is not None:
         steps = math.ceil(settings["num_train_epochs"] * -(-run.epoch // run.accumulation))
