@@ -226,7 +226,9 @@ def test_an_environment_without_packages(tmp_path):
     """As after `pip install --no-deps`: neither torch nor PyYAML, and no packaging to compare versions with."""
     venv.create(tmp_path / "bare", with_pip=False)
     python = str(tmp_path / "bare" / "bin" / "python")
-    done = command("--offline", python=python, PYTHONPATH=SOURCE)
+    (tmp_path / "source").mkdir()  # without the egg-info that an editable installation leaves beside the package
+    (tmp_path / "source" / "manypaths").symlink_to(SOURCE / "manypaths")
+    done = command("--offline", python=python, PYTHONPATH=tmp_path / "source")
     assert done.returncode == 1, done.stderr
     assert "torch is missing" in done.stdout and "from manypaths import mmr" not in done.stdout
     assert "packaging              missing" in done.stdout

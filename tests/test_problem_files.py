@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import time
@@ -536,3 +537,11 @@ def test_choices_of_any_name_in_a_template_have_letters_as_golds(tmp_path):
     assert [problem.answer for problem in problems] == ["A", "C"]
     assert problems[0].question == "A man sits.\nA. up\nB. down\nC. still"
     assert "from 0 or positions counted from 1" in refusal(rows_in(tmp_path, {**rows[0], "label": "1"}), **named)
+
+
+def test_reading_a_csv_file_changes_no_setting_of_the_process(tmp_path):
+    """Python's csv module has one limit of a cell's length, for everybody."""
+    before = csv.field_size_limit()
+    (tmp_path / "long.csv").write_text(f"question,answer\n{'x' * (before + 1)},1\n")
+    assert len(load(str(tmp_path / "long.csv"))[0].question) == before + 1
+    assert csv.field_size_limit() == before

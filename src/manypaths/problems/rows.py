@@ -175,7 +175,7 @@ def _of_csv(text: str, name: str, delimiter: str | None) -> list[Row]:
     head = text.partition("\n")[0]
     if delimiter is None:
         delimiter = next((char for char in ",;\t" if char in head), ",")
-    csv.field_size_limit(sys.maxsize)
+    smaller = csv.field_size_limit(sys.maxsize)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     try:
@@ -194,6 +194,8 @@ def _of_csv(text: str, name: str, delimiter: str | None) -> list[Row]:
                 )
     except csv.Error as error:
         raise ValueError(f"{name} is not CSV in line {reader.line_num}: {error}.") from error
+    finally:
+        csv.field_size_limit(smaller)  # a setting of the whole process
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from manypaths.comparison.importers.values import LAST_STEP, short_text
 from manypaths.comparison.runs import Run, Score
+from manypaths.printable import shown
 
 Row = dict[str, Any]
 COLUMNS = {  # column -> the headers that it may have, the preferred one first
@@ -132,7 +133,7 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= LAST_STEP or (is_whole and value % 1):
-        raise _error(path, line, f"a {'whole ' * is_whole}number of at least 0 as {column}", repr(cell))
+        raise _error(path, line, f"a {'whole ' * is_whole}number of at least 0 as {column}", shown(cell))
     return int(value) if is_whole else value
 
 
