@@ -73,26 +73,26 @@ def answers(number, seeds, pace, problems):
     end = {name: float(truth(skill(100, own))) for name, own in paces.items()}
     for target in TARGETS:
         base, new = compare(runs, "base", target)["configurations"]
-        for name, told in (("base", base), ("new", new)):
-            measured[f"accuracy of {name} at the start"] = (float(truth(skill(0, 40))), told["curve"][0])
-            measured[f"accuracy of {name} at the end"] = (end[name], told["last"])
-            measured[f"peak of {name}"] = (end[name], told["peak"])
+        for name, estimate in (("base", base), ("new", new)):
+            measured[f"accuracy of {name} at the start"] = (float(truth(skill(0, 40))), estimate["curve"][0])
+            measured[f"accuracy of {name} at the end"] = (end[name], estimate["last"])
+            measured[f"peak of {name}"] = (end[name], estimate["peak"])
         measured["difference at the end"] = (end["new"] - end["base"], new["against"]["last"])
         measured["difference of the peaks"] = (end["new"] - end["base"], new["against"]["peak"])
         rise = {"90%-of-rise": 0.9, "peak-of-baseline": 1.0}.get(target)
         level = 0.5 if rise is None else (1 - rise) * float(truth(skill(0, 40))) + rise * end["base"]
-        for name, told in (("base", base), ("new", new)):
+        for name, estimate in (("base", base), ("new", new)):
             steps = steps_to(level, paces[name])
-            measured[f"steps of {name} to {target}"] = (steps, told["to_target"]["steps"])
-            measured[f"hours of {name} to {target}"] = (steps * paces[name] / 3600, told["to_target"]["hours"])
+            measured[f"steps of {name} to {target}"] = (steps, estimate["to_target"]["steps"])
+            measured[f"hours of {name} to {target}"] = (steps * paces[name] / 3600, estimate["to_target"]["hours"])
         for unit, real in (("steps", 1 - pace / 40), ("hours", 1 - (pace / 40) ** 2)):
             measured[f"{unit} saved to {target}"] = (real, new["to_target"][f"{unit}_saved"])
-    return {name: (real, *_numbers(told)) for name, (real, told) in measured.items()}
+    return {name: (real, *_numbers(estimate)) for name, (real, estimate) in measured.items()}
 
 
-def _numbers(told):
-    value = told["accuracy"] if "accuracy" in told else told["value"]
-    low, high = told["low"], told["high"]
+def _numbers(estimate):
+    value = estimate["accuracy"] if "accuracy" in estimate else estimate["value"]
+    low, high = estimate["low"], estimate["high"]
     return (
         numpy.nan if value is None else value,
         -numpy.inf if low is None else low,
@@ -104,7 +104,7 @@ def table(worlds, seeds, pace, problems, pool):
     of = partial(answers, seeds=seeds, pace=pace, problems=problems)
     every = list(pool.map(of, range(worlds), chunksize=10))
     for name in every[0]:
-        real, value, low, high = numpy.array([each[name] for each in every]).T
+        real, value, low, high = numpy.array([bounds[name] for bounds in every]).T
         inside = ((low <= real) & (real <= high)).mean()
         shown = ((low > 0) | (high < 0)).mean()
         width = numpy.median(high - low)

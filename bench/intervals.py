@@ -27,7 +27,7 @@ def rates(problems, samples, world, simulations):
     for _ in range(simulations):
         chances, others = draw.beta(*world, (2, problems))
         others = numpy.where(draw.random(problems) < ALIKE, chances, others)
-        shares, theirs = (draw.binomial(samples, each) / samples for each in (chances, others))
+        shares, theirs = (draw.binomial(samples, rates) / samples for rates in (chances, others))
         drawn = numpy.sort(draw.choice(shares, (2000, problems)).mean(1))
         bounds = [interval(estimate(shares)), (drawn[50], drawn[-51]), interval(estimate(shares), estimate(theirs))]
         held += [low <= real <= high for (low, high), real in zip(bounds, (truth, truth, 0.0), strict=True)]

@@ -50,10 +50,10 @@ def row(name: str, runs: list[Path]) -> str:
     before, after = ([verdicts(run, when) for run in runs] for when in ("before", "after"))
     start, end = (estimate([statistics.mean(seeds) for seeds in zip(*runs, strict=True)]) for runs in (before, after))
     low, high = interval(end, start)
-    spent = min(map(seconds_per_step, runs), key=lambda each: each["whole"])
+    spent = min(map(seconds_per_step, runs), key=lambda seconds: seconds["whole"])
     cells = [
         name,
-        " ".join(f"{statistics.mean(each):.1%}" for each in after),
+        " ".join(f"{statistics.mean(shares):.1%}" for shares in after),
         f"{100 * (end.value - start.value):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
         *(f"{spent[part]:.1f}" for part in ("whole", "sampling", "update")),
         f"{spent['embedding'] + spent['reweighting']:.3f}",
@@ -65,9 +65,9 @@ def row(name: str, runs: list[Path]) -> str:
 
 def table(runs: dict[str, list[Path]]) -> str:
     columns = ["method", "after, by seed", "rise, points", "s a step", "sampling", "update"]
-    columns += ["embedding, reweighting", "groups without spread", "similarity"]
+    columns += ["embedding, reweighting", "zero-variance groups", "similarity"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    return "\n".join([*lines, *(row(name, each) for name, each in runs.items())])
+    return "\n".join([*lines, *(row(name, own_runs) for name, own_runs in runs.items())])
 
 
 if __name__ == "__main__":
@@ -85,4 +85,4 @@ if __name__ == "__main__":
             if main(["train", *named, f"trainer.max_steps={options.steps}", f"seed={seed}", "--out", str(run)]):
                 raise SystemExit(2)
             runs[name].append(run)
-        print(table({name: each for name, each in runs.items() if each}), flush=True)
+        print(table({name: own_runs for name, own_runs in runs.items() if own_runs}), flush=True)

@@ -52,14 +52,16 @@ def lists(rewards, similarity):
         mean = sum(own) / len(own)
         lam = 1 / (1 + 2.718281828459045 ** -((sum((r - mean) ** 2 for r in own) / len(own)) ** 0.5))
         first = own.index(max(own))
-        found = {first: own[first]}
-        while len(found) < len(own):
+        picked = {first: own[first]}
+        while len(picked) < len(own):
             scores = {
-                i: lam * own[i] - (1 - lam) * max(alike[i][j] for j in found) for i in range(len(own)) if i not in found
+                i: lam * own[i] - (1 - lam) * max(alike[i][j] for j in picked)
+                for i in range(len(own))
+                if i not in picked
             }
             best = max(scores, key=scores.get)
-            found[best] = scores[best]
-        adjusted.append([found[i] for i in range(len(own))])
+            picked[best] = scores[best]
+        adjusted.append([picked[i] for i in range(len(own))])
     return torch.tensor(adjusted)
 
 
@@ -69,21 +71,21 @@ class Live(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.now = self.peak = 0
-        self.known = set()
+        self.counted = set()
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
         made = function(*arguments, **(named or {}))
-        for each in tree_leaves(made):
-            if isinstance(each, torch.Tensor) and (key := each.untyped_storage()._cdata) not in self.known:
-                size = each.untyped_storage().nbytes()
-                self.known.add(key)
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) not in self.counted:
+                size = tensor.untyped_storage().nbytes()
+                self.counted.add(key)
                 self.now += size
                 self.peak = max(self.peak, self.now)
-                weakref.finalize(each.untyped_storage(), self._gone, key, size)
+                weakref.finalize(tensor.untyped_storage(), self._gone, key, size)
         return made
 
     def _gone(self, key, size):
-        self.known.discard(key)
+        self.counted.discard(key)
         self.now -= size
 
 

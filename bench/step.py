@@ -37,7 +37,7 @@ class InTurns(DiverseGRPOTrainer):
             self.embedder = own
 
 
-def told(values, percent):
+def quartiles(values, percent):
     """Median and quartiles."""
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:.3%} ({low:.3%} to {high:.3%})" if percent else f"{middle:.3f} ({low:.3f} to {high:.3f})"
@@ -58,18 +58,16 @@ if __name__ == "__main__":
             raise SystemExit(2)
         steps = read_jsonl(out / "metrics.jsonl")[3:]  # the first round warms up
     spent = [{part: line[f"seconds/{part}"] for part in PARTS} for line in steps]
-    whole = [sum(each.values()) for each in spent]
+    whole = [sum(parts.values()) for parts in spent]
     tokens = statistics.mean(line["completions/mean_length"] for line in steps)
-    print(f"{len(steps) // 3} rounds; answers of {tokens:.0f} tokens; medians with quartiles")
+    print(f"{len(steps) // 3} rounds; completions of {tokens:.0f} tokens; medians with quartiles")
     print("| step | seconds | over the plain one | embedding | reweighting | both, of the rest of the step |")
     print("|---|---|---|---|---|---|")
     for turn, name in enumerate(TURNS):
         own = list(itertools.islice(zip(spent, whole, strict=True), turn, None, 3))
         ratios = [mine / plain for (_, mine), plain in zip(own, whole[::3], strict=True)]
-        added = [each["embedding"] + each["reweighting"] for each, _ in own]
+        added = [parts["embedding"] + parts["reweighting"] for parts, _ in own]
         shares = [extra / (all_of_it - extra) for extra, (_, all_of_it) in zip(added, own, strict=True)]
-        parts = [f"{1e3 * statistics.median(each[part] for each, _ in own):.2f} ms" for part in PARTS[2:4]]
-        print(
-            f"| {name} | {told([each for _, each in own], False)} | {told(ratios, False)} | {' | '.join(parts)} "
-            f"| {told(shares, True)} |"
-        )
+        cells = [name, quartiles([total for _, total in own], False), quartiles(ratios, False)]
+        cells += [f"{1e3 * statistics.median(parts[part] for parts, _ in own):.2f} ms" for part in PARTS[2:4]]
+        print(f"| {' | '.join([*cells, quartiles(shares, True)])} |")

@@ -135,11 +135,13 @@ def case(name: str, model: str, **settings: Any) -> None:
         return compute(policy, inputs)
 
     trainer._compute_loss = watched
-    before = [one.detach().clone() for one in trainer.model.parameters()]
+    before = [weight.detach().clone() for weight in trainer.model.parameters()]
     trainer.train()
-    texts, found = list(trainer._logs["completion"])[-8:], torch.tensor(list(trainer._logs["advantages"])[-8:])
-    difference = (found - recomputed(texts, ours.get("reweight"))).abs().max().item()
-    moved = max((one - old).abs().max().item() for one, old in zip(trainer.model.parameters(), before, strict=True))
+    texts, advantages = list(trainer._logs["completion"])[-8:], torch.tensor(list(trainer._logs["advantages"])[-8:])
+    difference = (advantages - recomputed(texts, ours.get("reweight"))).abs().max().item()
+    moved = max(
+        (weight - old).abs().max().item() for weight, old in zip(trainer.model.parameters(), before, strict=True)
+    )
     last = trainer.state.log_history[-2]
     apart = last.get("sampling/sampling_logp_difference/mean")
     print(f"{name}: {trainer.state.global_step} steps, parameters moved by {moved:.3f}")

@@ -123,7 +123,7 @@ def _without_unscored(method, rewards, similarity):
     scored = [i for i, x in enumerate(rewards) if not math.isnan(x)]
     result = [math.nan] * len(rewards)
     if scored:
-        found = method([rewards[i] for i in scored], [[similarity[i][j] for j in scored] for i in scored])
-        for i, x in zip(scored, found, strict=True):
+        actual = method([rewards[i] for i in scored], [[similarity[i][j] for j in scored] for i in scored])
+        for i, x in zip(scored, actual, strict=True):
             result[i] = x
     return result

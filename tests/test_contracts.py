@@ -173,10 +173,10 @@ def test_what_an_advantage_must_not_return_is_named(advantage, message):
 def test_the_unscored_have_no_advantage():
     for returned in (NAN, 3.0, INF):
         given = torch.where(REWARDS.isnan(), returned, 1.0)
-        found = replace_advantages(
+        actual = replace_advantages(
             lambda r, a, given=given: given, {"rewards": REWARDS, "advantages": torch.zeros(2, 3)}
         )[0]
-        assert found.tolist() == [[1, 1, 1], [1, 0, 1]]
+        assert actual.tolist() == [[1, 1, 1], [1, 0, 1]]
 
 
 def test_the_name_of_what_is_called():

@@ -25,10 +25,10 @@ def group():
 
 def test_similarity_is_the_mean_over_scored_pairs(group):
     rewards, similarity = group
-    for b, found in enumerate(pair_similarity(rewards, similarity)):
+    for b, actual in enumerate(pair_similarity(rewards, similarity)):
         scored = [i for i in range(6) if not rewards[b, i].isnan()]
         pairs = [similarity[b, i, j] for i in scored for j in scored if i < j]
-        assert_close(found, torch.stack(pairs).mean())
+        assert_close(actual, torch.stack(pairs).mean())
 
 
 @pytest.mark.parametrize(("copies", "kinds"), [(1, 6), (2, 3), (3, 2), (6, 1)])
@@ -61,8 +61,8 @@ def test_order_does_not_matter(group):
     for measure in (pair_similarity, vendi_score):
         assert_close(measure(rewards[:, order], shuffled), measure(rewards, similarity))
     adjusted = dra(rewards, similarity)
-    found = share_of_advantage(rewards[:, order], adjusted[:, order])
-    assert_close(found, share_of_advantage(rewards, adjusted))
+    actual = share_of_advantage(rewards[:, order], adjusted[:, order])
+    assert_close(actual, share_of_advantage(rewards, adjusted))
 
 
 def test_the_share_of_the_advantage():

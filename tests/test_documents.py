@@ -10,8 +10,8 @@ METHODS = Path(__file__).parent.parent / "docs" / "methods.md"
 
 
 def test_the_worked_numbers():
-    found = doctest.testfile(str(METHODS), module_relative=False)
-    assert found.failed == 0 and found.attempted > 30
+    results = doctest.testfile(str(METHODS), module_relative=False)
+    assert results.failed == 0 and results.attempted > 30
 
 
 def test_every_method_and_reward_has_its_place():

@@ -89,7 +89,7 @@ def test_evaluation_while_training_is_trls_own(tiny_model, tmp_path):
     ours.train()
     evaluated = [entry for entry in ours.state.log_history if "eval_reward" in entry]
     plain = trainer_of(tiny_model, tmp_path, rewards=[interesting, length], steps=1).evaluate()
-    rewards = [{key for key in each if "reward" in key} for each in (*evaluated, plain)]
+    rewards = [{key for key in logged if "reward" in key} for logged in (*evaluated, plain)]
     assert len(evaluated) == 2 and rewards[0] == rewards[1] == rewards[2]
     assert not any("dynamic_sampling" in key or "diversity" in key for key in evaluated[0])
 
@@ -211,7 +211,7 @@ def test_media_in_a_few_rows_are_refused_before_sampling(tiny_model, tmp_path, r
     def rows(batch):
         plain = {"prompt": chat(), "image": None, "images": None}
         both = [{**plain, **row} if n else plain for n in batch["n"]]
-        return {key: [each[key] for each in both] for key in plain if key == "prompt" or key in row}
+        return {key: [example[key] for example in both] for key in plain if key == "prompt" or key in row}
 
     ours = trainer_on(tiny_model, tmp_path, data.with_transform(rows))
     with pytest.raises(ValueError, match="Dynamic sampling must have text alone"):
@@ -274,8 +274,8 @@ def test_a_step_that_fails_leaves_nothing_behind(tiny_model, tmp_path, where):
         rows = embed(texts).double()
         raw = [rank + tens for rank, tens in zip(range(4), length(texts), strict=True)]
         expected = reference.advantages(reference.mmr(raw, (rows @ rows.T).tolist()))
-        found = torch.tensor(list(ours._logs["advantages"]))[start : start + 4]
-        assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+        actual = torch.tensor(list(ours._logs["advantages"]))[start : start + 4]
+        assert_close(actual, torch.tensor(expected), rtol=1e-4, atol=1e-4)
 
 
 # Which reward function

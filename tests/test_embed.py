@@ -138,8 +138,10 @@ def test_the_global_random_numbers_are_left_alone(embed):
 
 
 def test_similar_wording_is_nearer_than_other_wording(embed):
-    one, near, far = embed(["3 apples and 4 make 7 apples.", "4 apples and 3 make 7 apples.", "The capital of France?"])
-    assert one @ near > one @ far + 0.2
+    first, near, far = embed(
+        ["3 apples and 4 make 7 apples.", "4 apples and 3 make 7 apples.", "The capital of France?"]
+    )
+    assert first @ near > first @ far + 0.2
 
 
 # Sentence-transformers

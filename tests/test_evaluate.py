@@ -50,11 +50,11 @@ RIGHT_ONCE = {"1 + 1?": [2, 3], "2 + 2?": [None, 4], "3 + 3?": [6, 6], "4 + 4?":
 def test_accuracy_is_the_share_of_correct_problems_and_all_completions_are_written_in_order(tmp_path):
     out = tmp_path / "deep" / "completions.jsonl"
     began = time.perf_counter()
-    found = evaluate(PROBLEMS, slowly(boxed(RIGHT_ONCE), 0.05), prompt="Q: {question}", out=out)
-    assert 0.05 <= found["seconds"] <= time.perf_counter() - began
-    assert found["accuracy"] == 2 / 4
-    assert (found["low"], found["high"]) == pytest.approx(wilson_interval(2 / 4, 4))
-    assert (found["problems"], found["samples"], found["boxed"]) == (4, 1, 3 / 4)
+    measures = evaluate(PROBLEMS, slowly(boxed(RIGHT_ONCE), 0.05), prompt="Q: {question}", out=out)
+    assert 0.05 <= measures["seconds"] <= time.perf_counter() - began
+    assert measures["accuracy"] == 2 / 4
+    assert (measures["low"], measures["high"]) == pytest.approx(wilson_interval(2 / 4, 4))
+    assert (measures["problems"], measures["samples"], measures["boxed"]) == (4, 1, 3 / 4)
     assert read_jsonl(out)[0] == {
         "id": "p1",
         "question": "1 + 1?",
@@ -117,11 +117,11 @@ def test_settings_of_a_folder_stay_and_environments_are_added(tmp_path):
 
 def test_accuracy_of_several_samples_is_the_mean_of_the_problems_means(tmp_path):
     out = tmp_path / "completions.jsonl"
-    found = evaluate(PROBLEMS, boxed(RIGHT_ONCE), prompt="Q: {question}", samples=2, out=out)
-    assert found["accuracy"] == pytest.approx((0.5 + 0.5 + 1 + 0) / 4)
-    assert (found["samples"], found["boxed"]) == (2, 6 / 8)
+    measures = evaluate(PROBLEMS, boxed(RIGHT_ONCE), prompt="Q: {question}", samples=2, out=out)
+    assert measures["accuracy"] == pytest.approx((0.5 + 0.5 + 1 + 0) / 4)
+    assert (measures["samples"], measures["boxed"]) == (2, 6 / 8)
     over_problems = interval(estimate([0.5, 0.5, 1.0, 0.0]))
-    assert (found["low"], found["high"]) == over_problems != pytest.approx(wilson_interval(4 / 8, 8))
+    assert (measures["low"], measures["high"]) == over_problems != pytest.approx(wilson_interval(4 / 8, 8))
     verdicts = [[sample["correct"] for sample in json.loads(line)["samples"]] for line in out.read_text().splitlines()]
     assert verdicts == [[True, False], [False, True], [True, True], [False, False]]
 
@@ -164,9 +164,9 @@ def test_lengths_truncation_and_similarity_are_kept(tmp_path):
         return [[Sample("same words", 2, False), Sample("same words", 8, True)] for _ in prompts]
 
     named = {"prompt": "{question}", "samples": 2, "embedder": NgramEmbedder()}
-    found = evaluate(PROBLEMS, generate, out=tmp_path / "a.jsonl", **named)
-    assert (found["tokens"], found["truncated"]) == (5.0, 0.5)
-    assert found["similarity"] == pytest.approx(1.0, abs=1e-5)
+    measures = evaluate(PROBLEMS, generate, out=tmp_path / "a.jsonl", **named)
+    assert (measures["tokens"], measures["truncated"]) == (5.0, 0.5)
+    assert measures["similarity"] == pytest.approx(1.0, abs=1e-5)
 
 
 class Counting:
@@ -195,7 +195,7 @@ def test_a_finished_batch_is_never_sampled_again_and_the_file_is_the_same(tmp_pa
     for death in (0, 1, 0, 2, None):
         generate = Counting(death)
         try:
-            found = evaluate(problems, generate, out=out, **named)
+            actual = evaluate(problems, generate, out=out, **named)
         except KeyboardInterrupt:
             part = tmp_path / "cut.jsonl.part"
             if part.exists():
@@ -204,7 +204,7 @@ def test_a_finished_batch_is_never_sampled_again_and_the_file_is_the_same(tmp_pa
     assert calls == whole.calls
     assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
     again = evaluate(problems, Counting(0), out=out, **named)
-    for measures in (found, again):
+    for measures in (actual, again):
         assert {**measures, "seconds": 0} == {**expected, "seconds": 0}
 
 
@@ -227,8 +227,8 @@ def in_threads(count, problems, out, deaths, **named):
             return None
 
     with ThreadPoolExecutor(count) as pool:
-        found = list(pool.map(work, range(count)))
-    return [call for generate in generates for call in generate.calls], found
+        measures = list(pool.map(work, range(count)))
+    return [call for generate in generates for call in generate.calls], measures
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
@@ -240,10 +240,10 @@ def test_processes_share_the_batches_and_the_file_is_the_same(tmp_path, at_once)
     expected = evaluate(problems, whole, out=tmp_path / "whole.jsonl", **named)
     first, nothing = in_threads(2, problems, out, [1, None], **named)
     assert nothing == [None, None] and not out.exists() and len(first) >= 2
-    second, found = in_threads(3, problems, out, [None] * 3, **named)
+    second, actual = in_threads(3, problems, out, [None] * 3, **named)
     assert sorted(first + second) == sorted(whole.calls)
     assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
-    assert [{**measures, "seconds": 0} for measures in found] == [{**expected, "seconds": 0}] * 3
+    assert [{**measures, "seconds": 0} for measures in actual] == [{**expected, "seconds": 0}] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shared.jsonl", "whole.jsonl"]
 
 

@@ -111,11 +111,11 @@ def test_results_that_are_graded_again_give_the_figures_of_the_evaluation(tiny_m
     for place, sample in enumerate(sample for line in lines for sample in line["samples"]):  # a random model has no box
         sample["text"] = f"\\boxed{{{lines[place // 4]['answer'] if place % 3 else 0}}}"
     (out / "arithmetic.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = grade_file(out / "arithmetic.jsonl", out=out / "arithmetic.jsonl.again", say=[].append)
+    measures = grade_file(out / "arithmetic.jsonl", out=out / "arithmetic.jsonl.again", say=[].append)
     (out / "arithmetic.jsonl.again").rename(out / "arithmetic.jsonl")
     summary = summarise(out)["arithmetic"]
     measured = ("accuracy", "low", "high", "problems", "samples", "pass_at", "majority", "boxed", "distinct")
-    assert {key: found[key] for key in measured} == {key: summary[key] for key in measured}
-    assert 0 < found["accuracy"] < 1 and found["pass_at"]["4"] == 1
+    assert {key: measures[key] for key in measured} == {key: summary[key] for key in measured}
+    assert 0 < measures["accuracy"] < 1 and measures["pass_at"]["4"] == 1
     assert main(["grade", str(out)]) == 2
     assert "Give one of its files" in capsys.readouterr().err

@@ -143,15 +143,17 @@ def test_each_completion_is_a_request_with_its_own_seed(url, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     ask = server_generate(url, max_new_tokens=9, temperature=0.6, top_p=0.95, seed=4)
     prompts = ["short", "a long one", "third"]
-    found = ask(prompts, 3)
-    assert [[sample.text.split(" ", 1)[1] for sample in row] for row in found] == [[prompt] * 3 for prompt in prompts]
+    samples = ask(prompts, 3)
+    assert [[sample.text.split(" ", 1)[1] for sample in row] for row in samples] == [[prompt] * 3 for prompt in prompts]
     assert len({body["seed"] for body in Server.bodies}) == 9
-    assert {sample.truncated for sample in found[1]} == {True} and {sample.truncated for sample in found[0]} == {False}
-    assert {sample.tokens for row in found for sample in row} == {7}
+    assert {sample.truncated for sample in samples[1]} == {True} and {sample.truncated for sample in samples[0]} == {
+        False
+    }
+    assert {sample.tokens for row in samples for sample in row} == {7}
     for body in Server.bodies:
         assert (body["model"], body["max_tokens"], body["temperature"], body["top_p"]) == ("the-model", 9, 0.6, 0.95)
     assert set(Server.headers_seen) == {"Bearer secret"}
-    assert ask(prompts[1:], 3) == found[1:], "the same whatever the earlier requests were"
+    assert ask(prompts[1:], 3) == samples[1:], "the same whatever the earlier requests were"
     chat = server_generate(url, max_new_tokens=9, seed=4)([[{"role": "user", "content": "hello"}]], 2)
     assert [sample.text.split()[1] for sample in chat[0]] == ["hello", "hello"]
 

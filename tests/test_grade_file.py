@@ -99,17 +99,17 @@ def test_what_cannot_be_read_is_refused_with_what_can(name, tmp_path):
 
 def test_lists_in_a_table_are_several_completions_as_json_and_refused_as_python(tmp_path):
     cells = json.dumps([RIGHT, WRONG]).replace('"', '""')
-    found, notes = graded(written(tmp_path, "own.csv", f'samples,answer\n"{cells}",4\n'))
-    assert (found["samples"], found["accuracy"]) == (2, 0.5) and "JSON" in notes[0]
+    measures, notes = graded(written(tmp_path, "own.csv", f'samples,answer\n"{cells}",4\n'))
+    assert (measures["samples"], measures["accuracy"]) == (2, 0.5) and "JSON" in notes[0]
     assert "Python" in refusal(written(tmp_path, "own.csv", f'samples,answer\n"{[RIGHT, WRONG]!r}",4\n'))
 
 
 def test_rows_with_the_same_id_are_samples_of_one_problem(tmp_path):
     rows = [{"id": 7, "question": "2 + 2?", "text": text, "answer": "4"} for text in (RIGHT, WRONG, RIGHT)]
     path = rows_in(tmp_path, *rows[:2], {"id": 8, "question": "?", "text": RIGHT, "answer": "4"}, rows[2])
-    found, notes = graded(path, out=tmp_path / "out.jsonl")
+    measures, notes = graded(path, out=tmp_path / "out.jsonl")
     assert "same id" in notes[0] and "4 rows, 2 problems" in notes[0]
-    assert found["problems"] == 2 and found["accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+    assert measures["problems"] == 2 and measures["accuracy"] == pytest.approx((2 / 3 + 1) / 2)
     lines = verdicts(tmp_path / "out.jsonl")
     assert lines == {"7": [True, False, True], "8": [True]}
     for change in {"answer": "5"}, {"question": "3 + 1?"}:
@@ -119,8 +119,8 @@ def test_rows_with_the_same_id_are_samples_of_one_problem(tmp_path):
 
 def test_without_ids_rows_with_the_same_question_and_gold_are_one_problem(tmp_path):
     row = {"question": "2 + 2?", "text": RIGHT, "answer": "4"}
-    found, notes = graded(rows_in(tmp_path, row, {**row, "text": WRONG}, {**row, "answer": "5"}))
-    assert (found["problems"], found["accuracy"]) == (2, 0.25) and "question" in notes[0]
+    measures, notes = graded(rows_in(tmp_path, row, {**row, "text": WRONG}, {**row, "answer": "5"}))
+    assert (measures["problems"], measures["accuracy"]) == (2, 0.25) and "question" in notes[0]
     assert graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4"}, {"text": RIGHT, "answer": "4"}))[0]["problems"] == 2
 
 
@@ -135,14 +135,14 @@ def test_without_ids_rows_with_the_same_question_and_gold_are_one_problem(tmp_pa
     ],
 )
 def test_golds_mean_what_they_mean_to_the_rewards(gold, text, right, tmp_path):
-    found, _ = graded(rows_in(tmp_path, {"text": text, "answer": gold}))
-    assert found["accuracy"] == right
+    measures, _ = graded(rows_in(tmp_path, {"text": text, "answer": gold}))
+    assert measures["accuracy"] == right
 
 
 def test_golds_of_several_parts_are_noted(tmp_path):
     path = rows_in(tmp_path, *({"text": text, "answer": ["4", "5"]} for text in ("\\boxed{5, 4}", RIGHT)))
-    found, notes = graded(path)
-    assert found["accuracy"] == 0.5 and "2 gold answers are lists" in notes[0]
+    measures, notes = graded(path)
+    assert measures["accuracy"] == 0.5 and "2 gold answers are lists" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_a_row_without_completion_or_gold_is_refused_with_its_number(row, words,
 def test_positions_of_choices_are_letters(tmp_path):
     row = {"question": "Q?", "choices": ["w", "x", "y"]}
     rows = [{**row, "answer": place, "text": f"\\boxed{{{letter}}}"} for place, letter in enumerate("ABC")]
-    found, notes = graded(rows_in(tmp_path, *rows))
-    assert found["accuracy"] == 1 and "counted from 0" in notes[0]
+    measures, notes = graded(rows_in(tmp_path, *rows))
+    assert measures["accuracy"] == 1 and "counted from 0" in notes[0]
     assert "counted from 1" in refusal(rows_in(tmp_path, rows[1]))
     assert graded(rows_in(tmp_path, {**rows[1], "answer": "B"}))[0]["accuracy"] == 1
     numbers = {"question": "Q?", "choices": ["7", "8"], "answer": "8", "text": "\\boxed{8}"}
@@ -226,14 +226,14 @@ def test_the_command_prints_that_only_a_box_is_graded_and_how_to_read_others(tmp
 
 
 def test_a_box_goes_before_what_stands_behind_it(tmp_path):
-    found, _ = graded(rows_in(tmp_path, {"text": RIGHT + " and not 5", "answer": "5"}), unboxed_by="last-number")
-    assert found["accuracy"] == 0 and found["read"] == {"box": 1, "last-number": 0, "last-math": 0, "none": 0}
+    measures, _ = graded(rows_in(tmp_path, {"text": RIGHT + " and not 5", "answer": "5"}), unboxed_by="last-number")
+    assert measures["accuracy"] == 0 and measures["read"] == {"box": 1, "last-number": 0, "last-math": 0, "none": 0}
     assert "--unboxed" in refusal(rows_in(tmp_path, {"text": RIGHT, "answer": "5"}), unboxed_by="last-word")
 
 
 def test_golds_that_cannot_be_graded_are_noted(tmp_path):
-    found, notes = graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4"}, {"text": RIGHT, "answer": "{\x1b[2J"}))
-    assert found["ungradable"] == 1 and "'1'" in notes[0] and "1 of 2 gold answers" in notes[1]
+    measures, notes = graded(rows_in(tmp_path, {"text": RIGHT, "answer": "4"}, {"text": RIGHT, "answer": "{\x1b[2J"}))
+    assert measures["ungradable"] == 1 and "'1'" in notes[0] and "1 of 2 gold answers" in notes[1]
     assert all(note.isprintable() for note in notes)
 
 
@@ -243,16 +243,16 @@ def test_the_filters_of_one_sample_are_one_completion(tmp_path):
         for name in ("strict-match", "flexible-extract")
         for doc, text in enumerate((RIGHT, WRONG))
     ]
-    found, [note] = graded(rows_in(tmp_path, *rows))
+    measures, [note] = graded(rows_in(tmp_path, *rows))
     once, nothing = graded(rows_in(tmp_path, *rows[:2]))
-    assert found == once and found["samples"] == 1 and nothing == []
+    assert measures == once and measures["samples"] == 1 and nothing == []
     assert "strict-match, flexible-extract" in note and "those of strict-match count" in note
 
 
 def test_samples_with_their_own_ids_are_problems_with_a_note(tmp_path):
     rows = [{"id": n, "question": "2 + 2?", "text": RIGHT, "answer": "4"} for n in range(3)]
-    found, [note] = graded(rows_in(tmp_path, *rows, {**rows[0], "id": 3, "question": "3 + 1?"}))
-    assert found["problems"] == 4 and "2 of 4 problems have the question and gold answer of another" in note
+    measures, [note] = graded(rows_in(tmp_path, *rows, {**rows[0], "id": 3, "question": "3 + 1?"}))
+    assert measures["problems"] == 4 and "2 of 4 problems have the question and gold answer of another" in note
 
 
 def test_the_file_that_is_graded_is_not_written_over(tmp_path):
@@ -274,5 +274,5 @@ def test_choices_with_an_answer_key_are_graded_by_their_letter(tmp_path):
 
 
 def test_golds_that_are_sentences_are_noted(tmp_path):
-    found, notes = graded(rows_in(tmp_path, {"text": RIGHT, "solution": "We add two to two, and so it is 4."}))
-    assert found["accuracy"] == 0 and "gold answers are sentences" in notes[0]
+    measures, notes = graded(rows_in(tmp_path, {"text": RIGHT, "solution": "We add two to two, and so it is 4."}))
+    assert measures["accuracy"] == 0 and "gold answers are sentences" in notes[0]

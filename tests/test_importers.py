@@ -24,8 +24,8 @@ def write(path, content):
 def lighteval(path, results, model="model"):
     """A results file as lighteval writes it; `results` maps tasks to metrics, or to an accuracy."""
     metrics = {
-        task: {"extractive_match": each, "extractive_match_stderr": 0.05} if isinstance(each, float) else each
-        for task, each in results.items()
+        task: {"extractive_match": metrics, "extractive_match_stderr": 0.05} if isinstance(metrics, float) else metrics
+        for task, metrics in results.items()
     }
     general = {"lighteval_sha": "?", "model_name": model, "total_evaluation_time_secondes": "1721.39"}
     return write(path, json.dumps({"config_general": general, "results": metrics, "versions": {}}))
@@ -273,12 +273,12 @@ def test_metrics_of_an_earlier_version_and_diagnostics_are_curves(tmp_path):
 
 def test_time_does_not_depend_on_how_often_it_is_logged(tmp_path):
     times = [random.Random(0).uniform(1, 9) for _ in range(12)]
-    each = read_trainer_state(state(tmp_path / "a" / "trainer_state.json", numbered(times)))
+    imported = read_trainer_state(state(tmp_path / "a" / "trainer_state.json", numbered(times)))
     fives = [sum(times[:5]) / 5, sum(times[5:10]) / 5]
     log = [*numbered(fives, every=5), {"step": 12, "step_time": sum(times[10:]) / 2, "train_runtime": 999.0}]
     fewer = read_trainer_state(state(tmp_path / "b" / "trainer_state.json", log))
-    assert fewer.clock == [(step, pytest.approx(dict(each.clock)[step])) for step in (5, 10, 12)]
-    assert each.notes[0] == "a: times are TRL's step_time, which excludes the optimiser."
+    assert fewer.clock == [(step, pytest.approx(dict(imported.clock)[step])) for step in (5, 10, 12)]
+    assert imported.notes[0] == "a: times are TRL's step_time, which excludes the optimiser."
 
 
 def test_time_of_the_parts_goes_before_step_time_and_that_before_the_runtime(tmp_path):
@@ -385,9 +385,9 @@ def test_percent_is_a_share_and_hours_are_seconds(tmp_path):
     rows = [(*row[:4], 100 * row[4], row[5] / 3600) for row in ROWS]
     percent = read_csv(table(tmp_path / "b.csv", (*HEADER[:5], "hours"), rows))
     assert [run.results for run in percent] == [run.results for run in plain]
-    for one, other in zip(plain, percent, strict=True):
-        assert other.clock == [(step, pytest.approx(seconds)) for step, seconds in one.clock]
-        assert other.notes == ["b.csv: some accuracies are above 1, so all are read as percentages."]
+    for expected, actual in zip(plain, percent, strict=True):
+        assert actual.clock == [(step, pytest.approx(seconds)) for step, seconds in expected.clock]
+        assert actual.notes == ["b.csv: some accuracies are above 1, so all are read as percentages."]
 
 
 def test_rows_of_problems_are_their_mean(tmp_path):
@@ -395,20 +395,24 @@ def test_rows_of_problems_are_their_mean(tmp_path):
     rows, means = [], []
     for run, seed, step, benchmark, _, seconds in ROWS:
         shares = {f"p{at}": [draw.randint(0, 1) for _ in range(4)] for at in range(5)}
-        rows += [(run, seed, step, benchmark, hit, seconds, name) for name, each in shares.items() for hit in each]
-        mean = sum(sum(each) for each in shares.values()) / 20
+        rows += [(run, seed, step, benchmark, hit, seconds, name) for name, hits in shares.items() for hit in hits]
+        mean = sum(sum(hits) for hits in shares.values()) / 20
         means.append((run, seed, step, benchmark, mean, seconds))
     plain = read_csv(table(tmp_path / "a.csv", HEADER, means))
-    found = read_csv(table(tmp_path / "b.csv", (*HEADER, "Question_ID"), draw.sample(rows, len(rows))))
-    for one, other in zip(plain, found, strict=True):
-        assert (one.name, one.clock, list(one.results)) == (other.name, other.clock, list(other.results))
-        for step, scores in one.results.items():
+    shuffled = read_csv(table(tmp_path / "b.csv", (*HEADER, "Question_ID"), draw.sample(rows, len(rows))))
+    for expected, actual in zip(plain, shuffled, strict=True):
+        assert (expected.name, expected.clock, list(expected.results)) == (
+            actual.name,
+            actual.clock,
+            list(actual.results),
+        )
+        for step, scores in expected.results.items():
             for benchmark, score in scores.items():
-                by_problem = other.results[step][benchmark]
+                by_problem = actual.results[step][benchmark]
                 assert by_problem.accuracy == pytest.approx(score.accuracy) and score.shares is None
                 assert sorted(by_problem.shares) == ["p0", "p1", "p2", "p3", "p4"]
     hits = [row[4] for row in rows if row[:4] == ROWS[0][:4] and row[6] == "p2"]
-    assert found[0].results[0]["aime24"].shares["p2"] == sum(hits) / 4
+    assert shuffled[0].results[0]["aime24"].shares["p2"] == sum(hits) / 4
 
 
 @pytest.mark.parametrize(

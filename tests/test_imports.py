@@ -145,14 +145,14 @@ def complaints(room, path):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_new_arrow(module):
-    found = complaints(room_of(module), MODULES[module])
-    assert not found, "\n".join(found)
+    actual = complaints(room_of(module), MODULES[module])
+    assert not actual, "\n".join(actual)
 
 
 def test_the_table_has_no_arrow_too_many():
     for room, row in ROOMS.items():
         files = [path for module, path in MODULES.items() if room_of(module) == room]
-        imported = [set().union(*each) for each in zip(*(arrows(room, path) for path in files), strict=True)]
+        imported = [set().union(*columns) for columns in zip(*(arrows(room, path) for path in files), strict=True)]
         for allowed, used in zip(row, imported, strict=True):
             assert set(allowed.split()) <= used, f"{room} no longer imports {set(allowed.split()) - used}"
 
@@ -220,8 +220,8 @@ def test_a_comparison_needs_no_torch():
 )
 def test_a_new_arrow_is_named(room, code, complaint, tmp_path):
     (tmp_path / "new.py").write_text(code)
-    (found,) = complaints(room, tmp_path / "new.py")
-    assert complaint in found
+    (actual,) = complaints(room, tmp_path / "new.py")
+    assert complaint in actual
 
 
 def test_what_the_table_allows_passes(tmp_path):

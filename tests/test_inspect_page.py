@@ -46,7 +46,7 @@ def group(step: int = 1, number: int = 0, texts: list[str] | None = None, **othe
 
 def as_shown(entry: Entry) -> Entry:
     """A group, as training writes it, in the data of the page."""
-    completions = [{**each, "diagnostics": pairs(each)} for each in entry["completions"]]
+    completions = [{**completion, "diagnostics": pairs(completion)} for completion in entry["completions"]]
     return {**entry, "diagnostics": pairs(entry), "completions": completions}
 
 
@@ -234,13 +234,13 @@ def test_steps_and_groups_are_in_order_and_none_is_lost(tmp_path: Path) -> None:
     given = [group(3, 1), group(3, 0), group(2, 0), *(group(1, at % 2, texts=[str(at)]) for at in range(6))]
     metrics = [{"step": 2, "reward": 0.2}, {"step": 1, "reward": 0.1, "diversity/lam": 0.5}, {"step": 1, "reward": 0.9}]
     data = data_of(write_page(run_folder(tmp_path, given, metrics)))
-    assert [(each["step"], each["group"]) for each in data["groups"]] == [
+    assert [(shown["step"], shown["group"]) for shown in data["groups"]] == [
         *((1, at) for at in range(6)),
         (2, 0),
         (3, 0),
         (3, 1),
     ]
-    assert [each["completions"][0]["text"] for each in data["groups"][:6]] == [str(at) for at in range(6)]
+    assert [shown["completions"][0]["text"] for shown in data["groups"][:6]] == [str(at) for at in range(6)]
     assert data["metrics"] == [{"step": 1, "reward": 0.9, "diversity/lam": 0.5}, {"step": 2, "reward": 0.2}]
 
 
@@ -251,9 +251,9 @@ def test_a_last_line_cut_anywhere_is_left_out(tmp_path: Path, name: str) -> None
     before, added = (run / name).read_bytes(), json.dumps(last, ensure_ascii=False).encode()
     for cut in range(len(added)):
         (run / name).write_bytes(before + added[:cut])
-        assert [each["step"] for each in data_of(write_page(run))[name.removesuffix(".jsonl")]] == [1], cut
+        assert [line["step"] for line in data_of(write_page(run))[name.removesuffix(".jsonl")]] == [1], cut
     (run / name).write_bytes(before + added)
-    assert [each["step"] for each in data_of(write_page(run))[name.removesuffix(".jsonl")]] == [1, 2]
+    assert [line["step"] for line in data_of(write_page(run))[name.removesuffix(".jsonl")]] == [1, 2]
 
 
 BAD_GROUPS = {
@@ -354,8 +354,8 @@ def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memo
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert data["steps"] == 60
-    assert sorted({each["step"] for each in data["groups"]}) == [10, 20, 30, 40, 50, 60]
-    assert data["groups"] == [as_shown(each) for each in given if each["step"] % 10 == 0]
+    assert sorted({shown["step"] for shown in data["groups"]}) == [10, 20, 30, 40, 50, 60]
+    assert data["groups"] == [as_shown(shown) for shown in given if shown["step"] % 10 == 0]
     assert peak < size
 
 

@@ -247,7 +247,7 @@ def expected_advantages(step, oracle, scaled):
         raw = [a + 0.1 * b for a, b in zip(accuracy(texts), length(texts), strict=True)]
         adjusted = oracle(raw, (rows @ rows.T).tolist())
         mean = sum(adjusted) / 4
-        yield from reference.advantages(adjusted) if scaled else [each - mean for each in adjusted]
+        yield from reference.advantages(adjusted) if scaled else [reward - mean for reward in adjusted]
 
 
 REWEIGHTING = {
@@ -312,8 +312,8 @@ class ByHand(GRPOTrainer):
         return ((loss * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)).mean() / self.current_gradient_accumulation_steps
 
 
-def same_parameters(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True))
+def same_parameters(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1])
@@ -338,8 +338,8 @@ def test_reinforce_and_raft_are_their_loss_by_hand(train, method, monkeypatch):
     ours, _ = train(method, *settings)
     monkeypatch.setattr(ByHand, "advantage", staticmethod(BY_HAND[method]))
     by_hand, _ = train("none", *settings, cls=ByHand)
-    for one, other in zip(ours.model.parameters(), by_hand.model.parameters(), strict=True):
-        assert_close(one, other)
+    for weight, expected in zip(ours.model.parameters(), by_hand.model.parameters(), strict=True):
+        assert_close(weight, expected)
 
 
 def test_grpo_pos_keeps_the_ratio_and_clips(train):
@@ -412,18 +412,18 @@ def words_of(texts):
 def test_the_example_on_keys_trains(train, examples):
     """Advantages of the closed form, with the text of a completion as its key."""
     trainer, steps = train("grpo", "method.reweight=ips", "keys.name=text")
-    for texts, raw, found in (group for step in steps for group in per_group(step)):
+    for texts, raw, trained in (group for step in steps for group in per_group(step)):
         adjusted = examples["ips"][1](rewards=raw, keys=words_of(texts))
-        assert_close(found, torch.tensor(reference.advantages(adjusted)), rtol=1e-4, atol=1e-4)
+        assert_close(trained, torch.tensor(reference.advantages(adjusted)), rtol=1e-4, atol=1e-4)
     assert trainer.groups.inputs.keys() == {"rewards", "similarity", "keys"}
     assert all(0.25 <= share <= 1 for share in steps[-1]["metrics"]["diversity/key_share"])
 
 
 def test_the_example_on_correct_trains(train, examples):
     _, steps = train("grpo", "method.advantage=focal", "method.correct=accuracy", "method.advantage_options.gamma=0.5")
-    for texts, raw, found in (group for step in steps for group in per_group(step)):
+    for texts, raw, trained in (group for step in steps for group in per_group(step)):
         expected = examples["focal"][1](advantages=reference.advantages(raw), correct=accuracy(texts))
-        assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+        assert_close(trained, torch.tensor(expected), rtol=1e-4, atol=1e-4)
 
 
 IPS = ["method.reweight=ips", "keys.name=text"]
@@ -452,12 +452,12 @@ def test_keys_make_the_similarity_of_mmr(train):
     settings = ("keys.name=test_methods.first_letters", "embedder.name=keys")
     _, steps = train("grpo", "mmr", *settings)
     alike = 0
-    for texts, raw, found in (group for step in steps for group in per_group(step)):
+    for texts, raw, trained in (group for step in steps for group in per_group(step)):
         keys = first_letters(texts, texts)
-        kernel = [[float(one == other) for other in keys] for one in keys]
+        kernel = [[float(key == other) for other in keys] for key in keys]
         alike += len(set(keys)) < 4
         expected = reference.advantages(reference.mmr(raw, kernel))
-        assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+        assert_close(trained, torch.tensor(expected), rtol=1e-4, atol=1e-4)
     assert alike
 
 

@@ -132,8 +132,8 @@ def test_a_list_and_lines_read_the_same(name, layout, tmp_path):
         "lines with gaps": lines.replace("\n", "\r\n\n") + "\n\n",
         "with a byte order mark": "\ufeff" + json.dumps(ROWS),
     }[layout]
-    one, two = load(file_of(tmp_path, content, name))
-    assert (one.id, one.question, one.answer, one.ways) == ("0", "1 + 1?", "2", ())
+    first, two = load(file_of(tmp_path, content, name))
+    assert (first.id, first.question, first.answer, first.ways) == ("0", "1 + 1?", "2", ())
     assert (two.id, two.question, two.answer) == ("two", "2 + 2?", "4")
 
 
@@ -155,8 +155,8 @@ def test_columns_are_found_by_usual_names_or_as_requested(tmp_path):
     path = file_of(tmp_path, json.dumps({"Question": "usual?", "mine": "asked?", "final_answer": 1, "gold": 2}))
     assert load(path)[0].question == "usual?"
     assert load(path)[0].answer == "1"
-    found = load(path, problem_column="mine", answer_column="gold")[0]
-    assert (found.question, found.answer) == ("asked?", "2")
+    loaded = load(path, problem_column="mine", answer_column="gold")[0]
+    assert (loaded.question, loaded.answer) == ("asked?", "2")
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def test_benchmarks_come_from_local_files_with_the_columns_of_their_public_copie
     }
     for file, row in rows.items():
         (tmp_path / file).write_text(json.dumps(row) + "\n")
-    found = {name: load(name, data_dir=str(tmp_path))[0] for name in BENCHMARKS}
-    answers = {name: (problem.id, problem.question, problem.answer) for name, problem in found.items()}
+    loaded = {name: load(name, data_dir=str(tmp_path))[0] for name in BENCHMARKS}
+    answers = {name: (problem.id, problem.question, problem.answer) for name, problem in loaded.items()}
     assert answers == {
         "aime24": ("60", "q", "204"),
         "math500": ("test/1.json", "q", "\\frac{1}{2}"),
@@ -246,4 +246,4 @@ def test_a_fingerprint_is_of_questions_and_answers_in_any_order():
     problems = arithmetic(20, 1)
     assert fingerprint(problems) == fingerprint(problems[::-1]) != fingerprint(problems[1:])
     assert len(fingerprint(problems)) == 12
-    assert {len(each.fingerprint) for each in BENCHMARKS.values()} == {12}
+    assert {len(benchmark.fingerprint) for benchmark in BENCHMARKS.values()} == {12}

@@ -60,12 +60,12 @@ def test_hours_are_steps_times_seconds_without_exception(table):
 
 
 def test_what_follows_for_each_pair(table):
-    found = {}
+    actual = {}
     for row, base in pairs(table, "as_in_paper") + pairs(table, "like_for_like"):
         steps, time, slower = percent(less(row, base, key) for key in ("peak_step", "hours", "seconds_per_step"))
         key = row["model"].rsplit("-", 1)[1], row["method"], base["method"]
-        found[key] = (steps, time, -slower, round(100 * (row["mean"] - base["mean"]), 1))
-    assert found == DERIVED
+        actual[key] = (steps, time, -slower, round(100 * (row["mean"] - base["mean"]), 1))
+    assert actual == DERIVED
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_what_follows_for_each_pair(table):
 )
 def test_the_ways_to_compute_the_headline(table, against, rows_mean, pooled, points):
     assert len(pairs(table, against)) == 9
-    found = savings(table, against)
-    assert (percent(found["mean of rows"]), percent(found["pooled"])) == (rows_mean, pooled)
+    actual = savings(table, against)
+    assert (percent(actual["mean of rows"]), percent(actual["pooled"])) == (rows_mean, pooled)
     assert round(100 * accuracy_change(table, against), 2) == points
 
 
@@ -137,12 +137,12 @@ def test_dra_rows_are_of_one_sample_and_the_base_row_is_not(row):
 
 
 def test_rows_are_flat_and_named_as_the_benchmarks_are():
-    found = rows()
-    assert len(found) == sum(len(paper["rows"]) for paper in tables().values()) == 24 + 6 + 18
-    assert len({tuple(row) for row in found}) == 1
+    actual = rows()
+    assert len(actual) == sum(len(paper["rows"]) for paper in tables().values()) == 24 + 6 + 18
+    assert len({tuple(row) for row in actual}) == 1
     for name in ("mmr-grpo", "dra-grpo"):
         assert tables()[name]["benchmarks"] == {key: benchmark.title for key, benchmark in BENCHMARKS.items()}
-    assert {row["reported_by"] for row in found} == {"paper", "paper (about)", "a user's rerun"}
+    assert {row["reported_by"] for row in actual} == {"paper", "paper (about)", "a user's rerun"}
     row = next(row for row in rows(MODELS[1]) if row["method"] == "MMR-GRPO")
     assert row["benchmarks"] == {
         "aime24": 0.56,
@@ -158,7 +158,7 @@ def test_rows_are_flat_and_named_as_the_benchmarks_are():
         12.22,
         293,
     )
-    bare = next(row for row in found if row["paper"] == "DRA-GRPO" and row["method"] == "GRPO")
+    bare = next(row for row in actual if row["paper"] == "DRA-GRPO" and row["method"] == "GRPO")
     assert (bare["benchmarks"], bare["mean"], bare["peak_step"], bare["hours"]) == ({}, 0.548, None, None)
 
 

@@ -161,9 +161,9 @@ THOUGHTS = {
 
 def test_think_and_think_answer() -> None:
     texts = list(THOUGHTS)
-    assert called("think", texts) == [one for one, _ in THOUGHTS.values()]
+    assert called("think", texts) == [score for score, _ in THOUGHTS.values()]
     assert called("think", texts) == trl_think([[said(text)] for text in texts])
-    assert called("think_answer", texts) == [one for _, one in THOUGHTS.values()]
+    assert called("think_answer", texts) == [score for _, score in THOUGHTS.values()]
 
 
 @pytest.mark.parametrize("name", ["think", "think_answer"])
@@ -374,6 +374,6 @@ def test_wrong_options_are_refused_when_they_are_bound(name: str, limit: Any, op
 
 def test_every_option_is_keyword_only() -> None:
     for function in REWARDS.values():
-        for one in inspect.signature(function).parameters.values():
-            column = one.name in {*GIVEN, "_"}
-            assert column == (one.kind != one.KEYWORD_ONLY), (function.__name__, one.name)
+        for parameter in inspect.signature(function).parameters.values():
+            column = parameter.name in {*GIVEN, "_"}
+            assert column == (parameter.kind != parameter.KEYWORD_ONLY), (function.__name__, parameter.name)

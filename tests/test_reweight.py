@@ -48,7 +48,7 @@ def random_settings(count, dtype=torch.float32):
 
 def naive(method, rewards, *similarity, **named):
     """A method of reference.py on each group of a batch."""
-    groups = zip(rewards.tolist(), *(each.tolist() for each in similarity), strict=True)
+    groups = zip(rewards.tolist(), *(matrices.tolist() for matrices in similarity), strict=True)
     return torch.tensor([method(*group, **named) for group in groups], dtype=rewards.dtype)
 
 
@@ -84,18 +84,18 @@ def test_equals_the_released_code(case):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_the_reference_equals_the_released_code(case):
-    (rewards,), (similarity,) = (each.tolist() for each in released(case))
+    (rewards,), (similarity,) = (tensor.tolist() for tensor in released(case))
     expected = case["expected"]
     no_negative = [[max(value, 0.0) for value in row] for row in similarity]
-    counts = [1 / each for each in reference.dra([1.0] * len(rewards), similarity)]
-    for found, published in (
+    counts = [1 / weight for weight in reference.dra([1.0] * len(rewards), similarity)]
+    for values, published in (
         (reference.adaptive_lambda(rewards), expected["mmr_sigmoid_lambda"]),
         (reference.mmr(rewards, no_negative, ties="first"), expected["mmr_sigmoid"]),
-        (counts, [1 / each for each in expected["dra_weight"]]),
+        (counts, [1 / weight for weight in expected["dra_weight"]]),
         (reference.advantages(rewards), expected["advantage_raw"]),
         (reference.advantages(expected["mmr_sigmoid"]), expected["advantage_mmr_sigmoid"]),
     ):
-        assert_close(torch.tensor(found), torch.tensor(published))
+        assert_close(torch.tensor(values), torch.tensor(published))
 
 
 @pytest.mark.parametrize("G", [2, 4, 6, 8, 16])
@@ -122,8 +122,8 @@ def test_there_are_58_released_groups():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_mmr_equals_the_reference(ties, dtype):
     for rewards, similarity, lam in random_settings(224, dtype):
-        found = mmr(rewards, similarity, lam=lam, ties=ties)
-        assert_close(found, naive(reference.mmr, rewards, similarity, lam=lam, ties=ties), equal_nan=True)
+        adjusted = mmr(rewards, similarity, lam=lam, ties=ties)
+        assert_close(adjusted, naive(reference.mmr, rewards, similarity, lam=lam, ties=ties), equal_nan=True)
 
 
 def test_dra_and_adaptive_lambda_equal_the_reference():
@@ -231,7 +231,7 @@ PUBLISHED = {
 def test_published_advantages_of_tied_groups(name):
     rewards, published = PUBLISHED[name]
     adjusted = mmr(torch.tensor([rewards]), full(0.9, 6), ties="first")[0]
-    assert [round(each, 2) for each in reference.advantages(adjusted.tolist())] == published
+    assert [round(advantage, 2) for advantage in reference.advantages(adjusted.tolist())] == published
 
 
 @pytest.mark.parametrize("reward", [3.0, 0.0, -1.0])
@@ -335,10 +335,10 @@ def test_dtype_and_device_are_kept(dtype, device):
     rewards, embeddings = rewards.to(device, dtype), embeddings.to(device, dtype)
     similarity = cosine_similarity(embeddings)
     assert similarity.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    for each in (mmr(rewards, similarity), dra(rewards, similarity), adaptive_lambda(rewards)):
-        assert each.dtype == dtype and each.device.type == device
-    for each in (mmr(rewards, similarity.double()), dra(rewards, similarity.double())):
-        assert each.dtype == dtype
+    for result in (mmr(rewards, similarity), dra(rewards, similarity), adaptive_lambda(rewards)):
+        assert result.dtype == dtype and result.device.type == device
+    for result in (mmr(rewards, similarity.double()), dra(rewards, similarity.double())):
+        assert result.dtype == dtype
     assert similarity.device.type == device
 
 
@@ -347,11 +347,11 @@ def test_inputs_are_not_modified(ties):
     rewards, embeddings = make_groups(4, 3, 5, unscored=0.3)
     similarity, lam = cosine_similarity(embeddings), torch.tensor([0.1, 0.5, 0.9])
     given = [rewards, embeddings, similarity, lam]
-    before = [each.clone() for each in given]
+    before = [tensor.clone() for tensor in given]
     cosine_similarity(embeddings), adaptive_lambda(rewards), dra(rewards, similarity)
     mmr(rewards, similarity, lam=lam, ties=ties)
-    for each, copy in zip(given, before, strict=True):
-        assert torch.equal(each.nan_to_num(9.0), copy.nan_to_num(9.0))
+    for tensor, copy in zip(given, before, strict=True):
+        assert torch.equal(tensor.nan_to_num(9.0), copy.nan_to_num(9.0))
 
 
 class Operations(TorchDispatchMode):
@@ -363,7 +363,9 @@ class Operations(TorchDispatchMode):
         self.count += 1
         made = function(*args, **(kwargs or {}))
         sizes = [
-            each.untyped_storage().nbytes() // each.itemsize for each in tree_leaves(made) if torch.is_tensor(each)
+            tensor.untyped_storage().nbytes() // tensor.itemsize
+            for tensor in tree_leaves(made)
+            if torch.is_tensor(tensor)
         ]
         self.largest = max([self.largest, *sizes])
         return made
@@ -442,8 +444,8 @@ def test_what_cannot_be_right_is_refused(method, rewards, similarity, message):
 @pytest.mark.parametrize("method", [mmr, dra])
 def test_similarity_may_pass_1_by_rounding(method):
     rewards = torch.tensor([[1.0, 0.0, 2.0]])  # unit vectors in bfloat16 reach 1.008
-    found = method(rewards, full(0.5, 3) * 1.008)
-    assert_close(found, method(rewards, full(0.5, 3)), rtol=0.01, atol=0.01)
+    adjusted = method(rewards, full(0.5, 3) * 1.008)
+    assert_close(adjusted, method(rewards, full(0.5, 3)), rtol=0.01, atol=0.01)
 
 
 @pytest.mark.parametrize("bad", [torch.zeros(3), torch.zeros(2, 3).long(), torch.tensor([[INF, 0.0]])])

@@ -61,8 +61,8 @@ def trained(tiny_model, tmp_path_factory):
     for number, when in enumerate(shares):
         lines = read_jsonl(evaluation / f"{when}.jsonl")
         for index, line in enumerate(lines):
-            for sample, one in enumerate(line["samples"]):
-                one["correct"] = (3 * number + 5 * index + 2 * sample) % 7 < 3
+            for sample, verdict in enumerate(line["samples"]):
+                verdict["correct"] = (3 * number + 5 * index + 2 * sample) % 7 < 3
             shares[when]["arithmetic"][line["id"]] = share_correct(line)
         write_lines(evaluation / f"{when}.jsonl", lines)
     (evaluation / "shares.json").write_text(json.dumps(shares))
@@ -220,8 +220,8 @@ def test_lines_that_hold_means_of_several_steps_give_the_same_clock(trained, cop
         means.append({**some[-1], **seconds})
     write_lines(copy / "metrics.jsonl", means)
     run, whole = read_run(copy), read_run(trained)
-    known = dict(whole.clock)
-    assert run.clock == [(5, pytest.approx(known[5])), (10, pytest.approx(known[10]))]
+    seconds = dict(whole.clock)
+    assert run.clock == [(5, pytest.approx(seconds[5])), (10, pytest.approx(seconds[10]))]
     assert run.parts == pytest.approx(whole.parts)
 
 
@@ -263,7 +263,7 @@ def test_results_of_manypaths_evaluate_are_a_run_of_one_step(trained, tmp_path):
         read_evaluation(tmp_path)
     shutil.copy(trained / "evaluation" / "after.jsonl", tmp_path / "arithmetic.jsonl")
     (run,), refused = read([tmp_path])
-    (score,), (own,) = (each.values() for each in (run.results[0], read_run(trained).results[STEPS]))
+    (score,), (own,) = (scores.values() for scores in (run.results[0], read_run(trained).results[STEPS]))
     assert refused == [] and (score.accuracy, score.shares) == (own.accuracy, own.shares)
     assert math.isnan(run.seconds_at(0)) and score.sampling == run.settings == {} and not run.trained
 
@@ -321,8 +321,8 @@ def empty(folder):
 )
 def test_what_is_no_run_is_named_and_the_others_are_read(make, complaint, trained, tmp_path):
     make(bad := shutil.copytree(trained, tmp_path / "bad"))
-    found, (sentence,) = read([bad, trained])
-    assert [run.name for run in found] == ["tiny-7"]
+    read_runs, (sentence,) = read([bad, trained])
+    assert [run.name for run in read_runs] == ["tiny-7"]
     assert str(bad) in sentence and complaint in sentence and "\n" not in sentence and sentence.endswith(".")
 
 
@@ -347,12 +347,12 @@ CASES = [(name, content) for name, contents in DAMAGES.items() for content in co
 
 @pytest.mark.parametrize(("name", "content"), CASES, ids=[f"{name}: {content[:16]!r}" for name, content in CASES])
 def test_a_broken_run_is_named_and_the_others_are_read(name, content, trained, tmp_path):
-    for each in ("a", "b", "c"):
-        shutil.copytree(trained, tmp_path / each, ignore=shutil.ignore_patterns("model", "checkpoints", "*.html"))
+    for copy in ("a", "b", "c"):
+        shutil.copytree(trained, tmp_path / copy, ignore=shutil.ignore_patterns("model", "checkpoints", "*.html"))
     (tmp_path / "b" / name).write_bytes(content)
-    found, (sentence,) = read([tmp_path])
-    assert [run.name for run in found] == ["a", "c"]
-    assert all(run == read_run(tmp_path / run.name) for run in found)
+    read_runs, (sentence,) = read([tmp_path])
+    assert [run.name for run in read_runs] == ["a", "c"]
+    assert all(run == read_run(tmp_path / run.name) for run in read_runs)
     assert str(tmp_path / "b") in sentence and len(sentence) < 500
     assert Path(name).name in sentence or content in NAMELESS
     assert sentence.endswith(".") and "\n" not in sentence

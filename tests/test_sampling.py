@@ -120,18 +120,18 @@ def test_the_sampling_settings_of_a_generation_config_change_nothing(drawn, tiny
     folder = tmp_path / "own"
     shutil.copytree(tiny_model, folder)
     GenerationConfig(eos_token_id=256, pad_token_id=257, **OWN_SAMPLING).save_pretrained(folder)
-    found = []
+    actual = []
     for name in (tiny_model, folder):
         model, tokenizer = load_model(str(name), Sampling(dtype="float32"), on_cpu=True)
-        found.append(transformers_generate(model, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2))
-    assert found[0] == found[1]
+        actual.append(transformers_generate(model, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2))
+    assert actual[0] == actual[1]
     assert model.generation_config.top_k == 3, "it is restored"
     said = {"repetition_penalty", "top_k", "min_p", "no_repeat_ngram_size", "suppress_tokens", "typical_p"}
     assert set(own_sampling(model)) == said and not own_sampling(
         load_model(str(tiny_model), Sampling(), on_cpu=True)[0]
     )
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))  # it changes nothing yet
-    assert transformers_generate(adapted, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2) == found[0]
+    assert transformers_generate(adapted, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2) == actual[0]
 
 
 def test_the_settings_are_the_runs_the_papers_or_plain_and_options_come_first(tiny_recipe):

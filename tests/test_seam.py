@@ -150,19 +150,19 @@ def chat(count=2):
 
 def closed_form(texts, scores, oracle):
     """The advantages of groups of four, by the loops."""
-    found = []
+    advantages = []
     for start in range(0, len(texts), 4):
         rows = NgramEmbedder()(texts[start : start + 4]).double()
-        found += reference.advantages(oracle(scores[start : start + 4], (rows @ rows.T).tolist()))
-    return torch.tensor(found)
+        advantages += reference.advantages(oracle(scores[start : start + 4], (rows @ rows.T).tolist()))
+    return torch.tensor(advantages)
 
 
 def check(trainer, texts, scores):
     """Advantages are those of the adjusted rewards, and differ from those of the raw rewards."""
-    found = torch.tensor(list(trainer._logs["advantages"]))
-    torch.testing.assert_close(found, closed_form(texts, scores, MMR), rtol=1e-4, atol=1e-4)
+    advantages = torch.tensor(list(trainer._logs["advantages"]))
+    torch.testing.assert_close(advantages, closed_form(texts, scores, MMR), rtol=1e-4, atol=1e-4)
     plain = closed_form(texts, scores, lambda scores, _: scores)
-    assert (found - plain).abs().max() > 0.005
+    assert (advantages - plain).abs().max() > 0.005
 
 
 def add(a: int, b: int) -> str:
@@ -233,10 +233,10 @@ def test_reasoning_that_a_response_template_removes_is_compared_too(chat_model, 
     add_response_schema(made.processing_class)
     made.train()
     completions, rewards = list(made._logs["completion"]), made._logs["rewards"]
-    assert [each[0]["content"] for each in completions] == PLAIN
+    assert [messages[0]["content"] for messages in completions] == PLAIN
     assert list(rewards["think"]) == [1.0, 0.0, *[1.0] * 6]
     assert made.groups.similarity[1, 0, 2] > made.groups.similarity[1, 0, 1] + 0.05
-    check(made, texts, [one + other for one, other in zip(rewards["points"], rewards["think"], strict=True)])
+    check(made, texts, [score + reasoned for score, reasoned in zip(rewards["points"], rewards["think"], strict=True)])
 
 
 def test_with_tools_a_diverse_reward_compares_the_same(chat_model, tmp_path):
@@ -246,7 +246,7 @@ def test_with_tools_a_diverse_reward_compares_the_same(chat_model, tmp_path):
     with pytest.warns(UserWarning, match="'repetition' counts the tokens of tools' answers as the model's"):
         made.train()
     completions = list(made._logs["completion"])
-    check(made, [text_of(each) for each in completions], points(completions))
+    check(made, [text_of(messages) for messages in completions], points(completions))
 
 
 class Sums:
@@ -280,10 +280,10 @@ def test_with_an_environment_its_reward_is_part_of_the_raw_one(chat_model, tmp_p
     made = trainer(chat_model, tmp_path, cls, points, data, environment_factory=Sums)
     made.train()
     assert list(made._logs["rewards"]["Sums"]) == [float((9 + place) % 4) for place in range(8)]
-    texts = [text_of(each) for each in made._logs["completion"]]
+    texts = [text_of(messages) for messages in made._logs["completion"]]
     assert texts == [f"guess({json.dumps({'number': 9 + place})})\nIt is fifteen." for place in range(8)]
     rewards = made._logs["rewards"]
-    check(made, texts, [one + other for one, other in zip(rewards["points"], rewards["Sums"], strict=True)])
+    check(made, texts, [score + summed for score, summed in zip(rewards["points"], rewards["Sums"], strict=True)])
 
 
 class EachItsOwn(Sums):
@@ -307,7 +307,7 @@ def test_a_diverse_reward_groups_by_the_trainer_where_prompts_differ_within_a_gr
     made.train()
     assert len({str(prompt) for prompt in made._logs["prompt"]}) == 8
     completions = list(made._logs["completion"])
-    check(made, [text_of(each) for each in completions], points(completions))
+    check(made, [text_of(messages) for messages in completions], points(completions))
 
 
 ROLLED = ["up and down", "down", "up and down", "left, then right", "b", "bb", "bbb", "now what"]
@@ -321,9 +321,9 @@ def test_with_a_rollout_function_its_columns_and_mask_reach_the_rewards(chat_mod
         world = trainer._tokenizer(" #")["input_ids"]
         return {
             "prompt_ids": [trainer._tokenizer(prompt)["input_ids"] for prompt in prompts],
-            "completion_ids": [each + world for each in ids],
-            "logprobs": [[0.0] * (len(each) + len(world)) for each in ids],
-            "env_mask": [[1] * len(each) + [0] * len(world) for each in ids],
+            "completion_ids": [tokens + world for tokens in ids],
+            "logprobs": [[0.0] * (len(tokens) + len(world)) for tokens in ids],
+            "env_mask": [[1] * len(tokens) + [0] * len(world) for tokens in ids],
             "turns": list(range(8)),
         }
 
@@ -352,7 +352,7 @@ def with_images(count=2):
 
 
 def of_messages(completions, **_):
-    return vowels([text_of(each) for each in completions])
+    return vowels([text_of(messages) for messages in completions])
 
 
 @pytest.mark.parametrize("where", ["a column", "the messages"])
@@ -382,7 +382,7 @@ def test_with_images_the_update_sees_them(vision_model, tmp_path, where):
     made._compute_loss = watched
     made.train()
     assert seen == [(8, 3, 16, 16)]
-    texts = [text_of(each) for each in made._logs["completion"]]
+    texts = [text_of(messages) for messages in made._logs["completion"]]
     check(made, texts, vowels(texts))
 
 
@@ -395,8 +395,8 @@ def test_with_images_a_diverse_reward_gives_the_same_parameters(vision_model, tm
     plain = trainer(vision_model, tmp_path, GRPOTrainer, wrapped, **named)
     plain.train()
     torch.testing.assert_close(list(plain._logs["advantages"]), list(ours._logs["advantages"]), rtol=1e-5, atol=1e-6)
-    for one, other in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+    for weight, expected in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected)
 
 
 async def slow_length(completions, **_):
@@ -412,4 +412,8 @@ def test_coroutine_rewards_are_summed_with_the_others(tiny_model, tmp_path, cls)
     made = trainer(tiny_model, tmp_path, cls, rewards, max_completion_length=8, **named)
     made.train()
     texts = list(made._logs["completion"])
-    check(made, texts, [2 * one + other for one, other in zip(length(texts), vowels(texts), strict=True)])
+    check(
+        made,
+        texts,
+        [2 * characters + vowel_share for characters, vowel_share in zip(length(texts), vowels(texts), strict=True)],
+    )

@@ -19,8 +19,8 @@ SCORES = [1.0, 0.0, 1.0, 1.0, 0.5, 2.0, 0.0, 0.0]
 
 
 def arguments(**changed):
-    known = {"advantage_estimator": "grpo", "rewards_normalization": True, "grpo_std_normalization": True}
-    return SimpleNamespace(**{"n_samples_per_prompt": 4, "reward_key": None, **known, **changed})
+    settings = {"advantage_estimator": "grpo", "rewards_normalization": True, "grpo_std_normalization": True}
+    return SimpleNamespace(**{"n_samples_per_prompt": 4, "reward_key": None, **settings, **changed})
 
 
 def rollout(scores=SCORES):
@@ -65,19 +65,19 @@ def normalised(rewards, estimator, by_deviation):
 @pytest.mark.parametrize("estimator", ["grpo", "gspo", "cispo", "reinforce_plus_plus_baseline", "rloo", "ppo"])
 def test_it_is_the_closed_form(reweight, oracle, scores, by_deviation, estimator):
     args = arguments(advantage_estimator=estimator, grpo_std_normalization=by_deviation)
-    raw, found = processed(args, scores, reweight)
+    raw, actual = processed(args, scores, reweight)
     groups = [adjusted(group, scores, oracle) for group in (slice(0, 4), slice(4, 8))]
     wanted = torch.cat([normalised(group, estimator, by_deviation) for group in groups])
     assert raw == scores
-    torch.testing.assert_close(torch.tensor(found), wanted.float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(actual), wanted.float(), rtol=1e-4, atol=1e-4)
 
 
 def test_without_normalisation_it_is_the_adjusted_reward():
-    _, found = processed(arguments(rewards_normalization=False))
+    _, actual = processed(arguments(rewards_normalization=False))
     wanted = torch.cat(
         [adjusted(group, SCORES, partial(reference.mmr, ties="diverse")) for group in (slice(4), slice(4, 8))]
     )
-    torch.testing.assert_close(torch.tensor(found), wanted.float())
+    torch.testing.assert_close(torch.tensor(actual), wanted.float())
 
 
 def test_an_estimator_that_is_not_known_is_refused():
@@ -87,7 +87,7 @@ def test_an_estimator_that_is_not_known_is_refused():
 
 def test_the_module_that_the_page_shows():
     shown = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (module,) = [each for each in shown if "manypaths.slime" in each]
+    (module,) = [line for line in shown if "manypaths.slime" in line]
     scope = {}
     exec(compile(module, str(PAGE), "exec"), scope)
     assert scope["post_process"](arguments(), rollout()) == processed(arguments())
@@ -107,8 +107,8 @@ def test_an_embedder_of_another_form_is_the_same(form):
     def embedder(texts):
         return form(NgramEmbedder()(texts))
 
-    found = post_process_rewards(arguments(), rollout(), reweight=mmr, embedder=embedder)
-    assert found == (SCORES, pytest.approx(processed(arguments())[1], abs=1e-6))
+    actual = post_process_rewards(arguments(), rollout(), reweight=mmr, embedder=embedder)
+    assert actual == (SCORES, pytest.approx(processed(arguments())[1], abs=1e-6))
 
 
 @pytest.mark.parametrize("form", [lambda rows: rows[:4], lambda rows: rows.T, lambda rows: rows / 0])

@@ -87,11 +87,11 @@ def test_the_parts_are_those_of_a_two_way_table_of_random_effects(seeds, problem
         of_seeds, of_problems, left = mean_squares(cells)
         among = max(0.0, of_problems - left) / (seeds * problems) if seeds > 1 else of_problems / problems
         between = of_seeds / (seeds * problems)
-        found = estimate(cells)
+        estimated = estimate(cells)
         mean = fmean(cells.flatten())
-        assert found.value == pytest.approx(mean)
-        [_, over_problems] = problem_parts(found)
-        assert seed_parts(found) == [Part(pytest.approx(between), pytest.approx(between), seeds - 1)] * (seeds > 1)
+        assert estimated.value == pytest.approx(mean)
+        [_, over_problems] = problem_parts(estimated)
+        assert seed_parts(estimated) == [Part(pytest.approx(between), pytest.approx(between), seeds - 1)] * (seeds > 1)
         # over problems: Wilson's equation with as many trials as have this variance
         variance, t = with_unseen(among, problems, mean), student(problems - 1)
         low, high = mean - t * math.sqrt(over_problems.below), mean + t * math.sqrt(over_problems.above)
@@ -100,21 +100,21 @@ def test_the_parts_are_those_of_a_two_way_table_of_random_effects(seeds, problem
             assert (mean - bound) ** 2 == pytest.approx(t**2 * bound * (1 - bound) / trials)
         sides = [[(((mean - bound) / t) ** 2, problems - 1)] for bound in (low, high)]
         luck = [(between, seeds - 1)] * (seeds > 1)
-        assert interval(found) == pytest.approx(bounds(mean, luck, *sides))
+        assert interval(estimated) == pytest.approx(bounds(mean, luck, *sides))
 
 
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_benchmarks_count_the_same_and_their_variances_add(seeds):
     tables = [table(seeds, problems, number) for number, problems in enumerate((3, 30, 12))]
-    found = estimate(*joined(*tables))
-    assert found.value == pytest.approx(fmean(cells.mean() for cells in tables))
+    estimated = estimate(*joined(*tables))
+    assert estimated.value == pytest.approx(fmean(cells.mean() for cells in tables))
     luck = sum(cells.mean(1) for cells in tables) / 3
     sides = []
     for side in ("below", "above"):
         own = [problem_parts(estimate(cells))[-1] for cells in tables]
         sides.append([(getattr(part, side) / 9, part.freedom) for part in own])
     between = [(statistics.variance(luck) / seeds, seeds - 1)] if seeds > 1 else []
-    assert interval(found) == pytest.approx(bounds(found.value, between, *sides))
+    assert interval(estimated) == pytest.approx(bounds(estimated.value, between, *sides))
 
 
 def test_a_difference_between_several_seeds_has_satterthwaites_freedom():
@@ -142,17 +142,17 @@ def test_right_and_wrong_turn_the_interval_around(seeds):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_configuration_is_no_better_than_itself(seeds):
-    one = estimate(*joined(table(seeds, 6), table(seeds, 9)))
-    low, high = interval(one, one)
+    mean = estimate(*joined(table(seeds, 6), table(seeds, 9)))
+    low, high = interval(mean, mean)
     assert low == -high < 0  # other seeds of it would differ, and other problems might
 
 
 def test_the_interval_of_a_difference_turns_around_with_it():
-    one, other = (estimate(*joined(table(seeds, 6, seeds), table(seeds, 9, seeds))) for seeds in (3, 4))
-    low, high = interval(one, other)
+    first, second = (estimate(*joined(table(seeds, 6, seeds), table(seeds, 9, seeds))) for seeds in (3, 4))
+    low, high = interval(first, second)
     assert -1 < low < high < 1
-    assert interval(other, one) == pytest.approx((-high, -low))
-    assert (low + high) / 2 == pytest.approx(one.value - other.value)
+    assert interval(second, first) == pytest.approx((-high, -low))
+    assert (low + high) / 2 == pytest.approx(first.value - second.value)
 
 
 @pytest.mark.parametrize("counts", [(1, 1), (3, 3), (5, 2), (1, 4)], ids=str)
@@ -225,18 +225,18 @@ def test_no_interval_has_a_width_of_0(seeds, problems):
         numpy.reshape(cells, (seeds, problems)) for cells in itertools.product((0, 0.5, 1), repeat=seeds * problems)
     ]
     made = list(map(estimate, every))
-    for one in made:
-        low, high = interval(one)
-        assert 0 <= low <= one.value <= high <= 1 and high - low > 0.1
-    for one, other in itertools.product(made, made[:9]):
-        low, high = interval(one, other)
-        assert -1 <= low <= one.value - other.value + 1e-12 and high <= 1 and high - low > 0.1
+    for first in made:
+        low, high = interval(first)
+        assert 0 <= low <= first.value <= high <= 1 and high - low > 0.1
+    for first, second in itertools.product(made, made[:9]):
+        low, high = interval(first, second)
+        assert -1 <= low <= first.value - second.value + 1e-12 and high <= 1 and high - low > 0.1
 
 
 def test_where_nothing_is_known_there_is_no_interval():
     for cells, error in (([[0.3]], math.nan), ([[0.0]], 0.0), ([[0.4], [0.4]], math.nan)):
-        one = estimate(cells, means_only=[True], standard_error=error)
-        assert numpy.isnan(interval(one)).all() and numpy.isnan(interval(one, one)).all()
+        mean = estimate(cells, means_only=[True], standard_error=error)
+        assert numpy.isnan(interval(mean)).all() and numpy.isnan(interval(mean, mean)).all()
     cells, blocks = joined(table(1, 9), numpy.full((1, 1), 0.5))  # one benchmark known by problem, of the other a mean
     assert numpy.isnan(interval(estimate(cells, blocks, [False, True], math.nan))).all()
     assert interval(estimate([[0.3]], means_only=[True], standard_error=0.1)) == pytest.approx(
@@ -352,7 +352,7 @@ def test_bootstrapped_curves_have_the_variance_of_the_intervals(seeds):
     for count in seeds:
         own = draw.normal(0, 0.7, 60) + draw.normal(0, 0.1, (count, 1))
         logits.append(ease + own + draw.normal(0, 0.7, (count, 60)))
-    first, second = (estimate(1 / (1 + numpy.exp(-each))) for each in logits)
+    first, second = (estimate(1 / (1 + numpy.exp(-values))) for values in logits)
     shifts = curve_shifts({0.0: first}, {0.0: second}, draw)
     for shift, pair in (
         (shifts[0], (first, None)),

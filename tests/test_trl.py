@@ -38,8 +38,8 @@ def identity(rewards, similarity):
 
 
 def trainer_of(tiny_model, out, cls=GRPOTrainer, rewards=vowels, steps=3, **settings):
-    known = {one.name for one in dataclasses.fields(GRPOConfig)}
-    ours = {key: settings.pop(key) for key in list(settings) if key not in known}
+    fields = {field.name for field in dataclasses.fields(GRPOConfig)}
+    ours = {key: settings.pop(key) for key in list(settings) if key not in fields}
     config = GRPOConfig(
         output_dir=str(out),
         **{
@@ -68,8 +68,8 @@ def trained(*named, **settings):
     return list(trainer.model.parameters())
 
 
-def equal(ones, others):
-    return all(torch.equal(one, other) for one, other in zip(ones, others, strict=True))
+def equal(firsts, seconds):
+    return all(torch.equal(first, second) for first, second in zip(firsts, seconds, strict=True))
 
 
 def test_the_seam_is_where_it_was():
@@ -120,7 +120,7 @@ def test_advantages_are_the_closed_form(tiny_model, tmp_path, reweight, oracle, 
     )
     ours.train()
     texts = [list(ours._logs["completion"])[start : start + 4] for start in (0, 4)]
-    found = torch.tensor(list(ours._logs["advantages"])).view(2, 4)
+    advantages = torch.tensor(list(ours._logs["advantages"])).view(2, 4)
     scores = [rewards(texts[0] + texts[1])[start : start + 4] for start in (0, 4)]
     for group in range(2):
         raw = [float("nan") if score is None else 1.5 * score for score in scores[group]]
@@ -130,8 +130,8 @@ def test_advantages_are_the_closed_form(tiny_model, tmp_path, reweight, oracle, 
         expected = adjusted - adjusted[scored].mean()
         if scale == "group":
             expected = expected / (adjusted[scored].std() + 1e-4)
-        torch.testing.assert_close(found[group].double(), expected.nan_to_num(0.0), rtol=1e-4, atol=1e-4)
-        assert (found[group][~scored] == 0).all()
+        torch.testing.assert_close(advantages[group].double(), expected.nan_to_num(0.0), rtol=1e-4, atol=1e-4)
+        assert (advantages[group][~scored] == 0).all()
 
 
 def test_metrics_of_the_reward_functions_stay_raw(tiny_model, tmp_path):
@@ -171,8 +171,8 @@ def test_evaluation_is_raw(tiny_model, tmp_path):
     ours = trainer_of(
         tiny_model, tmp_path, DiverseGRPOTrainer, steps=1, reweight=dra, embedder=NgramEmbedder(), num_generations=4
     )
-    found = ours.evaluate()
-    assert found["eval_reward"] == pytest.approx(found["eval_rewards/vowels/mean"])
+    metrics = ours.evaluate()
+    assert metrics["eval_reward"] == pytest.approx(metrics["eval_rewards/vowels/mean"])
     assert ours.groups is None
 
 

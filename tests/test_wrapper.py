@@ -44,10 +44,10 @@ def expected(texts, scores):
     return reference.mmr(scores, (rows @ rows.T).tolist(), ties="diverse")
 
 
-def same(found, numbers):
-    assert [one is None for one in found] == [number != number for number in numbers]
-    found = torch.tensor([float("nan") if one is None else one for one in found])
-    torch.testing.assert_close(found, torch.tensor(numbers, dtype=torch.float32), equal_nan=True)
+def same(actual, numbers):
+    assert [value is None for value in actual] == [number != number for number in numbers]
+    actual = torch.tensor([float("nan") if value is None else value for value in actual])
+    torch.testing.assert_close(actual, torch.tensor(numbers, dtype=torch.float32), equal_nan=True)
 
 
 @pytest.mark.parametrize("reweight", [mmr, dra])
@@ -67,15 +67,15 @@ def test_plain_grpo_trainer_with_it_is_the_diverse_one(tiny_model, tmp_path, rew
     )
     plain.train()
     torch.testing.assert_close(list(plain._logs["advantages"]), list(ours._logs["advantages"]), rtol=1e-5, atol=1e-6)
-    for one, other in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+    for weight, expected_weight in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected_weight)
     assert plain._logs["rewards"].keys() == {"adjusted"} and list(plain._logs["extra"]) == ["raw"]
-    shared = [f"rewards/{each.__name__}/mean" for each in functions]
-    shared += [each for each in plain.state.log_history[0] if each.startswith(("diversity/", "groups/"))]
+    shared = [f"rewards/{function.__name__}/mean" for function in functions]
+    shared += [name for name in plain.state.log_history[0] if name.startswith(("diversity/", "groups/"))]
     assert len(shared) == 7
     for name in ["reward", *shared]:
-        one, other = (trainer.state.log_history[0][name] for trainer in (plain, ours))
-        assert one == pytest.approx(other, abs=1e-5), name
+        expected_mean, mean = (trainer.state.log_history[0][name] for trainer in (plain, ours))
+        assert expected_mean == pytest.approx(mean, abs=1e-5), name
 
 
 @pytest.mark.parametrize("rewards", [vowels, some_unscored])
@@ -91,8 +91,8 @@ def test_rloo_takes_its_baseline_from_adjusted_rewards(tiny_model, tmp_path, rew
     for group in (slice(0, 4), slice(4, 8)):
         adjusted = torch.tensor(expected(texts[group], rewards(texts)[group]))
         others = (adjusted.nansum() - adjusted) / ((~adjusted.isnan()).sum() - 1)
-        found = torch.tensor(advantages[group])
-        torch.testing.assert_close(found, (adjusted - others).nan_to_num(0.0), rtol=1e-4, atol=1e-4)
+        actual = torch.tensor(advantages[group])
+        torch.testing.assert_close(actual, (adjusted - others).nan_to_num(0.0), rtol=1e-4, atol=1e-4)
     logged = trainer.state.log_history[0]
     assert f"rewards/{rewards.__name__}/mean" in logged and logged["diversity/share"] > 0
 
@@ -127,13 +127,15 @@ def test_async_grpo_scores_a_group_with_a_copy_of_it(tiny_model):
     samples = asyncio.run(loop._score_group(group))
     adjusted = torch.tensor(expected(texts, [len(text) / 10 + 1 for text in texts]), dtype=torch.float64)
     advantages = (adjusted - adjusted.mean()) / adjusted.std(correction=0)
-    found = torch.tensor([one.advantage for one in samples], dtype=torch.float64)
-    torch.testing.assert_close(found, advantages, rtol=1e-5, atol=1e-5)
-    assert [one.metrics["rewards/adjusted"] for one in samples] == [one.metrics["reward"] for one in samples]
+    actual = torch.tensor([sample.advantage for sample in samples], dtype=torch.float64)
+    torch.testing.assert_close(actual, advantages, rtol=1e-5, atol=1e-5)
+    assert [sample.metrics["rewards/adjusted"] for sample in samples] == [
+        sample.metrics["reward"] for sample in samples
+    ]
 
 
 def length_of_messages(completions, **_):
-    return length([each[0]["content"] for each in completions])
+    return length([messages[0]["content"] for messages in completions])
 
 
 async def coroutine(prompts, **_):
@@ -161,13 +163,13 @@ def test_trl_grpo_takes_what_the_page_shows(tiny_model, tmp_path, monkeypatch, c
 def test_evaluation_is_adjusted_and_tells_the_raw_means(tiny_model, tmp_path):
     sizes = {"num_generations": 4, "num_generations_eval": 2}
     trainer = trainer_of(tiny_model, tmp_path, rewards=wrapped(vowels, 4, num_generations_eval=2), **sizes)
-    found = trainer.evaluate()
+    metrics = trainer.evaluate()
     texts = list(trainer._logs["completion"])
-    assert found["eval_rewards/vowels/mean"] == pytest.approx(sum(vowels(texts)) / len(texts), abs=1e-5)
+    assert metrics["eval_rewards/vowels/mean"] == pytest.approx(sum(vowels(texts)) / len(texts), abs=1e-5)
     adjusted = [
-        one for at in range(0, len(texts), 2) for one in expected(texts[at : at + 2], vowels(texts[at : at + 2]))
+        reward for at in range(0, len(texts), 2) for reward in expected(texts[at : at + 2], vowels(texts[at : at + 2]))
     ]
-    assert found["eval_reward"] == pytest.approx(sum(adjusted) / len(texts), abs=1e-5)
+    assert metrics["eval_reward"] == pytest.approx(sum(adjusted) / len(texts), abs=1e-5)
 
 
 def split_group(tiny_model, tmp_path):
@@ -196,9 +198,9 @@ def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
 @pytest.mark.parametrize("rewards", [vowels, some_unscored])
 def test_without_a_trainer(rewards):
     """Strings or messages, groups apart, None where nobody scored, one reward only beside another's None."""
-    found = wrapped(rewards)(MESSAGES, WORDS)
-    assert found == wrapped(rewards)(prompts=["a"] * 4 + ["b"] * 4, completions=WORDS, answer=["5"] * 8)
-    same(found, expected(WORDS[:4], rewards(WORDS)[:4]) + expected(WORDS[4:], rewards(WORDS)[4:]))
+    actual = wrapped(rewards)(MESSAGES, WORDS)
+    assert actual == wrapped(rewards)(prompts=["a"] * 4 + ["b"] * 4, completions=WORDS, answer=["5"] * 8)
+    same(actual, expected(WORDS[:4], rewards(WORDS)[:4]) + expected(WORDS[4:], rewards(WORDS)[4:]))
     both = wrapped([rewards, length], reward_weights=[2.0, 0.5])(MESSAGES, WORDS)
     scores = [2 * (score or 0.0) + 0.5 * other for score, other in zip(rewards(WORDS), length(WORDS), strict=True)]
     same(both, expected(WORDS[:4], scores[:4]) + expected(WORDS[4:], scores[4:]))
@@ -209,7 +211,7 @@ def test_coroutine_functions_also_beneath_a_running_loop():
         return wrapped([coroutine, length])(MESSAGES, WORDS)
 
     assert asyncio.run(inside()) == wrapped([coroutine, length])(MESSAGES, WORDS)
-    scores = [1 + each for each in length(WORDS)]
+    scores = [1 + score for score in length(WORDS)]
     same(asyncio.run(inside()), expected(WORDS[:4], scores[:4]) + expected(WORDS[4:], scores[4:]))
 
 

@@ -35,8 +35,8 @@ def group(step: int, number: int, size: int, texts: list[str] | None = None, met
     for i, text in enumerate(texts):
         nearest = max((j for j in range(size) if j != i), key=lambda j: matrix[i][j])
         scores = {"rewards": {"accuracy": i % 2, "format": None}, "raw": raw[i], "adjusted": adjusted[i]}
-        found = {"nearest": nearest, "similarity": matrix[i][nearest], "advantage": adjusted[i] - mean}
-        completions.append({"text": text, **scores, **found, "diagnostics": {"pick": i}})
+        actual = {"nearest": nearest, "similarity": matrix[i][nearest], "advantage": adjusted[i] - mean}
+        completions.append({"text": text, **scores, **actual, "diagnostics": {"pick": i}})
     about = {"step": step, "group": number, "prompt": f"Question {step}.{number}?", "answer": "4"}
     diagnostics = {"lam": 0.61}
     return {**about, "method": method, "diagnostics": diagnostics, "completions": completions, "similarity": matrix}
@@ -44,7 +44,7 @@ def group(step: int, number: int, size: int, texts: list[str] | None = None, met
 
 def page(path: Path, groups: list[Entry], diagnostics: tuple[str, ...] = ("lam",)) -> Path:
     path.mkdir(parents=True)
-    steps = sorted({each["step"] for each in groups})
+    steps = sorted({entry["step"] for entry in groups})
     curves = ("reward", "rewards/accuracy/mean", "diversity/similarity", *(f"diversity/{name}" for name in diagnostics))
     metrics = [{"step": step, **dict.fromkeys(curves, 0.3 + step / 1000)} for step in steps]
     for name, entries in (("groups", groups), ("metrics", metrics)):
@@ -65,21 +65,21 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     hostile |= {"diagnostics": {HOSTILE: 1e-9, "n" * 300: None}}
     hostile["completions"][0]["diagnostics"] = {HOSTILE: 2.5, "n" * 300: 123456789.0}
     toy = group(1, 0, 4, method="toy") | {"diagnostics": {"zebra": 7, "2": 0.5, "aardvark": -3e-7}}
-    for place, one in enumerate(toy["completions"]):
-        one["diagnostics"] = {"rank": place, "10": 1234567.0, "2": None}
+    for place, completion in enumerate(toy["completions"]):
+        completion["diagnostics"] = {"rank": place, "10": 1234567.0, "2": None}
     long = group(2, 0, 2, ["start " + "m" * 100_000 + " end", "\n" * 30 + "x"])
     unscored = group(1, 0, 4)
     for key in ("raw", "adjusted", "nearest", "similarity"):
         unscored["completions"][1][key] = None
     unscored["completions"][1]["advantage"] = 0.0
     nobody = group(1, 1, 2) | {"similarity": None}
-    for one in nobody["completions"]:
-        one |= {"raw": None, "adjusted": None, "nearest": None, "similarity": None}
+    for completion in nobody["completions"]:
+        completion |= {"raw": None, "adjusted": None, "nearest": None, "similarity": None}
     alone = group(1, 3, 2)
     alone["completions"][1] |= {"raw": None, "adjusted": None}
     equal = group(1, 2, 3)
-    for one in equal["completions"]:
-        one["raw"] = 1.0
+    for completion in equal["completions"]:
+        completion["raw"] = 1.0
     text = "so 7 - 3 = \\boxed{4} " * 14
     return {
         "toy": page(folder / "toy", [toy], (HOSTILE,)),
@@ -252,12 +252,12 @@ def test_mark_is_the_change_against_plain_grpo(browser: Browser, pages: dict[str
     assert f"Raised most: {marks.index(max(marks))} (" in why and f"Lowered most: {marks.index(min(marks))} (" in why
 
     shifted = group(4, 0, 8)
-    for one in shifted["completions"]:
-        one["adjusted"] -= 3
+    for completion in shifted["completions"]:
+        completion["adjusted"] -= 3
     browser.open(page(tmp_path / "shifted", [shifted]))
     assert numbers(browser, "mark") == marks
-    for one in shifted["completions"]:
-        one["adjusted"] = 0.1 * one["raw"]  # a factor that all share is nobody's own
+    for completion in shifted["completions"]:
+        completion["adjusted"] = 0.1 * completion["raw"]  # a factor that all share is nobody's own
     browser.open(page(tmp_path / "shrunk", [shifted]))
     assert max(numbers(browser, "mark")) > 0.1
     browser.point(".why [data-compare]", click=True)

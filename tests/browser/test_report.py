@@ -66,7 +66,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "one": compare(runs(NAMES[:1], seeds=1, clock=False)),
         "never": compare(runs(tuple(f"method{n}" for n in range(10)), seeds=1), target=1.0),
     }
-    return {name: report.write(found, folder / name) for name, found in given.items()}
+    return {name: report.write(comparison, folder / name) for name, comparison in given.items()}
 
 
 # Elements that stick out of the viewport.
@@ -132,13 +132,13 @@ def test_report_fits_and_speaks(browser: Browser, reports: dict[str, Path], name
     assert browser.run(f"return matchMedia('(prefers-color-scheme: {scheme})').matches")
     assert browser.run("const page = document.documentElement; return page.scrollWidth <= page.clientWidth")
     assert browser.run(OUTSIDE) == []
-    found = json.loads((reports[name].parent / "comparison.json").read_text())
-    told = browser.run("return [...document.querySelectorAll('figure svg')].map(one => [one.role, one.ariaLabel])")
-    assert len(told) == browser.run("return document.querySelectorAll('figure').length") >= 5
-    for role, label in told:
-        assert role in ("img", "image") and all(f"{one['name']}: " in label for one in found["configurations"])
+    comparison = json.loads((reports[name].parent / "comparison.json").read_text())
+    drawn = browser.run("return [...document.querySelectorAll('figure svg')].map(one => [one.role, one.ariaLabel])")
+    assert len(drawn) == browser.run("return document.querySelectorAll('figure').length") >= 5
+    for role, label in drawn:
+        assert role in ("img", "image") and all(f"{one['name']}: " in label for one in comparison["configurations"])
     assert browser.run("return window.pwned") is None
-    assert browser.run("return document.querySelector('h1').textContent") == report.title(found)
+    assert browser.run("return document.querySelector('h1').textContent") == report.title(comparison)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -147,15 +147,15 @@ def test_text_in_figures_can_be_read(browser: Browser, reports: dict[str, Path],
     browser.open(reports[name], width)
     heights = browser.run(HEIGHTS)
     assert len(heights) > 20 and {"Accuracy over steps", "steps"} <= {text for text, _ in heights}
-    assert [each for each in heights if each[1] < 7] == []
+    assert [text for text in heights if text[1] < 7] == []
     assert browser.run(CROWDED) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out(browser: Browser, reports: dict[str, Path], scheme: str) -> None:
     browser.open(reports["usual"], scheme=scheme)
-    found = browser.run(CONTRAST)
-    assert len(found) > 100 and [each for each in found if each[1] < 4.5] == []
+    contrasts = browser.run(CONTRAST)
+    assert len(contrasts) > 100 and [text for text in contrasts if text[1] < 4.5] == []
     paper = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == "dark")
 

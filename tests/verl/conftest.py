@@ -44,8 +44,8 @@ def queue(configure):
     import transfer_queue as tq
 
     ray.init(num_cpus=24, num_gpus=3, include_dashboard=False, log_to_driver=False)  # for fewer CPUs it waits forever
-    one = "transfer_queue.backend.SimpleStorage.num_data_storage_units=1"
-    tq.init(configure("transfer_queue.enable=true", one).transfer_queue)
+    single_unit = "transfer_queue.backend.SimpleStorage.num_data_storage_units=1"
+    tq.init(configure("transfer_queue.enable=true", single_unit).transfer_queue)
     yield tq
     tq.close()
     ray.shutdown()

@@ -53,14 +53,14 @@ def test_the_example_reaches_the_trainer_in_verls_own_process(elsewhere, tmp_pat
     ours = {"DATA": str(tmp_path), "PYTHON": sys.executable, "EMBEDDER": "ngram", "GPUS": "1"}
     small = ["ray_kwargs.ray_init.num_cpus=24", "transfer_queue.backend.SimpleStorage.num_data_storage_units=1"]
     command = ["bash", str(SCRIPT), *small, "+diversity.lam=1"]
-    found = subprocess.run(
+    done = subprocess.run(
         command, env=elsewhere | ours, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
-    said = found.stdout + found.stderr
-    assert "ValueError: Unknown key diversity.lam." in said, said[-4000:]
+    printed = done.stdout + done.stderr
+    assert "ValueError: Unknown key diversity.lam." in printed, printed[-4000:]
     train, test = (pandas.read_parquet(tmp_path / f"{split}.parquet") for split in ("train", "test"))
     assert (len(train), len(test)) == (7473, 1319) and train["reward_model"][0]["ground_truth"] == "72"
-    assert test["reward_model"].map(lambda each: each["ground_truth"].lstrip("-").isdigit()).mean() > 0.99
+    assert test["reward_model"].map(lambda row: row["ground_truth"].lstrip("-").isdigit()).mean() > 0.99
 
 
 def test_every_setting_of_the_page_exists(configure):
@@ -69,7 +69,7 @@ def test_every_setting_of_the_page_exists(configure):
     assert len(set(settings)) > 12
     configure(*{setting.partition("=")[0]: setting for setting in settings}.values())  # Hydra refuses unknown keys
     for key in re.findall(r"`\+diversity\.(\w+)", text):
-        assert key in {each.name for each in dataclasses.fields(Diversity)}
+        assert key in {field.name for field in dataclasses.fields(Diversity)}
     named = text.partition("summed scores of siblings: ")[2].partition(".")[0].split()
     assert [name.strip(",") for name in named] == list(GROUPED)
 

@@ -115,7 +115,7 @@ def test_two_steps_of_training(train):
     assert learned(train("+diversity.method=mmr", "+diversity.options.lam=1")) == learned(own), "identity is verl's own"
 
     steps = train("+diversity.method=mmr", "algorithm.filter_groups.enable=true")
-    adjusted, advantage = expected(reference.mmr, {("a", i, 0): each for i, each in enumerate(GIVEN)})
+    adjusted, advantage = expected(reference.mmr, {("a", i, 0): answer for i, answer in enumerate(GIVEN)})
     first = steps[0]
     assert first["training/filter_groups/evicted_samples"] == 1, "verl's dynamic sampling is to see raw scores"
     assert first["critic/score/mean"] == first["diversity/raw_reward"] == 0.75

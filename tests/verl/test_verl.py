@@ -78,10 +78,10 @@ def advantages(queue, trainer, batch):
     """What the trainer writes for each row: its advantage (the same at all tokens), then the metrics."""
     metrics = {}
     trainer._compute_advantage(batch, metrics)
-    found = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=["advantages", "rm_scores"])
-    rows = found["advantages"].unbind()
+    columns = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=["advantages", "rm_scores"])
+    rows = columns["advantages"].unbind()
     assert all((row == row[0]).all() for row in rows)
-    return torch.stack([row[0] for row in rows]), metrics, [row.sum().item() for row in found["rm_scores"].unbind()]
+    return torch.stack([row[0] for row in rows]), metrics, [row.sum().item() for row in columns["rm_scores"].unbind()]
 
 
 def similarities(texts):
@@ -93,15 +93,17 @@ def expected(method, answers, std=True):
     """Adjusted scores and verl's GRPO advantages, by the naive loops."""
     adjusted, advantage = {}, {}
     for uid in {key[0] for key in answers}:
-        group = {key: each for key, each in answers.items() if key[0] == uid}
+        group = {key: answer for key, answer in answers.items() if key[0] == uid}
         texts, scores = zip(*group.values(), strict=True)
-        found = method(list(scores), similarities(list(texts)))
-        mean = sum(found) / len(found) if len(found) > 1 else 0.0
-        spread = math.sqrt(sum((x - mean) ** 2 for x in found) / (len(found) - 1)) if len(found) > 1 else 1.0
-        for key, value in zip(group, found, strict=True):
+        reweighted = method(list(scores), similarities(list(texts)))
+        mean = sum(reweighted) / len(reweighted) if len(reweighted) > 1 else 0.0
+        spread = (
+            math.sqrt(sum((x - mean) ** 2 for x in reweighted) / (len(reweighted) - 1)) if len(reweighted) > 1 else 1.0
+        )
+        for key, value in zip(group, reweighted, strict=True):
             adjusted[key], advantage[key] = value, (value - mean) / ((spread + 1e-6) if std else 1.0)
     order = list(answers)
-    return [torch.tensor([each[key] for key in order]) for each in (adjusted, advantage)]
+    return [torch.tensor([values[key] for key in order]) for values in (adjusted, advantage)]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +130,9 @@ def test_the_replay_buffer_is_selected_by_the_trainer_mode():
 )
 def test_advantages_are_the_closed_form_on_ragged_groups(queue, trainer, tokenizer, method, options, naive, std):
     made = trainer(f"+diversity.method={method}", f"algorithm.norm_adv_by_std_in_grpo={std}", *options)
-    found, metrics, scores = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    actual, metrics, scores = advantages(queue, made, put(queue, tokenizer, ANSWERS))
     adjusted, advantage = expected(naive, ANSWERS, std)
-    torch.testing.assert_close(found, advantage, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, advantage, rtol=1e-5, atol=1e-5)
     raw = torch.tensor([score for _, score in ANSWERS.values()])
     assert scores == raw.tolist(), "the scores that verl logs and dumps are to stay raw"
     assert metrics["diversity/raw_reward"] == pytest.approx(raw.mean().item())
@@ -153,19 +155,19 @@ def test_without_reweighting_it_is_verl_to_the_last_bit(queue, trainer, tokenize
     norm = f"algorithm.norm_adv_by_std_in_grpo={std}"
     batch = put(queue, tokenizer, ANSWERS)
     own, nothing, _ = advantages(queue, trainer("trainer.v1.trainer_mode=sync", norm, kind=PPOTrainerSync), batch)
-    found, metrics, _ = advantages(queue, trainer(*settings, norm), batch)
-    assert torch.equal(found, own)
+    actual, metrics, _ = advantages(queue, trainer(*settings, norm), batch)
+    assert torch.equal(actual, own)
     assert nothing == {} and ("diversity/similarity" in metrics) == ("ngram" in str(settings) or "mmr" in str(settings))
 
 
 @pytest.mark.parametrize("method", ["mmr", "dra"])
 def test_rows_may_come_in_any_order(queue, trainer, tokenizer, method):
     made = trainer(f"+diversity.method={method}")
-    found, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    actual, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
     order = torch.randperm(len(ANSWERS), generator=torch.Generator().manual_seed(3)).tolist()
     shuffled = {list(ANSWERS)[row]: list(ANSWERS.values())[row] for row in order}
     other, same, _ = advantages(queue, made, put(queue, tokenizer, shuffled))
-    torch.testing.assert_close(other, found[order])
+    torch.testing.assert_close(other, actual[order])
     assert {k: v for k, v in same.items() if "timing" not in k} == pytest.approx(
         {k: v for k, v in metrics.items() if "timing" not in k}, rel=1e-5
     )
@@ -173,11 +175,11 @@ def test_rows_may_come_in_any_order(queue, trainer, tokenizer, method):
 
 def test_rows_that_fill_up_a_batch_are_nobodys_siblings(queue, trainer, tokenizer):
     made, batch = trainer("+diversity.method=mmr"), put(queue, tokenizer, ANSWERS)
-    found, metrics, _ = advantages(queue, made, batch)
+    actual, metrics, _ = advantages(queue, made, batch)
     filled = upsample_batch_to_divisible_size(batch, 8, tokenizer.eos_token_id)
     assert len(filled) == 16
     padded, same, _ = advantages(queue, made, filled)
-    assert torch.equal(padded, torch.cat([found, torch.zeros(6)]))
+    assert torch.equal(padded, torch.cat([actual, torch.zeros(6)]))
     assert same["diversity/vendi_score"] == metrics["diversity/vendi_score"]
     assert same["diversity/raw_reward"] == metrics["diversity/raw_reward"]
 
@@ -186,11 +188,11 @@ def test_rows_that_fill_up_a_batch_are_nobodys_siblings(queue, trainer, tokenize
 def test_every_estimator_gets_the_adjusted_scores(queue, trainer, tokenizer, estimator):
     """The same advantages as verl's own trainer computes from scores that were adjusted beforehand."""
     own = [f"algorithm.adv_estimator={estimator}", "trainer.v1.trainer_mode=sync"]
-    found, _, _ = advantages(queue, trainer(own[0], "+diversity.method=dra"), put(queue, tokenizer, ANSWERS))
+    actual, _, _ = advantages(queue, trainer(own[0], "+diversity.method=dra"), put(queue, tokenizer, ANSWERS))
     adjusted, _ = expected(reference.dra, ANSWERS)
     before = {key: (text, score) for (key, (text, _)), score in zip(ANSWERS.items(), adjusted.tolist(), strict=True)}
     wanted, _, _ = advantages(queue, trainer(*own, kind=PPOTrainerSync), put(queue, tokenizer, before))
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("estimator", ["grpo", "rloo"])
@@ -199,21 +201,21 @@ def test_the_last_output_of_a_session_stands_for_it(queue, trainer, tokenizer, e
     several = {("a", 3, 1): ("it is 4", 1.0), **ANSWERS, ("a", 3, 0): ("let me use a tool", 1.0)}
     made = trainer("+diversity.method=dra", f"algorithm.adv_estimator={estimator}")
     _, metrics, _ = advantages(queue, made, put(queue, tokenizer, several))
-    found, _, _ = advantages(queue, made, batch := put(queue, tokenizer, several))
-    last = {key: each for key, each in several.items() if key != ("a", 3, 0)}
+    actual, _, _ = advantages(queue, made, batch := put(queue, tokenizer, several))
+    last = {key: answer for key, answer in several.items() if key != ("a", 3, 0)}
     adjusted, advantage = expected(reference.dra, last)
     assert metrics["diversity/adjusted_reward"] == pytest.approx(adjusted.mean().item(), rel=1e-5)
     first = batch.keys.index(next(key for key in batch.keys if key.startswith("a") and key.endswith("_3_0")))
-    torch.testing.assert_close(found[first], found[0])
+    torch.testing.assert_close(actual[first], actual[0])
     if estimator == "grpo":
         kept = [row for row in range(len(several)) if row != first]
-        torch.testing.assert_close(found[kept], advantage, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(actual[kept], advantage, rtol=1e-5, atol=1e-5)
 
 
 def test_only_what_the_model_wrote_is_compared(queue, trainer, tokenizer):
     """Tokens of tools (response_mask 0) and special tokens are not part of the text."""
     made, batch = trainer("+diversity.method=dra"), put(queue, tokenizer, ANSWERS)
-    found, _, _ = advantages(queue, made, batch)
+    actual, _, _ = advantages(queue, made, batch)
     names = ["responses", "response_mask"]
     data = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=names)
     tool = torch.tensor(tokenizer("<|user|>a long result of a tool")["input_ids"])
@@ -229,7 +231,7 @@ def test_only_what_the_model_wrote_is_compared(queue, trainer, tokenizer):
     queue.kv_batch_put(keys=batch.keys, partition_id="train", fields=list_of_dict_to_tensordict(fields))
     made._compute_advantage(batch, {})
     rows = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=["advantages"])["advantages"]
-    assert torch.equal(torch.stack([row[-1] for row in rows.unbind()]), found)
+    assert torch.equal(torch.stack([row[-1] for row in rows.unbind()]), actual)
     assert all((row[: len(tool)] == 0).all() for row in rows.unbind())
 
 
@@ -249,13 +251,13 @@ def test_verl_gives_keys_lengths_and_what_is_correct(queue, trainer, tokenizer, 
     named = ["+diversity.method=inputs", f"+diversity.keys={name}", "+diversity.correct=score"]
     options = ["+diversity.keys_options.threshold=0.0"] * (name == "bigrams")
     made = trainer(*named, *options, "algorithm.norm_adv_by_std_in_grpo=false")
-    found, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    actual, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
     adjusted = {}
     for key, (text, score) in ANSWERS.items():
         same = sum(text == other for place, (other, _) in ANSWERS.items() if place[0] == key[0])
         tokens = len(tokenizer(text)["input_ids"]) + 1
         adjusted[key] = score - (score > 0.5) * (0.01 * tokens + 0.1 * same)
-    for (uid, *_), value, advantage in zip(ANSWERS, adjusted.values(), found.tolist(), strict=True):
+    for (uid, *_), value, advantage in zip(ANSWERS, adjusted.values(), actual.tolist(), strict=True):
         siblings = [other for place, other in adjusted.items() if place[0] == uid]
         mean = sum(siblings) / len(siblings) if len(siblings) > 1 else 0.0
         assert advantage == pytest.approx(value - mean, abs=1e-5)
@@ -265,11 +267,11 @@ def test_verl_gives_keys_lengths_and_what_is_correct(queue, trainer, tokenizer, 
 def test_keys_make_the_similarity_of_dra(queue, trainer, tokenizer):
     """Each score is divided by how many of its uid have its text."""
     named = ["+diversity.method=dra", "+diversity.keys=text", "+diversity.embedder=keys"]
-    found, _, _ = advantages(queue, trainer(*named, "algorithm.adv_estimator=rloo"), put(queue, tokenizer, ANSWERS))
+    actual, _, _ = advantages(queue, trainer(*named, "algorithm.adv_estimator=rloo"), put(queue, tokenizer, ANSWERS))
     expected = {}
     for key, (text, score) in ANSWERS.items():
         expected[key] = score / sum(text == other for place, (other, _) in ANSWERS.items() if place[0] == key[0])
-    for (uid, *_), value, advantage in zip(ANSWERS, expected.values(), found.tolist(), strict=True):
+    for (uid, *_), value, advantage in zip(ANSWERS, expected.values(), actual.tolist(), strict=True):
         siblings = [other for place, other in expected.items() if place[0] == uid]
         others = (sum(siblings) - value) / (len(siblings) - 1) if len(siblings) > 1 else 0.0
         assert advantage == pytest.approx(value - others, abs=1e-5)
