@@ -2,9 +2,9 @@
 
     python bench/methods.py [--seeds 1 2 3] [--steps 20] [--out runs/methods] [OVERRIDE ...]
 
-All start from the same weights and see the same prompts in the same order; the 128 held-out problems are answered
-greedily. Finished runs are read, not run again. Seconds are means over the steps of the seed that took least. The
-interval is over problems (of each problem's mean rise over the seeds, 95 %): it says nothing of other seeds.
+All runs start from the same weights and use the same prompts in the same order; the 128 held-out problems are sampled
+greedily. Finished runs are read, not run again. Seconds are means over the steps of the fastest seed. The 95 % interval
+is over problems, of each problem's mean rise over the seeds; it does not hold for other seeds.
 """
 
 import argparse
@@ -19,8 +19,8 @@ PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
 
 METHODS = {
     "GRPO": ["grpo", "none"],
-    "GRPO, answers used twice": ["grpo-clip", "none"],
-    "RGRA, answers used twice": ["grpo-clip", "rgra"],
+    "GRPO, completions used twice": ["grpo-clip", "none"],
+    "RGRA, completions used twice": ["grpo-clip", "rgra"],
     "Dr. GRPO": ["dr-grpo", "none"],
     "DAPO, no dynamic sampling": ["dapo", "none"],
     "DAPO": ["dapo-dynamic", "none"],
@@ -36,7 +36,7 @@ def verdicts(run: Path, when: str) -> list[float]:
 
 
 def per_step(run: Path, key: str) -> float:
-    """The mean over the steps that have it; a step that uses answers again samples none."""
+    """The mean over the steps that have it; a step that uses completions again samples none."""
     return statistics.mean(step[key] for step in read_jsonl(run / "metrics.jsonl") if key in step)
 
 

@@ -53,7 +53,7 @@ if __name__ == "__main__":
         trainer.current_gradient_accumulation_steps = 1
         batch, base = next(iter(trainer.get_train_dataloader())), trainer.model.get_base_model()
         decoder = base.get_decoder()
-        ways = {"run for each answer": decoder.forward}
+        ways = {"run for each completion": decoder.forward}
         cpu.run_prompts_once(base)
         ways["run once"] = decoder.forward
         spent: dict[str, list[tuple[float, float]]] = {}

@@ -2,11 +2,11 @@
 
     python bench/reweight.py [--threads 1] [--run runs/quickstart]
 
-Seconds are the least of several calls, in turns within one process: CPU time of one thread, or of the GPU where there
-is one. "Loop" is Algorithm 1 as a reader would write it, one group after another on tensors; "lists" the same on Python
-numbers, which would have to leave a GPU first. The floor is what one pass over [B, G, G] per pick (for DRA one in all)
-reads, over the bandwidth measured here. Peak is the memory that the call held at most beyond its arguments. At the end
-stands reweighting as a share of a training step: of the given run, or of three steps of the quickstart made for this.
+Seconds are the minimum of several calls, in turns within one process: CPU time of one thread, or of the GPU where there
+is one. "Loop" is Algorithm 1 as written in the paper, one group after another on tensors; "lists" is the same on Python
+numbers, which would need a copy from a GPU. The floor is the bytes of one pass over [B, G, G] per pick (for DRA one
+pass), over the bandwidth measured here. Peak is the most memory that the call holds beyond its arguments. The last line
+is reweighting as a share of a training step: of the given run, or of three steps of the quickstart made for this.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python bench/step.py [--rounds 8] [--out FOLDER] [OVERRIDE ...]
 
-The quickstart's recipe; `trainer.max_completion_length=512 model.end_tokens=[]` makes answers of 512 tokens (see
-docs/results.md). Step after step is, in turns, without an embedder and a reweighter, with MMR, with DRA; all else is
-the same. Two figures: the ratio of a step with the step without in the same round, which the noise of the machine and
-the length of the answers blur; and the seconds that embedding and reweighting took, over those of the rest of the same
-step, which they do not.
+The recipe is the quickstart's; `trainer.max_completion_length=512 model.end_tokens=[]` makes completions of 512 tokens
+(see docs/results.md). Steps without embedder and reweighter, with MMR and with DRA take turns; all else is equal. There
+are two ratios: the seconds of a step over those of the plain step in the same round, which noise of the machine and the
+length of completions affect; and the seconds of embedding and reweighting over those of the rest of the same step,
+which they do not affect.
 """
 
 import argparse

@@ -3,9 +3,9 @@
 #
 #     bash verl-gsm8k.sh
 #     GPUS=2 MODEL=Qwen/Qwen2.5-0.5B-Instruct bash verl-gsm8k.sh trainer.total_training_steps=20
-#     METHOD=null bash verl-gsm8k.sh    # plain GRPO in the same trainer, measured alike
+#     METHOD=null bash verl-gsm8k.sh    # plain GRPO in the same trainer, with the same metrics
 #
-# Arguments are further overrides for verl, and win. What makes it diversity-aware are the last lines of the command.
+# Arguments are further overrides for verl and take precedence. The last settings below are those of manypaths.
 set -euo pipefail
 MODEL=${MODEL:-Qwen/Qwen2.5-1.5B-Instruct}
 GPUS=${GPUS:-8}
