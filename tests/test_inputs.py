@@ -32,6 +32,19 @@ class Method:
         return correct
 
 
+class Module(torch.nn.Module):
+    def forward(self, rewards, correct):
+        return rewards + correct
+
+
+def scripted(rewards: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
+    return rewards + correct
+
+
+def positional_only(rewards, keys, /, strength=1.0):
+    return rewards
+
+
 @functools.wraps(mmr)
 def wrapped(*inputs, **options):
     return mmr(*inputs, **options)
@@ -45,6 +58,17 @@ def wrapped(*inputs, **options):
         (wrapped, "reweight", ("rewards", "similarity")),
         (with_an_option, "reweight", ("rewards", "similarity")),
         (Method(), "reweight", ("correct", "keys")),
+        (Method().__call__, "reweight", ("correct", "keys")),
+        (Module(), "reweight", ("rewards", "correct")),
+        (torch.jit.script(scripted), "reweight", ("rewards", "correct")),
+        (torch.jit.script(Module()), "reweight", ("rewards", "correct")),
+        (torch.compile(scripted, backend="eager"), "reweight", ("rewards", "correct")),
+        (positional_only, "reweight", ("rewards", "keys")),
+        (lambda similarity, rewards: rewards, "reweight", ("similarity", "rewards")),
+        (lambda rewards=None, keys=None: rewards, "reweight", ("rewards", "keys")),
+        (lambda correct, *rest: correct, "reweight", ("correct",)),
+        (lambda rewards, *rest: rewards, "reweight", ("rewards", "similarity")),
+        (partial(lambda rewards, correct: rewards, correct=None), "reweight", ("rewards",)),
         (lambda lengths, advantages: advantages, "advantage", ("lengths", "advantages")),
         (partial(lambda model, rewards: rewards, "a model"), "reweight", ("rewards",)),
         (keep_equal_rewards(lambda keys, *, power=1: keys), "reweight", ("rewards", "keys")),
@@ -72,6 +96,8 @@ def test_positional_parameters_name_the_inputs(method, role, inputs):
         (lambda: None, "must name its inputs, got none. Known: "),
         (lambda rewards, strength=1.0, similarity=None: rewards, "must come before its options"),
         (lambda rewards, *, strength: rewards, "Option 'strength' .* must have a value"),
+        (lambda rewards, *, correct=None: rewards, "Input 'correct' .* must be positional, got it keyword-only"),
+        (partial(lambda rewards, correct, keys: keys, correct=None), "Input 'keys' .* must be positional"),
         (partial(mmr, torch.zeros(1, 2)), "must leave its inputs free, got a value for rewards"),
     ],
 )

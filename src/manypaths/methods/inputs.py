@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter
 from typing import Any
+
+import torch
 
 from manypaths.names import name_of, nearest
 
@@ -32,44 +34,60 @@ def inputs_of(method: Callable[..., Any], role: str = "reweight") -> tuple[str, 
     """The names of the inputs that a method wants, in the order of its parameters.
 
     Args:
-        method: a function whose positional parameters are named as in `INPUTS`. A function of two parameters of which
-            neither has such a name is called with rewards and similarity, as an `advantage` with rewards and
-            advantages; so is `(rewards, _)`, a function whose signature Python cannot tell, or one that takes any
-            number of arguments.
+        method: a function whose positional parameters are named as in `INPUTS`, or a module whose `forward` is one. A
+            function of two parameters of which neither has such a name is called with rewards and similarity, as an
+            `advantage` with rewards and advantages; so is `(rewards, _)`, `(*inputs)`, and a function whose signature
+            Python cannot tell.
         role: `reweight` or `advantage`.
 
     Raises:
-        ValueError: for a positional parameter without a default that is no input, and for a function without inputs.
+        ValueError: for a positional parameter without a default that is no input, for a function without inputs, and
+            for an input that is bound, keyword-only or behind an option.
     """
     parameters = _parameters(method)
-    if parameters is None or any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters):
-        return UNNAMED[role]
-    if bound := {*_bound(method)} & {*INPUTS}:
-        got = f"got a value for {bound.pop()}. Bind options by name."
-        raise ValueError(f"{role} {name_of(method)!r} must leave its inputs free, {got}")
     positional = [parameter for parameter in parameters if parameter.kind in POSITIONAL]
     required = [parameter.name for parameter in positional if parameter.default is Parameter.empty]
     wanted = tuple(parameter.name for parameter in positional if parameter.name in INPUTS)
-    if len(required) == 2 and wanted in ((), UNNAMED[role][:1]) and (not wanted or required[1].startswith("_")):
+    if any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters):
+        unnamed = wanted == UNNAMED[role][: len(wanted)]
+    else:
+        unnamed = len(required) == 2 and (not wanted or (wanted == UNNAMED[role][:1] and required[1].startswith("_")))
+    if unnamed:
         return UNNAMED[role]
+    _check_names(method, f"{role} {name_of(method)!r}", required, wanted)
+    _check_places(method, f"{role} {name_of(method)!r}", parameters, wanted)
+    return wanted
+
+
+def _check_names(method: Callable[..., Any], who: str, required: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise ValueError for a required parameter that is no input, for an input that is bound, and for no input."""
+    if bound := _bound(method) & {*INPUTS}:
+        got = f"got a value for {bound.pop()}. Bind options by name."
+        raise ValueError(f"{who} must leave its inputs free, {got}")
     unknown = [name for name in required if name not in INPUTS]
     if unknown or not wanted:
         got = f"{unknown[0]!r}. {nearest(unknown[0], INPUTS)}" if unknown else f"none. Known: {', '.join(INPUTS)}."
-        raise ValueError(f"Positional parameters of {role} {name_of(method)!r} must name its inputs, got {got}")
-    if wanted != tuple(parameter.name for parameter in positional[: len(wanted)]):
-        raise ValueError(f"Inputs of {role} {name_of(method)!r} must come before its options. Make these keyword-only.")
-    if keyword := [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY and p.default is Parameter.empty]:
-        raise ValueError(
-            f"Option {keyword[0]!r} of {role} {name_of(method)!r} must have a value. Bind it: partial(...)."
-        )
-    return wanted
+        raise ValueError(f"Positional parameters of {who} must name its inputs, got {got}")
+
+
+def _check_places(method: Callable[..., Any], who: str, parameters: Sequence[Parameter], wanted: Sequence[str]) -> None:
+    """Raise ValueError for an input that is keyword-only or behind an option, and for an option without a value."""
+    if wanted != tuple(parameter.name for parameter in parameters[: len(wanted)]):
+        raise ValueError(f"Inputs of {who} must come before its options. Make these keyword-only.")
+    fixed = method.keywords if isinstance(method, functools.partial) else {}
+    for option in parameters:
+        if option.kind is Parameter.KEYWORD_ONLY and option.name not in fixed:
+            if option.name in INPUTS:
+                raise ValueError(f"Input {option.name!r} of {who} must be positional, got it keyword-only. Move it.")
+            if option.default is Parameter.empty:
+                raise ValueError(f"Option {option.name!r} of {who} must have a value. Bind it: partial(...).")
 
 
 def options_of(method: Callable[..., Any]) -> list[Parameter]:
     """The parameters of a method that are options: keyword-only ones, and positional ones that are no input."""
     kinds = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [parameter for parameter in _parameters(method) or () if parameter.kind in kinds]
-    return [own for own in parameters if own.name not in INPUTS and own.default is not Parameter.empty]
+    options = [own for own in _parameters(method) if own.kind in kinds and own.default is not Parameter.empty]
+    return [option for option in options if option.name not in INPUTS]
 
 
 def check_inputs(
@@ -92,16 +110,25 @@ def check_inputs(
             raise ValueError(f"{missing} {remedies.get(name, '')}".rstrip())
 
 
-def _bound(method: Callable[..., Any]) -> Collection[str]:
+def _bound(method: Callable[..., Any]) -> set[str]:
     """The names of the parameters to which a `functools.partial` gives values by their position."""
     if not isinstance(method, functools.partial) or not method.args:
-        return ()
-    return inspect.signature(method.func).bind_partial(*method.args).arguments
+        return set()
+    return {*inspect.signature(method.func).bind_partial(*method.args).arguments}
 
 
-def _parameters(method: Callable[..., Any]) -> list[Parameter] | None:
-    """The parameters of a callable; None where Python cannot tell them."""
+def _parameters(method: Callable[..., Any]) -> list[Parameter]:
+    """The parameters of a callable, of a module those of its `forward`; any number where Python cannot tell them."""
+    if isinstance(method, torch.nn.Module):
+        method = method.forward
+    if hasattr(schema := getattr(method, "schema", None), "arguments"):  # of TorchScript
+        return [_scripted(argument) for argument in schema.arguments if argument.name != "self"]
     try:
         return list(inspect.signature(method).parameters.values())
     except (TypeError, ValueError):
-        return None
+        return [Parameter("inputs", Parameter.VAR_POSITIONAL)]
+
+
+def _scripted(argument: Any) -> Parameter:
+    default = argument.default_value if argument.has_default_value() else Parameter.empty
+    return Parameter(argument.name, Parameter.POSITIONAL_OR_KEYWORD, default=default)
