@@ -127,7 +127,7 @@ def test_a_method_of_your_own_reports_what_it_likes(group):
     adjusted, diagnostics = adjust(own, {"rewards": rewards, "similarity": similarity})
     assert measures(rewards, adjusted, similarity, diagnostics)["diversity/temperature"].tolist() == [2.0] * 3
     with pytest.raises(ValueError, match="must have a name of its own, got 'share'"):
-        measures(rewards, adjusted, similarity, {"share": torch.zeros(3)})
+        report("share", torch.zeros(3))
     report("temperature", torch.zeros(3))  # outside a trainer nobody listens
 
 

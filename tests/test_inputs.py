@@ -313,3 +313,75 @@ def test_diagnostics_of_any_method_are_shown_everywhere(tiny_recipe, tmp_path, m
     capsys.readouterr()
     assert main(["compare", str(run), "--out", str(tmp_path / "report")]) in (0, None)
     assert "warmth" in capsys.readouterr().out + (tmp_path / "report" / "comparison.md").read_text("utf-8")
+
+
+def reporting(**reports):
+    """A method that reports each value under its name and changes nothing."""
+
+    def method(rewards):
+        for name, values in reports.items():
+            for value in values if isinstance(values, tuple) else (values,):
+                report(name, value)
+        return rewards
+
+    return method
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (0.5, [0.5]),
+        ([1, 2], [1, 2]),
+        (torch.tensor(2.0), [2.0]),
+        (torch.ones(2, dtype=torch.float64).numpy(), [1.0, 1.0]),
+        ((torch.ones(1), torch.zeros(1)), [1.0, 0.0]),  # of a method that is called for one group after another
+    ],
+)
+def test_numbers_of_any_kind_are_reported(values, expected):
+    _, diagnostics = adjust(reporting(own=values), {"rewards": torch.zeros(2, 3)})
+    assert diagnostics["own"].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("reports", "message"),
+    [
+        *(({name: 1.0}, "must have a name of its own") for name in ("", "similarity", "share", "raw_reward")),
+        ({"own": "text"}, "Diagnostic 'own' must be numbers, got str"),
+        ({"own": (torch.ones(2), torch.ones(2, 3))}, r"must have one shape, \[B\] or \[B, G\], got \[2\] and \[2, 3\]"),
+    ],
+)
+def test_what_is_no_diagnostic_is_refused(reports, message):
+    with pytest.raises(ValueError, match=message):
+        adjust(reporting(**reports), {"rewards": torch.zeros(2, 3)})
+
+
+def test_a_report_is_of_its_moment_and_an_error_of_the_method_is_its_own():
+    def doubled(rewards):
+        report("before", rewards)
+        return rewards.mul_(2.0)
+
+    assert adjust(doubled, {"rewards": torch.ones(1, 2)})[1]["before"].tolist() == [[1.0, 1.0]]
+    with pytest.raises(KeyError, match="mine"):
+        adjust(lambda rewards: report("own", 1.0) or {}["mine"], {"rewards": torch.ones(1, 2)})
+
+
+def test_reports_of_both_methods_under_one_name_are_both_shown(tiny_model, tmp_path):
+    """Nor does a reward function get at them: its metric of that name is refused."""
+
+    def advantage(rewards, advantages):
+        report("own", torch.full(rewards.shape, 3.0))
+        return advantages
+
+    methods = {"reweight": reporting(own=torch.ones(2)), "advantage": advantage}
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, steps=1, **methods)
+    trainer.train()
+    logged = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    assert logged["diversity/own"] == 1.0 and logged["diversity/own_2"] == 3.0
+    assert trainer.groups.diagnostics["own_2"].shape == (2, 4)
+
+    def logging(completions, log_metric, **_):
+        log_metric("diversity/own", 9.0)
+        return vowels(completions)
+
+    with pytest.raises(ValueError, match="log_metric must be given a name of your own, got 'diversity/own'"):
+        trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, logging, steps=2, advantage=advantage).train()

@@ -23,9 +23,6 @@ def measures(
 
     Returns:
         name -> [B], or [B, G] for a diagnostic of each completion; NaN where a metric is not defined.
-
-    Raises:
-        ValueError: for a diagnostic that has the name of a metric here.
     """
     result = {ZERO_STD: 1 - has_nonzero_std(raw).float()}
     if similarity is not None:
@@ -34,11 +31,7 @@ def measures(
     if diagnostics is None:
         return result
     result[SHARE] = share_of_advantage(raw, adjusted)
-    for name, values in of_scored(diagnostics, raw).items():
-        if DIAGNOSTICS + name in result:
-            raise ValueError(f"A method's diagnostic must have a name of its own, got {name!r}, which is a metric.")
-        result[DIAGNOSTICS + name] = values
-    return result
+    return result | {DIAGNOSTICS + name: values for name, values in of_scored(diagnostics, raw).items()}
 
 
 def of_scored(diagnostics: dict[str, Tensor], raw: Tensor) -> dict[str, Tensor]:

@@ -93,7 +93,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         diversity/vendi_score: of distinct completions in a group, `manypaths.methods.measures.vendi_score`.
         diversity/share: of the advantage, what comes from diversity, `manypaths.methods.measures.share_of_advantage`;
             needs a reweighter.
-        diversity/NAME: the mean of what a method reports about itself (`manypaths.methods.report`), such as mmr's lam.
+        diversity/NAME: the mean of what a method reports about itself (`manypaths.methods.report`), such as mmr's lam;
+            `NAME_2` is the advantage's where both methods report NAME.
         seconds/: sampling (reference log-probabilities included), rewards, embedding, reweighting, update; per step, of
             the main process. 0 where a step uses completions again.
 
@@ -253,8 +254,11 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         """Advantages in place of TRL's own [N], of all processes; what the method reports is logged."""
         adjusted = groups.adjusted
         inputs = {**groups.inputs, "rewards": adjusted, "advantages": own.view_as(adjusted).to(adjusted)}
-        advantages, diagnostics = replace_advantages(advantage, inputs)
+        advantages, reported = replace_advantages(advantage, inputs)
+        names = distinct([*groups.diagnostics, *reported])[len(groups.diagnostics) :]  # x_2 where both report x
+        diagnostics = dict(zip(names, reported.values(), strict=True))
         for name, values in of_scored(diagnostics, groups.raw).items():
+            self.own_metrics.add(DIAGNOSTICS + name)
             self._metrics["train"][DIAGNOSTICS + name].append(values.nanmean().item())
         groups.diagnostics |= diagnostics
         replaced: list[float] = advantages.flatten().tolist()
