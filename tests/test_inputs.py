@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pickle
 from functools import partial
 
 import pytest
@@ -132,6 +133,17 @@ def test_options_are_bound_and_tried():
         bind("advantage", "raft", {"k": 1}, "method.advantage")
     with pytest.raises(ValueError, match=r"Unknown method\.advantage 'raf'\. Did you mean 'raft'"):
         bind("advantage", "raf", {}, "method.advantage")
+
+
+def test_kept_equal_rewards_are_called_as_their_method_is():
+    """By position and by name, also where the wrapper adds the rewards; what a method may return it may return there."""
+    rewards, ways = torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([[1, 2], [3, 4]])
+    kept = keep_equal_rewards(lambda keys, *, power=1.0: list(keys * power))
+    expected = torch.tensor([[0.0, 0.0], [6.0, 8.0]])
+    assert_close(kept(rewards, ways, power=2.0), expected)
+    assert_close(kept(keys=ways, rewards=rewards, power=2.0), expected)
+    assert_close(kept(rewards, keys=ways, power=2.0), expected)
+    assert_close(pickle.loads(pickle.dumps(keep_equal_rewards(dra)))(rewards, similarity=keys.same_key(ways)), rewards)
 
 
 # What the trainers give

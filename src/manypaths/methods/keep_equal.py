@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manypaths.methods.contracts import to_tensor
 from manypaths.methods.groups import has_nonzero_std
 from manypaths.methods.inputs import inputs_of, options_of
 
@@ -37,9 +38,12 @@ class keep_equal_rewards:
         options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options_of(reweight)]
         self.__signature__ = inspect.Signature([*positional, *options])
 
-    def __call__(self, *inputs: Tensor, **options: Any) -> Tensor:
-        rewards = inputs[self._names.index("rewards")]
-        adjusted = torch.as_tensor(self.__wrapped__(*inputs[-len(self._inputs) :], **options)).to(rewards)
+    def __call__(self, *inputs: Tensor, **named: Any) -> Tensor:
+        given = self.__signature__.bind(*inputs, **named).arguments
+        rewards = given["rewards"]
+        options = {name: value for name, value in given.items() if name not in self._names}
+        returned = self.__wrapped__(*(given[name] for name in self._inputs), **options)
+        adjusted = to_tensor("keep_equal_rewards' reweighter", returned).to(rewards)
         if adjusted.shape != rewards.shape:
             raise ValueError(
                 "keep_equal_rewards must be given a reweighter that returns [B, G], here "
