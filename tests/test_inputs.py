@@ -10,6 +10,7 @@ import torch
 from test_slime import SCORES, WORDS, arguments, rollout
 from test_trl import PROMPTS, length, trainer_of, vowels
 from torch.testing import assert_close
+from transformers import TrainerCallback
 
 from manypaths import dra, keys, mmr
 from manypaths.cli import main
@@ -136,7 +137,7 @@ def test_options_are_bound_and_tried():
 
 
 def test_kept_equal_rewards_are_called_as_their_method_is():
-    """By position and by name, also where the wrapper adds the rewards; what a method may return it may return there."""
+    """By position and by name, also where the wrapper adds the rewards; a list of tensors is adjusted rewards too."""
     rewards, ways = torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([[1, 2], [3, 4]])
     kept = keep_equal_rewards(lambda keys, *, power=1.0: list(keys * power))
     expected = torch.tensor([[0.0, 0.0], [6.0, 8.0]])
@@ -279,6 +280,71 @@ def test_only_what_is_asked_for_is_computed(tiny_model, tmp_path):
     logged = next(entry for entry in trainer.state.log_history if "reward" in entry)
     assert ("diversity/similarity" not in logged and logged["diversity/share"] is None) or "diversity/share" in logged
     assert_close(trainer.groups.adjusted, trainer.groups.raw / 2)
+
+
+class Change(TrainerCallback):
+    """Replaces attributes of a trainer after the first step."""
+
+    def __init__(self, **attributes):
+        self.attributes, self.trainer = attributes, None
+
+    def on_step_end(self, args, state, *_, **__):
+        if state.global_step == 1:
+            for name, value in self.attributes.items():
+                setattr(self.trainer, name, value)
+
+
+def trained_with(change, tiny_model, tmp_path, **methods):
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, callbacks=[change], steps=2, **methods)
+    change.trainer = trainer
+    trainer.train()
+    return trainer
+
+
+def shorter(rewards, lengths):
+    return rewards - 0.1 * lengths
+
+
+def test_methods_and_embedder_may_be_replaced_between_two_steps(tiny_model, tmp_path):
+    """What the new ones want is computed from then on."""
+    ours = {"reweight": mmr, "embedder": NgramEmbedder(), "keys": keys.text}
+    trainer = trained_with(Change(reweight=shorter), tiny_model, tmp_path, **ours)
+    groups = trainer.groups
+    assert_close(groups.adjusted, shorter(groups.raw, groups.inputs["lengths"]))
+    trainer = trained_with(Change(embedder=None), tiny_model, tmp_path, **ours)
+    assert torch.equal(trainer.groups.similarity, keys.same_key(trainer.groups.inputs["keys"]))
+    trainer = trained_with(Change(embedder=NgramEmbedder(), reweight=mmr), tiny_model, tmp_path)
+    assert trainer.groups.diagnostics.keys() == {"lam", "pick"}
+    trainer = trained_with(Change(advantage=lambda keys, advantages: 0.0 * keys), tiny_model, tmp_path, **ours)
+    assert {*trainer._logs["advantages"]} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reweight": lambda rewards, keys: rewards}, "must be given keys, .* Pass keys="),
+        ({"advantage": lambda correct: correct}, "must be given correct, .* Pass correct="),
+        ({"embedder": None}, "'mmr' must be given similarity, .* Pass embedder="),
+        ({"embedder": "a name"}, "embedder must be a function of a list of texts"),
+    ],
+)
+def test_a_replacement_without_its_inputs_is_refused_as_it_is_made(tiny_model, tmp_path, change, message):
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=mmr, embedder=NgramEmbedder(), steps=1)
+    ((name, value),) = change.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(trainer, name, value)
+    trainer.train()
+    assert trainer.reweight is mmr and trainer.groups.diagnostics.keys() == {"lam", "pick"}
+
+
+def test_the_method_of_a_wrapping_reward_may_be_replaced_between_two_calls():
+    reward = DiverseReward(length, num_generations=2, reweight=dra, keys=keys.text)
+    reward.reweight = shorter
+    texts = ["a", "bb"]
+    adjusted = reward(["p", "p"], texts, completion_ids=[[1], [2, 3]])
+    assert_close(torch.tensor(adjusted), torch.tensor([0.1 - 0.1, 0.2 - 0.2]))
+    with pytest.raises(ValueError, match=r"must be given correct, .* Pass correct=NAME"):
+        reward.reweight = shortest_correct
 
 
 def test_keys_of_whole_groups(tiny_model, tmp_path):

@@ -33,7 +33,7 @@ class CompletionInputs:
             the metrics of diversity.
         keys: completions and problems to keys. Without an embedder, `similarity` is 1 where keys are equal and 0
             elsewhere.
-        methods: by role (`reweight`, `advantage`), None left out.
+        methods: by role (`reweight`, `advantage`); None where there is none.
         available: names of further inputs that the trainer has, by role.
         remedies: for an input that is missing, what to do; `REMEDIES` and the trainer's own.
 
@@ -49,16 +49,22 @@ class CompletionInputs:
         available: Mapping[str, Sequence[str]],
         remedies: Mapping[str, str] = REMEDIES,
     ) -> None:
-        check_functions(embedder=embedder, keys=keys, **methods)
-        self.embedder, self.keys = embedder, keys
-        given = ["keys"] * (keys is not None) + ["similarity"] * (keys is not None or embedder is not None)
-        self.wanted: set[str] = {"similarity"} & {*given}
+        self.keys, self._available, self._remedies = keys, available, remedies
+        self.replace(embedder, methods)
+
+    def replace(self, embedder: Embedder | None, methods: Mapping[str, Callable[..., Any] | None]) -> None:
+        """Take another embedder and other methods. Raises ValueError as the class does, and then nothing changes."""
+        check_functions(embedder=embedder, keys=self.keys, **methods)
+        given = {"keys"} if self.keys is not None else set()
+        given |= {"similarity"} if self.keys is not None or embedder is not None else set()
+        wanted = given & {"similarity"}
         for role, method in methods.items():
             if method is not None:
-                check_inputs(method, role, {*given, *available[role]}, remedies)
-                self.wanted |= {*inputs_of(method, role)}
-        self.wants_keys = "keys" in self.wanted or (embedder is None and keys is not None)
-        self.wants_whole_groups = keys is not None and self.wants_keys and needs_whole_groups(keys)
+                check_inputs(method, role, {*given, *self._available[role]}, self._remedies)
+                wanted |= {*inputs_of(method, role)}
+        self.embedder, self.methods, self.wanted = embedder, dict(methods), wanted
+        self.wants_keys = "keys" in wanted or (embedder is None and self.keys is not None)
+        self.wants_whole_groups = self.wants_keys and self.keys is not None and needs_whole_groups(self.keys)
 
     def of_process(self, completions: list[str], problems: list[str]) -> dict[str, Tensor]:
         """Rows of n completions of this process, to be gathered: embeddings [n, D], hashes of texts [n], keys [n]."""
@@ -78,9 +84,9 @@ class CompletionInputs:
         Args:
             rows: what `of_process` gave, of N = B * G completions.
             groups: [B, G].
-            texts: N completions and their problems, where `wants_whole_groups`; keys are then made here.
             copies: whether rows of several processes were gathered, so that two embeddings of one text may differ by
                 rounding; then each text gets the first one's.
+            texts: N completions and their problems, where `wants_whole_groups`; keys are then made here.
 
         Returns:
             `similarity` [B, G, G] and `keys` [B, G], as far as they are asked for.

@@ -103,7 +103,6 @@ class DiverseReward:
         names = [_name(function) for function in functions]
         self._correct = None if correct is None else position_of(names, correct, "correct")
         self.reward_funcs, self.reward_weights, self.sizes = functions, torch.tensor(weights).float(), sizes
-        self.reweight = reweight
         self._names = distinct([*names, "raw", "adjusted"])
         self.__name__ = self._names[-1]  # what trainers log it as
 
@@ -140,6 +139,17 @@ class DiverseReward:
         if "log_extra" in columns:
             columns["log_extra"](distinct([*logged.extras, *["raw"] * number])[-1], _with_none(raw.flatten()[mine]))
         return _with_none(adjusted.flatten()[mine])
+
+    @property
+    def reweight(self) -> Reweighter:
+        """The method; it may be replaced between two calls."""
+        reweight = self.inputs.methods["reweight"]
+        assert reweight is not None
+        return reweight
+
+    @reweight.setter
+    def reweight(self, reweight: Reweighter) -> None:
+        self.inputs.replace(self.inputs.embedder, {"reweight": reweight})
 
     def _texts(self, prompts: Sequence[Any], completions: Sequence[Completion]) -> list[tuple[str, str]]:
         """(what the model wrote, its problem where keys are wanted) of each completion of this process."""

@@ -121,8 +121,8 @@ def _parameters(method: Callable[..., Any]) -> list[Parameter]:
     """The parameters of a callable, of a module those of its `forward`; any number where Python cannot tell them."""
     if isinstance(method, torch.nn.Module):
         method = method.forward
-    if hasattr(schema := getattr(method, "schema", None), "arguments"):  # of TorchScript
-        return [_scripted(argument) for argument in schema.arguments if argument.name != "self"]
+    if (arguments := getattr(getattr(method, "schema", None), "arguments", None)) is not None:  # of TorchScript
+        return [_scripted(argument) for argument in arguments if argument.name != "self"]
     try:
         return list(inspect.signature(method).parameters.values())
     except (TypeError, ValueError):

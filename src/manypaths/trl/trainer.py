@@ -77,6 +77,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
     Attributes:
         groups: what was generated last, see `Groups`. A completion for which every reward function gave None is
             unscored: its advantage is 0, and it is no neighbour of the others.
+        reweight, advantage, embedder: as given; a callback may set others between two steps, which are checked as here.
         reward_weights, reward_funcs, reward_func_names: those of the reward functions, as in GRPOTrainer; a callback
             may set other weights.
 
@@ -136,7 +137,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
                 "and its reweight and embedder to the trainer."
             )
         self._correct = None if correct is None else position_of(self.names_in_trl, correct, "correct")
-        self.reweight, self.advantage, self.importance_ratio = reweight, advantage, importance_ratio
+        self.importance_ratio = importance_ratio
         self.groups: Groups | None = None
         self._in_training = False  # of the generation at work: a reward or embedder may turn the model to evaluation
         self._without_diversity: tuple[list[str], Tensor] | None = None  # names and weights, while its column is there
@@ -150,13 +151,32 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self.add_callback(self.data_order)
 
     @property
+    def reweight(self) -> Reweighter | None:
+        """The method that adjusts rewards. This, `advantage` and `embedder` may be replaced between two steps."""
+        return self.inputs.methods["reweight"]
+
+    @reweight.setter
+    def reweight(self, reweight: Reweighter | None) -> None:
+        check(self.args, reweight=reweight is not None, importance_ratio=self.importance_ratio)
+        self.inputs.replace(self.embedder, self.inputs.methods | {"reweight": reweight})
+
+    @property
+    def advantage(self) -> Advantage | None:
+        """The method that replaces GRPO's advantages."""
+        return self.inputs.methods["advantage"]
+
+    @advantage.setter
+    def advantage(self, advantage: Advantage | None) -> None:
+        self.inputs.replace(self.embedder, self.inputs.methods | {"advantage": advantage})
+
+    @property
     def embedder(self) -> Embedder | None:
-        """What makes similarity; it may be replaced between two steps."""
+        """What makes similarity."""
         return self.inputs.embedder
 
     @embedder.setter
     def embedder(self, embedder: Embedder | None) -> None:
-        self.inputs.embedder = embedder
+        self.inputs.replace(embedder, self.inputs.methods)
 
     @property
     def diversity_name(self) -> str:
