@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 from trl.chat_template_utils import add_response_schema, parse_response, qwen3_chat_template
 
 from manypaths.embed import NgramEmbedder
-from manypaths.messages import text_of
+from manypaths.messages import prompt_text, text_of
 from manypaths.rewards import think
 
 
@@ -114,3 +114,18 @@ def test_lines_of_thought_and_calls_that_differ_are_no_copies(qwen, texts):
     """Their content alone is the same, which gave a similarity of 1."""
     contents = {parsed(qwen, text)["content"] for text in texts}
     assert len(contents) == 1 and similarity(qwen, texts) < 0.95
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("2 + 2?", "2 + 2?"),
+        ([said("Count.", "system"), said("How many?", "user")], "Count.\nHow many?"),
+        ([said(None, "system"), {"role": "user"}, said("How many?", "user")], "\n\nHow many?"),
+        ([said([{"type": "image", "image": object()}, {"type": "text", "text": "How many?"}], "user")], "How many?"),
+        ([said("", tool_calls=[call("add", {"a": 7})]), said("15", "tool")], 'add({"a": 7})\n15'),
+    ],
+)
+def test_the_text_of_a_prompt_is_equal_in_every_process(prompt, text):
+    """No address of an image is in it, by which equal problems would differ."""
+    assert prompt_text(prompt) == text

@@ -438,6 +438,7 @@ IPS = ["method.reweight=ips", "keys.name=text"]
         (["method.advantage=raft", "method.advantage_options.k=1"], "method.advantage=raft takes no options, got 'k'"),
         (["method.reweight=ips", "keys.name=anser"], "keys.*anser.*did you mean 'answer'"),
         (["embedder.name=keys"], "embedder.name=keys must come with keys.name"),
+        (["keys.options.threshold=0.5"], "keys.options must come with keys.name, got {'threshold': 0.5} without"),
         ([*IPS, "method.options.epsilon=1"], "method.reweight=ips takes the options eps, got 'epsilon'"),
         ([*IPS, "method.options.eps=a"], "options of method.reweight=ips, .* wrong type"),
     ],

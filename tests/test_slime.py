@@ -80,6 +80,11 @@ def test_without_normalisation_it_is_the_adjusted_reward():
     torch.testing.assert_close(torch.tensor(actual), wanted.float())
 
 
+def test_whole_numbers_are_rewards_as_any_other():
+    whole, args = [1, 0, 1, 1, True, 2, 0, 0], arguments(rewards_normalization=False)
+    assert processed(args, whole)[1] == processed(args, [float(score) for score in whole])[1]
+
+
 def test_an_estimator_that_is_not_known_is_refused():
     with pytest.raises(ValueError, match=r"advantage estimator must be one of grpo, gspo, .*, got 'on_policy'"):
         processed(arguments(advantage_estimator="on_policy"))

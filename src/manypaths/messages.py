@@ -43,8 +43,8 @@ def text_of(completion: Completion) -> str:
 
 
 def prompt_text(prompt: Completion) -> str:
-    """A prompt as one text: of chat messages their contents, a line break between two."""
-    return prompt if isinstance(prompt, str) else "\n".join(str(message.get("content", "")) for message in prompt)
+    """A prompt as one text: of chat messages, of any role, what `text_of` says of one, a line break between two."""
+    return prompt if isinstance(prompt, str) else "\n".join(map(_text_of_message, prompt))
 
 
 def turns(completion: Completion, opened: bool = False) -> list[str]:

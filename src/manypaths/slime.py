@@ -61,7 +61,8 @@ def post_process_rewards(
     )
     raw = [sample.get_reward_value(args) for sample in samples]
     size = group_size([sample.group_index for sample in samples], [args.n_samples_per_prompt])
-    rewards = torch.tensor([torch.nan if reward is None else reward for reward in raw]).view(-1, size)
+    scores = [torch.nan if reward is None else reward for reward in raw]
+    rewards = torch.tensor(scores, dtype=torch.float32).view(-1, size)
     problems = [prompt_text(sample.prompt) for sample in samples] if of_texts.wants_keys else []
     rows = of_texts.of_process([sample.response for sample in samples], problems)
     rows = {name: values.to(rewards.device) for name, values in rows.items()}

@@ -199,12 +199,12 @@ def check(config: DictConfig) -> Diversity:
     _check_embedder(spec)
     if spec.correct not in (None, "score"):
         raise ValueError(f"diversity.correct must be score, the only reward that verl has, got {spec.correct!r}.")
+    _inputs(spec, _reweighter(spec), embed.NgramEmbedder())
     if spec.method is None:
         if spec.options or spec.keep_equal_rewards:
             methods = ", ".join(REWEIGHTERS)
             raise ValueError(f"diversity.options and .keep_equal_rewards must come with diversity.method: {methods}.")
         return spec
-    _inputs(spec, _reweighter(spec), embed.NgramEmbedder())
     estimator = getattr(config.algorithm.adv_estimator, "value", config.algorithm.adv_estimator)
     if estimator not in GROUPED:
         raise ValueError(
@@ -253,6 +253,8 @@ def _check_embedder(spec: Diversity) -> None:
         embed.check(spec.embedder or "ngram", spec.embedder_options)
     elif spec.keys is None:
         raise ValueError("diversity.embedder=keys must come with diversity.keys, such as diversity.keys=answer.")
+    if spec.keys_options and spec.keys is None:
+        raise ValueError(f"diversity.keys_options must come with diversity.keys, got {spec.keys_options} without.")
 
 
 def _add_at_end(row: Tensor, change: Tensor) -> Tensor:

@@ -315,6 +315,8 @@ REFUSED = {
     "kept alone": (["+diversity.keep_equal_rewards=true"], "must come with diversity.method: mmr, dra."),
     "correct": (["+diversity.correct=accuracy"], "diversity.correct must be score, the only reward"),
     "no keys": (["+diversity.method=dra", "+diversity.embedder=keys"], "must come with diversity.keys"),
+    "keys_options alone": (["+diversity.keys_options.threshold=0"], "keys_options must come with diversity.keys"),
+    "unknown keys, no method": (["+diversity.keys=anser"], "did you mean 'answer'"),
     "unknown keys": (["+diversity.method=dra", "+diversity.keys=anser"], "did you mean 'answer'"),
     "ngram": (["+diversity.embedder_options.widht=9"], "widht"),
     "model": (["+diversity.embedder=a/b", "+diversity.embedder_options.n=9"], "Embedder 'a/b'"),

@@ -52,6 +52,8 @@ def methods_of(spec: Recipe) -> dict[str, Method | None]:
     }
     if spec.embedder.name == "keys" and spec.keys.name is None:
         raise ValueError("embedder.name=keys must come with keys.name, such as keys.name=answer.")
+    if spec.keys.options and spec.keys.name is None:
+        raise ValueError(f"keys.options must come with keys.name, got {spec.keys.options} without. Name the function.")
     given = {"keys": spec.keys.name, "correct": spec.method.correct}
     available = ["rewards", "similarity", "lengths", *(name for name, value in given.items() if value is not None)]
     of_role = {"reweight": available, "advantage": [*available, "adjusted", "advantages"]}
