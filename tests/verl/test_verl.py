@@ -316,7 +316,6 @@ REFUSED = {
     "correct": (["+diversity.correct=accuracy"], "diversity.correct must be score, the only reward"),
     "no keys": (["+diversity.method=dra", "+diversity.embedder=keys"], "must come with diversity.keys"),
     "keys_options alone": (["+diversity.keys_options.threshold=0"], "keys_options must come with diversity.keys"),
-    "unknown keys, no method": (["+diversity.keys=anser"], "did you mean 'answer'"),
     "unknown keys": (["+diversity.method=dra", "+diversity.keys=anser"], "did you mean 'answer'"),
     "ngram": (["+diversity.embedder_options.widht=9"], "widht"),
     "model": (["+diversity.embedder=a/b", "+diversity.embedder_options.n=9"], "Embedder 'a/b'"),
@@ -336,6 +335,8 @@ def test_settings_that_mean_nothing_are_refused(configure, case):
 
 def test_settings_that_are_left_out_refuse_nothing(configure):
     assert check(configure("algorithm.adv_estimator=gae", "actor_rollout_ref.rollout.n=1")).method is None
+    with pytest.raises(ValueError, match="did you mean 'answer'"):
+        check(configure("+diversity.keys=anser"))  # whatever uses them
     assert check(configure("+diversity.embedder=ngram", "algorithm.adv_estimator=gae")).embedder == "ngram"
     spec = check(configure("+diversity.method=mmr", "+diversity.options.lam=0.7", "+diversity.keep_equal_rewards=true"))
     assert (spec.method, spec.options, spec.keep_equal_rewards) == ("mmr", {"lam": 0.7}, True)

@@ -151,34 +151,6 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self.add_callback(self.data_order)
 
     @property
-    def reweight(self) -> Reweighter | None:
-        """The method that adjusts rewards. This, `advantage` and `embedder` may be replaced between two steps."""
-        return self.inputs.methods["reweight"]
-
-    @reweight.setter
-    def reweight(self, reweight: Reweighter | None) -> None:
-        check(self.args, reweight=reweight is not None, importance_ratio=self.importance_ratio)
-        self.inputs.replace(self.embedder, self.inputs.methods | {"reweight": reweight})
-
-    @property
-    def advantage(self) -> Advantage | None:
-        """The method that replaces GRPO's advantages."""
-        return self.inputs.methods["advantage"]
-
-    @advantage.setter
-    def advantage(self, advantage: Advantage | None) -> None:
-        self.inputs.replace(self.embedder, self.inputs.methods | {"advantage": advantage})
-
-    @property
-    def embedder(self) -> Embedder | None:
-        """What makes similarity."""
-        return self.inputs.embedder
-
-    @embedder.setter
-    def embedder(self, embedder: Embedder | None) -> None:
-        self.inputs.replace(embedder, self.inputs.methods)
-
-    @property
     def diversity_name(self) -> str:
         """What the diversity column is logged as: a name that no reward function has."""
         return distinct([*self.reward_func_names[: len(self.reward_funcs)], "diversity"])[-1]
@@ -301,6 +273,34 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             return [], None
         batches: tuple[list[Any], Any] = super().get_batch_samples(*arguments, **named)
         return batches
+
+    @property
+    def reweight(self) -> Reweighter | None:
+        """The method that adjusts rewards. This, `advantage` and `embedder` may be replaced between two steps."""
+        return self.inputs.methods["reweight"]
+
+    @reweight.setter
+    def reweight(self, reweight: Reweighter | None) -> None:
+        check(self.args, reweight=reweight is not None, importance_ratio=self.importance_ratio)
+        self.inputs.replace(self.embedder, self.inputs.methods | {"reweight": reweight})
+
+    @property
+    def advantage(self) -> Advantage | None:
+        """The method that replaces GRPO's advantages."""
+        return self.inputs.methods["advantage"]
+
+    @advantage.setter
+    def advantage(self, advantage: Advantage | None) -> None:
+        self.inputs.replace(self.embedder, self.inputs.methods | {"advantage": advantage})
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What makes similarity."""
+        return self.inputs.embedder
+
+    @embedder.setter
+    def embedder(self, embedder: Embedder | None) -> None:
+        self.inputs.replace(embedder, self.inputs.methods)
 
 
 class StepSeconds(TrainerCallback):
