@@ -33,16 +33,15 @@ _PYTHON = rules(
     (r"(?<=\w)\s?\*\s?(?=[\w\\(])|(?<=[)}])\s?\*\s?(?=[\w\\(])", r" \\cdot "),
     (r"(?<![A-Za-z\\])(?:Eq|Rational|Fraction|Integer|Float)(?=\()", r"\\\g<0>"),
 )
-_CALLS: dict[
-    str, Callable[[str, list[str]], str | None]
-] = {  # name: the LaTeX for (all arguments, their list); None if the call stays
+# {name: the LaTeX of a call from (the text of all arguments, their list), None where the call stays}
+_CALLS: dict[str, Callable[[str, list[str]], str | None]] = {
     "sqrt": lambda inner, _: f"\\sqrt{{{inner}}}",
     "cbrt": lambda inner, _: f"\\sqrt[3]{{{inner}}}",
     "abs": lambda inner, _: f"|{inner}|",
     "Abs": lambda inner, _: f"|{inner}|",
     "factorial": lambda inner, _: f"({inner})!",
-    "Rational": lambda _, parts: f"\\frac{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else parts[0],
-    "Fraction": lambda _, parts: f"\\frac{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else parts[0],
+    "Rational": lambda _, parts: _fraction(parts),
+    "Fraction": lambda _, parts: _fraction(parts),
     "Integer": lambda inner, _: inner,
     "Float": lambda inner, _: inner,
     "Matrix": lambda inner, _: inner,
@@ -55,9 +54,9 @@ _CALLS: dict[
     "Interval.Lopen": lambda _, parts: _interval("(", parts, "]"),
     "Interval.Ropen": lambda _, parts: _interval("[", parts, ")"),
     "Union": lambda _, parts: " \\cup ".join(parts),
-    "binomial": lambda _, parts: f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else None,
-    "comb": lambda _, parts: f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else None,
-    "C": lambda _, parts: f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if _all_whole(parts) and len(parts) == 2 else None,
+    "binomial": lambda _, parts: _binomial(parts),
+    "comb": lambda _, parts: _binomial(parts),
+    "C": lambda _, parts: _binomial(parts) if all(part.strip().isdigit() for part in parts) else None,
 }
 _CALL = re.compile(rf"(?<![A-Za-z])\\?({'|'.join(map(re.escape, _CALLS))})\s?\(|\^\s?\(")
 _NESTED_LISTS = re.compile(r"\[\s*\[([^\[\]]*(?:\]\s*,\s*\[[^\[\]]*)*)\]\s*\]")
@@ -71,8 +70,12 @@ def _interval(left: str, parts: list[str], right: str) -> str | None:
     return f"{left}{parts[0]},{parts[1]}{right}"
 
 
-def _all_whole(parts: list[str]) -> bool:
-    return all(part.strip().isdigit() for part in parts)
+def _fraction(parts: list[str]) -> str:
+    return f"\\frac{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else parts[0]
+
+
+def _binomial(parts: list[str]) -> str | None:
+    return f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else None
 
 
 def _calls(text: str) -> str:
