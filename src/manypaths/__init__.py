@@ -12,7 +12,7 @@ __all__ = ["adaptive_lambda", "cosine_similarity", "dra", "mmr"]
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when asked for: `manypaths compare` runs where torch is not installed."""
+    """The public names, imported on first access: `manypaths compare` runs where torch is not installed."""
     if name not in __all__:
         raise AttributeError(f"module 'manypaths' has no attribute {name!r}")
     from manypaths import methods

@@ -154,8 +154,8 @@ def _share_beginnings(model: Any) -> None:
         cache.batch_select_indices(owner)
         hidden = output.last_hidden_state[owner]
         if width < ids.shape[1]:
-            rest = {"input_ids": ids[:, width:], "position_ids": positions[:, width:]}
-            hidden = torch.cat([hidden, plain(**common | rest).last_hidden_state], 1)
+            endings = {"input_ids": ids[:, width:], "position_ids": positions[:, width:]}
+            hidden = torch.cat([hidden, plain(**common | endings).last_hidden_state], 1)
         kept = cache if named.get("use_cache") or callers_cache is not None else None
         return type(output)(last_hidden_state=hidden, **{cache_name: kept})
 

@@ -81,12 +81,12 @@ def option_defaults(function: Callable[..., Any], inputs: Collection[str] | None
 
 
 def check_options(
-    who: str, function: Callable[..., Any], options: Mapping[str, Any], inputs: Collection[str] | None = None
+    caller: str, function: Callable[..., Any], options: Mapping[str, Any], inputs: Collection[str] | None = None
 ) -> None:
     """Raise ValueError where an option is none of a function's, or is one of its inputs.
 
     Args:
-        who: the function, for the message: "Reward 'cosine'".
+        caller: the function, for the message: "Reward 'cosine'".
         options: {name: value}.
         function, inputs: as in `option_defaults`.
     """
@@ -94,7 +94,7 @@ def check_options(
     wrong = [name for name in options if name not in takes and (name in (inputs or ()) or not takes_any)]
     if wrong:
         names = f"the options {', '.join(takes)}" if takes else "no options"
-        raise ValueError(f"{who} takes {names}, got {', '.join(map(repr, wrong))}. Leave it out.")
+        raise ValueError(f"{caller} takes {names}, got {', '.join(map(repr, wrong))}. Leave it out.")
 
 
 def _unknown(

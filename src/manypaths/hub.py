@@ -43,7 +43,7 @@ def answering(kind: str, name: str, revision: str | None = None) -> Iterator[boo
 
 
 @contextmanager
-def _offline(wanted: bool) -> Iterator[None]:
+def _offline(offline: bool) -> Iterator[None]:
     from huggingface_hub import constants
 
     switches: list[Any] = [constants]
@@ -51,7 +51,7 @@ def _offline(wanted: bool) -> Iterator[None]:
         switches.append(sys.modules["datasets"].config)
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     for switch in switches:
-        switch.HF_HUB_OFFLINE = wanted or switch.HF_HUB_OFFLINE
+        switch.HF_HUB_OFFLINE = offline or switch.HF_HUB_OFFLINE
     try:
         yield
     finally:

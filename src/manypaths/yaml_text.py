@@ -22,12 +22,12 @@ def canonical(content: Any) -> Any:
     return int(content) if isinstance(content, float) and content.is_integer() else content
 
 
-def from_yaml(text: str | bytes, what: str) -> Any:
-    """The content of a YAML text. Raises ValueError, which begins with `what`, where it is not YAML."""
+def from_yaml(text: str | bytes, name: str) -> Any:
+    """The content of a YAML text. Raises ValueError, which begins with `name`, where it is not YAML."""
     try:
         return yaml.load(text, Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
 
 
 class Loader(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""Cautions: what limits the conclusions from a difference between configurations, one sentence configuration."""
+"""Cautions: the limits of conclusions from a difference between configurations, one sentence each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `manypaths compare` does, from parsed arguments to what it prints."""
+"""`manypaths compare`, from parsed arguments to printed output."""
 
 from __future__ import annotations
 

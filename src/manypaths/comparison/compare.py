@@ -38,7 +38,7 @@ def read(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """
     runs: list[Run] = []
     refused: list[str] = []
-    for path in dict.fromkeys(inside for given in paths for inside in _expanded(given.resolve())):
+    for path in dict.fromkeys(part for root in paths for part in _expanded(root.resolve())):
         try:
             runs += _read(path)
         except DAMAGED as error:
@@ -48,8 +48,8 @@ def read(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 def _complaint(path: Path, error: Exception) -> str:
     """A sentence that names the path and the error."""
-    what = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {error}"
-    sentence = what if str(path) in what else f"{str(path)!r} cannot be read: {what}"
+    reason = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {error}"
+    sentence = reason if str(path) in reason else f"{str(path)!r} cannot be read: {reason}"
     return sentence.removesuffix(".") + "."
 
 

@@ -1,7 +1,7 @@
 """Curves of accuracy over training: peaks, and the steps and hours to a target, with their intervals.
 
-The intervals are those of `manypaths.statistics`: of a mean at one step, and for what is not a mean, such as the steps
-to a target, of bootstrapped curves.
+The intervals are those of `manypaths.statistics`: of a mean at a step, and of bootstrapped curves for other quantities,
+such as the steps to a target.
 """
 
 from __future__ import annotations

@@ -77,14 +77,14 @@ def less(row: Row, base: Row, key: str) -> float:
 
 def savings(paper: Row, against: str) -> dict[str, tuple[float, float]]:
     """The shares of (steps, hours) saved in MMR-GRPO's table, as the "mean of rows" and "pooled", of the sums."""
-    both = pairs(paper, against)
-    mine, other = ({key: sum(pair[side][key] for pair in both) for key in COST} for side in (0, 1))
+    paired = pairs(paper, against)
+    sums, base_sums = ({key: sum(pair[side][key] for pair in paired) for key in COST} for side in (0, 1))
     return {
         "mean of rows": (
-            fmean(less(*pair, "peak_step") for pair in both),
-            fmean(less(*pair, "hours") for pair in both),
+            fmean(less(*pair, "peak_step") for pair in paired),
+            fmean(less(*pair, "hours") for pair in paired),
         ),
-        "pooled": (less(mine, other, "peak_step"), less(mine, other, "hours")),
+        "pooled": (less(sums, base_sums, "peak_step"), less(sums, base_sums, "hours")),
     }
 
 
@@ -133,7 +133,7 @@ def _headline(paper: Row) -> list[str]:
     cells = [["", "fewer steps", "less time", "mean, points"], ["as the paper states it", *stated, ""]]
     for against, name in AGAINST.items():
         change = f"{100 * accuracy_change(paper, against):+.2f}"
-        cells += [[f"{name}: {way}", *map(_percent, both), change] for way, both in savings(paper, against).items()]
+        cells += [[f"{name}: {way}", *map(_percent, saved), change] for way, saved in savings(paper, against).items()]
     return ["## MMR-GRPO: the headline, and what the table gives", markdown(cells), READING]
 
 

@@ -66,7 +66,7 @@ def goal(comparison: Comparison) -> str:
 
 
 def lead(comparison: Comparison) -> str:
-    """What a reader needs for the tables."""
+    """The sentence before the tables: baseline, target and the meaning of the brackets."""
     return f"Baseline: {comparison['baseline']}. Target: {goal(comparison)}. In brackets: 95 % confidence intervals."
 
 

@@ -1,4 +1,4 @@
-"""What can be compared, a `Run`, and how a run folder or a folder of results becomes one. No torch here."""
+"""`Run`, the unit of a comparison, and how a run folder or a folder of results is read as one. No torch here."""
 
 from __future__ import annotations
 

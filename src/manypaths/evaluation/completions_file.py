@@ -83,8 +83,8 @@ def read_completions(path: Path, text_column: str | None, gold_column: str | Non
         key: Any = own_id if own_id is not None else (question, gold) if question else number
         problem = by_key.setdefault(key, Completions(own_id or str(number - 1), question, gold))
         if (problem.gold, problem.question) != (gold, question):
-            what = "gold answers" if problem.gold != gold else "questions"
-            raise ValueError(f"{where}: the id {shown(own_id)} has two {what}. Give each problem an id of its own.")
+            conflict = "gold answers" if problem.gold != gold else "questions"
+            raise ValueError(f"{where}: the id {shown(own_id)} has two {conflict}. Give each problem an id of its own.")
         problem.texts += texts
     if len(by_key) < len(rows):
         by = "with the same id" if any(ids) else f"with the same {question_column} and gold answer"

@@ -1,4 +1,4 @@
-"""What `manypaths grade` does, from parsed arguments to what it prints."""
+"""`manypaths grade`, from parsed arguments to printed output."""
 
 from __future__ import annotations
 

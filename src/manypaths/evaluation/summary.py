@@ -1,4 +1,4 @@
-"""What sums up the lines of an evaluation: summary.json, shares.json and table.md of `manypaths.results`."""
+"""Summaries of the lines of an evaluation: summary.json, shares.json and table.md of `manypaths.results`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def add_moment(folder: Path, moment: str, step: int, name: str, measures: dict[s
 
 
 def _write(folder: Path, summary: dict[str, Any], shares: dict[str, Any]) -> None:
-    """The summary last: what is in it is not evaluated again."""
+    """Write the summary last, because an evaluation that it names is not repeated."""
     atomic_write(folder / SHARES, as_json(shares))
     atomic_write(folder / SUMMARY, as_json(summary, indent=2))
 
@@ -79,9 +79,9 @@ def table(summary: dict[str, dict[str, Any]]) -> str:
         ["mean@n", *(f"{summary[name]['accuracy']:.1%}" for name in columns)],
         ["95 %", *(f"{summary[name]['low']:.1%} to {summary[name]['high']:.1%}" for name in columns)],
     ]
-    rest = [["", "problems", "n", "pass@n", "maj@n", "distinct", "similarity", "boxed", "truncated", "tokens"]]
-    rest += [[title[name], *_cells(summary[name])] for name in names]
-    return f"{markdown(head)}\n\n{markdown(rest)}"
+    details = [["", "problems", "n", "pass@n", "maj@n", "distinct", "similarity", "boxed", "truncated", "tokens"]]
+    details += [[title[name], *_cells(summary[name])] for name in names]
+    return f"{markdown(head)}\n\n{markdown(details)}"
 
 
 def _cells(measures: dict[str, Any]) -> list[str]:

@@ -83,9 +83,10 @@ def memory(spec: Recipe, shape: Shape, run: Workload, gpu: float) -> list[Row]:
 def _states(spec: Recipe, shape: Shape, run: Workload) -> list[Row]:
     """Weights, gradients and moments.
 
-    The model is loaded in model.dtype; gradients and AdamW's two moments have the type of what is trained. LoRA weights
-    are float32 (PEFT raises them). Several processes hold the gradients a second time, in DDP's buckets. An evaluation
-    before or after the training has the weights alone; one on the way (`evaluation.every`) has all but the gradients.
+    The model is loaded in model.dtype; gradients and AdamW's two moments have the type of the trained weights. LoRA
+    weights are float32 (PEFT raises them). Several processes hold the gradients a second time, in DDP's buckets. An
+    evaluation before or after the training has the weights alone; one on the way (`evaluation.every`) has all but the
+    gradients.
     """
     settings, dtype = {**DEFAULTS, **spec.trainer}, BYTES[spec.model.dtype]
     on_the_way = bool(spec.evaluation and spec.evaluation.every)
@@ -101,7 +102,7 @@ def _states(spec: Recipe, shape: Shape, run: Workload) -> list[Row]:
         rows += [Row("LoRA", f"{added:,} parameters, float32", trained, trained, trained)]
     accumulated = 0 if run.updates % 1 == 0 else trained
     buckets = trained if run.processes > 1 else 0
-    detail = "of the type of what is trained" + ", and DDP's buckets" * bool(buckets)
+    detail = "of the trained weights' type" + ", and DDP's buckets" * bool(buckets)
     rows += [Row("gradients", detail, accumulated + buckets, trained + buckets, buckets * on_the_way)]
     detail = "two moments, of the same type"
     if not settings["optim"].startswith("adamw_torch"):

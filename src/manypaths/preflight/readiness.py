@@ -131,7 +131,7 @@ def _smallest(name: str, way: str) -> float:
 
 
 def _training(facts: Facts, name: str) -> Verdict:
-    """A run whose packages are there: first the device, then data and room."""
+    """The verdict on a run whose packages are installed: from the device first, then from data and disk space."""
     spec = _plan(name)[0]
     state, words, remedy = _on_gpu(facts, name) if gpus(facts) else _on_cpu(facts, name)
     if state == "no":
@@ -217,8 +217,8 @@ def _lacking_room(facts: Facts, name: str) -> list[tuple[str, str]]:
         ("the weights take", weights, "on their way to the GPU memory has", facts["memory"]["all"], ""),
     )
     return [
-        (f"{what} {size(need)}, {where} {size(room)}", remedy)
-        for what, need, where, room, remedy in needs
+        (f"{demand} {size(need)}, {place} {size(room)}", remedy)
+        for demand, need, place, room, remedy in needs
         if room is not None and need > room
     ]
 

@@ -24,7 +24,7 @@ KEPT: dict[str, tuple[str, tuple[object, ...], str]] = {
     "save_strategy": (
         "steps, epoch or no",
         ("steps", "epoch", "no", False),
-        "Without its own evaluation TRL knows no best step.",
+        "Without its own evaluation TRL finds no best step.",
     ),
     "model_init_kwargs": ("left out", (None, {}), "A run loads the model itself: see the section model of a recipe."),
 }
@@ -81,7 +81,7 @@ def check_values(config: Any) -> None:
     for name in NAMES:
         if isinstance(value := getattr(config, name), str) and f'"{value}"' not in source:
             near = nearest(value, re.findall(r'"([a-z_]+)"', source))
-            raise ValueError(f"trainer.{name} must be a name that TRL knows, got {value!r}. {near}")
+            raise ValueError(f"trainer.{name} must be a name that TRL accepts, got {value!r}. {near}")
     for name, (described, fits) in BOUNDS.items():
         value = getattr(config, name)
         if value is not None and not fits(value):

@@ -73,8 +73,8 @@ class Workload:
         """Generation batches of all steps; the last step of an epoch may be a short one."""
         batches = (self.steps or 0) * self.accumulation
         if self.epoch is not None:
-            epochs, rest = divmod(self.steps or 0, -(-self.epoch // self.accumulation))
-            batches = epochs * self.epoch + min(rest * self.accumulation, self.epoch)
+            epochs, remaining_steps = divmod(self.steps or 0, -(-self.epoch // self.accumulation))
+            batches = epochs * self.epoch + min(remaining_steps * self.accumulation, self.epoch)
         return -(-batches // (self.per_generation * self.iterations))
 
 
@@ -86,7 +86,7 @@ def check_counts(settings: Mapping[str, Any], *names: str) -> None:
 
 
 def workload(spec: Recipe, processes: int = 1) -> Workload:
-    """What a recipe amounts to.
+    """The counts of a run.
 
     Args:
         spec: the recipe. Its steps are known where it sets max_steps, or where its problems are on this machine.
@@ -100,8 +100,10 @@ def workload(spec: Recipe, processes: int = 1) -> Workload:
     """
     settings = {**DEFAULTS, **spec.trainer}
     if settings["steps_per_generation"] is None:
-        whole, once = settings["generation_batch_size"], settings["per_device_train_batch_size"] * processes
-        settings["steps_per_generation"] = whole // max(1, once) if whole else settings["gradient_accumulation_steps"]
+        batch, per_step = settings["generation_batch_size"], settings["per_device_train_batch_size"] * processes
+        settings["steps_per_generation"] = (
+            batch // max(1, per_step) if batch else settings["gradient_accumulation_steps"]
+        )
     check_counts(settings, *BATCH_COUNTS, "num_generations", "max_completion_length")
     if processes < 1:
         raise ValueError(f"--processes must be 1 or more, got {processes}. Leave it out for 1.")

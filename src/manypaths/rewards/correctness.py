@@ -109,7 +109,7 @@ def cosine_as_released(
 
 
 def _verdicts(
-    who: str, completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None
+    name: str, completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None
 ) -> list[bool | None]:
     """Whether each completion is correct; None where there is no gold answer.
 
@@ -117,7 +117,7 @@ def _verdicts(
     """
     if len(completions) != len(answer):
         raise ValueError(
-            f"Reward {who!r}: answer must have one gold answer per completion, {len(completions)}, got {len(answer)}."
+            f"Reward {name!r}: answer must have one gold answer per completion, {len(completions)}, got {len(answer)}."
         )
     golds = [gold_text(value) for value in answer]
     scored = [index for index, gold in enumerate(golds) if gold is not None]
@@ -125,7 +125,7 @@ def _verdicts(
     before = grader.timed_out
     right = grader.grade([text_of(completions[index]) for index in scored], [str(golds[index]) for index in scored])
     if log_metric is not None:
-        log_metric(f"{who}/timed_out", grader.timed_out - before)
+        log_metric(f"{name}/timed_out", grader.timed_out - before)
     verdicts: list[bool | None] = [None] * len(golds)
     for index, verdict in zip(scored, right, strict=True):
         verdicts[index] = verdict

@@ -1,4 +1,4 @@
-"""Every interval that is printed, at 95 %: of means (means.py) and of what is not a mean (bootstrap.py)."""
+"""All 95 % intervals: of means (means.py) and of other quantities, such as steps to a target (bootstrap.py)."""
 
 from manypaths.statistics.bootstrap import (
     DRAWS,

@@ -1,4 +1,4 @@
-"""Intervals of what is not a mean, such as the steps to a target: percentiles of 1,000 bootstrapped curves.
+"""Intervals of quantities other than means, such as steps to a target: percentiles of 1,000 bootstrapped curves.
 
 A curve has a mean (`Estimate`) at each step. A bootstrapped curve is that curve plus a random shift with the variance
 and the correlation over steps that seeds and problems give it: a bootstrap by normal multipliers, one for each seed and

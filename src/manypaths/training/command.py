@@ -1,4 +1,4 @@
-"""What `manypaths train`, `sweep`, `inspect` and `recipes` do, from parsed arguments to what they print."""
+"""`manypaths train`, `sweep`, `inspect` and `recipes`, from parsed arguments to printed output."""
 
 from __future__ import annotations
 

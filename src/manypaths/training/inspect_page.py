@@ -1,4 +1,4 @@
-"""A run folder in, one self-contained HTML page out: which completion was raised or lowered, and because of whom.
+"""A run folder in, one self-contained HTML page out: which completions were raised or lowered, and by which siblings.
 
 The page contains its data as JSON and makes no network request. Completions may contain anything, markup and scripts
 included: no text in the data can end the script element around it, and the page inserts texts as text nodes only.

@@ -102,8 +102,8 @@ def nearest(groups: Groups) -> list[list[dict[str, Any]]]:
     size, unscored = groups.raw.shape[1], groups.raw.isnan()
     if groups.similarity is None:
         return [[{"nearest": None, "similarity": None}] * size for _ in groups.raw]
-    nobody = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
-    values, indices = groups.similarity.masked_fill(nobody, -torch.inf).max(-1)
+    excluded = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
+    values, indices = groups.similarity.masked_fill(excluded, -torch.inf).max(-1)
     return [
         [
             {"nearest": index, "similarity": round(value, 4)} if value > -2 else {"nearest": None, "similarity": None}

@@ -1,4 +1,4 @@
-"""Settings of TRL under which a reweighter or RGRA would not be what its name says."""
+"""Settings of TRL under which a reweighter or RGRA would not compute what its paper defines."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def text_alone(generated: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
     return prompt_ids, completion_ids, completions, logprobs
 
 
-def _media(what: str) -> ValueError:
+def _media(content: str) -> ValueError:
     return ValueError(
-        f"Dynamic sampling must have text alone, got {what}, which it cannot move between batches. Leave "
+        f"Dynamic sampling must have text alone, got {content}, which it cannot move between batches. Leave "
         "dynamic_sampling out, or train on text."
     )

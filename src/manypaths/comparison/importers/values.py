@@ -14,8 +14,8 @@ def load_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, RecursionError, ValueError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{str(path)!r} must be JSON, got {what}. Repair or remove it.") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{str(path)!r} must be JSON, got {reason}. Repair or remove it.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{str(path)!r} must hold a JSON object, got a {type(content).__name__}. Leave it out.")
     return content

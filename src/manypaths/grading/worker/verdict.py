@@ -18,7 +18,7 @@ def verdict(readings: list[str] | None, gold: str) -> bool:
     """Whether a reading of the answer equals the gold answer.
 
     Args:
-        readings: LaTeX texts, one for each meaning that the answer may have; None asks about the gold answer alone.
+        readings: LaTeX texts, one for each meaning that the answer may have; None checks the gold answer alone.
         gold: The LaTeX text of the gold answer.
 
     Returns:
