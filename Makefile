@@ -12,8 +12,8 @@ SEED ?= 1
 WORKERS ?= 2
 
 # Tests that run other libraries: training, sampling, embedding, grading, evaluation.
-FAST := $(addprefix tests/test_,cpu.py private_names.py trl.py seam.py dynamic_sampling.py dynamic_sampling_seam.py run.py \
-  readme.py generate.py sampling.py embed.py rewards.py grading.py evaluate.py)
+FAST := $(addprefix tests/test_,cpu.py private_names.py trl.py inputs.py seam.py dynamic_sampling.py \
+  dynamic_sampling_seam.py run.py readme.py generate.py sampling.py embed.py rewards.py grading.py evaluate.py)
 
 .PHONY: quickstart test test-newest test-browser test-verl lint format clean
 
