@@ -5,6 +5,7 @@ python -m pytest -p no:cacheprovider bench/golden_verl.py      # writes $GOLDEN_
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -13,14 +14,14 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path[:0] = [str(TESTS / "verl"), str(TESTS)]
-_spec = importlib.util.spec_from_file_location("tests_conftest", TESTS / "conftest.py")
-assert _spec is not None and _spec.loader is not None
-_shared = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_shared)
-tiny_model = _shared.tiny_model
-
-from conftest import configure, elsewhere, queue, tokenizer  # noqa: E402, F401
-from test_training import train  # noqa: E402, F401
+spec = importlib.util.spec_from_file_location("tests_conftest", TESTS / "conftest.py")
+assert spec is not None and spec.loader is not None
+shared = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(shared)
+conftest, training = importlib.import_module("conftest"), importlib.import_module("test_training")
+# the fixtures, which pytest finds by these names
+tiny_model, train = shared.tiny_model, training.train
+configure, elsewhere, queue, tokenizer = conftest.configure, conftest.elsewhere, conftest.queue, conftest.tokenizer
 
 METHODS = {
     "none": ["trainer.v1.trainer_mode=sync"],
@@ -32,7 +33,7 @@ METHODS = {
 LEARNED = ("actor/pg_loss", "actor/grad_norm", "actor/entropy", "critic/advantages/max", "critic/advantages/min")
 
 
-def test_record(train, tmp_path):  # noqa: F811
+def test_record(train, tmp_path):
     result = {}
     for name, overrides in METHODS.items():
         (tmp_path / "log.jsonl").unlink(missing_ok=True)
