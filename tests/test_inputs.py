@@ -213,7 +213,7 @@ def test_the_wrapping_reward_gives_the_same_inputs(tiny_model, tmp_path, keys_fu
 def test_slime_gives_every_input():
     samples = rollout()
     for at, sample in enumerate(samples):
-        sample.prompt, sample.response_length = f"problem {at // 4}", len(WORDS[at].split())
+        sample.prompt, sample.effective_response_length = f"problem {at // 4}", len(WORDS[at].split())
     args = arguments(rewards_normalization=False)
     _, by_wording = post_process_rewards(args, samples, reweight=dra, keys=partial(keys.bigrams, threshold=0.0))
     assert by_wording[0] == pytest.approx(SCORES[0] / 2) and by_wording[1] == SCORES[1], (
@@ -225,7 +225,7 @@ def test_slime_gives_every_input():
         group = samples[start : start + 4]
         raw = [sample.reward for sample in group]
         same = first_letter([sample.response for sample in group], [sample.prompt for sample in group])
-        lengths = [sample.response_length for sample in group]
+        lengths = [sample.effective_response_length for sample in group]
         expected += by_hand(raw, [float(reward > 0.5) for reward in raw], same, lengths)
     assert_close(torch.tensor(adjusted), torch.tensor(expected))
 

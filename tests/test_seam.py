@@ -5,6 +5,7 @@ advantages with the equations as loops, on the texts and raw rewards of the test
 """
 
 import json
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -247,6 +248,39 @@ def test_with_tools_a_diverse_reward_compares_the_same(chat_model, tmp_path):
         made.train()
     completions = list(made._logs["completion"])
     check(made, [text_of(messages) for messages in completions], points(completions))
+
+
+def by_inputs(rewards, keys, lengths):
+    return rewards + 0.1 * keys - 0.01 * lengths
+
+
+@pytest.mark.parametrize("wrapping", [False, True])
+def test_with_tools_lengths_are_of_the_models_own_tokens_and_keys_of_its_texts(chat_model, tmp_path, wrapping):
+    """Keys get whole groups, with the texts of the prompts, which are chat messages."""
+    calls = []
+
+    def places(completions, problems, size):
+        calls.append((completions, problems, size))
+        return list(range(size)) * (len(completions) // size)
+
+    methods, cls = {"reweight": by_inputs, "keys": places}, GRPOTrainer if wrapping else DiverseGRPOTrainer
+    reward = DiverseReward(points, num_generations=4, **methods) if wrapping else points
+    ours = {} if wrapping else {"embedder": None, **methods}
+    made = trainer(chat_model, tmp_path, scripted(cls, [CALLED, ANSWERED]), reward, chat(), tools=[add], **ours)
+    with pytest.warns(UserWarning, match="'adjusted' counts the tokens of tools") if wrapping else nullcontext():
+        made.train()
+    completions = list(made._logs["completion"])
+    texts = [text_of(messages) for messages in completions]
+    assert calls == [(texts, ["7 + 8?"] * 4 + ["7 + 9?"] * 4, 4)]
+    if not wrapping:
+        tokenizer = made._tokenizer
+        own = [f"{call}<|im_end|>{answer}<|im_end|>" for call, answer in zip(CALLED, ANSWERED, strict=True)]
+        lengths = [len(tokenizer(text)["input_ids"]) for text in own]
+        assert made.groups.inputs["lengths"].flatten().tolist() == lengths
+        raw = torch.tensor(points(completions)).view(2, 4)
+        torch.testing.assert_close(
+            made.groups.adjusted, by_inputs(raw, torch.arange(4), torch.tensor(lengths).view(2, 4))
+        )
 
 
 class Sums:

@@ -69,7 +69,7 @@ def post_process_rewards(
     texts = [(sample.response, problem) for sample, problem in zip(samples, problems, strict=False)]
     inputs = {"rewards": rewards, "correct": is_correct(rewards)}
     if "lengths" in of_texts.wanted:
-        inputs["lengths"] = torch.tensor([sample.response_length for sample in samples]).view(rewards.shape)
+        inputs["lengths"] = torch.tensor([sample.effective_response_length for sample in samples]).view(rewards.shape)
     adjusted, _ = adjust(reweight, inputs | of_texts.of_groups(rows, rewards.shape, copies=False, texts=texts))
     if args.rewards_normalization:
         adjusted = normalise(adjusted, args.advantage_estimator, args.grpo_std_normalization)

@@ -17,7 +17,7 @@ from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
 from manypaths.embed import Embedder
 from manypaths.grouping import group_size, row_hashes, size_in_trainer
 from manypaths.keys import Keys
-from manypaths.messages import Completion, prompt_text, text_of
+from manypaths.messages import Completion, own_tokens, prompt_text, text_of
 from manypaths.methods import Reweighter, weighted_sum
 from manypaths.methods.bind import adjust
 from manypaths.methods.contracts import check_finite
@@ -111,7 +111,7 @@ class DiverseReward:
         logged = _Logged(columns.get("log_metric"), columns.get("log_extra"))
         own = self._score(prompts=prompts, completions=completions, **columns | logged.instead_of(columns))
         texts = self._texts(prompts, completions)
-        own_rows = {"rewards": own, **self._rows(texts, columns.get("completion_ids"))}
+        own_rows = {"rewards": own, **self._rows(texts, columns | {"completions": completions})}
         size = size_in_trainer(columns.get("log_metric"), self.sizes[0])
         hashes = row_hashes(prompts, columns) if size is None else []
         parts, rank = gather_parts((hashes, texts if self.inputs.wants_whole_groups else [], own_rows))
@@ -156,16 +156,18 @@ class DiverseReward:
         problems = [prompt_text(prompt) if self.inputs.wants_keys else "" for prompt in prompts]
         return [(text_of(completion), problem) for completion, problem in zip(completions, problems, strict=True)]
 
-    def _rows(self, texts: Sequence[tuple[str, str]], ids: Any) -> dict[str, Tensor]:
+    def _rows(self, texts: Sequence[tuple[str, str]], columns: dict[str, Any]) -> dict[str, Tensor]:
         """What the method wants of this process's completions and their problems, to be gathered."""
         rows = self.inputs.of_process([completion for completion, _ in texts], [problem for _, problem in texts])
         if "lengths" in self.inputs.wanted:
-            if ids is None:
+            if columns.get("completion_ids") is None:
                 raise ValueError(
                     f"reweight {name_of(self.reweight)!r} must be given lengths, which is missing here: this trainer "
                     "passes no completion_ids to reward functions. Take another method, or TRL's GRPOTrainer."
                 )
-            rows["lengths"] = torch.tensor([len(tokens) for tokens in ids], dtype=torch.int64)
+            names = ("completion_ids", "tool_mask", "completions", "trainer_state")
+            tokens = own_tokens(self.__name__, **{name: columns[name] for name in names if name in columns})
+            rows["lengths"] = torch.tensor([len(own) for own in tokens], dtype=torch.int64)
         return {name: values.cpu() for name, values in rows.items()}
 
     def _inputs(self, rows: dict[str, Tensor], texts: Sequence[tuple[str, str]], size: int) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ B groups of G completions. NaN marks an unscored completion, whose other inputs 
     similarity  [B, G, G]  cosine similarity of the completions' embeddings, or 1 where the keys are equal, else 0
     correct     [B, G]     1 where the completion is correct, 0 where it is wrong, NaN where that is unknown
     keys        [B, G]     int64; completions of equal keys go the same way
-    lengths     [B, G]     int64; tokens of the completion
+    lengths     [B, G]     int64; tokens of the completion that the model wrote, without those of tools
     advantages  [B, G]     the trainer's own, for an `advantage` alone
 
 Keyword-only parameters, and positional ones with a default and another name, are options of the method.

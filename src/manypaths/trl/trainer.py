@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
 from manypaths.embed import Embedder
 from manypaths.keys import Keys
-from manypaths.messages import prompt_text, text_of
+from manypaths.messages import own_tokens, prompt_text, text_of
 from manypaths.methods import Advantage, Reweighter, has_nonzero_std, weighted_sum
 from manypaths.methods.bind import adjust, replace_advantages
 from manypaths.methods.contracts import check_finite
@@ -189,7 +189,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         problems = [prompt_text(prompt) if self.inputs.wants_keys else "" for prompt in prompts]
         rows = self.inputs.of_process(texts, problems)
         if "lengths" in self.inputs.wanted:
-            rows["lengths"] = torch.tensor([len(ids) for ids in completion_ids], dtype=torch.int64)
+            own = own_tokens("lengths", completion_ids, self._tool_mask)
+            rows["lengths"] = torch.tensor([len(tokens) for tokens in own], dtype=torch.int64)
         gathered = gather({name: values.to(rewards.device) for name, values in rows.items()})
         pairs = gather_object(list(zip(texts, problems, strict=True))) if self.inputs.wants_whole_groups else []
         groups = torch.Size([len(rewards) // self.num_generations, self.num_generations])
