@@ -210,7 +210,7 @@ def test_an_unknown_baseline_or_target_is_refused_with_what_there_is():
 
 
 @pytest.mark.parametrize("target", [None, "peak-of-baseline", "90%-of-rise", "70%", "0.7", 0.7])
-def test_the_target_is_told(target):
+def test_the_target_is_the_accuracy_that_was_requested(target):
     comparison = compare(two(), target=target)
     assert comparison["target"]["rise"] == {None: 1.0, "peak-of-baseline": 1.0, "90%-of-rise": 0.9}.get(target)
     if comparison["target"]["rise"] is None:
@@ -375,7 +375,7 @@ def test_what_makes_runs_unlike_is_said():
     assert notes(*base, *short) == ["The last evaluations are not at the same step: grpo at 30, mmr at 20."]
 
 
-def test_notes_of_the_runs_are_told():
+def test_notes_of_the_runs_are_in_the_comparison():
     runs = [*two(), Run("new-1", "new", 1, notes=["new-1 has no evaluation yet, so no accuracy."])]
     assert compare(runs)["notes"] == ["new-1 has no evaluation yet, so no accuracy."]
     assert names(compare(runs)) == ["grpo", "mmr"]
@@ -625,7 +625,7 @@ def test_json_holds_whatever_is_found(odd, tmp_path):
             assert report.text(comparison) and report.lines(comparison)
 
 
-def test_a_target_that_nobody_reaches_is_none_and_never():
+def test_a_target_that_is_never_reached_has_no_steps():
     comparison = compare(two(), target=1.0)
     for configuration in comparison["configurations"]:
         assert [configuration["to_target"][unit]["value"] for unit in ("steps", "hours")] == [None, None]
@@ -738,7 +738,7 @@ def test_a_mistake_is_one_sentence(words, complaint, tmp_path, capsys):
     assert printed.err.startswith("manypaths compare: ") and complaint in printed.err
 
 
-def test_nothing_is_written_unless_asked(tmp_path, capsys, monkeypatch):
+def test_nothing_is_written_without_out(tmp_path, capsys, monkeypatch):
     write_runs(tmp_path / "runs", [1])
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "runs"]) == 0

@@ -94,7 +94,7 @@ def test_the_weight_on_the_reward_is_what_mmr_used_whatever_it_is_wrapped_in(gro
 
 
 @pytest.mark.parametrize("lam", [None, 5.0, torch.ones(7)])
-def test_an_argument_that_happens_to_be_called_lam_is_nobodys_diagnostic(group, lam):
+def test_an_option_named_lam_is_not_a_diagnostic(group, lam):
     rewards, similarity = group
 
     def decay(rewards, similarity, lam=lam):
@@ -128,7 +128,7 @@ def test_a_method_of_your_own_reports_what_it_likes(group):
     assert measures(rewards, adjusted, similarity, diagnostics)["diversity/temperature"].tolist() == [2.0] * 3
     with pytest.raises(ValueError, match="must have a name of its own, got 'share'"):
         report("share", torch.zeros(3))
-    report("temperature", torch.zeros(3))  # outside a trainer nobody listens
+    report("temperature", torch.zeros(3))  # outside a trainer it has no effect
 
 
 def test_reports_end_with_their_reweighter(group):

@@ -677,7 +677,7 @@ def test_the_loss_in_words(named, words):
     assert page.count("clipping") == 1
 
 
-def test_a_method_that_nobody_knows_says_what_it_takes_and_reports(monkeypatch):
+def test_an_unlisted_method_shows_its_inputs_and_diagnostics(monkeypatch):
     def toy(rewards, keys, correct, *, strength=1.0):
         report("surprise", rewards.mean(-1))
         return rewards * strength

@@ -308,7 +308,7 @@ def test_in_bfloat16_rows_are_nearly_the_same_and_copies_the_same_to_the_bit(dty
 
 @pytest.fixture
 def four(monkeypatch):
-    """As on a machine of four GPUs, where nobody has decided yet which is whose."""
+    """As on a machine of four GPUs before Accelerate assigns one to each process."""
     from accelerate import PartialState
 
     monkeypatch.setattr(PartialState, "_shared_state", {})

@@ -178,9 +178,9 @@ def test_the_backend_is_vllm_where_it_is_installed(monkeypatch):
     assert choose_backend("a/b", "transformers") == ("transformers", "as requested")
     monkeypatch.setattr(generate.importlib.util, "find_spec", lambda name: name)
     assert choose_backend("a/b") == ("vllm", "it is installed")
-    for model, asked in (("a/b", "server"), ("http://here/v1", "vllm")):
+    for model, backend in (("a/b", "server"), ("http://here/v1", "vllm")):
         with pytest.raises(ValueError, match="URL"):
-            choose_backend(model, asked)
+            choose_backend(model, backend)
 
 
 def test_seeds_differ_and_stay():

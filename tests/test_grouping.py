@@ -122,7 +122,7 @@ def test_a_run_records_the_golds_of_every_problem_with_the_prompt(tiny_recipe, t
     assert [json.loads(line)["answer"] for line in lines] == ["4 or 5"] * 2
 
 
-def test_whoever_logs_is_no_trainer():
+def test_a_function_that_logs_is_not_a_trainer():
     class Logger:
         num_generations = 2
 

@@ -111,7 +111,7 @@ def test_tasks_become_benchmarks(task, benchmark, tmp_path):
         ({"text": "yes", "flag": True, "none": None, "acc_stderr": 0.2, "acc": 0.3}, "acc"),
     ],
 )
-def test_of_several_metrics_one_is_taken_and_told(metrics, taken, tmp_path):
+def test_of_several_metrics_one_is_taken_with_a_note(metrics, taken, tmp_path):
     lighteval(tmp_path / "results_1.json", {"aime24": {**metrics, f"{taken}_stderr": 0.01}})
     run = read_lighteval(tmp_path)
     assert run.results[0]["aime24"] == Score(0.3, error=0.01)
@@ -137,7 +137,7 @@ def test_a_seed_is_told_by_the_word_alone(folder, group, seed, tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.5, -0.1, 10**400])
-def test_what_is_no_share_is_left_out_and_told(value, tmp_path):
+def test_values_that_are_not_shares_are_left_out_with_a_note(value, tmp_path):
     lighteval(tmp_path / "results_1.json", {"aime24": {"extractive_match": value}, "amc23": 0.5})
     run = read_lighteval(tmp_path)
     assert list(run.results[0]) == ["amc23"] and "must be from 0 to 1" in run.notes[0]
@@ -433,7 +433,7 @@ def test_usual_names_and_separators(text, name, benchmark, tmp_path):
     assert len(run.notes) == ("time" in text)  # a date, not the time since training began
 
 
-def test_of_two_columns_of_a_kind_one_is_taken_and_told(tmp_path):
+def test_of_two_columns_of_a_kind_one_is_taken_with_a_note(tmp_path):
     (run,) = read_csv(write(tmp_path / "a.csv", "method,model,step,accuracy\nmmr,qwen,3,0.5\n"))
     assert run.group == "qwen" and run.notes == ["a.csv: run is read from model, not from method."]
 

@@ -121,7 +121,7 @@ NAMES = ["zebra", "2", "10", "aardvark", "__proto__", "constructor", *HOSTILE]
 
 
 def test_diagnostics_of_any_method_are_shown_under_their_names(tmp_path: Path) -> None:
-    """A method that nobody knows, with names in any order and numbers of any magnitude."""
+    """A method that no table lists, with names in any order and numbers of any magnitude."""
     values = {name: float(f"3e{2 - place}") for place, name in enumerate(NAMES)}
     given = group(method="toy", diagnostics=values)
     given["completions"][1]["diagnostics"] = dict(reversed(values.items())) | {"none": None}

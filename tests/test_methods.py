@@ -106,7 +106,7 @@ def law_groups_never_mix(method, _):
     assert_close(called(method, inputs), torch.cat(alone), equal_nan=True)
 
 
-def law_an_unscored_completion_touches_nobody(method, _):
+def law_an_unscored_completion_changes_no_other(method, _):
     """It stays unscored, and its other inputs change nothing."""
     inputs = groups(1)
     unscored = inputs["rewards"].isnan()

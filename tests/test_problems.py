@@ -82,9 +82,9 @@ def test_every_way_is_a_chain_of_true_equations_that_ends_in_the_answer(kind):
 
 def test_the_numbers_of_a_sum_are_the_numbers_of_its_question():
     for problem in arithmetic(200, 6):
-        asked = set(re.findall(r"\d+", problem.question))
+        in_question = set(re.findall(r"\d+", problem.question))
         first = set(re.findall(r"\d+", problem.ways[0].partition("=")[0]))
-        assert first <= asked, problem
+        assert first <= in_question, problem
 
 
 @pytest.mark.parametrize("seed", range(12))

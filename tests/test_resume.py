@@ -345,8 +345,8 @@ def test_metrics_are_strict_json(tmp_path):
 
 def test_the_commit_is_that_of_the_package_alone(tmp_path):
     def git(*words):
-        who = ["-c", "user.name=n", "-c", "user.email=e@x"]
-        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+        author = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        subprocess.run(["git", "-C", str(tmp_path), *author, *words], check=True, capture_output=True)
 
     package, ours = tmp_path / ".venv" / "lib" / "manypaths", tmp_path / "src" / "manypaths"
     for folder in (package, ours):

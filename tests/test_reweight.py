@@ -148,7 +148,7 @@ def test_reward_only_gives_the_rewards_back(ties, kind):
     assert_close(mmr(rewards, cosine_similarity(embeddings), lam=1.0, ties=ties), rewards, equal_nan=True)
 
 
-def test_the_best_keeps_its_reward_and_nobody_gains_from_a_positive_similarity():
+def test_the_best_keeps_its_reward_and_none_gains_from_a_positive_similarity():
     for seed in (1, 3, 5, 7):
         rewards, embeddings = make_groups(seed, 8, 6)
         similarity = cosine_similarity(embeddings).clamp(min=0)
@@ -252,7 +252,7 @@ def test_five_equal_right_answers_share_the_credit():
 
 @pytest.mark.parametrize("rubbish", [NAN, INF, -7.0, 1.0, 0.0])
 @pytest.mark.parametrize("method", [mmr, lambda r, s: mmr(r, s, ties="first"), dra], ids=["mmr", "first", "dra"])
-def test_an_unscored_completion_touches_nobody(method, rubbish):
+def test_an_unscored_completion_changes_no_other(method, rubbish):
     for seed in range(10):
         rewards, embeddings = make_groups(seed, 3, 5, ties=seed % 2 == 0)
         similarity = cosine_similarity(embeddings.double())

@@ -35,7 +35,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, failure=None, after=0, models=("the-model",)):
         super().__init__(("127.0.0.1", 0), Handler)
         self.failure, self.after, self.models = failure, after, models
-        self.lists, self.asked, self.lock = 0, [], threading.Lock()
+        self.lists, self.requests, self.lock = 0, [], threading.Lock()
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -59,8 +59,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.asked.append(self.body)
-            number = len(self.server.asked)
+            self.server.requests.append(self.body)
+            number = len(self.server.requests)
         if self.server.failure is not None and number > self.server.after:
             return self.server.failure(self)
         return self.complete()
@@ -133,8 +133,8 @@ def evaluated(server, out, capsys, *words):
 def settled(server):
     """The number of requests, once those that were on their way have arrived."""
     count = None
-    while count != len(server.asked):
-        count = len(server.asked)
+    while count != len(server.requests):
+        count = len(server.requests)
         time.sleep(0.3)
     return count
 
@@ -175,7 +175,7 @@ def test_what_is_wrong_from_the_start_costs_one_request(failure, expected, start
     monkeypatch.setattr(client, "PROBE_PATIENCE", 1.0)
     server = started(failure, models=None)
     code, said, seconds = evaluated(server, tmp_path / "out", capsys)
-    assert (code, server.lists, len(server.asked)) == (2, 1, 0) and seconds < 5
+    assert (code, server.lists, len(server.requests)) == (2, 1, 0) and seconds < 5
     assert all(word in said for word in expected), said
     assert said.count("\n") == 1 and said.removesuffix("\n").isprintable()
 
@@ -183,14 +183,14 @@ def test_what_is_wrong_from_the_start_costs_one_request(failure, expected, start
 def test_an_unknown_model_costs_one_request(started, tmp_path, capsys):
     server = started(models=("one", "two\x1b]0;title\x07"))
     code, said, _ = evaluated(server, tmp_path / "out", capsys, "--model-name", "three")
-    assert (code, server.lists, server.asked) == (2, 1, [])
+    assert (code, server.lists, server.requests) == (2, 1, [])
     assert "'three'" in said and "one, two" in said and said.removesuffix("\n").isprintable()
 
 
 def test_a_server_without_a_list_of_models_is_used_by_name(started, tmp_path, capsys):
     server = started(status(404), after=PROBLEMS * SAMPLES, models=None)
     assert evaluated(server, tmp_path / "out", capsys, "--model-name", "mine")[0] == 0
-    assert {body["model"] for body in server.asked} == {"mine"}
+    assert {body["model"] for body in server.requests} == {"mine"}
 
 
 FINAL = [
@@ -217,12 +217,12 @@ def test_a_failure_in_the_middle_ends_it_and_only_missing_problems_are_requested
     assert code == 2 and reason in said and str(out) in said and seconds < 10
     assert said.splitlines()[-1].isprintable()
     tries = client.TRIES if (failure, reason) in LASTING else 1
-    assert len(server.asked) <= after + 64 * tries
+    assert len(server.requests) <= after + 64 * tries
     kept = read_jsonl(out / "arithmetic.jsonl.part")
     assert all(line in read_jsonl(whole) for line in kept)
     before, server.failure = settled(server), None
     assert evaluated(server, out, capsys)[0] == 0
-    assert len(server.asked) - before == (PROBLEMS - len(kept)) * SAMPLES
+    assert len(server.requests) - before == (PROBLEMS - len(kept)) * SAMPLES
     assert (out / "arithmetic.jsonl").read_text() == whole.read_text()
 
 
@@ -234,7 +234,7 @@ def test_every_problem_that_was_finished_before_a_failure_is_kept(started, monke
         ask = server_generate(server.url, max_new_tokens=5, at_once=1)
         with pytest.raises(ValueError, match="400"):
             finished.extend(place for place, _ in ask.as_finished(["a", "b", "c", "d"], 3))
-        assert finished == list(range(after // 3)) and len(server.asked) == after + 1
+        assert finished == list(range(after // 3)) and len(server.requests) == after + 1
 
 
 def test_transient_errors_are_tried_again(whole, started, tmp_path, capsys):
@@ -248,7 +248,7 @@ def test_transient_errors_are_tried_again(whole, started, tmp_path, capsys):
     seen = set()
     server = started(sometimes)
     assert evaluated(server, tmp_path / "out", capsys)[0] == 0
-    assert len(server.asked) == 2 * PROBLEMS * SAMPLES
+    assert len(server.requests) == 2 * PROBLEMS * SAMPLES
     assert (tmp_path / "out" / "arithmetic.jsonl").read_text() == whole.read_text()
 
 
@@ -295,7 +295,7 @@ def test_servers_that_read_a_generation_config_get_settings_that_undo_it(started
     for owner, keys in ("vllm", {"top_k", "min_p", "repetition_penalty"}), ("sglang", {"top_k"}), ("me", set()):
         server = started(models=({"id": "m", "owned_by": owner},))
         server_generate(server.url, max_new_tokens=5)([[{"role": "user", "content": "a"}]], 1)
-        assert keys <= set(server.asked[0]) and ("top_k" in server.asked[0]) == bool(keys)
+        assert keys <= set(server.requests[0]) and ("top_k" in server.requests[0]) == bool(keys)
 
 
 def test_ctrl_c_ends_it_at_once_and_keeps_finished_problems(started, tmp_path, capsys):
@@ -312,8 +312,8 @@ def test_ctrl_c_ends_it_at_once_and_keeps_finished_problems(started, tmp_path, c
     code, seconds = process.wait(20), time.monotonic() - stopped
     said = process.stderr.read()
     assert code == 130 and seconds < 10 and "finished are kept" in said, said
-    kept, before = read_jsonl(out / "arithmetic.jsonl.part"), len(server.asked)
+    kept, before = read_jsonl(out / "arithmetic.jsonl.part"), len(server.requests)
     server.failure = None
     assert evaluated(server, out, capsys)[0] == 0
-    assert len(server.asked) - before == (PROBLEMS - len(kept)) * SAMPLES and len(kept) >= 3
+    assert len(server.requests) - before == (PROBLEMS - len(kept)) * SAMPLES and len(kept) >= 3
     assert os.listdir(out).count("arithmetic.jsonl.part") == 0

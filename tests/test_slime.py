@@ -45,7 +45,7 @@ def adjusted(group, scores, oracle):
 
 
 def normalised(rewards, estimator, by_deviation):
-    """slime's own `_post_process_rewards`, as a loop over one group; what nobody scored is 0."""
+    """slime's own `_post_process_rewards`, as a loop over one group; an unscored completion has 0."""
     scored = rewards[~rewards.isnan()]
     if estimator == "ppo":
         return rewards.nan_to_num(0.0)

@@ -170,7 +170,7 @@ def test_evaluation_is_raw(tiny_model, tmp_path):
     assert ours.groups is None
 
 
-def test_a_completion_that_nobody_scored_moves_nothing(tiny_model, tmp_path):
+def test_an_unscored_completion_moves_nothing(tiny_model, tmp_path):
     def none(completions, **_):
         return [None] * len(completions)
 

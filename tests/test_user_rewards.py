@@ -130,7 +130,7 @@ def test_a_metric_of_ours_is_not_averaged_with_one_of_the_users(tiny_model, tmp_
     with pytest.raises(ValueError, match=f"log_metric must be given a name of your own, got '{name}'"):
         diverse(tiny_model, tmp_path, logging).train()
     plain = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, logging, steps=1)
-    if name.startswith("diversity/"):  # nobody else has it there
+    if name.startswith("diversity/"):  # which is not logged without a method
         plain.train()
         assert steps(plain)[0][name] == 100.0
 

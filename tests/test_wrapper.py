@@ -197,7 +197,7 @@ def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("rewards", [vowels, some_unscored])
 def test_without_a_trainer(rewards):
-    """Strings or messages, groups apart, None where nobody scored, one reward only beside another's None."""
+    """Strings or messages, groups apart, None for unscored completions, one reward only beside another's None."""
     actual = wrapped(rewards)(MESSAGES, WORDS)
     assert actual == wrapped(rewards)(prompts=["a"] * 4 + ["b"] * 4, completions=WORDS, answer=["5"] * 8)
     same(actual, expected(WORDS[:4], rewards(WORDS)[:4]) + expected(WORDS[4:], rewards(WORDS)[4:]))
@@ -269,7 +269,7 @@ def test_it_looks_like_a_reward_function():
     assert not async_rollout_worker.is_async_callable(wrapped(coroutine))
 
 
-def test_a_size_that_is_half_the_trainers_is_told():
+def test_a_size_that_is_half_the_trainers_is_warned_of():
     with pytest.warns(UserWarning, match="num_generations is 2, but every prompt has 4 completions or more"):
         wrapped(size=2)(MESSAGES, WORDS)
     with warnings.catch_warnings():

@@ -257,7 +257,7 @@ def test_mark_is_the_change_against_plain_grpo(browser: Browser, pages: dict[str
     browser.open(page(tmp_path / "shifted", [shifted]))
     assert numbers(browser, "mark") == marks
     for completion in shifted["completions"]:
-        completion["adjusted"] = 0.1 * completion["raw"]  # a factor that all share is nobody's own
+        completion["adjusted"] = 0.1 * completion["raw"]  # one factor for all completions
     browser.open(page(tmp_path / "shrunk", [shifted]))
     assert max(numbers(browser, "mark")) > 0.1
     browser.point(".why [data-compare]", click=True)

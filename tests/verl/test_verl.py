@@ -173,7 +173,7 @@ def test_rows_may_come_in_any_order(queue, trainer, tokenizer, method):
     )
 
 
-def test_rows_that_fill_up_a_batch_are_nobodys_siblings(queue, trainer, tokenizer):
+def test_rows_that_fill_up_a_batch_are_not_siblings(queue, trainer, tokenizer):
     made, batch = trainer("+diversity.method=mmr"), put(queue, tokenizer, ANSWERS)
     actual, metrics, _ = advantages(queue, made, batch)
     filled = upsample_batch_to_divisible_size(batch, 8, tokenizer.eos_token_id)
@@ -278,7 +278,7 @@ def test_keys_make_the_similarity_of_dra(queue, trainer, tokenizer):
 
 
 def test_groups_without_scores_and_without_siblings():
-    """NaN stays NaN and touches nobody; an answer alone keeps its score under MMR, and under DRA to 1e-6."""
+    """NaN stays NaN and changes no other score; a completion alone keeps its score, under DRA to 1e-6."""
     embeddings = torch.nn.functional.normalize(torch.randn(6, 5, generator=torch.Generator().manual_seed(1)), dim=1)
     raw = torch.tensor([torch.nan, 1.0, torch.nan, 0.5, 0.0, torch.nan])
     uids = ["x", "y", "x", "y", "z", "y"]
