@@ -79,7 +79,9 @@ def test_where_nothing_is_replaced_the_metrics_are_trls_own(tiny_model, tmp_path
         trainer.train()
         histories.append(steps(trainer))
     for plain, ours in zip(*histories, strict=True):
-        for name in [key for key in plain if "reward" in key or "completions/" in key]:
+        names = [key for key in plain if "reward" in key or "completions/" in key]
+        assert {"reward", "reward_std", "rewards/ranked/mean", "completions/mean_length"} <= set(names)
+        for name in names:
             assert ours[name] == pytest.approx(plain[name], abs=1e-5), name
 
 

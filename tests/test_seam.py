@@ -212,7 +212,7 @@ def test_with_tools_the_models_own_text_is_compared_and_rewarded(chat_model, tmp
         assert thought in text and 'add({"a": 7' in text and "It is fifteen." in text and TOOL_OUTPUT not in text
     words = [made._tokenizer.decode(ids) for ids in seen["own"]]
     assert words == [f"{call}<|im_end|>{answer}<|im_end|>" for call, answer in zip(CALLED, ANSWERED, strict=True)]
-    assert all(TOOL_OUTPUT in made._tokenizer.decode(ids) for ids in seen["all"])
+    assert len(seen["all"]) == 8 and all(TOOL_OUTPUT in made._tokenizer.decode(ids) for ids in seen["all"])
     assert list(logged["think"]) == [
         float("so" in answer) for answer in ANSWERED
     ]  # 1 only with reasoning in both turns
