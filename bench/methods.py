@@ -13,6 +13,7 @@ from pathlib import Path
 
 from manypaths.cli import main
 from manypaths.files import read_jsonl
+from manypaths.results import share_correct
 from manypaths.statistics import estimate, interval
 
 PARTS = ("sampling", "rewards", "embedding", "reweighting", "update")
@@ -31,8 +32,8 @@ METHODS = {
 
 
 def verdicts(run: Path, when: str) -> list[float]:
-    lines = read_jsonl(run / "evaluation" / f"{when}.jsonl")
-    return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in lines]
+    """Share of correct completions of each held-out problem, in order."""
+    return [share_correct(line) for line in read_jsonl(run / "evaluation" / f"{when}.jsonl")]
 
 
 def per_step(run: Path, key: str) -> float:

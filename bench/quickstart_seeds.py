@@ -15,14 +15,15 @@ from pathlib import Path
 
 from manypaths.cli import main
 from manypaths.files import read_jsonl
+from manypaths.results import share_correct
 
 RECIPES = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart"]
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 %, by the number of seeds
 
 
 def verdicts(path: Path) -> list[float]:
-    """Share of correct samples of each held-out problem, in order."""
-    return [statistics.mean(sample["correct"] for sample in line["samples"]) for line in read_jsonl(path)]
+    """Share of correct completions of each held-out problem, in order."""
+    return [share_correct(line) for line in read_jsonl(path)]
 
 
 def points(share: float) -> str:

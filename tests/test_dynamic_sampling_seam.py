@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 from forked import in_two_processes
 from test_dynamic_sampling import Watched, by_prompt, constant, interesting, is_dull
-from test_trl import PROMPTS, length, trainer_of, vowels
+from test_trl import PROMPTS, length, steps, trainer_of, vowels
 from torch.testing import assert_close
 from trl import GRPOConfig, GRPOTrainer
 
@@ -18,10 +18,6 @@ from manypaths.names import distinct
 from manypaths.trl.text_alone import text_alone
 
 MMR = {"reweight": mmr, "embedder": NgramEmbedder()}
-
-
-def steps(trainer):
-    return [entry for entry in trainer.state.log_history if "reward" in entry]
 
 
 def by_loops(scores, weights, size=4):

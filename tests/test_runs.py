@@ -20,11 +20,6 @@ STEPS = 10
 OLD = Path(__file__).parent / "data" / "old_run"  # of commit 5ee801e
 
 
-def letters(completions, **_):
-    """A reward on which a random model has spread."""
-    return [sum(character.isalpha() for character in text) / 8 for text in completions]
-
-
 @pytest.fixture(scope="session")
 def trained(tiny_model, tmp_path_factory):
     """A run folder as the trainer leaves it, evaluated before, every 5 steps and after."""
@@ -34,7 +29,7 @@ def trained(tiny_model, tmp_path_factory):
         "lora": {"r": 2, "target_modules": ["q_proj", "v_proj"]},
         "problems": {"name": "arithmetic", "options": {"count": 40, "seed": 1}},
         "prompt": "{question} ",
-        "rewards": {"test_runs.letters": 1.0},
+        "rewards": {"test_run.letters": 1.0},
         "method": {"reweight": "mmr"},
         "trainer": {
             "num_generations": 4,

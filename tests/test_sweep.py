@@ -212,13 +212,8 @@ def test_a_run_that_is_trained_outside_of_the_sweep_is_waited_for(began, tmp_pat
 
 
 def with_rewards():
-    """An environment in which the reward below can be imported."""
+    """An environment in which `test_run.letters` can be imported."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])}
-
-
-def letters(completions, **_):
-    """A reward that differs between the completions of a random model."""
-    return [sum(character.isalpha() for character in text) / 8 for text in completions]
 
 
 SWEEP = """
@@ -243,7 +238,7 @@ def swept(tiny_model, tmp_path_factory):
         "model": {"name": str(tiny_model), "dtype": "float32"},
         "problems": {"name": "arithmetic", "options": {"count": 20, "seed": 1}},
         "prompt": "{question} ",
-        "rewards": {"test_sweep.letters": 1.0},
+        "rewards": {"test_run.letters": 1.0},
         "trainer": {
             "num_generations": 4,
             "per_device_train_batch_size": 4,

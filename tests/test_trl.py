@@ -67,6 +67,11 @@ def trained(*named, **settings):
     return list(trainer.model.parameters())
 
 
+def steps(trainer):
+    """What a trainer logged, one entry per step."""
+    return [entry for entry in trainer.state.log_history if "reward" in entry]
+
+
 def equal(firsts, seconds):
     return all(torch.equal(first, second) for first, second in zip(firsts, seconds, strict=True))
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import reference
 import torch
-from test_trl import equal, identity, length, trained, trainer_of, vowels
+from test_trl import equal, identity, length, steps, trained, trainer_of, vowels
 from torch.testing import assert_close
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -57,10 +57,6 @@ def expected_advantages(trainer, functions, weights, oracle=reference.mmr):
 
 def advantages(trainer):
     return torch.tensor(list(trainer._logs["advantages"]))
-
-
-def steps(trainer):
-    return [entry for entry in trainer.state.log_history if "reward" in entry]
 
 
 # Names
