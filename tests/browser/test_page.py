@@ -130,14 +130,14 @@ def step_of(browser: Browser) -> tuple[int, str]:
 def test_page_fits_and_has_labels(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
     for fragment in ("#step=1", "#step=2&group=0", "#step=x&group=y", ""):
         browser.open(pages[name], width, fragment)
-        browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
-        browser.run("for (const each of document.querySelectorAll('.more')) each.click()")
+        browser.run("for (const details of document.querySelectorAll('details')) details.open = true")
+        browser.run("for (const button of document.querySelectorAll('.more')) button.click()")
         assert browser.run("return innerWidth") == width
         assert browser.run("return document.documentElement.scrollWidth") <= width
         silent = "figure => figure.getAttribute('role') !== 'img' || !figure.getAttribute('aria-label')?.trim()"
         assert browser.run(f"return [...document.querySelectorAll('svg, canvas')].filter({silent}).length") == 0
         assert browser.run("return document.querySelectorAll('svg').length") == 4
-        named = "one => /[a-z0-9]/i.test((one.labels?.[0] ?? one).textContent + (one.ariaLabel ?? ''))"
+        named = "field => /[a-z0-9]/i.test((field.labels?.[0] ?? field).textContent + (field.ariaLabel ?? ''))"
         assert browser.run(f"return [...document.querySelectorAll('button, select, input')].every({named})")
         assert browser.run(f"return {CARDS}.length") >= 2
 

@@ -71,11 +71,11 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 # Elements that stick out of the viewport.
 OUTSIDE = """
-    return [...document.body.querySelectorAll('*')].filter(one => {
-        const box = one.getBoundingClientRect(), head = one.closest('thead');
+    return [...document.body.querySelectorAll('*')].filter(element => {
+        const box = element.getBoundingClientRect(), head = element.closest('thead');
         const hidden = !box.width || !box.height || head && getComputedStyle(head).position === 'absolute';
         return !hidden && (box.left < -0.5 || box.right > document.documentElement.clientWidth + 0.5);
-    }).map(one => `${one.tagName} ${one.textContent.slice(0, 40)}`);
+    }).map(element => `${element.tagName} ${element.textContent.slice(0, 40)}`);
 """
 # The text of figures: [what it says, its height in CSS pixels].
 HEIGHTS = """
@@ -86,19 +86,19 @@ HEIGHTS = """
 """
 # Text of figures that is cut off by its figure, or that lies on other text.
 CROWDED = """
-    const found = [];
+    const faults = [];
     for (const svg of document.querySelectorAll('figure svg')) {
         const whole = svg.getBoundingClientRect();
         const boxes = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
         boxes.forEach(([text, a], at) => {
-            if (a.left < whole.left - 1 || a.right > whole.right + 1) found.push(`${text} is cut off`);
-            if (a.top < whole.top - 1 || a.bottom > whole.bottom + 1) found.push(`${text} is cut off`);
+            if (a.left < whole.left - 1 || a.right > whole.right + 1) faults.push(`${text} is cut off`);
+            if (a.top < whole.top - 1 || a.bottom > whole.bottom + 1) faults.push(`${text} is cut off`);
             for (const [other, b] of boxes.slice(at + 1))
                 if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3)
-                    found.push(`${text} on ${other}`);
+                    faults.push(`${text} on ${other}`);
         });
     }
-    return found;
+    return faults;
 """
 # [what, ratio of contrast] of all text against what is behind it, as in WCAG.
 CONTRAST = """
@@ -107,17 +107,17 @@ CONTRAST = """
             .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
-    const behind = one => {
-        for (; one; one = one.parentElement) {
-            const colour = getComputedStyle(one).backgroundColor;
+    const behind = element => {
+        for (; element; element = element.parentElement) {
+            const colour = getComputedStyle(element).backgroundColor;
             if (colour !== 'rgba(0, 0, 0, 0)') return colour;
         }
         return 'rgb(255, 255, 255)';
     };
-    return [...document.body.querySelectorAll('p, li, h1, h2, th, td, summary, svg text')].map(one => {
-        const style = getComputedStyle(one), ink = one.closest('svg') ? style.fill : style.color;
-        const pair = [light(ink), light(behind(one))].sort((a, b) => b - a);
-        return [one.textContent, (pair[0] + 0.05) / (pair[1] + 0.05)];
+    return [...document.body.querySelectorAll('p, li, h1, h2, th, td, summary, svg text')].map(element => {
+        const style = getComputedStyle(element), ink = element.closest('svg') ? style.fill : style.color;
+        const pair = [light(ink), light(behind(element))].sort((a, b) => b - a);
+        return [element.textContent, (pair[0] + 0.05) / (pair[1] + 0.05)];
     });
 """
 
@@ -133,10 +133,12 @@ def test_report_fits_and_speaks(browser: Browser, reports: dict[str, Path], name
     assert browser.run("const page = document.documentElement; return page.scrollWidth <= page.clientWidth")
     assert browser.run(OUTSIDE) == []
     comparison = json.loads((reports[name].parent / "comparison.json").read_text())
-    drawn = browser.run("return [...document.querySelectorAll('figure svg')].map(one => [one.role, one.ariaLabel])")
+    drawn = browser.run(
+        "return [...document.querySelectorAll('figure svg')].map(element => [element.role, element.ariaLabel])"
+    )
     assert len(drawn) == browser.run("return document.querySelectorAll('figure').length") >= 5
     for role, label in drawn:
-        assert role in ("img", "image") and all(f"{one['name']}: " in label for one in comparison["configurations"])
+        assert role in ("img", "image") and all(f"{side['name']}: " in label for side in comparison["configurations"])
     assert browser.run("return window.pwned") is None
     assert browser.run("return document.querySelector('h1').textContent") == report.title(comparison)
 
@@ -164,7 +166,7 @@ def test_a_cell_on_a_narrow_page_shows_the_name_of_its_column(browser: Browser, 
     shown = """
         const style = (cell, part) => getComputedStyle(cell, part);
         return [...document.querySelectorAll('table')].map(table => [
-            [...table.querySelectorAll('thead th')].slice(1).map(one => one.textContent),
+            [...table.querySelectorAll('thead th')].slice(1).map(element => element.textContent),
             [...table.querySelectorAll('tbody tr')].map(row => [...row.querySelectorAll('td')].map(
                 cell => [style(cell).display, style(cell, '::before').content, cell.textContent])),
             getComputedStyle(table.querySelector('thead')).position,
@@ -192,14 +194,14 @@ def test_a_cell_on_a_narrow_page_shows_the_name_of_its_column(browser: Browser, 
 def test_the_legend_has_the_colours_of_the_curves(browser: Browser, reports: dict[str, Path]) -> None:
     browser.open(reports["usual"])
     legend = browser.run(
-        "return [...document.querySelectorAll('#legend li')].map(one => "
-        "[one.textContent, getComputedStyle(one.querySelector('i')).borderTopColor])"
+        "return [...document.querySelectorAll('#legend li')].map(element => "
+        "[element.textContent, getComputedStyle(element.querySelector('i')).borderTopColor])"
     )
     assert [name for name, _ in legend] == list(NAMES) and len({colour for _, colour in legend}) == 3
     for at in range(browser.run("return document.querySelectorAll('figure').length")):
         strokes = browser.run(
             "return [...document.querySelectorAll('figure')[arguments[0]].querySelectorAll('path')]"
-            ".map(one => getComputedStyle(one).stroke)",
+            ".map(element => getComputedStyle(element).stroke)",
             at,
         )
         assert {colour for _, colour in legend} <= set(strokes)
@@ -208,16 +210,16 @@ def test_the_legend_has_the_colours_of_the_curves(browser: Browser, reports: dic
 def test_no_word_of_a_table_is_broken_on_a_wide_page(browser: Browser, reports: dict[str, Path]) -> None:
     browser.open(reports["usual"])
     broken = """
-        const found = [];
+        const faults = [];
         for (const cell of document.querySelectorAll('thead th, td:not([data-name=here], [data-name^="in "])')) {
             const text = cell.firstChild;
             for (const word of text ? text.data.matchAll(/[^\\s-]{1,12}/g) : []) {
                 const range = document.createRange();
                 range.setStart(text, word.index), range.setEnd(text, word.index + word[0].length);
-                if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) found.push(word[0]);
+                if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) faults.push(word[0]);
             }
         }
-        return found;
+        return faults;
     """
     assert browser.run(broken) == []
 
@@ -235,8 +237,8 @@ def test_the_legend_of_the_pictures_is_whole(browser: Browser, reports: dict[str
 def test_the_colours_stand_out_in_the_dark(browser: Browser, reports: dict[str, Path]) -> None:
     browser.open(reports["usual"], scheme="dark")
     pairs = browser.run(
-        "return [...document.querySelectorAll('#legend i')].map(one => [getComputedStyle(one).filter, "
-        "getComputedStyle(one).borderTopColor, getComputedStyle(document.body).backgroundColor])"
+        "return [...document.querySelectorAll('#legend i')].map(element => [getComputedStyle(element).filter, "
+        "getComputedStyle(element).borderTopColor, getComputedStyle(document.body).backgroundColor])"
     )
 
     def light(colour: str) -> float:
