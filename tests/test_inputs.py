@@ -242,6 +242,11 @@ def test_slime_gives_every_input():
             {"reweight": mmr, "keys": "answer"},
             "keys must be a function of completions and their problems, .* got 'answer'",
         ),
+        ({"reweight": lambda adjusted: adjusted}, "must be given adjusted, .* .*advantage="),
+        (
+            {"reweight": mmr, "keys": lambda problems, completions: problems},
+            r"keys must be a function .* parameters must be in the order \(completions, problems\)",
+        ),
         ({"reweight": mmr, "keys": lambda texts: texts}, "keys must be a function .*: too many positional arguments"),
     ],
 )
@@ -346,6 +351,18 @@ def test_the_method_of_a_wrapping_reward_may_be_replaced_between_two_calls():
     assert_close(torch.tensor(adjusted), torch.tensor([0.1 - 0.1, 0.2 - 0.2]))
     with pytest.raises(ValueError, match=r"must be given correct, .* Pass correct=NAME"):
         reward.reweight = shortest_correct
+
+
+def positional_size(completions, problems, size, /):
+    return [size] * len(completions)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"), [(positional_size, 2), (lambda completions, problems, *, size=7: [size] * 4, 7)]
+)
+def test_a_keys_function_names_the_size_of_whole_groups_by_position(function, expected):
+    reward = DiverseReward(length, num_generations=2, reweight=lambda rewards, keys: keys, keys=function)
+    assert reward(["p", "p", "q", "q"], ["a", "b", "c", "d"]) == [expected] * 4
 
 
 def test_keys_of_whole_groups(tiny_model, tmp_path):

@@ -98,7 +98,10 @@ class DiverseReward:
             methods={"reweight": reweight},
             available={"reweight": ("rewards", "lengths", *(("correct",) if correct is not None else ()))},
             remedies=REMEDIES
-            | {"advantages": "A reward function works before there are any. Take DiverseGRPOTrainer(advantage=...)."},
+            | dict.fromkeys(
+                ("advantages", "adjusted"),
+                "A reward function works before there are any. Take DiverseGRPOTrainer(advantage=...).",
+            ),
         )
         names = [_name(function) for function in functions]
         self._correct = None if correct is None else position_of(names, correct, "correct")
@@ -176,7 +179,7 @@ class DiverseReward:
         inputs = {"rewards": raw, **self.inputs.of_groups(rows, raw.shape, copies=True, texts=texts)}
         if "lengths" in rows:
             inputs["lengths"] = rows["lengths"].view(raw.shape)
-        if self._correct is not None:
+        if "correct" in self.inputs.wanted:
             inputs["correct"] = is_correct(rows["rewards"][:, self._correct]).view(raw.shape)
         return inputs
 

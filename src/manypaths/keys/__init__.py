@@ -8,7 +8,8 @@ Completions are hostile input: nothing here executes, hangs or recurses without 
 answer, no equation, not parsable) share the key `NO_KEY`: gibberish is one way, not many rare ones.
 
 A function that must see whole groups, such as one that clusters, has a third parameter `size`. It is called with the
-completions of whole groups, one after another, and with their size G.
+completions of whole groups, one after another, and with their size G. In verl, where groups differ in size, smaller
+ones are filled up with blank completions.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def needs_whole_groups(keys: Keys) -> bool:
         size = inspect.signature(keys).parameters.get("size")
     except (TypeError, ValueError):  # some builtins have no signature
         return False
-    return size is not None and size.kind == size.POSITIONAL_OR_KEYWORD
+    return size is not None and size.kind in (size.POSITIONAL_ONLY, size.POSITIONAL_OR_KEYWORD)
 
 
 def same_key(keys: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def bind(
     check_options(f"{where}={name}", function, options, inputs_of(function, role))
     method = functools.partial(function, **options)
     try:
-        method(*(_trial()[wanted] for wanted in inputs_of(function, role)))
+        _call(method, role, _trial())
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"The options of {where}={name}, {dict(options)}, have a wrong type: {error}.") from error
     return keep_equal_rewards(method) if keep_equal else method
@@ -53,9 +53,7 @@ def bind(
 
 def diagnostics_of(method: Method, role: str) -> list[str]:
     """The names of the diagnostics that a method reports, found on a group of two unscored completions."""
-    with collected() as diagnostics:
-        method(*(_trial()[wanted] for wanted in inputs_of(method, role)))
-    return list(diagnostics)
+    return list(_call(method, role, _trial())[1])
 
 
 def adjust(reweight: Method, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -122,4 +120,4 @@ def _trial() -> dict[str, Tensor]:
     """Every input of one group of two unscored completions."""
     unscored, whole = torch.full((1, 2), torch.nan), torch.zeros(1, 2, dtype=torch.int64)
     trial = {"similarity": torch.eye(2).unsqueeze(0), "keys": whole, "lengths": whole, "advantages": torch.zeros(1, 2)}
-    return {name: trial.get(name, unscored).clone() for name in INPUTS}
+    return {name: trial.get(name, unscored) for name in INPUTS}

@@ -103,8 +103,8 @@ def _converted(returned: Any) -> Tensor:
 
 
 def _cannot_take(function: Any, arguments: Sequence[str]) -> str:
-    """Why a function cannot be called with so many arguments; empty where it can, or has no signature."""
-    options: dict[str, Any] = {}
+    """Why a function cannot be called with these arguments in this order; empty where it can, or has no signature."""
+    names, options = arguments, dict[str, Any]()
     while isinstance(function, functools.partial):
         options, arguments = function.keywords | options, (*function.args, *arguments)
         function = function.func
@@ -113,7 +113,8 @@ def _cannot_take(function: Any, arguments: Sequence[str]) -> str:
     except (TypeError, ValueError):
         return ""
     try:
-        signature.bind(*arguments, **options)
+        bound = signature.bind(*arguments, **options).arguments
     except TypeError as error:
         return str(error)
-    return ""
+    swapped = any(bound.get(name, name) is not name for name in names)
+    return f"its parameters must be in the order ({', '.join(names)})" if swapped else ""

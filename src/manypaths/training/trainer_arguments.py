@@ -15,7 +15,7 @@ from manypaths.trl import check
 REMEDIES = {  # for an input that a method wants and a recipe does not give
     "correct": "Set method.correct=accuracy, the reward by which a completion is correct (above 0.5).",
     "keys": "Set keys.name=answer, another function of manypaths.keys, or one of yours by its dotted path.",
-    "advantages": "method.advantage works on the trainer's own advantages.",
+    **dict.fromkeys(("advantages", "adjusted"), "Only a method.advantage has it: name the method there."),
 }
 
 

@@ -124,7 +124,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             methods={"reweight": reweight, "advantage": advantage},
             available={"reweight": scores, "advantage": (*scores, "adjusted", "advantages")},
             remedies=REMEDIES
-            | {"advantages": "Pass it as DiverseGRPOTrainer(advantage=...), which works on GRPO's own."},
+            | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=, which works on GRPO's own."),
         )
         args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:
@@ -197,7 +197,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         inputs = self.inputs.of_groups(gathered, groups, copies=self.accelerator.num_processes > 1, texts=pairs)
         if "lengths" in gathered:
             inputs["lengths"] = gathered["lengths"].view(groups)
-        if self._correct is not None:
+        if "correct" in self.inputs.wanted:
             inputs["correct"] = is_correct(rewards[:, self._correct]).view(groups)
         return {name: values.to(rewards.device) for name, values in inputs.items()}
 
