@@ -678,18 +678,18 @@ def test_comparing_needs_no_torch(tmp_path):
 
 def broken(folder):
     """Paths that are not runs, for different reasons."""
-    made = [write_run(folder / f"broken-{number}") for number in range(5)]
-    for path, content in zip(made[:2], ("- a\n- list\n", ""), strict=True):
+    folders = [write_run(folder / f"broken-{number}") for number in range(5)]
+    for path, content in zip(folders[:2], ("- a\n- list\n", ""), strict=True):
         (path / "recipe.yaml").write_text(content)
-    (made[2] / "evaluation" / "shares.json").write_text('{"before": {"arith')
-    (made[3] / "metrics.jsonl").write_text("rubbish\n" * 3)
-    (made[4] / "environment.json").write_text("[]")
+    (folders[2] / "evaluation" / "shares.json").write_text('{"before": {"arith')
+    (folders[3] / "metrics.jsonl").write_text("rubbish\n" * 3)
+    (folders[4] / "environment.json").write_text("[]")
     (folder / "empty").mkdir()
     (folder / "text").write_text("no run")
     (folder / "table.csv").write_text("a,b\n1,2\n")
     (folder / "results.json").write_text("[" * 100_000)
     more = ("empty", "text", "table.csv", "results.json", "nowhere", "nowhere.csv")
-    return [*map(str, made), *(str(folder / name) for name in more)]
+    return [*map(str, folders), *(str(folder / name) for name in more)]
 
 
 def test_broken_runs_are_named_and_the_good_are_compared(tmp_path, capsys):

@@ -151,7 +151,7 @@ def test_what_they_write_into_is_a_copy():
     assert_close(similarity, SIMILARITY)
     assert_close(advantages, REWARDS.nan_to_num(0.0))
     texts = list(TEXTS)
-    call_embedder(lambda given: (given.reverse(), ROWS)[1], texts)
+    call_embedder(lambda batch: (batch.reverse(), ROWS)[1], texts)
     assert texts == TEXTS
 
 
@@ -172,9 +172,9 @@ def test_what_an_advantage_must_not_return_is_named(advantage, message):
 
 def test_the_unscored_have_no_advantage():
     for returned in (NAN, 3.0, INF):
-        given = torch.where(REWARDS.isnan(), returned, 1.0)
+        values = torch.where(REWARDS.isnan(), returned, 1.0)
         actual = replace_advantages(
-            lambda r, a, given=given: given, {"rewards": REWARDS, "advantages": torch.zeros(2, 3)}
+            lambda r, a, values=values: values, {"rewards": REWARDS, "advantages": torch.zeros(2, 3)}
         )[0]
         assert actual.tolist() == [[1, 1, 1], [1, 0, 1]]
 

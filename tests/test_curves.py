@@ -98,15 +98,15 @@ def test_steps_to_target_in_closed_form(curve, target, expected):
 
 def runs(name, curves, pace=None, error=None):
     """A configuration's runs, evaluated every 10 steps: curves [S, T, P], or [S, T] of means alone."""
-    made = []
+    repetitions = []
     for seed, rows in enumerate(numpy.asarray(curves, float)):
         results = {}
         for index, row in enumerate(rows):
             shares = {str(problem): float(share) for problem, share in enumerate(row)} if row.ndim else None
             results[10 * index] = {"made-up": Score(float(row.mean()), shares, error)}
         clock = [(step, step * pace) for step in results if step] if pace else []
-        made.append(Run(f"{name}-{seed}", name, seed, clock=clock, results=results))
-    return made
+        repetitions.append(Run(f"{name}-{seed}", name, seed, clock=clock, results=results))
+    return repetitions
 
 
 def configured(curves, **more):
@@ -116,11 +116,11 @@ def configured(curves, **more):
 
 def noiseless(*curves, seeds=3, problems=8, pace=None):
     """Configurations whose every problem is answered with just the curve's accuracy."""
-    made = []
+    all_runs = []
     for index, curve in enumerate(curves):
         cells = numpy.tile(numpy.array(curve)[None, :, None], (seeds, 1, problems))
-        made += runs("abc"[index], cells, pace=pace and pace[index])
-    return configurations(made)[0]
+        all_runs += runs("abc"[index], cells, pace=pace and pace[index])
+    return configurations(all_runs)[0]
 
 
 def test_the_peak_of_a_clear_curve_is_its_best_step():
@@ -135,12 +135,12 @@ def test_the_peak_of_a_clear_curve_is_its_best_step():
 
 @pytest.mark.parametrize(("seeds", "luck"), [(1, 0), (2, 0.2), (4, 0)])
 def test_the_peak_of_noise_is_no_higher_than_the_noise(seeds, luck):
-    honest, naive, made = [], [], configured(numpy.zeros((seeds, 6, 20)))
+    honest, naive, template = [], [], configured(numpy.zeros((seeds, 6, 20)))
     for number in range(400):
         draw = numpy.random.default_rng([5, seeds, number])
         chance = draw.uniform(0.2, 0.8, 20)  # of each problem, at each step the same but for the seed's luck
         chances = chance + draw.uniform(-luck, luck, (seeds, 6, 1))
-        configuration = replace(made, shares=draw.binomial(4, chances, (seeds, 6, 20)) / 4)
+        configuration = replace(template, shares=draw.binomial(4, chances, (seeds, 6, 20)) / 4)
         honest.append(peak(configuration)[0].value - chance.mean())
         naive.append((configuration.shares.mean(0) @ configuration.weights).max() - chance.mean())
     assert abs(fmean(honest)) < 3 * statistics.stdev(honest) / 20
@@ -323,15 +323,15 @@ def worlds(seeds, luck, pace_luck=0.0, names=("slow", "fast")):
     """Configurations: "slow" is expected to reach 50 % at step 37.5, "fast" at step 30."""
     for number in range(WORLDS):
         draw = numpy.random.default_rng([number, seeds])
-        ease, steps, made = draw.normal(0, 0.05, 40), numpy.arange(7), []
+        ease, steps, all_runs = draw.normal(0, 0.05, 40), numpy.arange(7), []
         for name in names:
             liking = draw.normal(0, 0.02, 40)
             level = 0.2 + RISES[name] * steps[:, None] + draw.normal(0, luck, (seeds, 1, 1)) + ease + liking
             cells = level + draw.normal(0, 0.02, (seeds, 7, 40))
-            made += runs(name, cells)
-            for run, pace in zip(made[-seeds:], numpy.exp(draw.normal(0, pace_luck, seeds)), strict=True):
+            all_runs += runs(name, cells)
+            for run, pace in zip(all_runs[-seeds:], numpy.exp(draw.normal(0, pace_luck, seeds)), strict=True):
                 run.clock = [(10 * int(step), 3600 * 10 * step * pace) for step in steps[1:]]
-        yield configurations(made)[0]
+        yield configurations(all_runs)[0]
 
 
 def contains(bounds, truth):

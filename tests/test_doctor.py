@@ -100,7 +100,7 @@ def verdict(facts, name):
     return finding
 
 
-def said(facts, name):
+def finding_of(facts, name):
     """The finding of a part of the machine, or of a package."""
     others = (finding for finding in doctor.find(facts) if finding.section != doctor.RUNNABLE)
     (finding,) = (finding for finding in others if finding.name == name)
@@ -187,7 +187,7 @@ def test_models_of_the_page_have_an_estimate():
 )
 def test_what_does_not_fit_is_said_with_the_command(like, name, version, words):
     facts = like(packages={name: version})
-    finding = said(facts, name)
+    finding = finding_of(facts, name)
     assert finding.state == "bad" and words in finding.words and finding.remedy.startswith("pip install ")
     quickstart = verdict(facts, "quickstart")
     assert quickstart.state == "no" and name in quickstart.words and finding.remedy in quickstart.remedy
@@ -196,8 +196,8 @@ def test_what_does_not_fit_is_said_with_the_command(like, name, version, words):
 
 def test_versions_that_fit_are_no_finding(like):
     for version in ("2.13.0", "2.13.0+cpu", "2.14.0.dev20261101"):
-        assert said(like(packages={"torch": version}), "torch").state == "ok"
-    assert said(like(packages={"trl": "1.16.0"}), "trl").remedy == ""
+        assert finding_of(like(packages={"torch": version}), "torch").state == "ok"
+    assert finding_of(like(packages={"trl": "1.16.0"}), "trl").remedy == ""
 
 
 def test_one_command_for_both_kinds(like):
@@ -293,7 +293,7 @@ def test_torch_without_cuda_beside_a_gpu(like):
     build = {"version": "2.13.0+cpu", "cuda": None, "refused": None}
     gpus = {"present": True, "driver": "580.95.05", "gpus": ["NVIDIA H100 80GB HBM3, 81559 MiB"]}
     facts = like(nvidia=gpus, torch=build)
-    finding = said(facts, "accelerator")
+    finding = finding_of(facts, "accelerator")
     assert finding.state == "bad" and "built without CUDA" in finding.words and "H100" in finding.words
     assert finding.remedy.startswith(f"pip install --force-reinstall '{REQUIRED['torch']}'")
     assert verdict(facts, "r1-distill-qwen-7b").state == "slow"  # on the CPU, that is
@@ -303,18 +303,18 @@ def test_why_torch_sees_no_gpu(like):
     present = {"present": True, "driver": "470.1", "gpus": ["NVIDIA A100, 40960 MiB"], "hidden": None}
     old = "RuntimeError: The NVIDIA driver on your system is too old (found version 11040)"
     build = {"version": "2.13.0+cu130", "cuda": "13.0", "refused": old}
-    finding = said(like(nvidia=present, torch=build), "accelerator")
+    finding = finding_of(like(nvidia=present, torch=build), "accelerator")
     assert finding.state == "bad" and "driver on your system is too old" in finding.words and "470.1" in finding.remedy
-    finding = said(like(nvidia={**present, "hidden": ""}, torch=build), "accelerator")
+    finding = finding_of(like(nvidia={**present, "hidden": ""}, torch=build), "accelerator")
     assert finding.remedy == "unset CUDA_VISIBLE_DEVICES"
-    assert said(like(amd=True), "accelerator").state == "bad"
-    assert said(like(), "accelerator").state == "ok"
+    assert finding_of(like(amd=True), "accelerator").state == "bad"
+    assert finding_of(like(), "accelerator").state == "ok"
 
 
 def test_a_gpu_that_torch_has_no_kernels_for(like):
     error = "AcceleratorError: CUDA error: no kernel image is available for execution on the device"
     facts = like([{**H100, "error": error}])
-    finding = said(facts, "accelerator")
+    finding = finding_of(facts, "accelerator")
     assert finding.state == "bad" and "no kernel image" in finding.words
     assert verdict(facts, "r1-distill-qwen-7b").state == "slow"
 
@@ -375,7 +375,7 @@ def test_what_others_hold_on_the_gpu_is_said(like):
 
 
 def test_a_gpu_without_bf16(like):
-    finding = said(like([gpu(16 * GIB, name="Tesla T4", bf16=False)]), "accelerator")
+    finding = finding_of(like([gpu(16 * GIB, name="Tesla T4", bf16=False)]), "accelerator")
     assert "without bf16" in finding.words and "driver 580.95.05" in finding.words
 
 
@@ -388,14 +388,14 @@ def test_apple(like):
 
 
 def test_several_gpus_need_nccl_and_shared_memory(like):
-    assert said(like([H100, H100]), "processes").state == "ok"
+    assert finding_of(like([H100, H100]), "processes").state == "ok"
     busy = like([H100, {**H100, "free": 2 * GIB}, gpu(16 * GIB)])
     both, other = (finding.words for finding in doctor.find(busy) if finding.name == "accelerator")
     assert both.startswith("2 x NVIDIA H100") and "2.0 GiB of them free" in both and " x " not in other
     few = like([H100, H100], disk={"shm": 64 * 2**20})
-    assert said(few, "processes").remedy == "docker run --shm-size=8g"
+    assert finding_of(few, "processes").remedy == "docker run --shm-size=8g"
     few["torch"]["backends"] = ["gloo"]
-    assert "need nccl" in said(few, "processes").words
+    assert "need nccl" in finding_of(few, "processes").words
 
 
 # Runs without a GPU, and what a run takes besides
@@ -441,7 +441,7 @@ def test_too_little_disk(like):
 def test_without_the_hub(like):
     hub, name = {"state": "unreachable", "why": "refused"}, "HuggingFaceTB/SmolLM2-135M-Instruct"
     facts = like([H100], hub=hub)
-    assert said(facts, "Hugging Face hub").state == "bad" and doctor.can_start(doctor.find(facts))
+    assert finding_of(facts, "Hugging Face hub").state == "bad" and doctor.can_start(doctor.find(facts))
     finding = verdict(facts, "smollm2-135m grpo")
     assert finding.state == "no" and name in finding.words and finding.remedy == "model.name=FOLDER"
     assert "problems.name=FILE.jsonl" in verdict(facts, "r1-distill-qwen-7b").remedy
@@ -458,7 +458,7 @@ def test_evaluating(like):
     small = verdict(like([gpu(16 * GIB)]), "evaluate")
     assert small.state == "no" and "--batch-size" in small.remedy
     assert "--backend transformers" in verdict(like(packages=VLLM), "evaluate").remedy  # which takes vLLM otherwise
-    assert "--backend transformers" in said(like(packages=VLLM), "vllm").words
+    assert "--backend transformers" in finding_of(like(packages=VLLM), "vllm").words
 
 
 # The facts of a machine

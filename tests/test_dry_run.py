@@ -553,15 +553,15 @@ class Live(TorchDispatchMode):
         self.now, self.peak, self.ignored = 0, 0, {tensor.untyped_storage().data_ptr() for tensor in ignored}
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
-        made = function(*arguments, **(named or {}))
-        for tensor in tree_leaves(made):
+        output = function(*arguments, **(named or {}))
+        for tensor in tree_leaves(output):
             storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
             if storage is not None and storage.data_ptr() not in self.ignored:
                 self.ignored.add(storage.data_ptr())
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)
                 weakref.finalize(storage, self._free, storage.data_ptr(), storage.nbytes())
-        return made
+        return output
 
     def _free(self, address, size):
         self.ignored.discard(address)

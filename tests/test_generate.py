@@ -115,9 +115,9 @@ class Server(BaseHTTPRequestHandler):
             return
         Server.bodies.append(body)
         text = f"{body['seed'] % 1000} {body.get('prompt') or body['messages'][0]['content']}"
-        said = {"message": {"content": text}} if self.path.endswith("chat/completions") else {"text": text}
+        choice = {"message": {"content": text}} if self.path.endswith("chat/completions") else {"text": text}
         finish = "length" if "long" in text else "stop"
-        self._send({"choices": [{**said, "finish_reason": finish}], "usage": {"completion_tokens": 7}})
+        self._send({"choices": [{**choice, "finish_reason": finish}], "usage": {"completion_tokens": 7}})
 
     def _send(self, content):
         self.send_response(200)

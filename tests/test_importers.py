@@ -166,9 +166,9 @@ HOSTILE = {
 def test_hostile_json_is_refused_with_a_sentence(content, tmp_path):
     for read, name in ((read_lighteval, "results_1.json"), (read_trainer_state, "trainer_state.json")):
         path = write(tmp_path / name, content)
-        for given in (path, tmp_path):
+        for source in (path, tmp_path):
             with pytest.raises(ValueError, match=rf"(?s)^.*{name}.*\.$") as refused:
-                read(given)
+                read(source)
             assert len(str(refused.value)) < 600
 
 

@@ -103,16 +103,16 @@ def data_of(path: Path) -> Entry:
 
 
 def test_a_run_comes_back_whole(tmp_path: Path) -> None:
-    given = [group(step, number, diagnostics={} if number else {"lam": 0.5}) for step in (1, 2) for number in (0, 1)]
+    recorded = [group(step, number, diagnostics={} if number else {"lam": 0.5}) for step in (1, 2) for number in (0, 1)]
     metrics: list[Entry] = [
         {"step": 1, "reward": 0.25, "entropy": 1.0},
         {"step": 2, "reward": None, "diversity/lam": 0.6},
     ]
-    path = write_page(run_folder(tmp_path / "run 7", given, metrics))
+    path = write_page(run_folder(tmp_path / "run 7", recorded, metrics))
     assert path == tmp_path / "run 7" / "inspect.html"
     data = data_of(path)
     assert data["name"] == "run 7" and [curve["metric"] for curve in data["curves"]] == ["reward", "diversity/lam"]
-    assert data["groups"] == [as_shown(entry) for entry in given]
+    assert data["groups"] == [as_shown(entry) for entry in recorded]
     assert data["metrics"] == [{"step": 1, "reward": 0.25}, {"step": 2, "diversity/lam": 0.6}]
     assert data["recipe"] is None and data["evaluation"] is None
 
@@ -123,11 +123,11 @@ NAMES = ["zebra", "2", "10", "aardvark", "__proto__", "constructor", *HOSTILE]
 def test_diagnostics_of_any_method_are_shown_under_their_names(tmp_path: Path) -> None:
     """A method that no table lists, with names in any order and numbers of any magnitude."""
     values = {name: float(f"3e{2 - place}") for place, name in enumerate(NAMES)}
-    given = group(method="toy", diagnostics=values)
-    given["completions"][1]["diagnostics"] = dict(reversed(values.items())) | {"none": None}
+    recorded = group(method="toy", diagnostics=values)
+    recorded["completions"][1]["diagnostics"] = dict(reversed(values.items())) | {"none": None}
     metrics = [{"step": 1, "groups/zero_std": 0.5, "reward": 0.1, **{f"diversity/{name}": 7e-9 for name in NAMES}}]
-    data = data_of(write_page(run_folder(tmp_path, [given], metrics)))
-    assert data["groups"] == [as_shown(given)]
+    data = data_of(write_page(run_folder(tmp_path, [recorded], metrics)))
+    assert data["groups"] == [as_shown(recorded)]
     assert [name for name, _ in data["groups"][0]["diagnostics"]] == NAMES
     own = [name for name in NAMES if name]
     assert [curve["metric"] for curve in data["curves"]] == [
@@ -154,12 +154,12 @@ def test_runs_of_earlier_versions_are_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_any_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
-    given = group(texts=[text, "x"], prompt=text, answer=text, method=text)
-    given["completions"][0]["rewards"] = {text: 1.0}
-    run = run_folder(tmp_path, [given])
+    recorded = group(texts=[text, "x"], prompt=text, answer=text, method=text)
+    recorded["completions"][0]["rewards"] = {text: 1.0}
+    run = run_folder(tmp_path, [recorded])
     (run / "recipe.yaml").write_text(text, "utf-8", errors="replace", newline="")
     data = data_of(write_page(run))
-    assert data["groups"] == [as_shown(given)]
+    assert data["groups"] == [as_shown(recorded)]
     assert data["recipe"] == text.encode("utf-8", "replace").decode().replace("\r\n", "\n")
 
 
@@ -173,8 +173,8 @@ def test_random_texts_come_back_as_they_were(tmp_path: Path) -> None:
         )
         for _ in range(300)
     ]
-    given = [group(step, texts=texts[step : step + 2]) for step in range(0, 300, 2)]
-    groups = data_of(write_page(run_folder(tmp_path, given)))["groups"]
+    recorded = [group(step, texts=texts[step : step + 2]) for step in range(0, 300, 2)]
+    groups = data_of(write_page(run_folder(tmp_path, recorded)))["groups"]
     shown = [row["text"] for entry in groups for row in entry["completions"]]
     # Two halves of one character that a model wrote side by side are that character in JSON.
     assert shown == [json.loads(json.dumps(text)) for text in texts]
@@ -215,12 +215,12 @@ def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
     odd = completion(
         raw=math.nan, adjusted=math.inf, advantage=-math.inf, similarity=0.98765, rewards={"accuracy": math.nan}
     )
-    given = group(
+    recorded = group(
         completions=[odd, completion(raw=1 / 3)],
         similarity=[[1.0000001, math.nan], [-1 / 3, 1]],
         diagnostics={"a": math.nan, "b": 1e-7 / 3, "c": 123456789},
     )
-    data = data_of(write_page(run_folder(tmp_path, [given], [{"step": 1, "reward": math.nan}])))
+    data = data_of(write_page(run_folder(tmp_path, [recorded], [{"step": 1, "reward": math.nan}])))
     [first, second] = data["groups"][0]["completions"]
     assert [first[key] for key in ("raw", "adjusted", "advantage")] == [None] * 3
     assert first["rewards"] == {"accuracy": None} and first["similarity"] == 0.988
@@ -231,9 +231,9 @@ def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
 
 
 def test_steps_and_groups_are_in_order_and_none_is_lost(tmp_path: Path) -> None:
-    given = [group(3, 1), group(3, 0), group(2, 0), *(group(1, at % 2, texts=[str(at)]) for at in range(6))]
+    recorded = [group(3, 1), group(3, 0), group(2, 0), *(group(1, at % 2, texts=[str(at)]) for at in range(6))]
     metrics = [{"step": 2, "reward": 0.2}, {"step": 1, "reward": 0.1, "diversity/lam": 0.5}, {"step": 1, "reward": 0.9}]
-    data = data_of(write_page(run_folder(tmp_path, given, metrics)))
+    data = data_of(write_page(run_folder(tmp_path, recorded, metrics)))
     assert [(shown["step"], shown["group"]) for shown in data["groups"]] == [
         *((1, at) for at in range(6)),
         (2, 0),
@@ -338,14 +338,14 @@ def test_a_long_run_stays_small(tmp_path: Path) -> None:
     draw = random.Random(0)
     text = "".join(draw.choice("ab 12=+\\{}") for _ in range(300))
     matrix = [[draw.random() for _ in range(8)] for _ in range(8)]
-    given = [group(step, number, [text] * 8, similarity=matrix) for step in range(200) for number in range(8)]
-    assert write_page(run_folder(tmp_path, given)).stat().st_size < 10e6
+    recorded = [group(step, number, [text] * 8, similarity=matrix) for step in range(200) for number in range(8)]
+    assert write_page(run_folder(tmp_path, recorded)).stat().st_size < 10e6
 
 
 def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memory(tmp_path, monkeypatch) -> None:
     texts = ["word " * 500] * 8
-    given = [group(step, number, texts) for step in range(1, 61) for number in (0, 1)]
-    folder = run_folder(tmp_path, given)
+    recorded = [group(step, number, texts) for step in range(1, 61) for number in (0, 1)]
+    folder = run_folder(tmp_path, recorded)
     size = (folder / "groups.jsonl").stat().st_size
     assert data_of(write_page(folder))["steps"] == 60
     monkeypatch.setattr(inspect_page, "LARGEST", size // 10 + 1)
@@ -355,7 +355,7 @@ def test_a_run_larger_than_a_page_shows_every_so_many_steps_and_is_never_in_memo
     tracemalloc.stop()
     assert data["steps"] == 60
     assert sorted({shown["step"] for shown in data["groups"]}) == [10, 20, 30, 40, 50, 60]
-    assert data["groups"] == [as_shown(shown) for shown in given if shown["step"] % 10 == 0]
+    assert data["groups"] == [as_shown(shown) for shown in recorded if shown["step"] % 10 == 0]
     assert peak < size
 
 

@@ -327,7 +327,7 @@ def test_a_function_of_whole_groups_gets_their_size():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "complaint"),
     [
         ("anwser", {}, "did you mean 'answer'"),
         ("test_keys.of_lenght", {}, "did you mean 'test_keys.of_length'"),
@@ -342,13 +342,13 @@ def test_a_function_of_whole_groups_gets_their_size():
         ("pathlib.Path", {}, "must be a function, got a class"),
     ],
 )
-def test_wrong_names_and_options_are_refused(name, options, says):
-    with pytest.raises(ValueError, match=says):
+def test_wrong_names_and_options_are_refused(name, options, complaint):
+    with pytest.raises(ValueError, match=complaint):
         bind(name, options)
 
 
 @pytest.mark.parametrize(
-    ("returned", "says"),
+    ("returned", "complaint"),
     [
         (torch.zeros(2), "must return integers, got torch.float32"),
         ([True, False], "must return integers, got torch.bool"),
@@ -359,11 +359,11 @@ def test_wrong_names_and_options_are_refused(name, options, says):
         ([2**70, 1], "must return 2 integers, got list"),
     ],
 )
-def test_what_a_keys_function_returns_is_checked(returned, says):
+def test_what_a_keys_function_returns_is_checked(returned, complaint):
     def wrong(completions, problems):
         return returned
 
-    with pytest.raises(ValueError, match=f"Keys function 'wrong' .*{says}"):
+    with pytest.raises(ValueError, match=f"Keys function 'wrong' .*{complaint}"):
         call_keys(wrong, ["a", "b"], [PROBLEM] * 2, 2)
 
 

@@ -1,4 +1,4 @@
-"""What a model said, out of texts, messages and what TRL's parser makes of tokens."""
+"""The text that a model wrote, from texts, messages and the results of TRL's parser."""
 
 import json
 
@@ -11,7 +11,7 @@ from manypaths.messages import prompt_text, text_of
 from manypaths.rewards import think
 
 
-def said(content, role="assistant", **more):
+def message(content, role="assistant", **more):
     return {"role": role, "content": content, **more}
 
 
@@ -22,22 +22,22 @@ def call(name, arguments):
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (said("15", reasoning_content="3 * 5"), "<think>\n3 * 5\n</think>\n\n15"),
-        (said("15", thinking="3 * 5"), "<think>\n3 * 5\n</think>\n\n15"),
-        (said("15", reasoning="3 * 5", reasoning_content="3 * 5"), "<think>\n3 * 5\n</think>\n\n15"),
-        (said("15", reasoning_content=None), "15"),
-        (said("", reasoning_content="3 * 5"), "<think>\n3 * 5\n</think>"),
-        (said("", tool_calls=[call("multiply", {"a": 3, "b": "é"})]), 'multiply({"a": 3, "b": "é"})'),
-        (said("", tool_calls=[call("multiply", '{"a": 3}'), call("now", {})]), 'multiply({"a": 3})\nnow({})'),
-        (said("so", tool_calls=[{"name": "add", "arguments": [1, 2]}]), "so\nadd([1, 2])"),
+        (message("15", reasoning_content="3 * 5"), "<think>\n3 * 5\n</think>\n\n15"),
+        (message("15", thinking="3 * 5"), "<think>\n3 * 5\n</think>\n\n15"),
+        (message("15", reasoning="3 * 5", reasoning_content="3 * 5"), "<think>\n3 * 5\n</think>\n\n15"),
+        (message("15", reasoning_content=None), "15"),
+        (message("", reasoning_content="3 * 5"), "<think>\n3 * 5\n</think>"),
+        (message("", tool_calls=[call("multiply", {"a": 3, "b": "é"})]), 'multiply({"a": 3, "b": "é"})'),
+        (message("", tool_calls=[call("multiply", '{"a": 3}'), call("now", {})]), 'multiply({"a": 3})\nnow({})'),
+        (message("so", tool_calls=[{"name": "add", "arguments": [1, 2]}]), "so\nadd([1, 2])"),
         (
-            said([{"type": "thinking", "thinking": "3 * 5"}, {"type": "text", "text": "15"}]),
+            message([{"type": "thinking", "thinking": "3 * 5"}, {"type": "text", "text": "15"}]),
             "<think>\n3 * 5\n</think>\n\n15",
         ),
-        (said([{"type": "tool_use", "id": "1", "name": "add", "input": {"a": 1}}]), 'add({"a": 1})'),
-        (said([{"type": "image", "image": object()}, {"type": "refusal", "refusal": "no"}]), "no"),
-        (said("a secret", "tool"), ""),
-        (said("a secret", "user", reasoning_content="a secret"), ""),
+        (message([{"type": "tool_use", "id": "1", "name": "add", "input": {"a": 1}}]), 'add({"a": 1})'),
+        (message([{"type": "image", "image": object()}, {"type": "refusal", "refusal": "no"}]), "no"),
+        (message("a secret", "tool"), ""),
+        (message("a secret", "user", reasoning_content="a secret"), ""),
     ],
 )
 def test_what_counts_as_said(message, text):
@@ -45,8 +45,8 @@ def test_what_counts_as_said(message, text):
 
 
 def test_the_turns_of_a_model_stand_in_their_order_and_what_a_tool_said_is_not_among_them():
-    turns = [said("", reasoning_content="product", tool_calls=[call("multiply", {"a": 3})]), said("15", "tool")]
-    assert text_of([*turns, said("It is 15.")]) == '<think>\nproduct\n</think>\nmultiply({"a": 3})\nIt is 15.'
+    turns = [message("", reasoning_content="product", tool_calls=[call("multiply", {"a": 3})]), message("15", "tool")]
+    assert text_of([*turns, message("It is 15.")]) == '<think>\nproduct\n</think>\nmultiply({"a": 3})\nIt is 15.'
 
 
 def nested(depth):
@@ -59,14 +59,14 @@ def nested(depth):
 @pytest.mark.parametrize(
     "message",
     [
-        said("", tool_calls=[call("f", nested(100_000))]),
-        said("", tool_calls=[call("f", {"x": float("inf"), "y": object(), 3: {1}})]),
-        said("", tool_calls={"name": "f"}),
-        said("", tool_calls=["f", None, 3, {}, {"function": None}, call(None, None)]),
-        said({"an": "object"}),
-        said(3),
-        said(["a", None, 3, {}, {"type": "text", "text": 7}, {"type": "thinking"}]),
-        said("\ud800", reasoning_content=["a", {"b": 1}]),
+        message("", tool_calls=[call("f", nested(100_000))]),
+        message("", tool_calls=[call("f", {"x": float("inf"), "y": object(), 3: {1}})]),
+        message("", tool_calls={"name": "f"}),
+        message("", tool_calls=["f", None, 3, {}, {"function": None}, call(None, None)]),
+        message({"an": "object"}),
+        message(3),
+        message(["a", None, 3, {}, {"type": "text", "text": 7}, {"type": "thinking"}]),
+        message("\ud800", reasoning_content=["a", {"b": 1}]),
     ],
     ids=range(8),
 )
@@ -120,10 +120,10 @@ def test_lines_of_thought_and_calls_that_differ_are_no_copies(qwen, texts):
     ("prompt", "text"),
     [
         ("2 + 2?", "2 + 2?"),
-        ([said("Count.", "system"), said("How many?", "user")], "Count.\nHow many?"),
-        ([said(None, "system"), {"role": "user"}, said("How many?", "user")], "\n\nHow many?"),
-        ([said([{"type": "image", "image": object()}, {"type": "text", "text": "How many?"}], "user")], "How many?"),
-        ([said("", tool_calls=[call("add", {"a": 7})]), said("15", "tool")], 'add({"a": 7})\n15'),
+        ([message("Count.", "system"), message("How many?", "user")], "Count.\nHow many?"),
+        ([message(None, "system"), {"role": "user"}, message("How many?", "user")], "\n\nHow many?"),
+        ([message([{"type": "image", "image": object()}, {"type": "text", "text": "How many?"}], "user")], "How many?"),
+        ([message("", tool_calls=[call("add", {"a": 7})]), message("15", "tool")], 'add({"a": 7})\n15'),
     ],
 )
 def test_the_text_of_a_prompt_is_equal_in_every_process(prompt, text):

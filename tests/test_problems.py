@@ -144,11 +144,11 @@ def test_a_line_separator_inside_a_text_ends_no_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "answer"),
+    ("value", "answer"),
     [(51.0, "51"), (-3.0, "-3"), (0.5, "0.5"), (7, "7"), ("51.0", "51.0"), (0, "0"), (1e300, str(int(1e300)))],
 )
-def test_whole_floats_lose_their_point(given, answer, tmp_path):
-    assert load(file_of(tmp_path, json.dumps({"question": "?", "answer": given})))[0].answer == answer
+def test_whole_floats_lose_their_point(value, answer, tmp_path):
+    assert load(file_of(tmp_path, json.dumps({"question": "?", "answer": value})))[0].answer == answer
 
 
 def test_columns_are_found_by_usual_names_or_as_requested(tmp_path):

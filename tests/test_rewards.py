@@ -23,7 +23,7 @@ LIMIT = 100  # tokens
 LENGTHS = [0, 1, 37, 50, 79, 80, 81, 90, 99, 100, 101, 250, 1000]
 
 
-def said(content: Any, role: str = "assistant") -> dict[str, Any]:
+def message(content: Any, role: str = "assistant") -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
@@ -33,14 +33,14 @@ def said(content: Any, role: str = "assistant") -> dict[str, Any]:
         ("plain", "plain"),
         ("", ""),
         ([], ""),
-        ([said("one")], "one"),
+        ([message("one")], "one"),
         ([{"content": "no role"}], "no role"),
-        ([said(None)], ""),
+        ([message(None)], ""),
         ([{"role": "assistant", "tool_calls": []}], ""),
-        ([said([{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}])], "ab"),
-        ([said([{"type": "text", "text": None}])], ""),
-        ([said("call"), said("the tool says \\boxed{7}", "tool"), said("done")], "call\ndone"),
-        ([said("a question", "user")], ""),
+        ([message([{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}])], "ab"),
+        ([message([{"type": "text", "text": None}])], ""),
+        ([message("call"), message("the tool says \\boxed{7}", "tool"), message("done")], "call\ndone"),
+        ([message("a question", "user")], ""),
     ],
 )
 def test_text_of(completion: Any, text: str) -> None:
@@ -50,7 +50,7 @@ def test_text_of(completion: Any, text: str) -> None:
 @pytest.mark.parametrize("as_messages", [False, True])
 def test_rewards_read_texts_and_messages_alike(as_messages: bool) -> None:
     texts = ["<think>\nso\n</think>\n\\boxed{18}", "\\boxed{19}", "18", "\\boxed{ }", ""]
-    completions: list[Any] = [[said(text)] for text in texts] if as_messages else texts
+    completions: list[Any] = [[message(text)] for text in texts] if as_messages else texts
     columns = {
         "prompts": [""] * 5,
         "completion_ids": [[0]] * 5,
@@ -103,7 +103,7 @@ def test_a_dotted_path_is_any_function() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "complaint"),
     [
         ("acuracy", "called 'acuracy'; did you mean 'accuracy'"),
         ("Boxed", "did you mean 'boxed'"),
@@ -114,8 +114,8 @@ def test_a_dotted_path_is_any_function() -> None:
         ("math.pi", "must be a function, got 3.14"),
     ],
 )
-def test_an_unknown_reward_is_named_with_its_nearest(name: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_an_unknown_reward_is_named_with_its_nearest(name: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
         reward(name)
 
 
@@ -131,7 +131,7 @@ def called(name: str, texts: list[str], ids: Any = None, answer: Any = None, **o
         "log_metric": lambda name, value: None,
     }
     scores = bound(completions=texts, **columns)
-    assert scores == bound(completions=[[said(text)] for text in texts], **columns)
+    assert scores == bound(completions=[[message(text)] for text in texts], **columns)
     assert all(score is None or type(score) is float for score in scores)
     return scores
 
@@ -162,7 +162,7 @@ THOUGHTS = {
 def test_think_and_think_answer() -> None:
     texts = list(THOUGHTS)
     assert called("think", texts) == [score for score, _ in THOUGHTS.values()]
-    assert called("think", texts) == trl_think([[said(text)] for text in texts])
+    assert called("think", texts) == trl_think([[message(text)] for text in texts])
     assert called("think_answer", texts) == [score for _, score in THOUGHTS.values()]
 
 
@@ -189,7 +189,7 @@ def test_cosine_is_trls(bounds: dict[str, float]) -> None:
     defaults = {"min_value_wrong": -0.5, "max_value_wrong": 0.0, "min_value_correct": 0.5, "max_value_correct": 1.0}
     theirs = get_cosine_scaled_reward(LIMIT, **defaults | bounds)
     assert called("cosine", list(texts), ids, list(golds), **bounds) == pytest.approx(
-        theirs([[said(text)] for text in texts], [f"${gold}$" for gold in golds], ids)
+        theirs([[message(text)] for text in texts], [f"${gold}$" for gold in golds], ids)
     )
 
 
@@ -321,7 +321,7 @@ ORDER = "<= min_value_correct <= max_value_correct must be numbers in this order
 
 
 @pytest.mark.parametrize(
-    ("name", "limit", "options", "says"),
+    ("name", "limit", "options", "complaint"),
     [
         ("boxed", 9, {"n": 1}, "'boxed' takes no options, got 'n'. Leave it out"),
         ("accuracy", 9, {"log_metric": print}, "takes no options, got 'log_metric'"),
@@ -367,8 +367,8 @@ ORDER = "<= min_value_correct <= max_value_correct must be numbers in this order
         ("repetitions", 9, {"ngram_size": 2}, "did you mean 'repetition'"),
     ],
 )
-def test_wrong_options_are_refused_when_they_are_bound(name: str, limit: Any, options: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(says)):
+def test_wrong_options_are_refused_when_they_are_bound(name: str, limit: Any, options: Any, complaint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
         reward(name, limit, **options)
 
 

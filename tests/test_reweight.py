@@ -346,11 +346,11 @@ def test_dtype_and_device_are_kept(dtype, device):
 def test_inputs_are_not_modified(ties):
     rewards, embeddings = make_groups(4, 3, 5, unscored=0.3)
     similarity, lam = cosine_similarity(embeddings), torch.tensor([0.1, 0.5, 0.9])
-    given = [rewards, embeddings, similarity, lam]
-    before = [tensor.clone() for tensor in given]
+    inputs = [rewards, embeddings, similarity, lam]
+    before = [tensor.clone() for tensor in inputs]
     cosine_similarity(embeddings), adaptive_lambda(rewards), dra(rewards, similarity)
     mmr(rewards, similarity, lam=lam, ties=ties)
-    for tensor, copy in zip(given, before, strict=True):
+    for tensor, copy in zip(inputs, before, strict=True):
         assert torch.equal(tensor.nan_to_num(9.0), copy.nan_to_num(9.0))
 
 
@@ -361,14 +361,14 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         self.count += 1
-        made = function(*args, **(kwargs or {}))
+        output = function(*args, **(kwargs or {}))
         sizes = [
             tensor.untyped_storage().nbytes() // tensor.itemsize
-            for tensor in tree_leaves(made)
+            for tensor in tree_leaves(output)
             if torch.is_tensor(tensor)
         ]
         self.largest = max([self.largest, *sizes])
-        return made
+        return output
 
 
 @pytest.mark.parametrize("ties", TIES)

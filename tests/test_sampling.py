@@ -106,9 +106,9 @@ def test_vllm_in_training_gets_the_tokens_that_end_completions(many_ends):
     model, _ = load_model(str(many_ends), Sampling(dtype="float32", end_tokens=["A"]), on_cpu=True)
     ends = model.generation_config.eos_token_id
     assert end_in_vllm(None, model) == {"stop_token_ids": ends} and len(ends) == 4
-    given = {"stop_token_ids": [7, ends[0]], "min_tokens": 2}
-    assert end_in_vllm(given, model) == {"stop_token_ids": [7, *ends], "min_tokens": 2}
-    assert given["stop_token_ids"] == [7, ends[0]]
+    kwargs = {"stop_token_ids": [7, ends[0]], "min_tokens": 2}
+    assert end_in_vllm(kwargs, model) == {"stop_token_ids": [7, *ends], "min_tokens": 2}
+    assert kwargs["stop_token_ids"] == [7, ends[0]]
 
 
 OWN_SAMPLING = {"repetition_penalty": 1.5, "top_k": 3, "min_p": 0.3, "temperature": 0.1, "no_repeat_ngram_size": 1}
@@ -126,8 +126,8 @@ def test_the_sampling_settings_of_a_generation_config_change_nothing(drawn, tiny
         actual.append(transformers_generate(model, tokenizer, max_new_tokens=16, **drawn)(PROMPTS, 2))
     assert actual[0] == actual[1]
     assert model.generation_config.top_k == 3, "it is restored"
-    said = {"repetition_penalty", "top_k", "min_p", "no_repeat_ngram_size", "suppress_tokens", "typical_p"}
-    assert set(own_sampling(model)) == said and not own_sampling(
+    ignored = {"repetition_penalty", "top_k", "min_p", "no_repeat_ngram_size", "suppress_tokens", "typical_p"}
+    assert set(own_sampling(model)) == ignored and not own_sampling(
         load_model(str(tiny_model), Sampling(), on_cpu=True)[0]
     )
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))  # it changes nothing yet
@@ -152,8 +152,8 @@ def test_options_are_printed_and_other_settings_do_not_resume(tiny_recipe, tiny_
     (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe))
     words = ["evaluate", "run", "--limit", "2"]
     assert main([*words, "--temperature", "0.5", "--seed", "1"]) == 0
-    said = "but for temperature 0.5 (the run: 0.0), limit 2."
-    assert said in capsys.readouterr().out
+    departures = "but for temperature 0.5 (the run: 0.0), limit 2."
+    assert departures in capsys.readouterr().out
     for more, difference in (
         (["--dtype", "bfloat16"], "dtype 'float32' there, 'bfloat16' here"),
         (["--batch-size", "3"], "batch_size 32 there, 3 here"),
@@ -206,16 +206,16 @@ def test_an_unfinished_run_is_refused_with_what_to_do(tiny_recipe, tiny_model, t
     folder.mkdir()
     (folder / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe))
     assert main(["evaluate", str(folder)]) == 2
-    said = capsys.readouterr().err
-    assert "not finished" in said and f"manypaths train --out {folder}." in said and said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "not finished" in printed and f"manypaths train --out {folder}." in printed and printed.count("\n") == 1
     for step in (4, 12):
         (folder / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
     assert main(["evaluate", str(folder)]) == 2
     assert f"{folder}/checkpoints/checkpoint-12" in capsys.readouterr().err
     shutil.copytree(tiny_model, folder / "model")
     assert main(["evaluate", str(folder), "--benchmarks", "svamp", "--limit", "1"]) == 2
-    said = capsys.readouterr().err
-    assert "not finished" in said and "summary.json" in said and "Errno" not in said
+    printed = capsys.readouterr().err
+    assert "not finished" in printed and "summary.json" in printed and "Errno" not in printed
 
 
 def test_two_evaluations_do_not_share_a_folder(tiny_model, tmp_path, capsys):

@@ -139,10 +139,10 @@ def trainer(model, out, cls=DiverseGRPOTrainer, rewards=vowels, data=None, **set
         **(OURS if issubclass(cls, DiverseGRPOTrainer) else {}),
         **settings,
     }
-    made = trainer_of(model, out, cls, rewards, **settings)
+    ours = trainer_of(model, out, cls, rewards, **settings)
     if data is not None:
-        made.train_dataset = data
-    return made
+        ours.train_dataset = data
+    return ours
 
 
 def chat(count=2):
@@ -201,18 +201,18 @@ def test_with_tools_the_models_own_text_is_compared_and_rewarded(chat_model, tmp
 
     rewards = [points, think, repetition, reward("overlong", 250), curious]
     cls = scripted(DiverseGRPOTrainer, [CALLED, ANSWERED])
-    made = trainer(chat_model, tmp_path, cls, rewards, chat(), tools=[add], reward_weights=[1.0, 0.0, 0.5, 0.0, 1.0])
-    made.train()
-    completions, logged = list(made._logs["completion"]), made._logs["rewards"]
+    ours = trainer(chat_model, tmp_path, cls, rewards, chat(), tools=[add], reward_weights=[1.0, 0.0, 0.5, 0.0, 1.0])
+    ours.train()
+    completions, logged = list(ours._logs["completion"]), ours._logs["rewards"]
     assert [[message["role"] for message in completion] for completion in completions] == [
         ["assistant", "tool", "assistant"]
     ] * 8
     texts = [text_of(completion) for completion in completions]
     for text, thought in zip(texts, THOUGHTS, strict=True):
         assert thought in text and 'add({"a": 7' in text and "It is fifteen." in text and TOOL_OUTPUT not in text
-    words = [made._tokenizer.decode(ids) for ids in seen["own"]]
+    words = [ours._tokenizer.decode(ids) for ids in seen["own"]]
     assert words == [f"{call}<|im_end|>{answer}<|im_end|>" for call, answer in zip(CALLED, ANSWERED, strict=True)]
-    assert len(seen["all"]) == 8 and all(TOOL_OUTPUT in made._tokenizer.decode(ids) for ids in seen["all"])
+    assert len(seen["all"]) == 8 and all(TOOL_OUTPUT in ours._tokenizer.decode(ids) for ids in seen["all"])
     assert list(logged["think"]) == [
         float("so" in answer) for answer in ANSWERED
     ]  # 1 only with reasoning in both turns
@@ -220,8 +220,8 @@ def test_with_tools_the_models_own_text_is_compared_and_rewarded(chat_model, tmp
     assert list(logged["overlong"]) != pytest.approx(get_soft_overlong_punishment(250, 50)(seen["all"]))
     assert list(logged["repetition"]) == pytest.approx(repetition(seen["own"])) != repetition(seen["all"])
     scores = [first + 0.5 * second for first, second in zip(logged["points"], logged["repetition"], strict=True)]
-    check(made, texts, scores)
-    similarity = made.groups.similarity[0]
+    check(ours, texts, scores)
+    similarity = ours.groups.similarity[0]
     assert similarity[0, 2] > similarity[0, 1] + 0.05  # all answers are equal; the thoughts of 0 and 2 are equal too
 
 
@@ -230,24 +230,24 @@ def test_reasoning_that_a_response_template_removes_is_compared_too(chat_model, 
     texts = [f"<think>\n{thought}\n</think>\n\n{answer}" for thought, answer in zip(THOUGHTS, PLAIN, strict=True)]
     texts[1] = PLAIN[1]
     cls = scripted(DiverseGRPOTrainer, [texts])
-    made = trainer(chat_model, tmp_path, cls, [points, think], chat())
-    add_response_schema(made.processing_class)
-    made.train()
-    completions, rewards = list(made._logs["completion"]), made._logs["rewards"]
+    ours = trainer(chat_model, tmp_path, cls, [points, think], chat())
+    add_response_schema(ours.processing_class)
+    ours.train()
+    completions, rewards = list(ours._logs["completion"]), ours._logs["rewards"]
     assert [messages[0]["content"] for messages in completions] == PLAIN
     assert list(rewards["think"]) == [1.0, 0.0, *[1.0] * 6]
-    assert made.groups.similarity[1, 0, 2] > made.groups.similarity[1, 0, 1] + 0.05
-    check(made, texts, [score + reasoned for score, reasoned in zip(rewards["points"], rewards["think"], strict=True)])
+    assert ours.groups.similarity[1, 0, 2] > ours.groups.similarity[1, 0, 1] + 0.05
+    check(ours, texts, [score + reasoned for score, reasoned in zip(rewards["points"], rewards["think"], strict=True)])
 
 
 def test_with_tools_a_diverse_reward_compares_the_same(chat_model, tmp_path):
     """TRL's own trainer does not pass tool_mask: the tokens of tools count, with a warning."""
     wrapped = DiverseReward([points, repetition], num_generations=4, reward_weights=[1.0, 0.0], **OURS)
-    made = trainer(chat_model, tmp_path, scripted(GRPOTrainer, [CALLED, ANSWERED]), wrapped, chat(), tools=[add])
+    ours = trainer(chat_model, tmp_path, scripted(GRPOTrainer, [CALLED, ANSWERED]), wrapped, chat(), tools=[add])
     with pytest.warns(UserWarning, match="'repetition' counts the tokens of tools' answers as the model's"):
-        made.train()
-    completions = list(made._logs["completion"])
-    check(made, [text_of(messages) for messages in completions], points(completions))
+        ours.train()
+    completions = list(ours._logs["completion"])
+    check(ours, [text_of(messages) for messages in completions], points(completions))
 
 
 def by_inputs(rewards, keys, lengths):
@@ -266,20 +266,20 @@ def test_with_tools_lengths_are_of_the_models_own_tokens_and_keys_of_its_texts(c
     methods, cls = {"reweight": by_inputs, "keys": places}, GRPOTrainer if wrapping else DiverseGRPOTrainer
     reward = DiverseReward(points, num_generations=4, **methods) if wrapping else points
     ours = {} if wrapping else {"embedder": None, **methods}
-    made = trainer(chat_model, tmp_path, scripted(cls, [CALLED, ANSWERED]), reward, chat(), tools=[add], **ours)
+    own_trainer = trainer(chat_model, tmp_path, scripted(cls, [CALLED, ANSWERED]), reward, chat(), tools=[add], **ours)
     with pytest.warns(UserWarning, match="'adjusted' counts the tokens of tools") if wrapping else nullcontext():
-        made.train()
-    completions = list(made._logs["completion"])
+        own_trainer.train()
+    completions = list(own_trainer._logs["completion"])
     texts = [text_of(messages) for messages in completions]
     assert calls == [(texts, ["7 + 8?"] * 4 + ["7 + 9?"] * 4, 4)]
     if not wrapping:
-        tokenizer = made._tokenizer
+        tokenizer = own_trainer._tokenizer
         own = [f"{call}<|im_end|>{answer}<|im_end|>" for call, answer in zip(CALLED, ANSWERED, strict=True)]
         lengths = [len(tokenizer(text)["input_ids"]) for text in own]
-        assert made.groups.inputs["lengths"].flatten().tolist() == lengths
+        assert own_trainer.groups.inputs["lengths"].flatten().tolist() == lengths
         raw = torch.tensor(points(completions)).view(2, 4)
         torch.testing.assert_close(
-            made.groups.adjusted, by_inputs(raw, torch.arange(4), torch.tensor(lengths).view(2, 4))
+            own_trainer.groups.adjusted, by_inputs(raw, torch.arange(4), torch.tensor(lengths).view(2, 4))
         )
 
 
@@ -311,13 +311,13 @@ def test_with_an_environment_its_reward_is_part_of_the_raw_one(chat_model, tmp_p
     ]
     data = chat().add_column("number", [1, 2])
     cls = scripted(DiverseGRPOTrainer, [calls, PLAIN])
-    made = trainer(chat_model, tmp_path, cls, points, data, environment_factory=Sums)
-    made.train()
-    assert list(made._logs["rewards"]["Sums"]) == [float((9 + place) % 4) for place in range(8)]
-    texts = [text_of(messages) for messages in made._logs["completion"]]
+    ours = trainer(chat_model, tmp_path, cls, points, data, environment_factory=Sums)
+    ours.train()
+    assert list(ours._logs["rewards"]["Sums"]) == [float((9 + place) % 4) for place in range(8)]
+    texts = [text_of(messages) for messages in ours._logs["completion"]]
     assert texts == [f"guess({json.dumps({'number': 9 + place})})\nIt is fifteen." for place in range(8)]
-    rewards = made._logs["rewards"]
-    check(made, texts, [score + summed for score, summed in zip(rewards["points"], rewards["Sums"], strict=True)])
+    rewards = ours._logs["rewards"]
+    check(ours, texts, [score + summed for score, summed in zip(rewards["points"], rewards["Sums"], strict=True)])
 
 
 class EachItsOwn(Sums):
@@ -337,11 +337,11 @@ def test_a_diverse_reward_groups_by_the_trainer_where_prompts_differ_within_a_gr
     ]
     wrapped = DiverseReward(points, num_generations=4, **OURS)
     data, cls = chat().add_column("number", [1, 2]), scripted(GRPOTrainer, [calls, PLAIN])
-    made = trainer(chat_model, tmp_path, cls, wrapped, data, environment_factory=EachItsOwn)
-    made.train()
-    assert len({str(prompt) for prompt in made._logs["prompt"]}) == 8
-    completions = list(made._logs["completion"])
-    check(made, [text_of(messages) for messages in completions], points(completions))
+    ours = trainer(chat_model, tmp_path, cls, wrapped, data, environment_factory=EachItsOwn)
+    ours.train()
+    assert len({str(prompt) for prompt in ours._logs["prompt"]}) == 8
+    completions = list(ours._logs["completion"])
+    check(ours, [text_of(messages) for messages in completions], points(completions))
 
 
 ROLLED = ["up and down", "down", "up and down", "left, then right", "b", "bb", "bbb", "now what"]
@@ -365,14 +365,14 @@ def test_with_a_rollout_function_its_columns_and_mask_reach_the_rewards(chat_mod
         assert [sum(mask) + 2 == len(mask) == len(ids) for mask, ids in zip(tool_mask, completion_ids, strict=True)]
         return [float(turn % 3) for turn in turns]
 
-    made = trainer(chat_model, tmp_path, DiverseGRPOTrainer, [turned, reward("overlong", 10)], rollout_func=rollout)
-    made.train()
-    texts = list(made._logs["completion"])
+    ours = trainer(chat_model, tmp_path, DiverseGRPOTrainer, [turned, reward("overlong", 10)], rollout_func=rollout)
+    ours.train()
+    texts = list(ours._logs["completion"])
     assert texts == [text + " #" for text in ROLLED]
     lengths = [[0] * len(text) for text in ROLLED]  # a token is a byte
     short = get_soft_overlong_punishment(10, 2)(lengths)
-    assert list(made._logs["rewards"]["overlong"]) == short
-    check(made, texts, [place % 3 + penalty for place, penalty in enumerate(short)])
+    assert list(ours._logs["rewards"]["overlong"]) == short
+    check(ours, texts, [place % 3 + penalty for place, penalty in enumerate(short)])
 
 
 def image(number):
@@ -406,18 +406,18 @@ def test_with_images_the_update_sees_them(vision_model, tmp_path, where):
                 ]
             }
         )
-    made = trainer(vision_model, tmp_path, DiverseGRPOTrainer, of_messages, data, max_completion_length=12)
-    seen, compute = [], made._compute_loss
+    ours = trainer(vision_model, tmp_path, DiverseGRPOTrainer, of_messages, data, max_completion_length=12)
+    seen, compute = [], ours._compute_loss
 
     def watched(model, inputs):
         seen.append(tuple(inputs["pixel_values"].shape))
         return compute(model, inputs)
 
-    made._compute_loss = watched
-    made.train()
+    ours._compute_loss = watched
+    ours.train()
     assert seen == [(8, 3, 16, 16)]
-    texts = [text_of(messages) for messages in made._logs["completion"]]
-    check(made, texts, vowels(texts))
+    texts = [text_of(messages) for messages in ours._logs["completion"]]
+    check(ours, texts, vowels(texts))
 
 
 def test_with_images_a_diverse_reward_gives_the_same_parameters(vision_model, tmp_path):
@@ -443,11 +443,11 @@ def test_coroutine_rewards_are_summed_with_the_others(tiny_model, tmp_path, cls)
     named = {"reward_weights": [2.0, 1.0]}
     if cls is GRPOTrainer:
         rewards, named = DiverseReward(rewards, num_generations=4, **OURS, **named), {}
-    made = trainer(tiny_model, tmp_path, cls, rewards, max_completion_length=8, **named)
-    made.train()
-    texts = list(made._logs["completion"])
+    ours = trainer(tiny_model, tmp_path, cls, rewards, max_completion_length=8, **named)
+    ours.train()
+    texts = list(ours._logs["completion"])
     check(
-        made,
+        ours,
         texts,
         [2 * characters + vowel_share for characters, vowel_share in zip(length(texts), vowels(texts), strict=True)],
     )

@@ -66,8 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.complete()
 
     def complete(self):
-        said = rf"\boxed{{{self.body['seed'] % 10}}}"
-        place = {"text": said} if "prompt" in self.body else {"message": {"content": said}}
+        content = rf"\boxed{{{self.body['seed'] % 10}}}"
+        place = {"text": content} if "prompt" in self.body else {"message": {"content": content}}
         self.reply({"choices": [{**place, "finish_reason": "stop"}]})
 
     def reply(self, content, status=200, headers=(), cut=0):
@@ -153,8 +153,8 @@ def test_a_wrong_address_costs_one_connection(tmp_path, capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code, said, seconds = evaluated(f"http://127.0.0.1:{port}/v1", tmp_path / "out", capsys)
-    assert (code, len(said.splitlines())) == (2, 1) and "refused" in said and seconds < 5
+    code, printed, seconds = evaluated(f"http://127.0.0.1:{port}/v1", tmp_path / "out", capsys)
+    assert (code, len(printed.splitlines())) == (2, 1) and "refused" in printed and seconds < 5
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_a_wrong_address_costs_one_connection(tmp_path, capsys):
 def test_what_is_wrong_from_the_start_costs_one_request(failure, expected, started, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(client, "PROBE_PATIENCE", 1.0)
     server = started(failure, models=None)
-    code, said, seconds = evaluated(server, tmp_path / "out", capsys)
+    code, printed, seconds = evaluated(server, tmp_path / "out", capsys)
     assert (code, server.lists, len(server.requests)) == (2, 1, 0) and seconds < 5
-    assert all(word in said for word in expected), said
-    assert said.count("\n") == 1 and said.removesuffix("\n").isprintable()
+    assert all(word in printed for word in expected), printed
+    assert printed.count("\n") == 1 and printed.removesuffix("\n").isprintable()
 
 
 def test_an_unknown_model_costs_one_request(started, tmp_path, capsys):
     server = started(models=("one", "two\x1b]0;title\x07"))
-    code, said, _ = evaluated(server, tmp_path / "out", capsys, "--model-name", "three")
+    code, printed, _ = evaluated(server, tmp_path / "out", capsys, "--model-name", "three")
     assert (code, server.lists, server.requests) == (2, 1, [])
-    assert "'three'" in said and "one, two" in said and said.removesuffix("\n").isprintable()
+    assert "'three'" in printed and "one, two" in printed and printed.removesuffix("\n").isprintable()
 
 
 def test_a_server_without_a_list_of_models_is_used_by_name(started, tmp_path, capsys):
@@ -213,9 +213,9 @@ def test_a_failure_in_the_middle_ends_it_and_only_missing_problems_are_requested
 ):
     out, after = tmp_path / "out", 31
     server = started(failure, after)
-    code, said, seconds = evaluated(server, out, capsys)
-    assert code == 2 and reason in said and str(out) in said and seconds < 10
-    assert said.splitlines()[-1].isprintable()
+    code, printed, seconds = evaluated(server, out, capsys)
+    assert code == 2 and reason in printed and str(out) in printed and seconds < 10
+    assert printed.splitlines()[-1].isprintable()
     tries = client.TRIES if (failure, reason) in LASTING else 1
     assert len(server.requests) <= after + 64 * tries
     kept = read_jsonl(out / "arithmetic.jsonl.part")
@@ -287,8 +287,8 @@ def test_a_silent_server_ends_it_early_and_a_busy_one_does_not(started, monkeypa
 
 def test_a_key_that_is_no_line_is_not_printed(started, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("OPENAI_API_KEY", "sec\nret")
-    code, said, _ = evaluated(started(), tmp_path / "out", capsys)
-    assert code == 2 and "OPENAI_API_KEY" in said and "ret." not in said and "sec" not in said
+    code, printed, _ = evaluated(started(), tmp_path / "out", capsys)
+    assert code == 2 and "OPENAI_API_KEY" in printed and "ret." not in printed and "sec" not in printed
 
 
 def test_servers_that_read_a_generation_config_get_settings_that_undo_it(started):
@@ -310,8 +310,8 @@ def test_ctrl_c_ends_it_at_once_and_keeps_finished_problems(started, tmp_path, c
     process.send_signal(signal.SIGINT)
     stopped = time.monotonic()
     code, seconds = process.wait(20), time.monotonic() - stopped
-    said = process.stderr.read()
-    assert code == 130 and seconds < 10 and "finished are kept" in said, said
+    printed = process.stderr.read()
+    assert code == 130 and seconds < 10 and "finished are kept" in printed, printed
     kept, before = read_jsonl(out / "arithmetic.jsonl.part"), len(server.requests)
     server.failure = None
     assert evaluated(server, out, capsys)[0] == 0

@@ -224,11 +224,11 @@ def test_no_interval_has_a_width_of_0(seeds, problems):
     every = [
         numpy.reshape(cells, (seeds, problems)) for cells in itertools.product((0, 0.5, 1), repeat=seeds * problems)
     ]
-    made = list(map(estimate, every))
-    for first in made:
+    estimates = list(map(estimate, every))
+    for first in estimates:
         low, high = interval(first)
         assert 0 <= low <= first.value <= high <= 1 and high - low > 0.1
-    for first, second in itertools.product(made, made[:9]):
+    for first, second in itertools.product(estimates, estimates[:9]):
         low, high = interval(first, second)
         assert -1 <= low <= first.value - second.value + 1e-12 and high <= 1 and high - low > 0.1
 

@@ -109,10 +109,10 @@ def test_a_function_that_switches_the_policy_to_evaluation_changes_no_advantage(
 
     def advantages(switch):
         def switching(name, function):
-            def switched(*given, **named):
+            def switched(*arguments, **named):
                 if name == where and switch:
                     ours.model.eval()
-                return function(*given, **named)
+                return function(*arguments, **named)
 
             return switched
 
@@ -227,8 +227,8 @@ class Grouped:
 
 
 @wraps(mmr)
-def says_that_it_is_mmr(*given):
-    return mmr(*given)
+def says_that_it_is_mmr(*arguments):
+    return mmr(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_signature_that_only_looks_wrong_is_accepted():
 
 
 @pytest.mark.parametrize(
-    ("settings", "given", "message"),
+    ("settings", "arguments", "message"),
     [
         ({"multi_objective_aggregation": "normalize_then_sum"}, OURS, "sum_then_normalize"),
         ({"loss_type": "cispo"}, {"importance_ratio": False}, "loss_type"),
@@ -267,14 +267,14 @@ def test_a_signature_that_only_looks_wrong_is_accepted():
     ],
 )
 @pytest.mark.parametrize("named", [False, True])
-def test_settings_and_data_are_refused_before_a_model_loads(tmp_path, settings, given, message, named):
+def test_settings_and_data_are_refused_before_a_model_loads(tmp_path, settings, arguments, message, named):
     config = GRPOConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)
     data = IterableDataset.from_generator(lambda: iter([{"prompt": "a"}]))
     with pytest.raises(ValueError, match=message):
         if named:
-            DiverseGRPOTrainer("/no/such/model", vowels, args=config, train_dataset=data, **given)
+            DiverseGRPOTrainer("/no/such/model", vowels, args=config, train_dataset=data, **arguments)
         else:
-            DiverseGRPOTrainer("/no/such/model", vowels, config, data, **given)
+            DiverseGRPOTrainer("/no/such/model", vowels, config, data, **arguments)
 
 
 def test_a_diverse_reward_within_the_diverse_trainer_is_refused(tiny_model, tmp_path):
@@ -287,15 +287,15 @@ def test_a_diverse_reward_within_the_diverse_trainer_is_refused(tiny_model, tmp_
 
 
 def test_later_batches_have_the_columns_of_the_first(tiny_model, tmp_path):
-    given = []
+    passed = []
 
     def reward(completions, **columns):
-        given.append(columns.keys() & {"answer", "prompts"})
+        passed.append(columns.keys() & {"answer", "prompts"})
         return half(completions)
 
     settings = {"dynamic_sampling": 0, "max_batches": 2, "remove_unused_columns": True}
     diverse(tiny_model, tmp_path, reward, **settings).train()
-    assert given == [{"prompts"}] * 2
+    assert passed == [{"prompts"}] * 2
 
 
 @pytest.mark.parametrize("picture", [np.zeros((4, 4, 3)), torch.zeros(3, 4, 4), [np.zeros((4, 4, 3))]])

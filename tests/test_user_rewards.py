@@ -267,7 +267,7 @@ def test_an_embedder_may_use_the_policy_and_no_gradient_reaches_it(tiny_model, t
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"reweight": "mmr"}, "reweight must be a function of inputs by name, .*got 'mmr'"),
         ({"embedder": "all-MiniLM-L6-v2"}, "embedder must be a function of a list of texts, .*got 'all-MiniLM-L6-v2'"),
@@ -275,11 +275,11 @@ def test_an_embedder_may_use_the_policy_and_no_gradient_reaches_it(tiny_model, t
         ({"embedder": torch.nn.Module()}, "got the model Module itself. Pass its encode"),
     ],
 )
-def test_what_is_no_function_is_refused_before_a_model_loads(tmp_path, given, message):
-    if isinstance(given.get("embedder"), torch.nn.Module):
-        given["embedder"].encode = EMBED
+def test_what_is_no_function_is_refused_before_a_model_loads(tmp_path, arguments, message):
+    if isinstance(arguments.get("embedder"), torch.nn.Module):
+        arguments["embedder"].encode = EMBED
     with pytest.raises(ValueError, match=message):
-        DiverseGRPOTrainer("/no/such/model", vowels, **{"reweight": mmr, "embedder": EMBED} | given)
+        DiverseGRPOTrainer("/no/such/model", vowels, **{"reweight": mmr, "embedder": EMBED} | arguments)
 
 
 def scaled(rewards, similarity, lam=5.0):

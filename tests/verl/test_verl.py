@@ -41,9 +41,9 @@ def trainer(configure, queue, tokenizer):
 
     def make(*overrides, kind=None):
         config = configure(*overrides)
-        made = (kind or get_trainer_cls(config.trainer.v1.trainer_mode))(config)
-        made.tokenizer = tokenizer
-        return made
+        ours = (kind or get_trainer_cls(config.trainer.v1.trainer_mode))(config)
+        ours.tokenizer = tokenizer
+        return ours
 
     return make
 
@@ -129,8 +129,8 @@ def test_the_replay_buffer_is_selected_by_the_trainer_mode():
     ids=["mmr", "mmr-0.7", "dra"],
 )
 def test_advantages_are_the_closed_form_on_ragged_groups(queue, trainer, tokenizer, method, options, naive, std):
-    made = trainer(f"+diversity.method={method}", f"algorithm.norm_adv_by_std_in_grpo={std}", *options)
-    actual, metrics, scores = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    ours = trainer(f"+diversity.method={method}", f"algorithm.norm_adv_by_std_in_grpo={std}", *options)
+    actual, metrics, scores = advantages(queue, ours, put(queue, tokenizer, ANSWERS))
     adjusted, advantage = expected(naive, ANSWERS, std)
     torch.testing.assert_close(actual, advantage, rtol=1e-5, atol=1e-5)
     raw = torch.tensor([score for _, score in ANSWERS.values()])
@@ -162,11 +162,11 @@ def test_without_reweighting_it_is_verl_to_the_last_bit(queue, trainer, tokenize
 
 @pytest.mark.parametrize("method", ["mmr", "dra"])
 def test_rows_may_come_in_any_order(queue, trainer, tokenizer, method):
-    made = trainer(f"+diversity.method={method}")
-    actual, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    ours = trainer(f"+diversity.method={method}")
+    actual, metrics, _ = advantages(queue, ours, put(queue, tokenizer, ANSWERS))
     order = torch.randperm(len(ANSWERS), generator=torch.Generator().manual_seed(3)).tolist()
     shuffled = {list(ANSWERS)[row]: list(ANSWERS.values())[row] for row in order}
-    other, same, _ = advantages(queue, made, put(queue, tokenizer, shuffled))
+    other, same, _ = advantages(queue, ours, put(queue, tokenizer, shuffled))
     torch.testing.assert_close(other, actual[order])
     assert {k: v for k, v in same.items() if "timing" not in k} == pytest.approx(
         {k: v for k, v in metrics.items() if "timing" not in k}, rel=1e-5
@@ -174,11 +174,11 @@ def test_rows_may_come_in_any_order(queue, trainer, tokenizer, method):
 
 
 def test_rows_that_fill_up_a_batch_are_not_siblings(queue, trainer, tokenizer):
-    made, batch = trainer("+diversity.method=mmr"), put(queue, tokenizer, ANSWERS)
-    actual, metrics, _ = advantages(queue, made, batch)
+    ours, batch = trainer("+diversity.method=mmr"), put(queue, tokenizer, ANSWERS)
+    actual, metrics, _ = advantages(queue, ours, batch)
     filled = upsample_batch_to_divisible_size(batch, 8, tokenizer.eos_token_id)
     assert len(filled) == 16
-    padded, same, _ = advantages(queue, made, filled)
+    padded, same, _ = advantages(queue, ours, filled)
     assert torch.equal(padded, torch.cat([actual, torch.zeros(6)]))
     assert same["diversity/vendi_score"] == metrics["diversity/vendi_score"]
     assert same["diversity/raw_reward"] == metrics["diversity/raw_reward"]
@@ -199,9 +199,9 @@ def test_every_estimator_gets_the_adjusted_scores(queue, trainer, tokenizer, est
 def test_the_last_output_of_a_session_stands_for_it(queue, trainer, tokenizer, estimator):
     """Earlier outputs get what it gets, and are compared with nothing."""
     several = {("a", 3, 1): ("it is 4", 1.0), **ANSWERS, ("a", 3, 0): ("let me use a tool", 1.0)}
-    made = trainer("+diversity.method=dra", f"algorithm.adv_estimator={estimator}")
-    _, metrics, _ = advantages(queue, made, put(queue, tokenizer, several))
-    actual, _, _ = advantages(queue, made, batch := put(queue, tokenizer, several))
+    ours = trainer("+diversity.method=dra", f"algorithm.adv_estimator={estimator}")
+    _, metrics, _ = advantages(queue, ours, put(queue, tokenizer, several))
+    actual, _, _ = advantages(queue, ours, batch := put(queue, tokenizer, several))
     last = {key: answer for key, answer in several.items() if key != ("a", 3, 0)}
     adjusted, advantage = expected(reference.dra, last)
     assert metrics["diversity/adjusted_reward"] == pytest.approx(adjusted.mean().item(), rel=1e-5)
@@ -214,8 +214,8 @@ def test_the_last_output_of_a_session_stands_for_it(queue, trainer, tokenizer, e
 
 def test_only_what_the_model_wrote_is_compared(queue, trainer, tokenizer):
     """Tokens of tools (response_mask 0) and special tokens are not part of the text."""
-    made, batch = trainer("+diversity.method=dra"), put(queue, tokenizer, ANSWERS)
-    actual, _, _ = advantages(queue, made, batch)
+    ours, batch = trainer("+diversity.method=dra"), put(queue, tokenizer, ANSWERS)
+    actual, _, _ = advantages(queue, ours, batch)
     names = ["responses", "response_mask"]
     data = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=names)
     tool = torch.tensor(tokenizer("<|user|>a long result of a tool")["input_ids"])
@@ -229,7 +229,7 @@ def test_only_what_the_model_wrote_is_compared(queue, trainer, tokenizer):
         for ids, mask, (_, score) in zip(*(data[name].unbind() for name in names), ANSWERS.values(), strict=True)
     ]
     queue.kv_batch_put(keys=batch.keys, partition_id="train", fields=list_of_dict_to_tensordict(fields))
-    made._compute_advantage(batch, {})
+    ours._compute_advantage(batch, {})
     rows = queue.kv_batch_get(keys=batch.keys, partition_id="train", select_fields=["advantages"])["advantages"]
     assert torch.equal(torch.stack([row[-1] for row in rows.unbind()]), actual)
     assert all((row[: len(tool)] == 0).all() for row in rows.unbind())
@@ -250,8 +250,8 @@ def test_verl_gives_keys_lengths_and_what_is_correct(queue, trainer, tokenizer, 
     monkeypatch.setitem(REWEIGHTERS, "inputs", by_inputs)
     named = ["+diversity.method=inputs", f"+diversity.keys={name}", "+diversity.correct=score"]
     options = ["+diversity.keys_options.threshold=0.0"] * (name == "bigrams")
-    made = trainer(*named, *options, "algorithm.norm_adv_by_std_in_grpo=false")
-    actual, metrics, _ = advantages(queue, made, put(queue, tokenizer, ANSWERS))
+    ours = trainer(*named, *options, "algorithm.norm_adv_by_std_in_grpo=false")
+    actual, metrics, _ = advantages(queue, ours, put(queue, tokenizer, ANSWERS))
     adjusted = {}
     for key, (text, score) in ANSWERS.items():
         same = sum(text == other for place, (other, _) in ANSWERS.items() if place[0] == key[0])
