@@ -397,6 +397,13 @@ def test_law_of_the_examples(examples, law, name):
     law(*examples[name])
 
 
+def test_the_example_on_correct_leaves_groups_without_a_gold_answer_as_they_are(examples):
+    """A problem without a gold answer has no correct completion and no wrong one."""
+    advantages = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
+    weighted = examples["focal"][0](advantages, torch.tensor([[torch.nan, torch.nan], [1.0, 0.0]]))
+    assert_close(weighted, advantages * torch.tensor([[1.0], [0.5**0.5]]))
+
+
 def per_group(step):
     """Completions, raw rewards and advantages of each group of a step."""
     for start in range(0, 8, 4):
