@@ -101,6 +101,8 @@ def test_positional_parameters_name_the_inputs(method, role, inputs):
         (lambda rewards, *, strength: rewards, "Option 'strength' .* must have a value"),
         (lambda rewards, *, correct=None: rewards, "Input 'correct' .* must be positional, got it keyword-only"),
         (partial(lambda rewards, correct, keys: keys, correct=None), "Input 'keys' .* must be positional"),
+        (lambda r, s, *, correct=None: r, "Input 'correct' .* must be positional"),
+        (lambda *inputs, keys=None: inputs[0], "Input 'keys' .* must be positional"),
         (partial(mmr, torch.zeros(1, 2)), "must leave its inputs free, got a value for rewards"),
     ],
 )

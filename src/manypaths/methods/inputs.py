@@ -52,11 +52,11 @@ def inputs_of(method: Callable[..., Any], role: str = "reweight") -> tuple[str, 
         unnamed = wanted == UNNAMED[role][: len(wanted)]
     else:
         unnamed = len(required) == 2 and (not wanted or (wanted == UNNAMED[role][:1] and required[1].startswith("_")))
-    if unnamed:
-        return UNNAMED[role]
-    _check_names(method, f"{role} {name_of(method)!r}", required, wanted)
-    _check_places(method, f"{role} {name_of(method)!r}", parameters, wanted)
-    return wanted
+    who = f"{role} {name_of(method)!r}"
+    if not unnamed:
+        _check_names(method, who, required, wanted)
+    _check_places(method, who, parameters, wanted)
+    return UNNAMED[role] if unnamed else wanted
 
 
 def _check_names(method: Callable[..., Any], who: str, required: Sequence[str], wanted: Sequence[str]) -> None:
