@@ -180,9 +180,9 @@ def verl() -> dict[str, Any]:
         raw = raw.masked_fill(torch.rand(49, generator=draw) < 0.3, torch.nan) if label == "unscored" else raw
         embeddings = torch.randn(49, 12, generator=draw)
         for name, reweight in {"none": None, "mmr": mmr, "mmr-fixed": partial(mmr, lam=0.7), "dra": dra}.items():
-            wanted = CompletionInputs(len, None, {"reweight": reweight}, {"reweight": ["rewards"]})
+            inputs = CompletionInputs(len, None, {"reweight": reweight}, {"reweight": ["rewards"]})
             rows = {"rewards": raw, "embeddings": embeddings}
-            result[f"{name} {label}"] = exact(adjusted_by_uid(uids, rows, (), wanted, reweight)[0])
+            result[f"{name} {label}"] = exact(adjusted_by_uid(uids, rows, (), inputs, reweight)[0])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "steps.json"
         script = [

@@ -307,7 +307,7 @@ def main() -> None:
         golds = [gold for gold in golds if grader.gold_problem(gold) is None]
         golds = chance.sample(golds, options.limit) if 0 < options.limit < len(golds) else golds
         print(f"{len(golds)} different gold answers that can be graded")
-        for title, pairs, wanted in (
+        for title, pairs, expected in (
             ("rewritten, called wrong", list(rewritten(golds)), True),
             ("spoilt, called right", list(changed_golds(golds, chance)), False),
         ):
@@ -315,7 +315,7 @@ def main() -> None:
             verdicts = grader.grade([f"\\boxed{{{text}}}" for _, text, _ in pairs], [gold for _, _, gold in pairs])
             bad: dict[str, list[tuple[str, str]]] = defaultdict(list)
             for (kind, text, gold), verdict in zip(pairs, verdicts, strict=True):
-                if verdict is not wanted:
+                if verdict is not expected:
                     bad[kind].append((text, gold))
             show(title, counts, bad, options.examples)
         print(f"\n{grader.timed_out} out of time")

@@ -129,14 +129,14 @@ def differing(whole: dict[str, object], other: dict[str, object]) -> list[str]:
     return [key for key in {**whole, **other} if whole.get(key) != other.get(key)]
 
 
-def spread(names: list[str], wanted: int) -> list[int]:
-    """About `wanted` numbers of moments, evenly spread over each kind, with one or more of each kind."""
+def spread(names: list[str], total: int) -> list[int]:
+    """About `total` numbers of moments, evenly spread over each kind, with one or more of each kind."""
     places: dict[str, list[int]] = {}
     for number, name in enumerate(names, 1):
         places.setdefault(name, []).append(number)
     chosen = []
     for numbers in places.values():
-        count = max(1, round(wanted * len(numbers) / len(names)))
+        count = max(1, round(total * len(numbers) / len(names)))
         chosen += [numbers[(2 * index + 1) * len(numbers) // (2 * count)] for index in range(count)]
     return sorted(set(chosen))
 

@@ -16,7 +16,7 @@ from manypaths.problems.rows import name_of
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "file_name"),
     [
         ("arithmetic", "arithmetic"),
         ("dir/own.jsonl", "own"),
@@ -32,10 +32,10 @@ from manypaths.problems.rows import name_of
         ("all", "all_"),
     ],
 )
-def test_a_set_has_a_name_that_is_safe_for_a_file(name, wanted, tmp_path, monkeypatch):
+def test_a_set_has_a_name_that_is_safe_for_a_file(name, file_name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert name_of(name) == wanted
-    assert wanted.isprintable() and os.path.basename(wanted) == wanted and not wanted.startswith(".")
+    assert name_of(name) == file_name
+    assert file_name.isprintable() and os.path.basename(file_name) == file_name and not file_name.startswith(".")
 
 
 def test_a_folder_is_called_by_its_own_name(tmp_path, monkeypatch):

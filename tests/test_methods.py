@@ -194,7 +194,7 @@ trainer: {learning_rate: 0.01, max_steps: 3, per_device_train_batch_size: 8, max
 
 
 def accuracy(completions, **_):
-    """In the place of the real one, which a random model never earns: ties, spread, groups without spread."""
+    """In the place of the real one, which a random model never earns: ties, spread, zero-variance groups."""
     return [float(sum(map(ord, text)) % 3 == 0) for text in completions]
 
 
@@ -320,7 +320,7 @@ def same_parameters(first, second):
 @pytest.mark.parametrize(
     "reuse",
     ["trainer.num_iterations=3", "trainer.steps_per_generation=2", "trainer.num_iterations=1"],
-    ids=["three updates of each answer", "answers of an older policy", "on policy"],
+    ids=["three updates of each completion", "completions of an older policy", "on policy"],
 )
 def test_rgra_is_reinforce_by_hand_to_the_last_bit(train, reuse, beta):
     settings = ["grpo", reuse, f"trainer.beta={beta}", "trainer.use_bias_correction_kl=false"]

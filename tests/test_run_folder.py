@@ -47,8 +47,8 @@ def test_a_run_of_an_earlier_version_is_resumed_to_the_weights_it_would_have_had
     (old_run / "summary.json").unlink()
     assert main(["train", "--out", "run"]) == 0
     assert "step 3/3" in (printed := capsys.readouterr().out) and "step 2/3" not in printed
-    weights, wanted = (load_file(Path(folder) / "adapter_model.safetensors") for folder in ("run/model", "wanted"))
-    torch.testing.assert_close(weights, wanted)
+    weights, expected = (load_file(Path(folder) / "adapter_model.safetensors") for folder in ("run/model", "wanted"))
+    torch.testing.assert_close(weights, expected)
     lines = [read_jsonl(folder / "groups.jsonl") for folder in (old_run, OLD)]
     texts = [[[completion["text"] for completion in group["completions"]] for group in groups] for groups in lines]
     assert texts[0] == texts[1]

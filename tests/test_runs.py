@@ -278,13 +278,13 @@ def test_what_is_no_share_of_correct_samples_leaves_the_run_out(share, trained, 
 
 def test_how_completions_were_sampled_is_read_from_wherever_it_is_recorded(trained, copy, tmp_path):
     """By `train`, by an earlier version, which left it to the recipe, and by `evaluate`, also of a checkpoint."""
-    wanted = {"backend": "transformers", "dtype": "float32", "prompt": "{question} ", "samples": 2}
-    wanted |= {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 4}
+    expected = {"backend": "transformers", "dtype": "float32", "prompt": "{question} ", "samples": 2}
+    expected |= {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 4}
     assert [score.sampling for scores in read_run(trained).results.values() for score in scores.values()] == [
-        wanted
+        expected
     ] * 3
     (copy / "evaluation" / "settings.json").unlink(missing_ok=True)
-    assert read_run(copy).results[5]["arithmetic"].sampling == wanted
+    assert read_run(copy).results[5]["arithmetic"].sampling == expected
     settings = {"model": "m", "temperature": 0.6, "prompt": "Q: {question}", "limit": None, "seed": 3}
     for folder in (tmp_path / "results", copy / "evaluation" / "step-5"):
         folder.mkdir()

@@ -67,17 +67,17 @@ def test_it_is_the_closed_form(reweight, oracle, scores, by_deviation, estimator
     args = arguments(advantage_estimator=estimator, grpo_std_normalization=by_deviation)
     raw, actual = processed(args, scores, reweight)
     groups = [adjusted(group, scores, oracle) for group in (slice(0, 4), slice(4, 8))]
-    wanted = torch.cat([normalised(group, estimator, by_deviation) for group in groups])
+    expected = torch.cat([normalised(group, estimator, by_deviation) for group in groups])
     assert raw == scores
-    torch.testing.assert_close(torch.tensor(actual), wanted.float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(actual), expected.float(), rtol=1e-4, atol=1e-4)
 
 
 def test_without_normalisation_it_is_the_adjusted_reward():
     _, actual = processed(arguments(rewards_normalization=False))
-    wanted = torch.cat(
+    expected = torch.cat(
         [adjusted(group, SCORES, partial(reference.mmr, ties="diverse")) for group in (slice(4), slice(4, 8))]
     )
-    torch.testing.assert_close(torch.tensor(actual), wanted.float())
+    torch.testing.assert_close(torch.tensor(actual), expected.float())
 
 
 def test_whole_numbers_are_rewards_as_any_other():

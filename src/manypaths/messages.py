@@ -43,7 +43,7 @@ def text_of(completion: Completion) -> str:
 
 
 def prompt_text(prompt: Completion) -> str:
-    """A prompt as one text: of chat messages, of any role, what `text_of` says of one, a line break between two."""
+    """A prompt as one text: of chat messages the texts of all roles, by `text_of`, with a line break between two."""
     return prompt if isinstance(prompt, str) else "\n".join(map(_text_of_message, prompt))
 
 

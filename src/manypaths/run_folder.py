@@ -1,4 +1,4 @@
-"""The run folder: the names of its files, how they are written and how they are read. No other module knows them.
+"""The run folder: the names of its files, how they are written and how they are read. No other module has them.
 
     RUN/
       recipe.yaml           the resolved recipe; written first

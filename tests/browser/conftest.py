@@ -31,8 +31,10 @@ class Browser:
     def __init__(self, driver: str, chromium: str, profile: str) -> None:
         self.url = driver
         options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
-        self.url += "/session/" + self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        self.url += (
+            "/session/" + self.call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
+        )
 
     def call(self, method: str, path: str, body: Entry | None = None) -> Any:
         data = None if method == "GET" else json.dumps(body or {}).encode()

@@ -191,8 +191,8 @@ def test_every_estimator_gets_the_adjusted_scores(queue, trainer, tokenizer, est
     actual, _, _ = advantages(queue, trainer(own[0], "+diversity.method=dra"), put(queue, tokenizer, ANSWERS))
     adjusted, _ = expected(reference.dra, ANSWERS)
     before = {key: (text, score) for (key, (text, _)), score in zip(ANSWERS.items(), adjusted.tolist(), strict=True)}
-    wanted, _, _ = advantages(queue, trainer(*own, kind=PPOTrainerSync), put(queue, tokenizer, before))
-    torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-5)
+    expected_advantages, _, _ = advantages(queue, trainer(*own, kind=PPOTrainerSync), put(queue, tokenizer, before))
+    torch.testing.assert_close(actual, expected_advantages, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("estimator", ["grpo", "rloo"])
@@ -287,9 +287,9 @@ def test_groups_without_scores_and_without_siblings():
             uids, {"rewards": raw, "embeddings": embeddings}, (), similarity_alone(method), method
         )
         similarity = (embeddings[[1, 3]] @ embeddings[[1, 3]].T).tolist()
-        wanted = torch.tensor([torch.nan, 0, torch.nan, 0, 0.0, torch.nan])
-        wanted[[1, 3]] = torch.tensor(naive([1.0, 0.5], similarity))
-        torch.testing.assert_close(adjusted, wanted, equal_nan=True)
+        expected = torch.tensor([torch.nan, 0, torch.nan, 0, 0.0, torch.nan])
+        expected[[1, 3]] = torch.tensor(naive([1.0, 0.5], similarity))
+        torch.testing.assert_close(adjusted, expected, equal_nan=True)
         assert groups.rows.tolist() == [[0, 2, -1], [1, 3, 5], [4, -1, -1]]
         assert not math.isnan(logged(groups)["diversity/share"])
     rows = {"rewards": torch.full((6,), torch.nan), "embeddings": embeddings}

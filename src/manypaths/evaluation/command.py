@@ -29,7 +29,7 @@ FLAGS = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size", "see
 
 
 def evaluate_model(options: argparse.Namespace) -> int:
-    """Evaluate `options.model` as the command line says, and print the table of results.
+    """Evaluate `options.model` with the options of the command line, and print the table of results.
 
     Returns:
         The exit code, 0.

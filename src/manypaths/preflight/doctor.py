@@ -41,7 +41,7 @@ def facts(offline: bool = False) -> Facts:
 
 
 def find(facts: Facts) -> list[Finding]:
-    """Everything that the page says, of this machine or of another."""
+    """All findings on the page, from the facts of this machine or of another."""
     runs = [Finding(RUNNABLE, name, *verdict) for name, verdict in verdicts(facts).items()]
     return [*_machine(facts), *_packages(facts), *runs]
 

@@ -59,7 +59,7 @@ def prepare(spec: Recipe, out: Path) -> Plan:
         out: The run folder.
 
     Raises:
-        ValueError: Something of it cannot be; the message says what to do.
+        ValueError: A part of the recipe cannot be carried out; the message names the remedy.
     """
     config, lora = trainer_config(spec, out), lora_config(spec)
     with PartialState().main_process_first():  # the first process alone reports a mistake, and makes the folder
