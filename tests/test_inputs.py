@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 import torch
-from forked import in_two_processes
 from test_slime import SCORES, WORDS, arguments, rollout
 from test_trl import PROMPTS, length, trainer_of, vowels
 from torch.testing import assert_close
@@ -376,32 +375,6 @@ def test_keys_of_whole_groups(tiny_model, tmp_path):
     own = keys.bigrams(texts, prompts, 4, threshold=1.0).view(2, 4)
     assert torch.equal(trainer.groups.inputs["keys"], own)
     assert_close(trainer.groups.diagnostics["count"], keys.same_key(own).sum(-1) + 1e-6)
-
-
-def ragged_inputs(_):
-    """Inputs of one group of four that lies in two processes, whose texts differ in length."""
-    from accelerate import PartialState
-
-    rank = PartialState(cpu=True, backend="gloo").process_index
-    texts = [["same words here", ""], ["same words here", "\U0001f600 " * 300]][rank]
-    columns = {"completion_ids": [[1] * len(text) for text in texts]}
-    gathered = {}
-
-    def method(rewards, similarity, keys, lengths, correct):
-        gathered.update(similarity=similarity, keys=keys, lengths=lengths, correct=correct)
-        return rewards
-
-    named = {"reweight": method, "keys": partial(keys.bigrams, threshold=0.5), "correct": "length"}
-    DiverseReward(length, num_generations=4, **named)(["a problem"] * 2, texts, **columns)
-    return {name: values.tolist() for name, values in gathered.items()}
-
-
-def test_inputs_of_ragged_texts_in_two_processes_are_those_of_one_group():
-    inputs = in_two_processes(ragged_inputs, None)
-    first, none, other, long = inputs["keys"][0]
-    assert first == other and len({first, none, long}) == 3 and none == keys.NO_KEY
-    assert inputs["similarity"][0] == keys.same_key(torch.tensor(inputs["keys"]))[0].tolist()
-    assert inputs["lengths"] == [[15, 0, 15, 600]] and inputs["correct"] == [[1.0, 0.0, 1.0, 1.0]]
 
 
 @pytest.mark.parametrize("bound", [keys.answer, keys.bind("bigrams", {"threshold": 0.5}), first_letter])

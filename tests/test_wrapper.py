@@ -23,6 +23,7 @@ from trl.scripts import grpo
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder
+from manypaths.keys import NO_KEY, bigrams, same_key
 from manypaths.trl import DiverseGRPOTrainer
 from manypaths.wrapper import DiverseReward, group_size
 
@@ -193,6 +194,32 @@ def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
         torch.tensor(logs["advantages"]), torch.tensor(reference.advantages(adjusted)), rtol=1e-4, atol=1e-4
     )
     assert logs["logged"]["rewards/length/mean"] == pytest.approx(sum(length(texts)) / 8, abs=1e-5)
+
+
+def ragged_inputs():
+    """Inputs of one group of four that lies in two processes, whose texts differ in length."""
+    from accelerate import PartialState
+
+    rank = PartialState(cpu=True, backend="gloo").process_index
+    texts = [["same words here", ""], ["same words here", "\U0001f600 " * 300]][rank]
+    columns = {"completion_ids": [[1] * len(text) for text in texts]}
+    gathered = {}
+
+    def method(rewards, similarity, keys, lengths, correct):
+        gathered.update(similarity=similarity, keys=keys, lengths=lengths, correct=correct)
+        return rewards
+
+    named = {"reweight": method, "keys": partial(bigrams, threshold=0.5), "correct": "length"}
+    DiverseReward(length, num_generations=4, **named)(["a problem"] * 2, texts, **columns)
+    return {name: values.tolist() for name, values in gathered.items()}
+
+
+def test_inputs_of_ragged_texts_in_two_processes_are_those_of_one_group():
+    inputs = in_two_processes(ragged_inputs)
+    first, none, other, long = inputs["keys"][0]
+    assert first == other and len({first, none, long}) == 3 and none == NO_KEY
+    assert inputs["similarity"][0] == same_key(torch.tensor(inputs["keys"]))[0].tolist()
+    assert inputs["lengths"] == [[15, 0, 15, 600]] and inputs["correct"] == [[1.0, 0.0, 1.0, 1.0]]
 
 
 @pytest.mark.parametrize("rewards", [vowels, some_unscored])
