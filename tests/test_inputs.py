@@ -406,6 +406,8 @@ def test_diagnostics_of_any_method_are_shown_everywhere(tiny_recipe, tmp_path, m
     assert "toy (warmth 3.0)" in page and "rewards, correct by accuracy" in page and "warmth, places" in page
     assert main(["train", str(file), "method.correct=null", "--dry-run"]) == 2
     assert "reweight 'toy' must be given correct" in capsys.readouterr().err
+    assert main(["train", str(file), "keys.name=answr", "--dry-run"]) == 2
+    assert "did you mean 'answer'" in capsys.readouterr().err
     run = tmp_path / "run"
     assert main(["train", str(file), "--out", str(run)]) in (0, None)
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]

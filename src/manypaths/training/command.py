@@ -62,11 +62,11 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
     from manypaths.preflight import dry_run
 
     def check() -> None:
-        from manypaths.training.trainer_arguments import methods_of  # imports TRL, which takes seconds
+        from manypaths.training.trainer_arguments import methods_and_keys  # imports TRL, which takes seconds
         from manypaths.training.trainer_config import SET_BY_THE_RUN
 
         dry_run.check(spec, SET_BY_THE_RUN)
-        methods_of(spec)
+        methods_and_keys(spec)
 
     try:
         processes = 1 if options.processes is None else options.processes

@@ -30,8 +30,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     check(config, reweight=method.reweight is not None, importance_ratio=method.importance_ratio)
     return {
         "reward_funcs": list(functions.values()),
-        **methods_of(spec),
-        "keys": keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None,
+        **methods_and_keys(spec),
         "correct": _position(functions, "method.correct", method.correct),
         "importance_ratio": method.importance_ratio,
         "dynamic_sampling": _position(functions, "dynamic_sampling.reward", sampling.reward),
@@ -39,14 +38,14 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     }
 
 
-def methods_of(spec: Recipe) -> dict[str, Method | None]:
-    """The recipe's methods by role, `reweight` and `advantage`; None is plain GRPO.
+def methods_and_keys(spec: Recipe) -> dict[str, Any]:
+    """The recipe's `reweight`, `advantage` and `keys`, bound; None where it names none.
 
     Raises:
-        ValueError: for an unknown method, options that do not fit, and an input that the recipe does not give.
+        ValueError: for an unknown name, options that do not fit, and an input that the recipe does not give.
     """
     method = spec.method
-    methods = {
+    methods: dict[str, Method | None] = {
         "reweight": bind("reweight", method.reweight, method.options, "method.reweight", method.keep_equal_rewards),
         "advantage": bind("advantage", method.advantage, method.advantage_options, "method.advantage"),
     }
@@ -60,7 +59,8 @@ def methods_of(spec: Recipe) -> dict[str, Method | None]:
     for role, function in methods.items():
         if function is not None:
             check_inputs(function, role, of_role[role], REMEDIES)
-    return methods
+    made = keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None
+    return {**methods, "keys": made}
 
 
 def _position(functions: dict[str, Any], setting: str, name: str | None) -> int | None:
