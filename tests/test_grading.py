@@ -492,7 +492,7 @@ def test_hostile_completions_in_a_forked_data_loader_worker(impatient: Grader) -
     from torch.utils.data import DataLoader
 
     assert impatient.is_correct("\\boxed{x+1}", "1+x")  # its worker is the parent's, and not for the child
-    loader = DataLoader(Hostile(impatient), num_workers=1, batch_size=None, multiprocessing_context="fork")  # type: ignore[arg-type]
+    loader = DataLoader(Hostile(impatient), num_workers=1, batch_size=None, multiprocessing_context="fork")
     check_hostile(next(iter(loader)))
     assert impatient.is_correct("\\boxed{x+1}", "1+x")
 

@@ -385,7 +385,7 @@ def test_a_wrapping_reward_with_keys_is_pickled(bound):
     assert pickle.loads(pickle.dumps(reward))(*arguments) == reward(*arguments)
 
 
-# Diagnostics of a method that nobody knows
+# Diagnostics of a method that is not in the package
 
 
 def toy(rewards, correct, *, warmth=2.0):

@@ -7,6 +7,7 @@ import math
 import random
 import subprocess
 import sys
+import tomllib
 import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
@@ -365,7 +366,6 @@ def test_the_page_is_written_without_torch() -> None:
 
 
 def test_every_part_of_the_page_is_packaged() -> None:
-    tomllib = pytest.importorskip("tomllib")
     package = Path(inspect_page.__file__).parents[1]
     build = tomllib.loads((package.parents[1] / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     packaged = {path for pattern in build["package-data"]["manypaths"] for path in package.glob(pattern)}

@@ -12,6 +12,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from scipy.cluster import hierarchy
 from test_grading_canonical import ROWS, answers_of
 from torch.testing import assert_close
 
@@ -246,7 +247,6 @@ def test_a_larger_threshold_only_joins_clusters():
 
 def test_bigrams_are_average_linkage():
     """Against scipy, on random texts whose distances do not tie."""
-    hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
     random = Random(5)
     texts = [" ".join(random.choices("abcdef", k=30 + place)) for place in range(12)]
     pairs = [set(pairwise(text.split())) for text in texts]

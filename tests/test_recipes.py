@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -325,7 +326,6 @@ def test_a_recipe_begins_with_a_description_and_is_found_by_its_last_name(name):
 
 
 def test_every_recipe_is_packaged():
-    tomllib = pytest.importorskip("tomllib")
     root = Path(__file__).parents[1]
     build = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     package = root / "src" / "manypaths"

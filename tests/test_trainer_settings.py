@@ -1,19 +1,22 @@
 """Settings of TRL and rewards of the user that a run refuses, in one sentence, before anything is loaded."""
 
-# ruff: noqa: F811 (fixtures)
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
 import pytest
-from test_cli import QUICK, RECIPES, complaint_of, has, refused, unloadable  # noqa: F401 (fixtures)
+import test_cli
+from test_cli import QUICK, RECIPES, has
 from trl import GRPOConfig
 
 from manypaths import recipe
 from manypaths.cli import main
 from manypaths.preflight import trainer_settings
 from manypaths.rewards import reward
+
+# fixtures, which pytest finds by these names
+complaint_of, refused, unloadable = test_cli.complaint_of, test_cli.refused, test_cli.unloadable
 
 EVALUATE_ITSELF = ("leave it out, and set evaluation.every",)
 SETTINGS = [

@@ -75,8 +75,8 @@ def share_of_advantage(raw: Tensor, adjusted: Tensor) -> Tensor:
     """How much of the advantage comes from diversity, 0 to 1: raw, adjusted [B, G] -> [B]; NaN where nothing differs.
 
     The advantage is the distance from the group's mean, scaled. That distance is one of the raw rewards plus one of
-    adjusted - raw, and the share is mean |second| / (mean |first| + mean |second|), whatever the scale. 1 is a group
-    without spread that diversity alone moves.
+    adjusted - raw, and the share is mean |second| / (mean |first| + mean |second|), whatever the scale. 1 is a
+    zero-variance group, whose advantages come from diversity alone.
     """
     distances = torch.stack([raw, adjusted - raw])
     own, changed = (distances - distances.nanmean(-1, keepdim=True)).abs().nansum(-1)

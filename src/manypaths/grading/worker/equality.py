@@ -164,16 +164,20 @@ def _as_set(relation: Any) -> Any:
 # Lists, pairs, intervals, sets, matrices
 
 
+def _members(parsed: Any) -> list[Any]:
+    """The members of a set, and of the sets in it, in the order in which they are written; of anything else itself."""
+    if not isinstance(parsed, sympy.FiniteSet):
+        return [parsed]
+    return [member for part in getattr(parsed, "_unsorted_args", parsed.args) for member in _members(part)]
+
+
 def _parts(parsed: Any) -> tuple[list[Any], bool] | None:
     """The members of a list, pair or open or closed interval, and whether their order counts; None for other kinds.
 
     An expression is a list of one member. An interval may be an ordered pair, because both are written (1, 2).
     """
     if isinstance(parsed, sympy.FiniteSet):
-        flat: list[Any] = []
-        for part in getattr(parsed, "_unsorted_args", parsed.args):
-            flat += _parts(part)[0] if isinstance(part, sympy.FiniteSet) else [part]  # type: ignore[index]
-        return flat, False
+        return _members(parsed), False
     if isinstance(parsed, sympy.Tuple):
         return list(parsed.args), True
     if isinstance(parsed, sympy.Interval) and (parsed.left_open == parsed.right_open):
