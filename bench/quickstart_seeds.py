@@ -16,9 +16,9 @@ from pathlib import Path
 from manypaths.cli import main
 from manypaths.files import read_jsonl
 from manypaths.results import share_correct
+from manypaths.statistics.student import student
 
 RECIPES = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart"]
-STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 %, by the number of seeds
 
 
 def verdicts(path: Path) -> list[float]:
@@ -49,8 +49,8 @@ def table(runs: dict[int, Path]) -> str:
         )
     mean = statistics.mean(rises)
     lines.append(f"\nMean rise over {len(rises)} seeds, {len(per_problem[0])} held-out problems: {points(mean)} points")
-    if len(rises) in STUDENT_T:
-        half = STUDENT_T[len(rises)] * statistics.stdev(rises) / math.sqrt(len(rises))
+    if len(rises) > 1:
+        half = student(len(rises) - 1) * statistics.stdev(rises) / math.sqrt(len(rises))
         lines.append(f"95 % interval over seeds (Student's t): [{points(mean - half)}, {points(mean + half)}]")
     rng = random.Random(0)
     gains = [statistics.mean(column) for column in zip(*per_problem, strict=True)]
