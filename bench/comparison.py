@@ -19,6 +19,7 @@ from functools import cache, partial
 import numpy
 
 from manypaths.comparison.compare import compare
+from manypaths.comparison.report import configurations
 from manypaths.comparison.runs import Run, Score
 
 STEPS = numpy.arange(0, 101, 10)
@@ -57,7 +58,7 @@ def world(number, seeds, pace, problems):
             level = skill(STEPS, own)[:, None] + draw.normal(0, SEED_LUCK) + ease + liking
             shares = draw.binomial(SAMPLES, 1 / (1 + numpy.exp(-level))) / SAMPLES
             results = {
-                int(step): {"made-up": Score(row.mean(), {str(p): share for p, share in enumerate(row)})}
+                int(step): {"made-up": Score.of_shares({str(p): share for p, share in enumerate(row)})}
                 for step, row in zip(STEPS, shares, strict=True)
             }
             seconds = own * numpy.exp(draw.normal(-(PACE_LUCK**2) / 2, PACE_LUCK))
@@ -72,7 +73,7 @@ def answers(number, seeds, pace, problems):
     paces = {"base": 40.0, "new": pace}
     end = {name: float(truth(skill(100, own))) for name, own in paces.items()}
     for target in TARGETS:
-        base, new = compare(runs, "base", target)["configurations"]
+        base, new = configurations(compare(runs, "base", target))
         for name, estimate in (("base", base), ("new", new)):
             measured[f"accuracy of {name} at the start"] = (float(truth(skill(0, 40))), estimate["curve"][0])
             measured[f"accuracy of {name} at the end"] = (end[name], estimate["last"])
@@ -91,7 +92,7 @@ def answers(number, seeds, pace, problems):
 
 
 def _numbers(estimate):
-    value = estimate["accuracy"] if "accuracy" in estimate else estimate["value"]
+    value = estimate["value"]
     low, high = estimate["low"], estimate["high"]
     return (
         numpy.nan if value is None else value,

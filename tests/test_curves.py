@@ -8,7 +8,8 @@ from statistics import fmean
 import numpy
 import pytest
 
-from manypaths.comparison.compare import configurations
+from manypaths.comparison.configurations import configured as configured_groups
+from manypaths.comparison.configurations import grouped
 from manypaths.comparison.curves import isotonic, level_of, peak, rise_of, steps_to_target, time_to_target
 from manypaths.comparison.runs import Run, Score
 from manypaths.statistics import interval
@@ -96,6 +97,12 @@ def test_steps_to_target_in_closed_form(curve, target, expected):
     assert arrivals == pytest.approx([expected])
 
 
+def arranged(runs):
+    """The configurations of runs."""
+    groups, benchmarks, _ = grouped(runs)
+    return configured_groups(groups, benchmarks)[0]
+
+
 def runs(name, curves, pace=None, error=None):
     """A configuration's runs, evaluated every 10 steps: curves [S, T, P], or [S, T] of means alone."""
     repetitions = []
@@ -103,14 +110,16 @@ def runs(name, curves, pace=None, error=None):
         results = {}
         for index, row in enumerate(rows):
             shares = {str(problem): float(share) for problem, share in enumerate(row)} if row.ndim else None
-            results[10 * index] = {"made-up": Score(float(row.mean()), shares, error)}
+            results[10 * index] = {
+                "made-up": Score.of_shares(shares) if shares else Score.of_mean(float(row.mean()), error)
+            }
         clock = [(step, step * pace) for step in results if step] if pace else []
         repetitions.append(Run(f"{name}-{seed}", name, seed, clock=clock, results=results))
     return repetitions
 
 
 def configured(curves, **more):
-    (configuration,), _ = configurations(runs("only", curves, **more))
+    (configuration,) = arranged(runs("only", curves, **more))
     return configuration
 
 
@@ -120,7 +129,7 @@ def noiseless(*curves, seeds=3, problems=8, pace=None):
     for index, curve in enumerate(curves):
         cells = numpy.tile(numpy.array(curve)[None, :, None], (seeds, 1, problems))
         all_runs += runs("abc"[index], cells, pace=pace and pace[index])
-    return configurations(all_runs)[0]
+    return arranged(all_runs)
 
 
 def test_the_peak_of_a_clear_curve_is_its_best_step():
@@ -140,9 +149,9 @@ def test_the_peak_of_noise_is_no_higher_than_the_noise(seeds, luck):
         draw = numpy.random.default_rng([5, seeds, number])
         chance = draw.uniform(0.2, 0.8, 20)  # of each problem, at each step the same but for the seed's luck
         chances = chance + draw.uniform(-luck, luck, (seeds, 6, 1))
-        configuration = replace(template, shares=draw.binomial(4, chances, (seeds, 6, 20)) / 4)
+        configuration = replace(template, values=draw.binomial(4, chances, (seeds, 6, 20)) / 4)
         honest.append(peak(configuration)[0].value - chance.mean())
-        naive.append((configuration.shares.mean(0) @ configuration.weights).max() - chance.mean())
+        naive.append((configuration.values.mean(0) @ configuration.weights).max() - chance.mean())
     assert abs(fmean(honest)) < 3 * statistics.stdev(honest) / 20
     assert fmean(naive) > 10 * statistics.stdev(naive) / 20
 
@@ -198,7 +207,7 @@ def test_a_baselines_peak_is_the_honest_one_and_never_above_its_curve():
     for number in range(50):
         draw = numpy.random.default_rng([7, number])
         configuration = configured(draw.binomial(4, 0.5, (2, 5, 6)) / 4)
-        highest = (configuration.shares.mean(0) @ configuration.weights).max()
+        highest = (configuration.values.mean(0) @ configuration.weights).max()
         assert level_of(configuration, None) == pytest.approx(min(peak(configuration)[0].value, highest))
 
 
@@ -280,11 +289,11 @@ def test_times_are_the_same_each_time_and_the_runs_unchanged():
         configured(numpy.linspace(0.2, top, 6)[:, None] + draw.normal(0, 0.1, (3, 6, 12)), pace=60.0)
         for top in (0.6, 0.8)
     )
-    copies = base.shares.copy(), fast.shares.copy()
+    copies = base.values.copy(), fast.values.copy()
     first = time_to_target(fast, base, "90%-of-rise")
     assert first == time_to_target(fast, base, "90%-of-rise")
     assert first["steps_saved"]["low"] < first["steps_saved"]["value"] < first["steps_saved"]["high"]
-    assert (copies[0] == base.shares).all() and (copies[1] == fast.shares).all()
+    assert (copies[0] == base.values).all() and (copies[1] == fast.values).all()
 
 
 def test_times_between_problems_that_are_all_wrong_and_then_all_right_are_not_exact():
@@ -331,7 +340,7 @@ def worlds(seeds, luck, pace_luck=0.0, names=("slow", "fast")):
             all_runs += runs(name, cells)
             for run, pace in zip(all_runs[-seeds:], numpy.exp(draw.normal(0, pace_luck, seeds)), strict=True):
                 run.clock = [(10 * int(step), 3600 * 10 * step * pace) for step in steps[1:]]
-        yield configurations(all_runs)[0]
+        yield arranged(all_runs)
 
 
 def contains(bounds, truth):

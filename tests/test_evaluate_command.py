@@ -8,7 +8,7 @@ import os
 import pytest
 
 from manypaths.cli import main
-from manypaths.comparison.compare import read
+from manypaths.comparison.read import read
 from manypaths.evaluation.grade_file import grade_file
 from manypaths.evaluation.summary import summarise
 from manypaths.files import read_jsonl

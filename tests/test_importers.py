@@ -51,8 +51,8 @@ def test_lighteval_scores_come_out(tmp_path):
     run = read_lighteval(tree)
     assert (run.name, run.group, run.seed, run.clock, run.notes) == ("open-rs", "open-rs", None, [], [])
     assert run.results == {
-        50: {"aime24": Score(0.3, error=0.05)},
-        800: {"aime24": Score(0.2333, error=0.05), "math500": Score(0.8, error=0.05)},
+        50: {"aime24": Score.of_mean(0.3, 0.05)},
+        800: {"aime24": Score.of_mean(0.2333, 0.05), "math500": Score.of_mean(0.8, 0.05)},
     }
     assert list(run.results) == [50, 800]
     assert read_lighteval(tree / "a" / "results_2025-02-14.json").results == {800: run.results[800]}
@@ -114,7 +114,7 @@ def test_tasks_become_benchmarks(task, benchmark, tmp_path):
 def test_of_several_metrics_one_is_taken_with_a_note(metrics, taken, tmp_path):
     lighteval(tmp_path / "results_1.json", {"aime24": {**metrics, f"{taken}_stderr": 0.01}})
     run = read_lighteval(tmp_path)
-    assert run.results[0]["aime24"] == Score(0.3, error=0.01)
+    assert run.results[0]["aime24"] == Score.of_mean(0.3, 0.01)
     assert any(f"aime24: accuracy is {taken}, of " in note for note in run.notes) == (taken != "acc")
 
 
@@ -122,7 +122,7 @@ def test_of_several_files_the_newest_by_name_counts(tmp_path):
     for folder, name, accuracy in (("b", "results_2", 0.2), ("a", "results_3", 0.3), ("c", "results_1", 0.1)):
         lighteval(tmp_path / "checkpoint-5" / folder / f"{name}.json", {"aime24": accuracy})
     run = read_lighteval(tmp_path)
-    assert run.results[5]["aime24"].accuracy == 0.3
+    assert run.results[5]["aime24"].mean("accuracy") == 0.3
     assert "2 scores repeat a step and benchmark; the newest file counts." in run.notes[0]
 
 
@@ -177,7 +177,7 @@ def test_a_broken_file_among_good_ones_is_a_note(content, tmp_path):
     lighteval(tmp_path / "e" / "checkpoint-5" / "results_1.json", {"aime24": 0.5})
     write(tmp_path / "e" / "checkpoint-6" / "results_1.json", content)
     run = read_lighteval(tmp_path / "e")
-    assert run.results == {5: {"aime24": Score(0.5, error=0.05)}} and "checkpoint-6" in run.notes[0]
+    assert run.results == {5: {"aime24": Score.of_mean(0.5, 0.05)}} and "checkpoint-6" in run.notes[0]
     state(tmp_path / "t" / "checkpoint-5" / "trainer_state.json", numbered([2.0]))
     write(tmp_path / "t" / "checkpoint-6" / "trainer_state.json", content)
     run = read_trainer_state(tmp_path / "t")
@@ -188,7 +188,7 @@ def test_long_names_and_many_keys_take_no_time(tmp_path):
     began = time.perf_counter()
     names = ["pass@k:" * 50_000, "pass@k:" + "k=" * 200_000, "step-1" * 50_000 + "x", "|" * 300_000, "1" * 300_000]
     lighteval(tmp_path / "results_1.json", {name: {name: 0.5} for name in names} | {"b": 0.5}, names[2])
-    assert read_lighteval(tmp_path).results[0]["b"].accuracy == 0.5
+    assert read_lighteval(tmp_path).results[0]["b"].mean("accuracy") == 0.5
     log = [{"step": step, "eval_" + "accuracy" * 9 + str(step): 2.0} for step in range(20_000)]
     log.append({"step": 1, **{start + "accuracy" * 50_000 + "/x": 2.0 for start in ("eval_", "rewards/")}})
     assert read_trainer_state(state(tmp_path / "trainer_state.json", log)).results == {}
@@ -239,7 +239,7 @@ def test_the_state_of_the_real_trainer(tiny_model, tmp_path):
     assert (run.name, run.group, run.seed) == ("mine", "mine", None)
     held_out = {entry["step"]: entry["eval_rewards/accuracy/mean"] for entry in log if "eval_reward" in entry}
     assert list(held_out) == [2, 4]
-    assert run.results == {step: {"held-out": Score(value)} for step, value in held_out.items()}
+    assert run.results == {step: {"held-out": Score.of_mean(value)} for step, value in held_out.items()}
     assert "mine: accuracy is eval_rewards/accuracy/mean." in run.notes
     train = [entry for entry in log if "reward" in entry]
     assert run.curves == {key: [(entry["step"], entry[key]) for entry in train] for key in ("entropy", "reward")}
@@ -315,7 +315,7 @@ def test_time_of_the_parts_goes_before_step_time_and_that_before_the_runtime(tmp
 )
 def test_accuracy_is_held_out_else_of_training_else_none(metrics, results, notes, tmp_path):
     run = read_trainer_state(state(tmp_path / "trainer_state.json", [{"step": 3, **metrics}]))
-    assert run.results == ({3: {name: Score(value) for name, value in results.items()}} if results else {})
+    assert run.results == ({3: {name: Score.of_mean(value) for name, value in results.items()}} if results else {})
     assert len(run.notes) == len(notes) and all(part in note for part, note in zip(notes, run.notes, strict=True))
     assert run.clock == []
 
@@ -324,13 +324,13 @@ def test_entries_of_a_log_that_are_none_are_counted(tmp_path):
     odd = [[], 7, {"loss": 1}, {"step": -1}, {"step": "3"}, {"step": 1.5}, {"step": True}, {"step": 10**30}]
     path = write(tmp_path / "trainer_state.json", json.dumps({"log_history": [*odd, {"step": 2, "eval_accuracy": 1}]}))
     run = read_trainer_state(path)
-    assert run.results == {2: {"held-out": Score(1.0)}} and "8 entries of log_history" in run.notes[0]
+    assert run.results == {2: {"held-out": Score.of_mean(1.0)}} and "8 entries of log_history" in run.notes[0]
 
 
 def test_a_step_whose_accuracy_is_no_number_is_left_out(tmp_path):
     values = numbered([0.5, float("nan"), "0.5", None], "eval_accuracy")
     run = read_trainer_state(state(tmp_path / "mine" / "trainer_state.json", values))
-    assert run.results == {1: {"held-out": Score(0.5)}}
+    assert run.results == {1: {"held-out": Score.of_mean(0.5)}}
     assert run.notes == ["mine: eval_accuracy is not a number at 2 steps.", "mine: accuracy is eval_accuracy."]
 
 
@@ -365,9 +365,12 @@ def test_a_table_comes_out(tmp_path):
         ("grpo-seed2", "grpo", 2),
         ("mmr-seed1", "mmr", 1),
     ]
-    assert first.results == {0: {"aime24": Score(0.125)}, 50: {"aime24": Score(0.25), "amc23": Score(0.5)}}
+    assert first.results == {
+        0: {"aime24": Score.of_mean(0.125)},
+        50: {"aime24": Score.of_mean(0.25), "amc23": Score.of_mean(0.5)},
+    }
     assert first.clock == [(0, 0.0), (50, 60.0)] and third.clock == [(50, 90.0)]
-    assert second.results == {50: {"amc23": Score(0.625)}} and first.notes == []
+    assert second.results == {50: {"amc23": Score.of_mean(0.625)}} and first.notes == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -409,7 +412,7 @@ def test_rows_of_problems_are_their_mean(tmp_path):
         for step, scores in expected.results.items():
             for benchmark, score in scores.items():
                 by_problem = actual.results[step][benchmark]
-                assert by_problem.accuracy == pytest.approx(score.accuracy) and score.shares is None
+                assert by_problem.mean("accuracy") == pytest.approx(score.mean("accuracy")) and score.shares is None
                 assert sorted(by_problem.shares) == ["p0", "p1", "p2", "p3", "p4"]
     hits = [row[4] for row in rows if row[:4] == ROWS[0][:4] and row[6] == "p2"]
     assert shuffled[0].results[0]["aime24"].shares["p2"] == sum(hits) / 4
@@ -429,7 +432,7 @@ def test_rows_of_problems_are_their_mean(tmp_path):
 def test_usual_names_and_separators(text, name, benchmark, tmp_path):
     (run,) = read_csv(write(tmp_path / "plain.csv", text))
     assert (run.name, run.group, run.seed, run.clock) == (name, name, None, [])
-    assert run.results == {3: {benchmark: Score(0.5)}}
+    assert run.results == {3: {benchmark: Score.of_mean(0.5)}}
     assert len(run.notes) == ("time" in text)  # a date, not the time since training began
 
 

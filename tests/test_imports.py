@@ -25,6 +25,7 @@ ROOMS = {
     "results": ("files", "", ""),
     "hub": ("", "", "huggingface_hub"),
     "statistics": ("", "numpy", ""),
+    "counts": ("", "", ""),
     "checkpoint": ("files hub", "", "peft safetensors torch transformers"),
     "embed": ("checkpoint functions hub", "torch", "sentence_transformers transformers"),
     "grouping": ("messages", "", ""),
@@ -65,7 +66,11 @@ ROOMS = {
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
-    "comparison": ("files names printable results run_folder statistics tables yaml_text", "matplotlib numpy", ""),
+    "comparison": (
+        "counts files names printable results run_folder statistics tables yaml_text",
+        "matplotlib numpy",
+        "",
+    ),
     "cli": ("__init__ comparison evaluation grading preflight printable training", "", ""),
     "__main__": ("cli", "", ""),
 }

@@ -16,6 +16,7 @@ from test_compare import GRPO, MMR, leaves, made_up, two
 
 from manypaths.comparison import figures, report
 from manypaths.comparison.compare import compare
+from manypaths.comparison.report import configurations
 from manypaths.names import metric, shown_metrics
 from manypaths.tables import markdown
 
@@ -148,7 +149,7 @@ def test_everything_is_written_and_opens(written, name):
     root = xml.parse(folder / "curves.svg").getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     words = "".join(root.itertext())
-    assert all(configuration["name"] in words for configuration in CASES[name]["configurations"])
+    assert all(configuration["name"] in words for configuration in configurations(CASES[name]))
     assert json.loads((folder / "comparison.json").read_text()) == json.loads(json.dumps(CASES[name]))
     assert (folder / "comparison.md").read_text() == report.text(CASES[name]) + "\n"
     assert (folder / "comparison.csv").read_text() == report.lines(CASES[name])
@@ -169,7 +170,7 @@ def test_every_number_of_the_csv_is_in_the_json_and_the_other_way_round(name):
     comparison = json.loads(json.dumps(CASES[name]))
     rows = list(csv.DictReader(io.StringIO(report.lines(CASES[name]))))
     assert all(list(row) == ["configuration", "quantity", "step", "value", "low", "high"] for row in rows)
-    for configuration in comparison["configurations"]:
+    for configuration in configurations(comparison):
         own = [row for row in rows if row["configuration"] == configuration["name"]]
         written_numbers = {float(row[key]) for row in own for key in ("step", "value", "low", "high") if row[key]}
         leaf_numbers = {place: leaf for place, leaf in leaves(configuration).items() if type(leaf) in (int, float)}
@@ -181,12 +182,12 @@ def test_every_number_of_the_csv_is_in_the_json_and_the_other_way_round(name):
         assert required <= written_numbers
         curve = [row for row in own if row["quantity"] == "accuracy"]
         assert [[float(row[key]) for key in ("step", "value", "low", "high")] for row in curve] == [
-            [estimate[key] for key in ("step", "accuracy", "low", "high")] for estimate in configuration["curve"]
+            [estimate[key] for key in ("step", "value", "low", "high")] for estimate in configuration["curve"]
         ]
         for quantity, place in (("accuracy last", "last"), ("accuracy peak", "peak")):
             [row] = [row for row in own if row["quantity"] == quantity]
             assert [float(row[key]) for key in ("step", "value", "low", "high")] == [
-                configuration[place][key] for key in ("step", "accuracy", "low", "high")
+                configuration[place][key] for key in ("step", "value", "low", "high")
             ]
         for key, estimate in configuration["to_target"].items():
             [row] = [row for row in own if row["quantity"] == key.replace("_", " ")]
@@ -205,20 +206,20 @@ def test_the_tables_parse_back_to_the_values(name):
         title: cells_of(table) for title, table in re.findall(r"## (.*)\n\n((?:\|.*\n?)+)", report.text(comparison))
     }
     assert parsed == dict(report.tables(comparison))
-    configurations = comparison["configurations"]
+    compared = configurations(comparison)
     accuracy = next(iter(parsed.values()))
     race = parsed[f"Steps and hours to {report.goal(comparison)}"]
-    for configuration, row, raced in zip(configurations, accuracy[1:], race[1:], strict=True):
+    for configuration, row, raced in zip(compared, accuracy[1:], race[1:], strict=True):
         assert row[0] == raced[0] == configuration["name"] and int(row[1]) == len(configuration["runs"])
         for place, when in ((2, "last"), (5, "peak")):
             estimate = configuration[when]
             assert numbers(row[place]) == pytest.approx(
-                [estimate["accuracy"], estimate["low"], estimate["high"]], abs=0.00051
+                [estimate["value"], estimate["low"], estimate["high"]], abs=0.00051
             )
             assert float(row[place + 1]) == estimate["step"]
             if "against" in configuration:
                 difference = configuration["against"][when]
-                points = [100 * difference[key] for key in ("accuracy", "low", "high")]
+                points = [100 * difference[key] for key in ("value", "low", "high")]
                 assert numbers(row[place + 2]) == pytest.approx(points, abs=0.051)
             else:
                 assert row[place + 2] == ""
@@ -243,15 +244,15 @@ def test_the_tables_parse_back_to_the_values(name):
 @pytest.mark.parametrize("name", CASES)
 def test_a_table_stands_where_its_values_were_measured_and_holds_them(name):
     comparison = CASES[name]
-    configurations, tables = comparison["configurations"], dict(report.tables(comparison))
-    timed = [configuration for configuration in configurations if configuration["seconds"]]
+    compared, tables = configurations(comparison), dict(report.tables(comparison))
+    timed = [configuration for configuration in compared if configuration["seconds"]]
     expected = {"Seconds a step": [configuration["seconds"] for configuration in timed]}
     for when, place in (("last", "at the end"), ("peak", "at the peak step")):
-        shares = [configuration[when]["benchmarks"] for configuration in configurations]
+        shares = [configuration[when]["benchmarks"] for configuration in compared]
         expected[f"Accuracy {place}, by benchmark"] = shares if len(comparison["benchmarks"]) > 1 else []
     means = [
         {metric(key).title: fmean(value for _, value, *_ in metrics[key]) for key in shown_metrics(metrics)}
-        for metrics in (configuration["metrics"] for configuration in configurations)
+        for metrics in (configuration["metrics"] for configuration in compared)
     ]
     expected["Means over the training"] = means if any(means) else []
     for title, values in expected.items():
@@ -301,8 +302,8 @@ def test_a_table_keeps_its_cells(cell):
 def test_a_sentence_holds_the_numbers_of_the_tables():
     comparison = compare(two())
     [sentence] = report.sentences(comparison)
-    last, race = comparison["configurations"][1]["against"]["last"], comparison["configurations"][1]["to_target"]
-    accuracies = "{:+.1f} [{:+.1f}, {:+.1f}] points: ".format(*(100 * last[k] for k in ("accuracy", "low", "high")))
+    last, race = configurations(comparison)[1]["against"]["last"], configurations(comparison)[1]["to_target"]
+    accuracies = "{:+.1f} [{:+.1f}, {:+.1f}] points: ".format(*(100 * last[k] for k in ("value", "low", "high")))
     assert sentence.startswith(f"mmr against grpo, at the end: {accuracies}")
     assert f"To {report.goal(comparison)}: " in sentence
     for unit in ("steps", "hours"):
@@ -321,7 +322,7 @@ def test_a_sentence_holds_the_numbers_of_the_tables():
 )
 def test_shown_is_what_leaves_out_zero(low, high, verdict):
     comparison = compare(two())
-    comparison["configurations"][1]["against"]["last"] |= {"low": low, "high": high}
+    configurations(comparison)[1]["against"]["last"] |= {"low": low, "high": high}
     [sentence] = report.sentences(comparison)
     assert f"points: {verdict}" in sentence
 
@@ -353,13 +354,13 @@ def test_every_figure_tells_in_words_what_it_shows(written, name):
     assert len(page.all("figure")) == len(pictures) == len(panels) >= 1
     for picture, panel in zip(pictures, panels, strict=True):
         assert picture["role"] == "img" and picture["aria-label"] == panel.words
-        assert all(f"{configuration['name']}: " in panel.words for configuration in CASES[name]["configurations"])
+        assert all(f"{configuration['name']}: " in panel.words for configuration in configurations(CASES[name]))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_page_has_every_cell_sentence_and_note(name):
     comparison = CASES[name]
-    names = [configuration["name"] for configuration in comparison["configurations"]]
+    names = [configuration["name"] for configuration in configurations(comparison)]
     page = Page(report.page(comparison, [], [(label, "red", "solid") for label in names]))
     tables = list(report.tables(comparison))
     head = [cell for _, rows in tables for cell in rows[0]]
@@ -379,7 +380,7 @@ def evil(tmp_path_factory):
     report.write(named(names), folder / "evil")
     usual = named([f"name{number}" for number in range(len(names))])
     (folder / "usual").mkdir()
-    harmless = [configuration["name"] for configuration in usual["configurations"]]
+    harmless = [configuration["name"] for configuration in configurations(usual)]
     legend = [(name, *figures.look(name, harmless)) for name in harmless]
     (folder / "usual" / "report.html").write_text(report.page(usual, figures.inline(figures.panels(usual)), legend))
     return folder
@@ -440,20 +441,18 @@ def test_a_panel_has_the_curves_of_the_comparison():
         ("Zero-variance groups", "steps"),
         ("Entropy", "steps"),
     ]
-    for configuration in comparison["configurations"]:
+    for configuration in configurations(comparison):
         for across in ("step", "hours"):
-            curve = [
-                (point[across], point["accuracy"], point["low"], point["high"]) for point in configuration["curve"]
-            ]
+            curve = [(point[across], point["value"], point["low"], point["high"]) for point in configuration["curve"]]
             assert panels["Accuracy", across.rstrip("s") + "s"].curves[configuration["name"]] == curve
         assert panels["Entropy", "steps"].curves[configuration["name"]] == configuration["metrics"]["entropy"]
-    assert [panel.level for panel in panels.values()] == [comparison["target"]["accuracy"]] * 2 + [None] * 4
+    assert [panel.level for panel in panels.values()] == [comparison["targets"]["accuracy"]["value"]] * 2 + [None] * 4
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
 def test_a_configuration_keeps_its_colour_and_no_two_look_alike(count):
     comparison = compare(many(count, seeds=[1]))
-    names, looks = [configuration["name"] for configuration in comparison["configurations"]], {}
+    names, looks = [configuration["name"] for configuration in configurations(comparison)], {}
     for panel in figures.panels(comparison):
         axes = Figure().subplots()
         figures.draw(panel, axes, names)
@@ -473,11 +472,9 @@ def test_no_two_of_ten_look_alike_in_the_legend_of_the_page(written):
 @pytest.mark.parametrize("name", SHOWN)
 def test_whatever_there_is_is_drawn(written, name):
     panels = figures.panels(CASES[name])
-    names = [configuration["name"] for configuration in CASES[name]["configurations"]]
+    names = [configuration["name"] for configuration in configurations(CASES[name])]
     timed = any(
-        point["hours"] is not None
-        for configuration in CASES[name]["configurations"]
-        for point in configuration["curve"]
+        point["hours"] is not None for configuration in configurations(CASES[name]) for point in configuration["curve"]
     )
     assert ("hours" in {panel.across for panel in panels}) == timed
     drawn = re.findall(r"<figure>(.*?)</figure>", (written / name / "report.html").read_text(), re.DOTALL)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from manypaths.cli import main
-from manypaths.comparison.compare import configurations, read
+from manypaths.comparison.configurations import grouped
+from manypaths.comparison.read import read
 from manypaths.files import content_of, only_writer, read_jsonl
 from manypaths.recipe import read as read_recipe
 from manypaths.training import sweep
@@ -296,7 +297,7 @@ def test_a_run_that_fails_is_named_and_stops_no_other(swept):
 
 def test_the_runs_of_a_sweep_are_read_as_configurations_of_its_seeds(swept):
     runs, refused = read([swept[0] / "out"])
-    results, notes = configurations(runs)
+    results, _, notes = grouped(runs)
     assert refused == notes == []
     assert [(result.name, [run.seed for run in result.runs]) for result in results] == [("mmr", [1, 2])]
 

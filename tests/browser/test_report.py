@@ -7,7 +7,6 @@ import math
 import re
 from itertools import product
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from conftest import WIDTHS, Browser
 
 from manypaths.comparison import report
 from manypaths.comparison.compare import compare
+from manypaths.comparison.report import configurations
 from manypaths.comparison.runs import Run, Score
 from manypaths.names import METRICS, PARTS
 
@@ -42,10 +42,7 @@ def runs(names: tuple[str, ...], seeds: int = 3, clock: bool = True) -> list[Run
         for step in steps:
             chance = 0.2 + 0.6 * (1 - math.exp(-step * (place + 1) / 60)) + 0.02 * seed
             shares = {f"{n}": ((n * 37 + step * 11 + seed * 5) % 64 < 64 * chance) * 1.0 for n in range(64)}
-            results[step] = {
-                "math500": Score(fmean(shares.values()), shares),
-                "amc23": Score(0.5, {"1": 0.5, "2": 0.5}),
-            }
+            results[step] = {"math500": Score.of_shares(shares), "amc23": Score.of_shares({"1": 0.5, "2": 0.5})}
         waves = {
             key: [(step, 1 + place / 4 + math.sin(step / 9 + seed + number) / 5) for step in range(1, 101)]
             for number, key in enumerate(METRICS)
@@ -138,7 +135,7 @@ def test_report_fits_and_speaks(browser: Browser, reports: dict[str, Path], name
     )
     assert len(drawn) == browser.run("return document.querySelectorAll('figure').length") >= 5
     for role, label in drawn:
-        assert role in ("img", "image") and all(f"{side['name']}: " in label for side in comparison["configurations"])
+        assert role in ("img", "image") and all(f"{side['name']}: " in label for side in configurations(comparison))
     assert browser.run("return window.pwned") is None
     assert browser.run("return document.querySelector('h1').textContent") == report.title(comparison)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from manypaths.comparison.curves import Configuration
+from manypaths.comparison.configurations import Configuration
 from manypaths.comparison.runs import SAMPLING
 
 FEW = 10  # problems; with fewer the intervals of a benchmark are rough, as bench/intervals.py measures

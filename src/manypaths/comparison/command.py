@@ -58,9 +58,9 @@ def print_comparison(paths: Sequence[Path], baseline: str | None, target: str | 
     Raises:
         ValueError: There is nothing to compare, or no such baseline.
     """
-    from manypaths.comparison import compare, report
+    from manypaths.comparison import compare, read, report
 
-    runs, refused = compare.read(paths)
+    runs, refused = read.read(paths)
     for reason in refused:
         print(f"Left out: {one_line(reason)}", file=sys.stderr)
     comparison = compare.compare(runs, baseline, target)

@@ -7,13 +7,10 @@ such as the steps to a target.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy
-from numpy.typing import NDArray
 
-from manypaths.comparison.runs import Run
+from manypaths.comparison.configurations import Configuration
 from manypaths.statistics import (
     DRAWS,
     Array,
@@ -29,46 +26,6 @@ from manypaths.statistics import (
 PEAK = "peak-of-baseline"
 
 
-@dataclass
-class Configuration:
-    """Runs that differ by their seed alone, as arrays: S seeds, T steps, P problems, B benchmarks."""
-
-    name: str
-    benchmarks: list[str]
-    runs: list[Run]
-    steps: Array  # [T] at which all of them were evaluated
-    seconds: Array  # [S, T] of training until then; NaN where they were not measured
-    shares: Array  # [S, T, P] share of correct completions, the problems of all benchmarks one after another
-    blocks: NDArray[numpy.int64]  # [P] the benchmark of each problem, as a number
-    means_only: NDArray[numpy.bool_]  # [B] whether of a benchmark only the mean over its problems was recorded
-    first_half: NDArray[numpy.bool_]  # [P]
-    noise: Array  # [T] standard error over problems of those benchmarks; NaN where one of them has none; else 0
-
-    @property
-    def weights(self) -> Array:
-        """[P] weights of the problems with which every benchmark counts the same; they add up to 1."""
-        sizes = numpy.bincount(self.blocks)
-        weights: Array = 1.0 / (sizes[self.blocks] * len(sizes))
-        return weights
-
-    @property
-    def means(self) -> Array:
-        """[T] accuracy: the mean over seeds, and over benchmarks."""
-        means: Array = self.shares.mean(0) @ self.weights
-        return means
-
-    @cached_property
-    def estimates(self) -> list[Estimate]:
-        """The mean over benchmarks at each of the T steps, with what its interval needs."""
-        steps = zip(numpy.moveaxis(self.shares, 1, 0), self.noise.tolist(), strict=True)
-        return [estimate(cells, self.blocks, self.means_only, noise) for cells, noise in steps]
-
-    @cached_property
-    def curve(self) -> dict[float, Estimate]:
-        """`estimates` by step."""
-        return dict(zip(self.steps.tolist(), self.estimates, strict=True))
-
-
 def peak(configuration: Configuration) -> tuple[Estimate, int]:
     """The best of the steps of a configuration.
 
@@ -80,16 +37,16 @@ def peak(configuration: Configuration) -> tuple[Estimate, int]:
     Returns:
         The accuracy at the peak, and the index of the step that is best by all seeds and problems.
     """
-    shares, weights, first = configuration.shares, configuration.weights, configuration.first_half
-    count, best = len(shares), int(numpy.argmax(configuration.means))
+    values, weights, first = configuration.values, configuration.weights, configuration.first_half
+    count, best = len(values), int(numpy.argmax(configuration.means))
     if first.all():
         return configuration.estimates[best], best
-    cells = numpy.empty_like(shares[:, 0])
+    cells = numpy.empty_like(values[:, 0])
     for seed in range(count):
-        others = shares[[other for other in range(count) if other != seed or count == 1]].mean(0)
+        others = values[[other for other in range(count) if other != seed or count == 1]].mean(0)
         for half in (first, ~first):
             choice = int(numpy.argmax(others[:, ~half] @ weights[~half]))
-            cells[seed, half] = shares[seed, choice, half]
+            cells[seed, half] = values[seed, choice, half]
     noise = float(configuration.noise[best])
     return estimate(cells, configuration.blocks, configuration.means_only, noise), best
 

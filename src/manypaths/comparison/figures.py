@@ -72,14 +72,16 @@ class Panel:
 
 def panels(comparison: Comparison) -> list[Panel]:
     """The pictures of a comparison: accuracy, then each metric that was logged; none without a curve."""
-    configurations, level = comparison["configurations"], comparison["target"]["accuracy"]
+    configurations, level = comparison["configurations"], comparison["targets"][comparison["metric"]]["value"]
     drawn = []
     for key, across in (("step", "steps"), ("hours", "hours")):
         panel = Panel("Accuracy", across, level=level, share=True)
         for configuration in configurations:
-            points = [point for point in configuration["curve"] if point[key] is not None]
+            points = [
+                point for point in configuration["measures"][comparison["metric"]]["curve"] if point[key] is not None
+            ]
             if points:
-                curve = [(point[key], point["accuracy"], point["low"], point["high"]) for point in points]
+                curve = [(point[key], point["value"], point["low"], point["high"]) for point in points]
                 panel.curves[configuration["name"]] = curve
         drawn.append(panel)
     for name in shown_metrics(

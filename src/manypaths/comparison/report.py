@@ -60,9 +60,9 @@ UNITS = {"steps": _steps, "hours": _hours}
 
 def goal(comparison: Comparison) -> str:
     """The target in words."""
-    rise, base = comparison["target"]["rise"], comparison["baseline"]
+    rise, base = comparison["targets"][comparison["metric"]]["rise"], comparison["baseline"]
     source = "" if rise is None else f", the peak of {base}" if rise == 1 else f", {rise:.0%} of the rise of {base}"
-    return _share(comparison["target"]["accuracy"]) + source
+    return _share(comparison["targets"][comparison["metric"]]["value"]) + source
 
 
 def lead(comparison: Comparison) -> str:
@@ -72,18 +72,14 @@ def lead(comparison: Comparison) -> str:
 
 def sentences(comparison: Comparison) -> list[str]:
     """One paragraph for each configuration that is compared with the baseline."""
-    base = _baseline(comparison)
-    return [
-        _sentence(configuration, base, goal(comparison))
-        for configuration in comparison["configurations"]
-        if configuration is not base
-    ]
+    base, *others = configurations(comparison)
+    return [_sentence(configuration, base, goal(comparison)) for configuration in others]
 
 
 def _sentence(configuration: Comparison, base: Comparison, target: str) -> str:
     single_seed = min(len(configuration["runs"]), len(base["runs"])) == 1
     last = configuration["against"]["last"]
-    difference = f"{_with_interval(last, _points, 'accuracy')} points"
+    difference = f"{_with_interval(last, _points)} points"
     verdict = _verdict(last, single_seed, "better", "worse")
     units = UNITS if configuration["seconds"] and base["seconds"] else ["steps"]
     savings = "; ".join(_saving(configuration, base, unit, single_seed) for unit in units)
@@ -111,12 +107,10 @@ def _verdict(bounds: Comparison, single_seed: bool, better: str, worse: str) -> 
     return f"{word} (95 % CI excludes 0)" if word else "no difference shown"
 
 
-def _baseline(comparison: Comparison) -> Comparison:
-    name = comparison["baseline"]
-    base: Comparison = next(
-        configuration for configuration in comparison["configurations"] if configuration["name"] == name
-    )
-    return base
+def configurations(comparison: Comparison, measure: str | None = None) -> list[Comparison]:
+    """The configurations with the numbers of one measure, by default the metric of the comparison; baseline first."""
+    name = measure or comparison["metric"]
+    return [{**configuration, **configuration["measures"][name]} for configuration in comparison["configurations"]]
 
 
 # Tables
@@ -124,18 +118,18 @@ def _baseline(comparison: Comparison) -> Comparison:
 
 def tables(comparison: Comparison) -> Iterator[tuple[str, list[list[str]]]]:
     """(title, rows of cells with the header first) of each table."""
-    configurations, benchmarks = comparison["configurations"], comparison["benchmarks"]
+    compared, benchmarks = configurations(comparison), comparison["benchmarks"]
     yield _accuracies(comparison)
     for when, place in (("last", "at the end"), ("peak", "at the peak step")) if len(benchmarks) > 1 else ():
         rows = [
             [configuration["name"], *map(_share, configuration[when]["benchmarks"].values())]
-            for configuration in configurations
+            for configuration in compared
         ]
         yield f"Accuracy {place}, by benchmark", [["", *benchmarks], *rows]
     saved = "saved [95 %]"
     header = ["", "steps [95 %]", saved, "hours [95 %]", saved, "peak to peak: steps saved", "hours saved"]
-    yield f"Steps and hours to {goal(comparison)}", [header, *map(_target_row, configurations)]
-    if timed := [configuration for configuration in configurations if configuration["seconds"]]:
+    yield f"Steps and hours to {goal(comparison)}", [header, *map(_target_row, compared)]
+    if timed := [configuration for configuration in compared if configuration["seconds"]]:
         parts = [part for part in (*PARTS, "whole") if any(part in configuration["seconds"] for configuration in timed)]
         rows = [
             [
@@ -148,15 +142,15 @@ def tables(comparison: Comparison) -> Iterator[tuple[str, list[list[str]]]]:
             for configuration in timed
         ]
         yield "Seconds a step", [["", *parts], *rows]
-    if names := shown_metrics(name for configuration in configurations for name in configuration["metrics"]):
+    if names := shown_metrics(name for configuration in compared for name in configuration["metrics"]):
         rows = [
             [configuration["name"], *(_mean(name, configuration["metrics"].get(name)) for name in names)]
-            for configuration in configurations
+            for configuration in compared
         ]
         yield "Means over the training", [["", *(metric(name).title for name in names)], *rows]
     if rows := [
         [configuration["name"], key, *map(_setting, pair)]
-        for configuration in configurations
+        for configuration in compared
         for key, pair in configuration["differs"].items()
     ]:
         base = comparison["baseline"]
@@ -169,15 +163,15 @@ def _accuracies(comparison: Comparison) -> tuple[str, list[list[str]]]:
     problems = f" ({comparison['problems']} problems)" if comparison["problems"] else ""
     on = "" if benchmarks == ["accuracy"] else f" on {', '.join(benchmarks)}"
     header = ["", "seeds", "at the end [95 %]", "step", minus, "peak, held out [95 %]", "step", minus]
-    return f"Accuracy{on}{problems}", [header, *map(_accuracy_row, comparison["configurations"])]
+    return f"Accuracy{on}{problems}", [header, *map(_accuracy_row, configurations(comparison))]
 
 
 def _accuracy_row(configuration: Comparison) -> list[str]:
     cells = [configuration["name"], str(len(configuration["runs"]))]
     for when in ("last", "peak"):
         evaluation, against = configuration[when], configuration.get("against")
-        difference = _with_interval(against[when], _points, "accuracy") if against else ""
-        cells += [_with_interval(evaluation, _share, "accuracy"), _steps(evaluation["step"]), difference]
+        difference = _with_interval(against[when], _points) if against else ""
+        cells += [_with_interval(evaluation, _share), _steps(evaluation["step"]), difference]
     return cells
 
 
@@ -189,7 +183,7 @@ def _target_row(configuration: Comparison) -> list[str]:
         saved = _with_interval(to_target[f"{unit}_saved"], _percent, missing="") if against else ""
         cells += [_with_interval(to_target[unit], shown), saved] if measured else ["not measured", ""]
     peaks = [against[f"peak_{unit}_saved"] if against else None for unit in UNITS]
-    difference = f" at {_points(against['peak']['accuracy'])} points" if against else ""
+    difference = f" at {_points(against['peak']['value'])} points" if against else ""
     return [*cells, *("" if value is None else _percent(value) + difference for value in peaks)]
 
 
@@ -242,7 +236,7 @@ def lines(comparison: Comparison) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["configuration", "quantity", "step", "value", "low", "high"])
-    for configuration in comparison["configurations"]:
+    for configuration in configurations(comparison):
         writer.writerows([configuration["name"], *row, *[""] * (5 - len(row))] for row in _csv_rows(configuration))
     return file.getvalue()
 
@@ -251,7 +245,7 @@ def _csv_rows(configuration: Comparison) -> Iterator[list[Any]]:
     """[quantity, step, value, low, high] of every number of a configuration; missing cells at the end."""
 
     def bounds(of: Comparison) -> list[Any]:
-        return [of["accuracy"], of["low"], of["high"]]
+        return [of["value"], of["low"], of["high"]]
 
     for when in ("last", "peak"):
         evaluation = configuration[when]

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 from manypaths import results, run_folder
+from manypaths.counts import ACCURACY, Counts, measures_of, value_of
 from manypaths.names import PARTS, shown_metrics
 from manypaths.yaml_text import canonical
 
@@ -22,12 +23,47 @@ SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_token
 
 @dataclass
 class Score:
-    """The result of one benchmark at one step."""
+    """The results of one benchmark at one step: of each measure (`manypaths.counts`) a mean, and values by problem."""
 
-    accuracy: float  # 0 to 1
-    shares: dict[str, float] | None = None  # share of correct completions by problem; None if only a mean was recorded
-    error: float | None = None  # standard error of the mean over problems, if it was recorded and `shares` were not
+    means: dict[str, float] = field(default_factory=dict)  # measure -> mean over problems, if only that was recorded
+    errors: dict[str, float] = field(default_factory=dict)  # measure -> standard error of that mean, if recorded
+    shares: dict[str, float] | None = None  # problem -> accuracy, where completions were not counted
+    counts: dict[str, Counts] | None = None  # problem -> its completions
     sampling: dict[str, Any] = field(default_factory=dict)  # settings of the evaluation, `SAMPLING`; empty if unknown
+
+    @classmethod
+    def of_mean(cls, value: float, error: float | None = None, measure: str = ACCURACY) -> Score:
+        """The score of which only the mean was recorded, and perhaps its standard error over problems."""
+        return cls({measure: value}, {} if error is None else {measure: error})
+
+    @classmethod
+    def of_shares(cls, shares: dict[str, float], sampling: dict[str, Any] | None = None) -> Score:
+        """The score of shares of correct completions by problem."""
+        return cls(shares=shares, sampling=sampling or {})
+
+    @classmethod
+    def of_counts(cls, counts: dict[str, Counts], sampling: dict[str, Any] | None = None) -> Score:
+        """The score of counted completions by problem."""
+        return cls(counts=counts, sampling=sampling or {})
+
+    @property
+    def measures(self) -> list[str]:
+        """The names of the measures that it has."""
+        names = measures_of(list(self.counts.values())) if self.counts else []
+        names += [ACCURACY] * bool(self.shares)
+        return list(dict.fromkeys([*names, *self.means]))
+
+    def by_problem(self, measure: str) -> dict[str, float] | None:
+        """The values of a measure by problem; None where only the mean was recorded, or nothing."""
+        if self.counts:
+            values = {problem: value_of(counts, measure) for problem, counts in self.counts.items()}
+            return None if None in values.values() else cast("dict[str, float]", values)
+        return self.shares if measure == ACCURACY else None
+
+    def mean(self, measure: str) -> float | None:
+        """The mean of a measure over the problems; None where it was not recorded."""
+        values = self.by_problem(measure)
+        return fmean(values.values()) if values else self.means.get(measure)
 
 
 @dataclass
@@ -37,7 +73,7 @@ class Run:
     name: str
     group: str  # runs of one group differ by their seed alone
     seed: int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)  # dotted recipe keys, without the seed
+    settings: dict[str, Any] = field(default_factory=dict)  # dotted recipe keys, without the seed and the cluster
     trained: bool = True  # False for results of a model alone, whose settings are those of the evaluation
     machine: str | None = None
     clock: list[tuple[int, float]] = field(default_factory=list)  # (step, seconds until then)
@@ -45,6 +81,7 @@ class Run:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # metric -> (step, value)
     results: dict[int, dict[str, Score]] = field(default_factory=dict)  # step -> benchmark -> score
     notes: list[str] = field(default_factory=list)  # sentences for the reader of the comparison
+    cluster: str | None = None  # the start that several seeds share, such as a model from one cold start
 
     def seconds_at(self, step: float) -> float:
         """Seconds of training until a step, interpolated between recorded steps; NaN beyond them."""
@@ -150,9 +187,7 @@ def _scores(folder: Path, benchmarks: dict[str, dict[str, float]], sampling: dic
                 f"{problem!r}. Evaluate again, or leave it out."
             )
     settings = {key: sampling[key] for key in ("samples", *SAMPLING) if sampling.get(key) is not None}
-    return {
-        name: Score(fmean(shares.values()), shares, sampling=settings) for name, shares in benchmarks.items() if shares
-    }
+    return {name: Score.of_shares(shares, settings) for name, shares in benchmarks.items() if shares}
 
 
 def _name(folder: Path) -> str:

@@ -67,7 +67,9 @@ def _run(path: Path, group: str, seed: int | None, rows: list[Row], notes: list[
     for (step, benchmark), problems in sorted(scores.items()):
         means = {problem: fmean(samples) for problem, samples in problems.items()}
         shares = {problem: mean for problem, mean in means.items() if problem is not None}
-        run.results.setdefault(step, {})[benchmark] = Score(fmean(means.values()), shares or None)
+        run.results.setdefault(step, {})[benchmark] = (
+            Score.of_shares(shares) if shares else Score.of_mean(fmean(means.values()))
+        )
     times = [clock[step] for step in sorted(clock)]
     if times == sorted(times) and min(times, default=0) < DATE:
         run.clock = sorted(clock.items())

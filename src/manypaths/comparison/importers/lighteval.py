@@ -101,7 +101,7 @@ def _score(task: str, metrics: Any, notes: list[str]) -> Score:
         raise ValueError(
             f"{short_text(metric)} of {task!r} must be from 0 to 1, got {short_text(values[metric])}; it is left out."
         )
-    return Score(accuracy, error=error if error is not None and error >= 0 else None)
+    return Score.of_mean(accuracy, error if error is not None and error >= 0 else None)
 
 
 def _benchmark(task: str) -> str:

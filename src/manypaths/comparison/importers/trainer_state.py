@@ -128,7 +128,7 @@ def _set_accuracy(run: Run, logged: dict[str, dict[int, Any]]) -> None:
             if len(shares) < len(logged[metric]):
                 run.notes.append(f"{run.name}: {shown} is not a number at {len(logged[metric]) - len(shares)} steps.")
             run.notes.append(f"{run.name}: accuracy is {shown}{source}.")
-            run.results = {step: {benchmark: Score(value)} for step, value in shares.items()}
+            run.results = {step: {benchmark: Score.of_mean(value)} for step, value in shares.items()}
             return
     run.notes.append(f"{run.name}: no accuracy was logged, neither held out nor of training batches.")
 

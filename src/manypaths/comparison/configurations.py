@@ -1,0 +1,271 @@
+"""Runs as configurations: runs that differ by their seed alone, as arrays of one measure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy
+from numpy.typing import NDArray
+
+from manypaths.comparison.runs import Run, Score
+from manypaths.counts import ACCURACY, Measure, measure
+from manypaths.statistics import Array, Estimate, estimate
+
+
+@dataclass
+class Group:
+    """Runs that differ by their seed alone."""
+
+    name: str
+    runs: list[Run]
+    steps: list[int]  # at which all of them were evaluated
+
+
+@dataclass
+class Configuration:
+    """The values of a measure in a group, as arrays: S seeds, T steps, P problems, B benchmarks.
+
+    Values are divided by the largest value of the measure, so that they are from 0 to 1; those of a plain number are
+    as they were logged.
+    """
+
+    name: str
+    measure: Measure
+    benchmarks: list[str]
+    runs: list[Run]
+    steps: Array  # [T] at which all of them were evaluated
+    seconds: Array  # [S, T] of training until then; NaN where they were not measured
+    values: Array  # [S, T, P] of the problems of all benchmarks, one after another
+    blocks: NDArray[numpy.int64]  # [P] the benchmark of each problem, as a number
+    means_only: NDArray[numpy.bool_]  # [B] whether of a benchmark only the mean over its problems was recorded
+    first_half: NDArray[numpy.bool_]  # [P]
+    noise: Array  # [T] standard error over problems of those benchmarks; NaN where one of them has none; else 0
+
+    @property
+    def scale(self) -> float:
+        """The largest value of the measure, 1 for a plain number: values times this are in the measure's own unit."""
+        return self.measure.top or 1.0
+
+    @property
+    def weights(self) -> Array:
+        """[P] weights of the problems with which every benchmark counts the same; they add up to 1."""
+        sizes = numpy.bincount(self.blocks)
+        weights: Array = 1.0 / (sizes[self.blocks] * len(sizes))
+        return weights
+
+    @property
+    def means(self) -> Array:
+        """[T] the mean over seeds, and over benchmarks."""
+        means: Array = self.values.mean(0) @ self.weights
+        return means
+
+    @cached_property
+    def estimates(self) -> list[Estimate]:
+        """The mean over benchmarks at each of the T steps, with what its interval needs."""
+        steps = zip(numpy.moveaxis(self.values, 1, 0), self.noise.tolist(), strict=True)
+        return [estimate(cells, self.blocks, self.means_only, noise) for cells, noise in steps]
+
+    @cached_property
+    def curve(self) -> dict[float, Estimate]:
+        """`estimates` by step."""
+        return dict(zip(self.steps.tolist(), self.estimates, strict=True))
+
+
+def grouped(runs: Sequence[Run], name: str = ACCURACY) -> tuple[list[Group], list[str], list[str]]:
+    """Group the runs in which a measure was recorded.
+
+    Args:
+        name: The name of the measure.
+
+    Returns:
+        The groups, at the steps that all of their runs have; the benchmarks that are compared; and sentences on what
+        was left out.
+
+    Raises:
+        ValueError: The runs have no benchmark in common, or none has the measure.
+    """
+    notes = [note for run in runs for note in run.notes]
+    evaluated = [run for run in runs if any(_has(score, name) for score in _scores(run))]
+    _check_measure(runs, evaluated, name)
+    notes += [
+        f"{run.name} has no {measure(name).title}; it is left out."
+        for run in runs
+        if run.results and run not in evaluated
+    ]
+    benchmarks, more = benchmarks_of(evaluated, name)
+    notes += more
+    steps_of = {
+        id(run): [
+            step
+            for step, scores in run.results.items()
+            if all(benchmark in scores and _has(scores[benchmark], name) for benchmark in benchmarks)
+        ]
+        for run in evaluated
+    }
+    notes += [
+        f"{run.name} has no step at which all of {', '.join(benchmarks)} were evaluated; it is left out."
+        for run in evaluated
+        if not steps_of[id(run)]
+    ]
+    groups = []
+    for group, members in _by_configuration([run for run in evaluated if steps_of[id(run)]]).items():
+        members = _at_the_end(group, members, steps_of, notes)
+        steps = sorted(set.intersection(*(set(steps_of[id(run)]) for run in members)))
+        if any(len(steps_of[id(run)]) > len(steps) for run in members):
+            notes.append(f"{group}: only the {len(steps)} steps at which all of its seeds were evaluated count.")
+        members = sorted(members, key=lambda run: (str(run.cluster), str(run.seed), run.name))
+        groups.append(Group(group, members, steps))
+    return groups, benchmarks, notes
+
+
+def _at_the_end(group: str, members: list[Run], steps_of: dict[int, list[int]], notes: list[str]) -> list[Run]:
+    """The runs that reached the last step of their group; a sentence for each of the others, which are left out."""
+    last = max(steps_of[id(run)][-1] for run in members)
+    for run in members:
+        if (end := steps_of[id(run)][-1]) < last:
+            notes.append(
+                f"{run.name} ends at step {end} and other seeds of {group} at step {last}, so it is left out. If it "
+                "failed, the results of the others may be better than those of the configuration."
+            )
+    return [run for run in members if steps_of[id(run)][-1] == last]
+
+
+def _scores(run: Run) -> list[Score]:
+    return [score for scores in run.results.values() for score in scores.values()]
+
+
+def _has(score: Score, name: str) -> bool:
+    return score.mean(name) is not None
+
+
+def _check_measure(runs: Sequence[Run], evaluated: Sequence[Run], name: str) -> None:
+    """Raises ValueError if there are results, but none of a measure."""
+    names = sorted({other for run in runs for score in _scores(run) for other in score.measures})
+    if names and not evaluated:
+        raise ValueError(f"The metric must be one that was recorded, {', '.join(names)}, got {name!r}.")
+
+
+def measures_in_common(groups: Sequence[Group], benchmarks: Sequence[str], first: str) -> list[str]:
+    """The measures that all evaluations of some groups have, the measure `first` before the others."""
+    scores = [
+        run.results[step][name] for group in groups for run in group.runs for step in group.steps for name in benchmarks
+    ]
+    counts = Counter(name for score in scores for name in score.measures)
+    common = [name for name in counts if counts[name] == len(scores) and name != first]
+    return [first, *common]
+
+
+def configured(
+    groups: Sequence[Group], benchmarks: Sequence[str], name: str = ACCURACY
+) -> tuple[list[Configuration], list[str]]:
+    """The values of a measure in some groups -> a configuration for each, and sentences on what was left out.
+
+    Raises:
+        ValueError: The runs have no problem in common.
+    """
+    notes: list[str] = []
+    problems = {benchmark: _problems(groups, benchmark, name, notes) for benchmark in benchmarks}
+    return [_configuration(group, problems, name) for group in groups], notes
+
+
+def benchmarks_of(runs: Sequence[Run], name: str = ACCURACY) -> tuple[list[str], list[str]]:
+    """(the benchmarks in which a measure was recorded most often of those that all runs have, notes on the others).
+
+    Raises:
+        ValueError: There is no benchmark that all runs have.
+    """
+    by_run = [
+        Counter(benchmark for scores in run.results.values() for benchmark in scores if _has(scores[benchmark], name))
+        for run in runs
+    ]
+    common = sorted(set.intersection(*map(set, by_run))) if by_run else []
+    if by_run and not common:
+        listed = "; ".join(f"{run.name}: {', '.join(sorted(names))}" for run, names in zip(runs, by_run, strict=True))
+        raise ValueError(f"The runs have no benchmark in common ({listed}). Evaluate them on the same problems.")
+    count = sum(by_run, Counter[str]())
+    most = [benchmark for benchmark in common if count[benchmark] == max(count[other] for other in common)]
+    ignored = sorted(count.keys() - set(most))
+    return most, [
+        f"{benchmark} was not evaluated as often, or not for all runs; it is left out." for benchmark in ignored
+    ]
+
+
+def _problems(groups: Sequence[Group], benchmark: str, name: str, notes: list[str]) -> list[str] | None:
+    """The problems of a benchmark in all evaluations; None if an evaluation has only the mean of the measure."""
+    scores = [run.results[step][benchmark] for group in groups for run in group.runs for step in group.steps]
+    by_score = [set(values) for score in scores if (values := score.by_problem(name)) is not None]
+    if len(by_score) < len(scores):
+        notes.append(
+            f"{benchmark}: only means were recorded, so results on the same problem cannot be compared. Without a "
+            "standard error the intervals are over seeds only, on these problems."
+        )
+        return None
+    common = set.intersection(*by_score)
+    if not common:
+        raise ValueError(f"The runs have no problem of {benchmark} in common. Evaluate them on the same problems.")
+    if any(len(problems) > len(common) for problems in by_score):
+        notes.append(f"{benchmark}: the runs were evaluated on different problems; the {len(common)} in common count.")
+    return sorted(common)
+
+
+def _by_configuration(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by configuration. Its name is the common start of the names of its runs, without their seeds."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.group, []).append(run)
+    named: dict[str, list[Run]] = {}
+    for members in groups.values():
+        stems = [
+            re.sub(rf"([-_ ]|[-_. ]?seed[-_ ]?){re.escape(str(run.seed))}$", "", run.name) or run.name
+            for run in members
+        ]
+        same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
+        name = "".join(letters[0] for letters in same).rstrip("-_. ") or stems[0]
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        free = (other for other in itertools.chain([name], numbered) if other not in named)
+        named[next(free)] = members
+    return named
+
+
+def _configuration(group: Group, problems: dict[str, list[str] | None], name: str) -> Configuration:
+    runs, steps, scale = group.runs, group.steps, measure(name).top or 1.0
+    variance = numpy.zeros(len(steps))
+    values: list[list[list[float]]] = [[[] for _ in steps] for _ in runs]
+    for (seed, run), (index, step) in itertools.product(enumerate(runs), enumerate(steps)):
+        for benchmark, ids in problems.items():
+            score = run.results[step][benchmark]
+            by_problem = score.by_problem(name) or {}
+            values[seed][index] += [by_problem[id] for id in ids] if ids is not None else [score.mean(name) or 0.0]
+            if ids is None:  # a standard error of 0 was not computed
+                error = (score.errors.get(name) or math.nan) / scale
+                variance[index] += (error / len(problems)) ** 2 / len(runs)
+    sizes = [1 if ids is None else len(ids) for ids in problems.values()]
+    return Configuration(
+        name=group.name,
+        measure=measure(name),
+        benchmarks=list(problems),
+        runs=runs,
+        steps=numpy.array(steps, dtype=float),
+        seconds=numpy.array([[run.seconds_at(step) for step in steps] for run in runs]),
+        values=numpy.array(values) / scale,
+        blocks=numpy.repeat(numpy.arange(len(sizes)), sizes),
+        means_only=numpy.array([ids is None for ids in problems.values()]),
+        first_half=numpy.concatenate([_first_half(benchmark, ids) for benchmark, ids in problems.items()]),
+        noise=numpy.sqrt(variance),
+    )
+
+
+def _first_half(benchmark: str, ids: list[str] | None) -> NDArray[numpy.bool_]:
+    """Which of the problems of a benchmark are in the first of two halves, by a hash of their names."""
+    if ids is None:
+        return numpy.array([True])
+    order = sorted(ids, key=lambda id: hashlib.sha256(f"{benchmark} {id}".encode()).digest())
+    first = set(order[::2])
+    return numpy.array([id in first for id in ids])

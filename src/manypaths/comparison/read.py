@@ -1,0 +1,59 @@
+"""Paths as `Run`s: run folders, results of `manypaths evaluate`, and files of other software."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from manypaths import results, run_folder
+from manypaths.comparison import importers
+from manypaths.comparison.runs import Run, read_evaluation, read_run
+
+DAMAGED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+
+
+def read(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """Read runs and results.
+
+    Args:
+        paths: Run folders, folders of them, and results of `manypaths evaluate` and of other software.
+
+    Returns:
+        The runs, and a sentence for each path that cannot be read.
+    """
+    runs: list[Run] = []
+    refused: list[str] = []
+    for path in dict.fromkeys(part for root in paths for part in _expanded(root.resolve())):
+        try:
+            runs += _read(path)
+        except DAMAGED as error:
+            refused.append(_complaint(path, error))
+    return runs, refused
+
+
+def _complaint(path: Path, error: Exception) -> str:
+    """A sentence that names the path and the error."""
+    reason = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {error}"
+    sentence = reason if str(path) in reason else f"{str(path)!r} cannot be read: {reason}"
+    return sentence.removesuffix(".") + "."
+
+
+def _expanded(path: Path) -> list[Path]:
+    """The run folders in a folder of them, otherwise the path itself."""
+    return [path] if run_folder.is_run(path) else run_folder.runs_in(path) or [path]
+
+
+def _read(path: Path) -> list[Run]:
+    if path.suffix == ".csv":
+        return importers.read_csv(path)
+    if run_folder.is_run(path):
+        return [read_run(path)]
+    if results.is_results(path):
+        return [read_evaluation(path)]
+    if importers.is_trainer_state(path):
+        return [importers.read_trainer_state(path)]
+    if path.suffix == ".json" or (path.is_dir() and any(path.rglob("results_*.json"))):
+        return [importers.read_lighteval(path)]
+    files = f"{run_folder.RECIPE}, trainer_state.json or results_*.json"
+    reason = f"it has no {files}" if path.exists() else "it does not exist"
+    raise ValueError(f"{str(path)!r} is no run: {reason}. Give a run folder, results of lighteval, or a .csv file.")
