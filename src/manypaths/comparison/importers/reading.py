@@ -1,0 +1,94 @@
+"""What a user says about files of other software: the metric, its unit, which column means what, which rows count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from manypaths.names import nearest
+from manypaths.printable import shown
+
+UNITS = ("percent", "share")
+MEASURES = ("accuracy", "majority", "pass@K", "distinct@K")  # K: a number of samples
+MEANINGS = (
+    *("run", "seed", "cluster", "step", "seconds", "hours", "benchmark", "benchmarks", "problem", "answer"),
+    *MEASURES,
+)
+ACCURACIES = ("accuracy", "accuracies", "acc", "pass@1", "exact_match")
+JOIN = "+"  # between several headers of one meaning, and between several values of one column
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read files of other software.
+
+    Attributes:
+        metric: The name of the metric to read, as the file has it; None is the accuracy. Where a file holds the values
+            of a single metric without its name, this is its name.
+        unit: "percent" or "share", the unit of every accuracy; None is the unit that the file states.
+        columns: Meaning -> header. A meaning is one of `MEANINGS`, with a number for K. `run`, `cluster` and
+            `benchmarks` may have several headers, joined by `+`.
+        where: Header -> values, joined by `+`. Only rows with one of these values are read.
+
+    Raises:
+        ValueError: The unit or a meaning does not exist.
+    """
+
+    metric: str | None = None
+    unit: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.unit not in (None, *UNITS):
+            raise ValueError(f"The unit must be {' or '.join(UNITS)}, got {shown(self.unit)}. Name one.")
+        for meaning in self.columns:
+            if re.sub("@[1-9][0-9]{0,5}$", "@K", meaning) not in MEANINGS:
+                raise ValueError(
+                    f"A column must mean {', '.join(MEANINGS)}, got {shown(meaning)}. {nearest(meaning, MEANINGS)}"
+                )
+
+    @classmethod
+    def of(
+        cls, metric: str | None = None, unit: str | None = None, columns: Sequence[str] = (), where: Sequence[str] = ()
+    ) -> Reading:
+        """The values of `--metric`, `--unit`, and of each `--columns` and each `--where`, as a `Reading`.
+
+        Raises:
+            ValueError: A value is not of the form NAME=VALUE,NAME=VALUE, or a name stands twice.
+        """
+        return cls(metric, unit, _pairs("--columns", columns), _pairs("--where", where))
+
+
+def measure_of(metric: str) -> str:
+    """The measure that a metric of other software is, by its name.
+
+    Args:
+        metric: A name such as `eval/accuracy`, `eval_accuracy`, `pass_at_8` or `rewards/accuracy/mean`.
+
+    Returns:
+        "accuracy", "majority", "pass@K" or "distinct@K" where the name states it, the name itself for another one. The
+        pass rate of one sample, pass@1, is the accuracy.
+    """
+    parts = re.split(r"[/.]|(?:^|_)(?:eval|test|val|rewards)(?=_)", metric.strip().lower())
+    words = [re.sub(r"[-_ ]at[-_ ]?(?=[0-9]+$)", "@", part.strip("_ ")) for part in parts if part not in ("", "mean")]
+    last = words[-1] if words else ""
+    if last in ACCURACIES:
+        return "accuracy"
+    of_samples = re.fullmatch("(pass|distinct)@([1-9][0-9]{0,5})", last)
+    return last if last == "majority" or of_samples else metric
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """`run=method,seed=s` as a dictionary. A comma that no NAME= follows is a part of the value."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        for part in re.split(r",(?=[^,=]+=)", text):
+            name, sign, value = (word.strip() for word in part.partition("="))
+            if not (name and sign and value):
+                raise ValueError(f"{option} must be NAME=VALUE,NAME=VALUE, got {shown(part)}. Write it so.")
+            if name in pairs:
+                raise ValueError(f"{option} must have {name} once, got it twice. Join values with {JOIN}.")
+            pairs[name] = value
+    return pairs
