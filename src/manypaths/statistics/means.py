@@ -1,4 +1,4 @@
-"""95 % intervals of a mean over seeds and problems, and of the difference of two such means.
+"""Intervals of a mean over seeds and problems, and of the difference of two such means.
 
 The result of problem p in seed s is y[s, p], the share of its completions that are correct. Seeds and problems are both
 random samples, so the variance of a mean is the one between seeds plus the one between problems, minus their
@@ -10,6 +10,12 @@ A share near 0 or 1 has more room on one side, so every part of the error has a 
 the number of trials that has the observed variance. A few problems may be alike by chance; the variance is therefore
 estimated with half a problem added, whose completions are all correct or all wrong. bench/intervals.py and
 bench/comparison.py measure how often the intervals contain the truth.
+
+Two configurations are paired where seed s of both shares its luck, such as the order of the data. Their difference is
+then taken seed by seed, y1[s, p] - y2[s, p], and is one such table: its seed part is the variance of the differences
+over S, with S - 1 degrees of freedom instead of about 2 (S - 1), and the interaction is that of the differences.
+
+A number of which no range is known, such as a logged reward, has no room that ends: its intervals are symmetric.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from manypaths.statistics.student import NORMAL, student
+from manypaths.statistics.student import NORMAL, normal, student
 
 Array = NDArray[numpy.float64]
 UNSEEN = 0.5  # problems that are added to the estimate of a variance
@@ -39,10 +45,12 @@ class Estimate:
     blocks: NDArray[numpy.int64]  # [P] the benchmark of each problem
     means: Array  # [B] of the benchmarks
     sizes: NDArray[numpy.int64]  # [B] number of problems; 0 where only the mean over problems was recorded
-    shared: Array  # [B] variance of the interaction of seeds and problems
+    interaction: Array  # [S, P] of seeds and problems, scaled like `problems`
+    shared: Array  # [B] variance of `interaction` in the mean over seeds
     constant: NDArray[numpy.bool_]  # [B] whether all problems of a benchmark have equal shares, in every seed
     binary: NDArray[numpy.bool_]  # [B] whether each problem has a single completion, correct or wrong
     noise: float = 0.0  # variance over problems of which only means and standard errors were recorded; NaN if unknown
+    bounded: bool = True  # whether the values lie between 0 and 1
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,9 @@ class Part:
     freedom: float = math.inf
 
 
-def estimate(cells: Any, blocks: Any = None, means_only: Any = None, standard_error: float = 0.0) -> Estimate:
+def estimate(
+    cells: Any, blocks: Any = None, means_only: Any = None, standard_error: float = 0.0, *, bounded: bool = True
+) -> Estimate:
     """The mean over benchmarks of shares by seed and problem.
 
     Args:
@@ -64,17 +74,23 @@ def estimate(cells: Any, blocks: Any = None, means_only: Any = None, standard_er
             its intervals over several seeds are for these problems only.
         standard_error: The standard error over the problems of the `means_only` benchmarks, as part of the whole mean;
             NaN if unknown.
+        bounded: False for numbers of which no range is known; all benchmarks must then be `means_only`, and intervals
+            are not clipped.
+
+    Raises:
+        ValueError: `bounded` is False and a benchmark has a number for each problem.
     """
     cells = numpy.atleast_2d(numpy.asarray(cells, float))
     count, blocks = len(cells), numpy.zeros(cells.shape[1], int) if blocks is None else numpy.asarray(blocks, int)
     sizes = numpy.bincount(blocks)
     means_only = numpy.zeros(len(sizes), bool) if means_only is None else numpy.asarray(means_only, bool)
+    if not (bounded or means_only.all()):
+        raise ValueError("Numbers without a range must be means over problems. Pass means_only for every benchmark.")
     by_benchmark = numpy.stack([cells[:, blocks == block].mean(1) for block in range(len(sizes))], 1)
     value = float(by_benchmark.mean())
     inside = cells - by_benchmark[:, blocks]
     scale = 1 / (numpy.sqrt(sizes * numpy.maximum(sizes - 1, 1)) * len(sizes))  # a sum of squares becomes a variance
-    problems = inside.mean(0) * scale[blocks]
-    interaction = ((inside - inside.mean(0)) * scale[blocks]) ** 2
+    interaction = (inside - inside.mean(0)) * scale[blocks]
     noise = 0.0 if count > 1 and math.isnan(standard_error) else standard_error**2
     if means_only.all() and numpy.ptp(by_benchmark.mean(1)) == noise == 0:
         noise = math.nan
@@ -84,42 +100,83 @@ def estimate(cells: Any, blocks: Any = None, means_only: Any = None, standard_er
     return Estimate(
         value=value,
         seeds=by_benchmark.mean(1) - value,
-        problems=problems,
+        problems=inside.mean(0) * scale[blocks],
         blocks=blocks,
         means=by_benchmark.mean(0),
         sizes=numpy.where(means_only, 0, sizes),
-        shared=numpy.bincount(blocks, interaction.sum(0)) / (count * max(count - 1, 1)),
+        interaction=interaction,
+        shared=_in_the_mean(interaction, blocks),
         constant=numpy.array(ranges) < math.sqrt(ROUNDING),
         binary=numpy.array(zero_or_one) & (count == 1),
         noise=noise,
+        bounded=bounded,
     )
 
 
-def interval(first: Estimate, second: Estimate | None = None) -> tuple[float, float]:
-    """The 95 % interval of an estimate, or of the first minus the second on the same problems.
+def _in_the_mean(interaction: Array, blocks: NDArray[numpy.int64]) -> Array:
+    """[B] variance that an interaction [S, P] adds to the mean over seeds and problems."""
+    count = len(interaction)
+    variance: Array = numpy.bincount(blocks, (interaction**2).sum(0)) / (count * max(count - 1, 1))
+    return variance
+
+
+def interval(
+    first: Estimate, second: Estimate | None = None, *, level: float = 0.95, paired: bool = False
+) -> tuple[float, float]:
+    """The interval of an estimate, or of the first minus the second on the same problems.
 
     If either has one seed, the interval is for these seeds only. Its width is never 0; both ends are NaN where neither
     the variance between seeds nor that between problems is known.
+
+    Args:
+        first: A mean.
+        second: The mean that is subtracted; None for the interval of `first` itself.
+        level: The share of such intervals that contain the truth, above 0 and below 1.
+        paired: Whether seed s of both is the same seed, so that the difference is taken seed by seed.
+
+    Returns:
+        The lower and the upper end, within 0 and 1 for a share and within -1 and 1 for a difference of shares.
+
+    Raises:
+        ValueError: `paired` with different numbers of seeds, or a level out of range.
     """
     value = first.value - (second.value if second else 0.0)
-    down, up = (half_width(first, second, side) for side in ("below", "above"))
-    if not down + up > 0:
+    down, up = (half_width(first, second, side, level=level, paired=paired) for side in ("below", "above"))
+    if not down + up > negligible(first, second):
         return math.nan, math.nan
+    if not _is_bounded(first, second):
+        return value - down, value + up
     return max(value - down, -1.0 if second else 0.0), min(value + up, 1.0)
 
 
-def half_width(first: Estimate, second: Estimate | None, side: str) -> float:
-    """The distance from the value to the end of its interval on a side, "below" or "above".
+def _is_bounded(first: Estimate, second: Estimate | None) -> bool:
+    return first.bounded and (second is None or second.bounded)
+
+
+def negligible(first: Estimate, second: Estimate | None) -> float:
+    """A standard deviation that is a rounding error."""
+    scale = 1.0 if _is_bounded(first, second) else max(abs(first.value), abs(second.value) if second else 0.0)
+    return math.sqrt(ROUNDING) * scale
+
+
+def half_width(
+    first: Estimate, second: Estimate | None, side: str, *, level: float = 0.95, paired: bool = False
+) -> float:
+    """The distance from the value to the end of its interval on a side, "below" or "above"."""
+    seeds, problems = seed_parts(first, second, paired=paired), problem_parts(first, second, level=level, paired=paired)
+    spreads = [variance_of(parts, side) for parts in groups_of(seeds, problems)]
+    return math.sqrt(sum(student(freedom, level) ** 2 * variance for variance, freedom in spreads))
+
+
+def groups_of(seeds: list[Part], problems: list[Part]) -> list[list[Part]]:
+    """The parts that have a half-width of their own; the squares of the half-widths add (MOVER).
 
     The degrees of freedom after Satterthwaite are an estimate too, and too high where one part has the few degrees of
-    freedom of seeds and the other the many of problems. Therefore seeds and problems have a half-width each, and their
-    squares add (MOVER). If both sides of a difference have several seeds, their two parts make up for that error, and
-    one number of degrees of freedom serves all parts.
+    freedom of seeds and the other the many of problems. Therefore seeds and problems have a half-width each. If both
+    sides of a difference have several seeds that are not paired, their two parts make up for that error, and one number
+    of degrees of freedom serves all parts.
     """
-    seeds, problems = seed_parts(first, second), problem_parts(first, second)
-    groups = [seeds + problems] if len(seeds) > 1 else [seeds, problems]
-    spreads = [variance_of(parts, side) for parts in groups]
-    return math.sqrt(sum(student(freedom) ** 2 * variance for variance, freedom in spreads))
+    return [seeds + problems] if len(seeds) > 1 else [seeds, problems]
 
 
 def variance_of(parts: Sequence[Part], side: str) -> tuple[float, float]:
@@ -130,49 +187,81 @@ def variance_of(parts: Sequence[Part], side: str) -> tuple[float, float]:
     return total, total**2 / squares if squares else math.inf
 
 
-def seed_parts(first: Estimate, second: Estimate | None = None) -> list[Part]:
-    """The error from the choice of seeds: a part for each estimate that has several."""
+def seed_parts(first: Estimate, second: Estimate | None = None, *, paired: bool = False) -> list[Part]:
+    """The error from the choice of seeds: a part for each estimate that has several, or one for a paired difference.
+
+    Raises:
+        ValueError: `paired` with different numbers of seeds.
+    """
+    if second is None:
+        deviations = [first.seeds]
+    elif not paired:
+        deviations = [first.seeds, second.seeds]
+    elif len(first.seeds) == len(second.seeds):
+        deviations = [first.seeds - second.seeds]
+    else:
+        raise ValueError(
+            f"Paired estimates must have the same seeds, got {len(first.seeds)} and {len(second.seeds)} seeds. "
+            "Keep the seeds that both have, or do not pair them."
+        )
     parts = []
-    for side in (first, second):
-        if side is not None and (count := len(side.seeds)) > 1:
-            between = float((side.seeds**2).sum()) / (count * (count - 1))
+    for by_seed in deviations:
+        if (count := len(by_seed)) > 1:
+            between = float((by_seed**2).sum()) / (count * (count - 1))
             parts.append(Part(between, between, count - 1))
     return parts
 
 
-def problem_parts(first: Estimate, second: Estimate | None = None) -> list[Part]:
+def problem_parts(
+    first: Estimate, second: Estimate | None = None, *, level: float = 0.95, paired: bool = False
+) -> list[Part]:
     """The error from the choice of problems: one part for all recorded standard errors, and one for each benchmark."""
     noise = first.noise + (0.0 if second is None else second.noise)
-    benchmarks = numpy.flatnonzero(first.sizes).tolist()
-    parts = [_single(first, b) if second is None else _difference(first, second, b) for b in benchmarks]
+    shared = shared_of(first, second, paired=paired)
+    parts = []
+    for benchmark in numpy.flatnonzero(first.sizes).tolist():
+        if second is None:
+            parts.append(_single(first, benchmark, level))
+        else:
+            parts.append(_difference(first, second, benchmark, float(shared[benchmark]), level))
     return [Part(noise, noise), *parts]
 
 
-def _single(mean: Estimate, benchmark: int) -> Part:
+def shared_of(first: Estimate, second: Estimate | None = None, *, paired: bool = False) -> Array:
+    """[B] variance of the interaction of seeds and problems in a mean, or in the difference of two."""
+    if second is None:
+        return first.shared
+    return (
+        _in_the_mean(first.interaction - second.interaction, first.blocks) if paired else first.shared + second.shared
+    )
+
+
+def _single(mean: Estimate, benchmark: int, level: float) -> Part:
     """The error of a mean over the problems of a benchmark."""
     size, share, count = int(mean.sizes[benchmark]), float(mean.means[benchmark]), len(mean.sizes)
     if mean.constant[benchmark] or mean.binary[benchmark]:
-        return wilson_part(share, size, count)
-    observed = _observed([mean], benchmark) + _unseen(mean, benchmark)
+        return wilson_part(share, size, count, level=level)
+    observed = _observed(mean, None, benchmark, float(mean.shared[benchmark])) + _unseen(mean, benchmark)
     trials, freedom = share * (1 - share) / (observed * count**2), size - 1
-    return wilson_part(share, trials, count, freedom)
+    return wilson_part(share, trials, count, freedom, level)
 
 
-def wilson_part(share: float, trials: float, count: int = 1, freedom: float = math.inf) -> Part:
+def wilson_part(share: float, trials: float, count: int = 1, freedom: float = math.inf, level: float = 0.95) -> Part:
     """The variances that give the ends of Wilson's interval, for one of `count` benchmarks."""
-    t = student(freedom)
+    t = student(freedom, level)
     low, high = wilson_interval(share, trials, t)
     return Part(((share - low) / (t * count)) ** 2, ((high - share) / (t * count)) ** 2, freedom)
 
 
-def _difference(first: Estimate, second: Estimate, benchmark: int) -> Part:
+def _difference(first: Estimate, second: Estimate, benchmark: int, shared: float, level: float) -> Part:
     """The error of a difference over the problems of a benchmark; two constant sides are independent (MOVER)."""
     if first.constant[benchmark] and second.constant[benchmark]:
-        own, others = _single(first, benchmark), _single(second, benchmark)
+        own, others = (_single(side, benchmark, level) for side in (first, second))
         return Part(own.below + others.above, own.above + others.below)
     if _is_constant(first, second, benchmark):
-        return _rare(first, second, benchmark)
-    variance = _observed([first, second], benchmark) + _unseen(first, benchmark) + _unseen(second, benchmark)
+        return _rare(first, second, benchmark, level)
+    observed = _observed(first, second, benchmark, shared)
+    variance = observed + _unseen(first, benchmark) + _unseen(second, benchmark)
     return Part(variance, variance, int(first.sizes[benchmark]) - 1)
 
 
@@ -182,12 +271,13 @@ def _is_constant(first: Estimate, second: Estimate, benchmark: int) -> bool:
     return float((differences**2).sum()) < ROUNDING
 
 
-def _rare(first: Estimate, second: Estimate, benchmark: int) -> Part:
+def _rare(first: Estimate, second: Estimate, benchmark: int, level: float) -> Part:
     """The error of a difference that was the same on all n problems.
 
     Another difference, between -1 and 1, was observed on 0 of n problems, so its rate is at most Wilson's upper end.
     """
-    rate = wilson_interval(0.0, int(first.sizes[benchmark]))[1] / (NORMAL * len(first.sizes))
+    z = normal(level)
+    rate = wilson_interval(0.0, int(first.sizes[benchmark]), z)[1] / (z * len(first.sizes))
     value = float(first.means[benchmark] - second.means[benchmark])
     return Part((rate * (1 + value)) ** 2, (rate * (1 - value)) ** 2)
 
@@ -197,25 +287,24 @@ def not_observed(mean: Estimate, other: Estimate | None = None) -> list[Part]:
     parts = [Part(mean.noise, mean.noise)]
     for benchmark in numpy.flatnonzero(mean.sizes).tolist():
         if mean.constant[benchmark]:
-            parts.append(_single(mean, benchmark))
+            parts.append(_single(mean, benchmark, 0.95))
             continue
         unseen = _unseen(mean, benchmark)
         parts.append(Part(unseen, unseen))
         if other is not None and _is_constant(mean, other, benchmark):
-            rare = _rare(mean, other, benchmark)
+            rare = _rare(mean, other, benchmark, 0.95)
             parts.append(Part(rare.below / 2, rare.above / 2))  # the other half is a part of `other`
     return parts
 
 
-def _observed(means: Sequence[Estimate], benchmark: int) -> float:
+def _observed(first: Estimate, second: Estimate | None, benchmark: int, shared: float) -> float:
     """The variance between the problems of a benchmark without that of the seeds, of one mean or a difference of two.
 
     It is scaled for an estimate with `UNSEEN` problems more.
     """
-    size = int(means[0].sizes[benchmark])
-    problems = means[0].problems - (means[1].problems if len(means) > 1 else 0.0)
-    among = float((problems[means[0].blocks == benchmark] ** 2).sum())
-    shared = sum(float(mean.shared[benchmark]) for mean in means if len(mean.seeds) > 1)
+    size = int(first.sizes[benchmark])
+    problems = first.problems - (0.0 if second is None else second.problems)
+    among = float((problems[first.blocks == benchmark] ** 2).sum())
     return max(0.0, among - shared) * (size - 1) / (size - 1 + UNSEEN)
 
 
@@ -226,7 +315,13 @@ def _unseen(mean: Estimate, benchmark: int) -> float:
 
 
 def wilson_interval(share: float, trials: float, z: float = NORMAL) -> tuple[float, float]:
-    """The 95 % score interval (Wilson, 1927) of a share observed in `trials`; within [0, 1], never of width 0."""
+    """The score interval (Wilson, 1927) of a share observed in `trials`; within [0, 1], never of width 0.
+
+    Args:
+        share: From 0 to 1.
+        trials: Their number, or the number that has the observed variance.
+        z: The percentile of the level, 1.96 for 95 %.
+    """
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
