@@ -120,16 +120,17 @@ def detectable(
 
 def _seeds_not_alike_by_chance(first: Estimate, second: Estimate | None, paired: bool) -> list[Part]:
     """`seed_parts` of at least the variance of the interaction; NaN where that is 0 and not all shares are equal."""
-    tables = [[first]] if second is None else [[first, second]] if paired else [[first], [second]]
-    several = [sides for sides in tables if len(sides[0].seeds) > 1]
-    parts = []
-    for part, sides in zip(seed_parts(first, second, paired=paired), several, strict=True):
-        variance = max(part.below, float(shared_of(*sides, paired=True).sum()))
-        all_equal = all(bool((side.constant & (side.sizes > 0)).all()) for side in sides)
-        if variance <= negligible(*sides) ** 2 and not all_equal:
+    sides = [first] if second is None else [first, second]
+    all_equal = all(bool((side.constant & (side.sizes > 0)).all()) for side in sides)
+    together = paired or second is None
+    shared = [shared_of(first, second, paired=True)] if together else [s.shared for s in sides if len(s.seeds) > 1]
+    seeds = []
+    for part, interaction in zip(seed_parts(first, second, paired=paired), shared, strict=False):  # one seed: no part
+        variance = max(part.below, float(interaction.sum()))
+        if variance <= negligible(first, second) ** 2 and not all_equal:
             variance = math.nan
-        parts.append(Part(variance, variance, part.freedom))
-    return parts
+        seeds.append(Part(variance, variance, part.freedom))
+    return seeds
 
 
 def within(first: Estimate, second: Estimate, margin: float, *, paired: bool = False, alpha: float = 0.05) -> bool:
