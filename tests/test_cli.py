@@ -461,7 +461,7 @@ def test_names_in_foreign_files_reach_the_terminal_without_control_characters(ca
     rows = [f"{name},{step},0.{step}" for name in ("\x1b[31mred", "blue\x07") for step in (1, 2)]
     (tmp_path / "runs.csv").write_text("\n".join(["run,step,accuracy", *rows, ""]))
     (tmp_path / "\x1b[2J.csv").write_text("a\n1\n")
-    assert main(["compare", str(tmp_path / "runs.csv"), str(tmp_path / "\x1b[2J.csv")]) == 0
+    assert main(["compare", str(tmp_path / "runs.csv"), str(tmp_path / "\x1b[2J.csv")]) == 3
     printed = capsys.readouterr()
     assert "[31mred" in printed.out and "Left out" in printed.err
     assert all(line.isprintable() for line in (printed.out + printed.err).split("\n"))

@@ -99,8 +99,8 @@ def test_steps_to_target_in_closed_form(curve, target, expected):
 
 def arranged(runs):
     """The configurations of runs."""
-    groups, benchmarks, _ = grouped(runs)
-    return configured_groups(groups, benchmarks)[0]
+    of_runs = grouped(runs)
+    return configured_groups(of_runs.groups, of_runs.benchmarks)[0]
 
 
 def runs(name, curves, pace=None, error=None):
@@ -252,7 +252,8 @@ def test_a_target_that_only_the_baseline_reaches():
 def test_without_a_clock_there_are_no_hours():
     base, fast = noiseless(SLOW, FAST)
     times = time_to_target(fast, base)
-    assert times["hours"] == times["hours_saved"] == {"value": None, "low": None, "high": None}
+    assert times["hours"] == {"value": None, "low": None, "high": None}
+    assert times["hours_saved"] == {"value": None, "low": None, "high": None, "p": 1.0}
     assert times["steps_saved"]["value"] == pytest.approx(0.5)
 
 
@@ -263,7 +264,7 @@ def test_the_baseline_saves_nothing_against_itself(target):
     times = time_to_target(configuration, configuration, target)
     assert times["steps"]["low"] < times["steps"]["value"]
     for unit in ("steps_saved", "hours_saved"):
-        assert times[unit] == {"value": 0.0, "low": 0.0, "high": 0.0}
+        assert times[unit] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
 
 
 def test_a_target_that_is_relative_to_the_baseline_moves_with_its_curve():

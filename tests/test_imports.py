@@ -67,7 +67,7 @@ ROOMS = {
         "datasets",
     ),
     "comparison": (
-        "counts files names printable results run_folder statistics tables yaml_text",
+        "counts files names printable results run_folder statistics tables typed yaml_text",
         "matplotlib numpy",
         "",
     ),

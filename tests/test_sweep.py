@@ -36,7 +36,7 @@ def written(folder, content):
 
 def test_a_grid_is_read(tmp_path):
     grid = read_grid(written(tmp_path, {**GRID, "baseline": "grpo-small", "target": "90%-of-rise"}))
-    assert grid == Grid(GRID["recipes"], GRID["grid"], [3, 1], "grpo-small", "90%-of-rise")
+    assert grid == Grid(GRID["recipes"], GRID["grid"], [3, 1], "grpo-small", target="90%-of-rise")
     assert read_grid(written(tmp_path, {**GRID, "target": 0.7})).target == 0.7
 
 
@@ -297,7 +297,7 @@ def test_a_run_that_fails_is_named_and_stops_no_other(swept):
 
 def test_the_runs_of_a_sweep_are_read_as_configurations_of_its_seeds(swept):
     runs, refused = read([swept[0] / "out"])
-    results, _, notes = grouped(runs)
+    results, notes = grouped(runs).groups, grouped(runs).notes
     assert refused == notes == []
     assert [(result.name, [run.seed for run in result.runs]) for result in results] == [("mmr", [1, 2])]
 

@@ -227,13 +227,38 @@ def _add_compare(commands: Commands) -> None:
         nargs="*",
         type=Path,
         metavar="RUN",
-        help="run folders, folders of them, lighteval results, trainer_state.json, .csv files",
+        help="run folders, folders of them, .csv tables, results of lighteval, lm-eval, transformers, TRL, verl",
+    )
+    compare.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="accuracy, pass@K, distinct@K, majority, or a metric that another trainer logged [accuracy]",
     )
     compare.add_argument(
         "--baseline", metavar="NAME", help="name of a configuration [the first that does not reweight]"
     )
     compare.add_argument(
-        "--target", metavar="ACCURACY", help="accuracy such as 0.70, peak-of-baseline, 90%%-of-rise [peak-of-baseline]"
+        "--target", metavar="VALUE", help="accuracy such as 0.70, peak-of-baseline, 90%%-of-rise [peak-of-baseline]"
+    )
+    compare.add_argument(
+        "--margin", type=float, metavar="POINTS", help="largest difference that does not matter, to show equivalence"
+    )
+    compare.add_argument(
+        "--paired",
+        action=argparse.BooleanOptionalAction,
+        help="take differences seed by seed [from 10 shared seeds on]",
+    )
+    compare.add_argument("--protocol", type=Path, metavar="FILE", help="YAML with arms, endpoints, margin, correction")
+    compare.add_argument("--unit", choices=("percent", "share"), help="unit of the accuracies in files of others")
+    compare.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="MEANING=HEADER,...",
+        help="columns of tables, such as run=method,seed=trial",
+    )
+    compare.add_argument(
+        "--where", action="append", default=[], metavar="HEADER=VALUE,...", help="rows of tables that are read [all]"
     )
     compare.add_argument("--out", type=Path, help="folder for tables, curves and a report [none]")
     compare.add_argument("--published", action="store_true", help="print the papers' tables and check their headlines")
@@ -248,17 +273,17 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _add_sweep(commands: Commands) -> None:
     sweep = _add(commands, "sweep", "train a grid of recipes and seeds, then compare the runs", "grid.yaml")
-    sweep.add_argument("grid", type=Path, help="YAML file with recipes, grid, seeds, baseline, target")
+    sweep.add_argument("grid", type=Path, help="YAML file with recipes, grid, seeds, and what to compare")
     sweep.add_argument("--out", type=Path, help="folder of the runs; several machines may share it [runs/GRID]")
     sweep.add_argument("--dry-run", action="store_true", help="only list the runs and their states")
     sweep.set_defaults(command=_sweep)
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from manypaths.comparison.command import check, print_comparison
+    from manypaths.comparison.command import Question, check, print_comparison
     from manypaths.training import command
 
-    return command.sweep(options, check, print_comparison)
+    return command.sweep(options, Question, check, print_comparison)
 
 
 def _add_inspect(commands: Commands) -> None:

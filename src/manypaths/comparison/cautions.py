@@ -19,8 +19,8 @@ def cautions(configurations: Sequence[Configuration], base: Configuration) -> li
     notes = [note for check in checks for note in check(configurations)]
     for configuration in configurations:
         notes += [*_equal_seeds(configuration), *_mixed_sampling(configuration)]
-        if configuration is not base:
-            notes += _other_sampling(configuration, base)
+        if configuration is not base and (caution := other_sampling(configuration, base)):
+            notes.append(caution)
     return notes
 
 
@@ -88,10 +88,7 @@ def _unknown_sampling(configurations: Sequence[Configuration]) -> list[str]:
     unknown = [configuration.name for configuration in configurations if not any(_sampling(configuration).values())]
     if not unknown or len(unknown) == len(configurations):
         return []
-    return [
-        f"How the completions of {', '.join(unknown)} were sampled is unknown; "
-        "a difference in accuracy may be due to that."
-    ]
+    return [f"How the completions of {', '.join(unknown)} were sampled is unknown; a difference may be due to that."]
 
 
 def _mixed_sampling(configuration: Configuration) -> list[str]:
@@ -101,8 +98,8 @@ def _mixed_sampling(configuration: Configuration) -> list[str]:
     return [f"Not all evaluations of {configuration.name} were sampled alike: {listed}."] * bool(mixed)
 
 
-def _other_sampling(configuration: Configuration, base: Configuration) -> list[str]:
-    """A caution for settings of sampling, or of the problems, that differ from the baseline's."""
+def other_sampling(configuration: Configuration, base: Configuration) -> str | None:
+    """A caution for settings of sampling, or of the problems, that differ from the baseline's; None if none does."""
     differences = {}
     own, others = _sampling(configuration), _sampling(base)
     for name in configuration.benchmarks:
@@ -118,10 +115,9 @@ def _other_sampling(configuration: Configuration, base: Configuration) -> list[s
         f"{key} {_shown(differences[key][0])} here, {_shown(differences[key][1])} there"
         for key in sorted(differences, key=[*SAMPLING, *sorted(differences)].index)
     )
-    return [
-        f"{configuration.name} was not evaluated like {base.name}: {listed}. "
-        "A difference in accuracy may be due to that."
-    ] * bool(differences)
+    if not differences:
+        return None
+    return f"{configuration.name} was not evaluated like {base.name}: {listed}. A difference may be due to that."
 
 
 def _shown(values: Sequence[Any]) -> str:

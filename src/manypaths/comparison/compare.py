@@ -10,19 +10,30 @@ from typing import Any
 
 import numpy
 
-from manypaths.comparison.cautions import cautions
-from manypaths.comparison.configurations import Configuration, configured, grouped, measures_in_common
+from manypaths.comparison.cautions import cautions, other_sampling
+from manypaths.comparison.configurations import Configuration, Group, configured, grouped, measures_in_common
 from manypaths.comparison.curves import PEAK, level_of, peak, rise_of, time_to_target
+from manypaths.comparison.differences import against, bounds, pair_up, scores
+from manypaths.comparison.protocol import Protocol, answer
 from manypaths.comparison.runs import Run
+from manypaths.comparison.verdicts import judge
 from manypaths.counts import ACCURACY
 from manypaths.names import PARTS, shown_metrics
-from manypaths.statistics import Estimate, interval
+from manypaths.statistics import halves_correlation, interquartile_mean
 
 Comparison = dict[str, Any]
 
 
 def compare(
-    runs: Sequence[Run], baseline: str | None = None, target: float | str | None = None, metric: str = ACCURACY
+    runs: Sequence[Run],
+    baseline: str | None = None,
+    target: float | str | None = None,
+    *,
+    metric: str = ACCURACY,
+    margin: float | None = None,
+    paired: bool | None = None,
+    protocol: Protocol | None = None,
+    left_out: Sequence[str] = (),
 ) -> Comparison:
     """Compare configurations with a baseline.
 
@@ -32,45 +43,96 @@ def compare(
         target: The value of the metric to reach, as `manypaths.comparison.curves.rise_of` takes it. Every other measure
             has the same target if that is a share of the rise, else the peak of the baseline.
         metric: The measure (`manypaths.counts`) that the comparison is about.
+        margin: The largest difference that does not matter, in points.
+        paired: Whether differences are taken seed by seed, as `manypaths.comparison.differences.pair_up` takes it.
+        protocol: What was decided before the runs; its settings are in the place of the others.
+        left_out: A sentence for each path that could not be read.
 
     Returns:
-        Plain data that JSON can hold: `baseline`, `metric`, `measures`, `targets`, `benchmarks`, `problems`,
-        `configurations` with the baseline first, and `notes`.
+        Plain data that JSON can hold: `baseline`, `metric`, `measures`, `targets`, `benchmarks`, `problems`, `margin`
+        (a share), `correction`, `protocol`, `halves`, `configurations` with the baseline first, `notes`, `left_out`.
 
     Raises:
-        ValueError: The baseline or the target does not exist, no run has results, or the runs have no problems in
-            common.
+        ValueError: The baseline or the target does not exist, no run has results, the runs have no problems in common,
+            or the margin is not above 0.
     """
-    groups, benchmarks, notes = grouped(runs, metric)
-    if not groups:
-        raise ValueError(" ".join(["None of these runs has results to compare.", *notes]))
-    names = [group.name for group in groups]
-    plain = [group.name for group in groups if group.runs[0].settings.get("method.reweight", "") is None]
-    baseline = baseline or (plain or names)[0]
-    if baseline not in names:
-        raise ValueError(f"No configuration is named {baseline!r}. There are: {', '.join(names)}.")
-    groups.insert(0, groups.pop(names.index(baseline)))
-    others_target = PEAK if rise_of(target) is None else target
-    measures, targets = {}, {}
-    for name in measures_in_common(groups, benchmarks, metric):
-        measures[name], more = configured(groups, benchmarks, name)
+    if protocol is not None:
+        baseline, target, metric = protocol.baseline, protocol.target, protocol.metric
+        margin, paired = protocol.margin, protocol.paired
+    check_margin(margin)
+    of_runs = grouped(runs, metric)
+    notes, left_out = of_runs.notes, [*left_out, *of_runs.left_out]
+    if not of_runs.groups:
+        raise ValueError(" ".join(["None of these runs has results to compare.", *of_runs.left_out, *notes]))
+    groups = _baseline_first(of_runs.groups, baseline)
+    measures = {}
+    for name in measures_in_common(groups, of_runs.benchmarks, metric):
+        measures[name], more = configured(groups, of_runs.benchmarks, name)
         notes += more
-        targets[name] = target if name == metric else others_target
     first = measures[metric]
-    return {
-        "baseline": baseline,
+    targets = {name: target if name == metric or rise_of(target) is not None else PEAK for name in measures}
+    share = None if margin is None else margin / 100
+    numbers = {
+        name: [_compared(side, own[0], targets[name], paired, share) for side in own] for name, own in measures.items()
+    }
+    comparison = {
+        "baseline": groups[0].name,
         "metric": metric,
         "measures": list(measures),
-        "targets": {name: _target(measures[name][0], targets[name]) for name in measures},
-        "benchmarks": benchmarks,
+        "targets": {name: _target(own[0], targets[name]) for name, own in measures.items()},
+        "benchmarks": of_runs.benchmarks,
         "problems": int(first[0].estimates[0].sizes.sum()) or None,
+        "margin": share,
+        "correction": "holm" if protocol is None else protocol.correction,
+        "halves": _halves(first),
         "configurations": [
-            _described(first[place], first[0])
-            | {"measures": {name: _compared(own[place], own[0], targets[name]) for name, own in measures.items()}}
-            for place in range(len(groups))
+            _described(side, first[0]) | {"measures": {name: own[place] for name, own in numbers.items()}}
+            for place, side in enumerate(first)
         ],
-        "notes": list(dict.fromkeys([*notes, *cautions(first, first[0])])),
+        "notes": list(dict.fromkeys([*notes, *cautions(first, first[0]), *_on_pairing(first, paired)])),
+        "left_out": list(dict.fromkeys(left_out)),
     }
+    judge(comparison, None if protocol is None else protocol.arms)
+    return comparison | {"protocol": None if protocol is None else answer(protocol, comparison)}
+
+
+def check_margin(margin: float | None) -> None:
+    """Check a margin in points. Raises ValueError for one that is not above 0 and below 100."""
+    if margin is not None and not 0 < margin < 100:
+        raise ValueError(f"The margin must be above 0 and below 100 points, got {margin:g}. Pass 2 for 2 points.")
+
+
+def _baseline_first(groups: Sequence[Group], baseline: str | None) -> list[Group]:
+    """The groups with the baseline first: the named one, else the first that does not reweight."""
+    plain = [group.name for group in groups if group.runs[0].settings.get("method.reweight", "") is None]
+    names = [group.name for group in groups]
+    name = baseline or (plain or names)[0]
+    if name not in names:
+        raise ValueError(f"No configuration is named {name!r}. There are: {', '.join(names)}.")
+    return sorted(groups, key=lambda group: group.name != name)
+
+
+def _on_pairing(configurations: Sequence[Configuration], wish: bool | None) -> list[str]:
+    """Sentences about configurations that could not be paired as wished, and about units that pairing leaves out."""
+    base, *others = configurations
+    notes = []
+    for configuration in others if wish else ():
+        own, _, is_paired = pair_up(configuration, base, wish)
+        if not is_paired:
+            notes.append(f"{configuration.name} and {base.name} share fewer than two seeds, so they are not paired.")
+        elif len(own.units) < max(len(configuration.units), len(base.units)):
+            notes.append(
+                f"{configuration.name} and {base.name} share {len(own.units)} seeds; differences are of those alone."
+            )
+    return notes
+
+
+def _halves(configurations: Sequence[Configuration]) -> Comparison | None:
+    """The rank correlation of the configurations between halves of the benchmarks; None where there are too few."""
+    if len(configurations) < 3 or len(configurations[0].benchmarks) < 4:
+        return None
+    halves = halves_correlation([scores(configuration).mean(0) for configuration in configurations])
+    return {**halves._asdict()} if halves.splits else None
 
 
 def _target(base: Configuration, target: float | str | None) -> Comparison:
@@ -84,43 +146,40 @@ def _described(configuration: Configuration, base: Configuration) -> Comparison:
         "runs": [run.name for run in configuration.runs],
         "seeds": [run.seed for run in configuration.runs],
         "model": _json_value(configuration.runs[0].settings.get("model.name")),
+        "units": len(configuration.units),
         "differs": _differences(configuration, base),
         "seconds": _seconds(configuration),
         "metrics": _metrics(configuration),
     }
 
 
-def _compared(configuration: Configuration, base: Configuration, target: float | str | None) -> Comparison:
+def _compared(
+    configuration: Configuration,
+    base: Configuration,
+    target: float | str | None,
+    paired: bool | None,
+    margin: float | None,
+) -> Comparison:
     """One measure of a configuration, and its differences to that of the baseline."""
     steps, hours, curve = configuration.steps.tolist(), configuration.seconds.mean(0) / 3600, configuration.estimates
     best, index = peak(configuration)
-    scale = configuration.scale
+    scale, is_base = configuration.scale, configuration is base
+    own, others, is_paired = (configuration, base, False) if is_base else pair_up(configuration, base, paired)
     compared: Comparison = {
         "curve": [
-            {"step": step, "hours": _finite(spent), **_bounds(scale, mean)}
+            {"step": step, "hours": _finite(spent), **bounds(scale, mean)}
             for step, spent, mean in zip(steps, hours, curve, strict=True)
         ],
-        "last": {"step": steps[-1], **_bounds(scale, curve[-1]), "benchmarks": _by_benchmark(configuration, -1)},
-        "peak": {"step": steps[index], "hours": _finite(hours[index]), **_bounds(scale, best)},
-        "to_target": time_to_target(configuration, base, target),
+        "last": {"step": steps[-1], **bounds(scale, curve[-1]), "benchmarks": _by_benchmark(configuration, -1)},
+        "peak": {"step": steps[index], "hours": _finite(hours[index]), **bounds(scale, best)},
+        "to_target": time_to_target(own, others, target, is_paired),
+        "interquartile_mean": _finite(scale * interquartile_mean(scores(configuration))),
     }
     compared["peak"]["benchmarks"] = _by_benchmark(configuration, index)
-    if configuration is not base:
-        base_best, base_index = peak(base)
-        compared["against"] = {
-            "last": _bounds(scale, curve[-1], base.estimates[-1]),
-            "peak": _bounds(scale, best, base_best),
-            "peak_steps_saved": _saved(steps[index], base.steps[base_index]),
-            "peak_hours_saved": _saved(configuration.seconds.mean(0)[index], base.seconds.mean(0)[base_index]),
-        }
+    if not is_base:
+        compared["against"] = against(configuration, base, paired, margin)
+        compared["against"]["last"]["caution"] = other_sampling(configuration, base)
     return compared
-
-
-def _bounds(scale: float, mean: Estimate, base: Estimate | None = None) -> Comparison:
-    """A mean, or its difference to that of the baseline, with its interval, in the unit of the measure."""
-    low, high = interval(mean, base)
-    value = mean.value - (base.value if base else 0.0)
-    return {"value": scale * value, "low": _finite(scale * low), "high": _finite(scale * high)}
 
 
 def _by_benchmark(configuration: Configuration, index: int) -> Comparison:
@@ -128,11 +187,6 @@ def _by_benchmark(configuration: Configuration, index: int) -> Comparison:
     mean = configuration.values[:, index].mean(0) * configuration.scale
     names = enumerate(configuration.benchmarks)
     return {name: float(mean[configuration.blocks == number].mean()) for number, name in names}
-
-
-def _saved(own: float, others: float) -> float | None:
-    """The share that a peak saves; None if one of the peaks is before training."""
-    return _finite(1 - own / others) if own and others else None
 
 
 def _finite(value: float) -> float | None:

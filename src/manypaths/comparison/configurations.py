@@ -1,4 +1,8 @@
-"""Runs as configurations: runs that differ by their seed alone, as arrays of one measure."""
+"""Runs as configurations: runs that differ by their seed alone, as arrays of one measure.
+
+Where runs name the start that several seeds share (`Run.cluster`), seeds of one start are averaged first and the start
+takes the place of the seed: the *units* of a configuration are its seeds, or else its starts.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 
 from manypaths.comparison.runs import Run, Score
 from manypaths.counts import ACCURACY, Measure, measure
-from manypaths.statistics import Array, Estimate, estimate
+from manypaths.statistics import Array, Estimate, average_clusters, estimate
 
 
 @dataclass
@@ -29,8 +33,18 @@ class Group:
 
 
 @dataclass
+class Grouped:
+    """Runs in groups, and what was left out."""
+
+    groups: list[Group]
+    benchmarks: list[str]  # that are compared
+    notes: list[str]  # sentences about what counts
+    left_out: list[str]  # a sentence for each run that is in no group
+
+
+@dataclass
 class Configuration:
-    """The values of a measure in a group, as arrays: S seeds, T steps, P problems, B benchmarks.
+    """The values of a measure in a group, as arrays: S units, T steps, P problems, B benchmarks.
 
     Values are divided by the largest value of the measure, so that they are from 0 to 1; those of a plain number are
     as they were logged.
@@ -40,6 +54,7 @@ class Configuration:
     measure: Measure
     benchmarks: list[str]
     runs: list[Run]
+    units: list[str | None]  # [S] names of the seeds, or of the starts; None for a run of unknown seed
     steps: Array  # [T] at which all of them were evaluated
     seconds: Array  # [S, T] of training until then; NaN where they were not measured
     values: Array  # [S, T, P] of the problems of all benchmarks, one after another
@@ -62,7 +77,7 @@ class Configuration:
 
     @property
     def means(self) -> Array:
-        """[T] the mean over seeds, and over benchmarks."""
+        """[T] the mean over units, and over benchmarks."""
         means: Array = self.values.mean(0) @ self.weights
         return means
 
@@ -70,7 +85,8 @@ class Configuration:
     def estimates(self) -> list[Estimate]:
         """The mean over benchmarks at each of the T steps, with what its interval needs."""
         steps = zip(numpy.moveaxis(self.values, 1, 0), self.noise.tolist(), strict=True)
-        return [estimate(cells, self.blocks, self.means_only, noise) for cells, noise in steps]
+        is_bounded = self.measure.top is not None
+        return [estimate(cells, self.blocks, self.means_only, noise, bounded=is_bounded) for cells, noise in steps]
 
     @cached_property
     def curve(self) -> dict[float, Estimate]:
@@ -78,23 +94,23 @@ class Configuration:
         return dict(zip(self.steps.tolist(), self.estimates, strict=True))
 
 
-def grouped(runs: Sequence[Run], name: str = ACCURACY) -> tuple[list[Group], list[str], list[str]]:
+def grouped(runs: Sequence[Run], name: str = ACCURACY) -> Grouped:
     """Group the runs in which a measure was recorded.
 
     Args:
         name: The name of the measure.
 
     Returns:
-        The groups, at the steps that all of their runs have; the benchmarks that are compared; and sentences on what
-        was left out.
+        The groups, at the steps that all of their runs have.
 
     Raises:
-        ValueError: The runs have no benchmark in common, or none has the measure.
+        ValueError: The runs have no benchmark in common, none has the measure, or some of a group have a cluster.
     """
     notes = [note for run in runs for note in run.notes]
+    left_out = [f"{run.name} has no results; it is left out." for run in runs if not run.results]
     evaluated = [run for run in runs if any(_has(score, name) for score in _scores(run))]
     _check_measure(runs, evaluated, name)
-    notes += [
+    left_out += [
         f"{run.name} has no {measure(name).title}; it is left out."
         for run in runs
         if run.results and run not in evaluated
@@ -109,28 +125,28 @@ def grouped(runs: Sequence[Run], name: str = ACCURACY) -> tuple[list[Group], lis
         ]
         for run in evaluated
     }
-    notes += [
+    left_out += [
         f"{run.name} has no step at which all of {', '.join(benchmarks)} were evaluated; it is left out."
         for run in evaluated
         if not steps_of[id(run)]
     ]
     groups = []
     for group, members in _by_configuration([run for run in evaluated if steps_of[id(run)]]).items():
-        members = _at_the_end(group, members, steps_of, notes)
+        members = _at_the_end(group, members, steps_of, left_out)
         steps = sorted(set.intersection(*(set(steps_of[id(run)]) for run in members)))
         if any(len(steps_of[id(run)]) > len(steps) for run in members):
             notes.append(f"{group}: only the {len(steps)} steps at which all of its seeds were evaluated count.")
         members = sorted(members, key=lambda run: (str(run.cluster), str(run.seed), run.name))
         groups.append(Group(group, members, steps))
-    return groups, benchmarks, notes
+    return Grouped(groups, benchmarks, notes, left_out)
 
 
-def _at_the_end(group: str, members: list[Run], steps_of: dict[int, list[int]], notes: list[str]) -> list[Run]:
+def _at_the_end(group: str, members: list[Run], steps_of: dict[int, list[int]], left_out: list[str]) -> list[Run]:
     """The runs that reached the last step of their group; a sentence for each of the others, which are left out."""
     last = max(steps_of[id(run)][-1] for run in members)
     for run in members:
         if (end := steps_of[id(run)][-1]) < last:
-            notes.append(
+            left_out.append(
                 f"{run.name} ends at step {end} and other seeds of {group} at step {last}, so it is left out. If it "
                 "failed, the results of the others may be better than those of the configuration."
             )
@@ -247,19 +263,35 @@ def _configuration(group: Group, problems: dict[str, list[str] | None], name: st
                 error = (score.errors.get(name) or math.nan) / scale
                 variance[index] += (error / len(problems)) ** 2 / len(runs)
     sizes = [1 if ids is None else len(ids) for ids in problems.values()]
+    table, units = _by_unit(group, numpy.array(values) / scale)
+    seconds, _ = _by_unit(group, numpy.array([[run.seconds_at(step) for step in steps] for run in runs]))
     return Configuration(
         name=group.name,
         measure=measure(name),
         benchmarks=list(problems),
         runs=runs,
+        units=units,
         steps=numpy.array(steps, dtype=float),
-        seconds=numpy.array([[run.seconds_at(step) for step in steps] for run in runs]),
-        values=numpy.array(values) / scale,
+        seconds=seconds,
+        values=table,
         blocks=numpy.repeat(numpy.arange(len(sizes)), sizes),
         means_only=numpy.array([ids is None for ids in problems.values()]),
         first_half=numpy.concatenate([_first_half(benchmark, ids) for benchmark, ids in problems.items()]),
         noise=numpy.sqrt(variance),
     )
+
+
+def _by_unit(group: Group, rows: Array) -> tuple[Array, list[str | None]]:
+    """Rows of runs -> rows of units, means over the runs of a start, and the names of the units."""
+    clusters = [run.cluster for run in group.runs]
+    if None not in clusters:
+        return average_clusters(rows, clusters)
+    if any(clusters):
+        raise ValueError(
+            f"Every run of {group.name} must have a cluster, or none, got {len(clusters) - clusters.count(None)} of "
+            f"{len(clusters)}. Name the start of each."
+        )
+    return rows, [None if run.seed is None else str(run.seed) for run in group.runs]
 
 
 def _first_half(benchmark: str, ids: list[str] | None) -> NDArray[numpy.bool_]:

@@ -1,4 +1,4 @@
-"""Curves of accuracy over training: peaks, and the steps and hours to a target, with their intervals.
+"""Curves of a measure over training: peaks, and the steps and hours to a target, with their intervals.
 
 The intervals are those of `manypaths.statistics`: of a mean at a step, and of bootstrapped curves for other quantities,
 such as the steps to a target.
@@ -21,6 +21,7 @@ from manypaths.statistics import (
     curve_shifts,
     estimate,
     percentile_interval,
+    percentile_p,
 )
 
 PEAK = "peak-of-baseline"
@@ -115,16 +116,23 @@ def rise_of(target: float | str | None) -> float | None:
 
 
 def level_of(baseline: Configuration, target: float | str | None) -> float:
-    """The accuracy that a target stands for; that of the baseline's peak is at most the highest value of its curve."""
+    """The value that a target stands for; that of the baseline's peak is at most the highest value of its curve.
+
+    Of a single run of which only means were recorded, the highest evaluation is the luckiest of many, which that run
+    reaches by definition. There the highest value of the curve's isotonic regression counts.
+    """
     rise = rise_of(target)
     if rise is None:
-        return float(str(target).rstrip("%")) / (100 if "%" in str(target) else 1)
+        return float(str(target).rstrip("%")) / (100 if "%" in str(target) else 1) / baseline.scale
     curve = baseline.means
-    return float((1 - rise) * curve[0] + rise * min(peak(baseline)[0].value, curve.max()))
+    top = min(peak(baseline)[0].value, curve.max())
+    if baseline.first_half.all() and len(baseline.values) == 1:
+        top = isotonic(curve[None])[0, -1]
+    return float((1 - rise) * curve[0] + rise * top)
 
 
 def time_to_target(
-    configuration: Configuration, baseline: Configuration, target: float | str | None = None
+    configuration: Configuration, baseline: Configuration, target: float | str | None = None, paired: bool = False
 ) -> dict[str, dict[str, float | None]]:
     """Steps and hours to the target, and the share of them that is saved against the baseline.
 
@@ -132,19 +140,23 @@ def time_to_target(
     target that is relative to the baseline moves with the baseline's curve. Steps and hours of a configuration have the
     degrees of freedom of its own curve, savings those of the difference.
 
+    Args:
+        paired: Whether unit s of both is the same seed or start, which then moves both curves alike.
+
     Returns:
         `steps`, `steps_saved`, `hours` and `hours_saved`, each with `value`, `low` and `high`; None for a value that is
-        not reached, and for an unbounded end.
+        not reached, and for an unbounded end. Savings also have `p`, that of no saving.
     """
     random, pair = numpy.random.default_rng(0), (configuration, baseline)
     values = [side.means for side in pair]
     tops = [int(numpy.argmax(curve)) for curve in values]
-    shifts = curve_shifts(configuration.curve, baseline.curve, random)
+    shifts = curve_shifts(configuration.curve, baseline.curve, random, paired=paired)
     level, rise = level_of(baseline, target), rise_of(target)
     is_baseline = configuration is baseline
 
     def draw(other: Configuration | None) -> list[Array]:
-        freedom = curve_freedom(configuration.curve, None if other is None else other.curve)
+        curve = None if other is None else other.curve
+        freedom = curve_freedom(configuration.curve, curve, paired=paired and other is not None)
         return bootstrap_curves(values, shifts, freedom, random)
 
     def steps_of(curves: list[Array]) -> list[Array]:
@@ -159,11 +171,8 @@ def time_to_target(
     steps = latest = steps_of(curves)[0]
     if is_baseline and rise:
         latest = _steps_to_own_rise(curves[0], configuration.steps, rise)
-    pace = _paces(configuration, random)
-    own, others, others_pace = steps, steps, pace
-    if not is_baseline:
-        own, others = steps_of(draw(baseline))
-        others_pace = _paces(baseline, random)
+    pace, others_pace = _paces(configuration, baseline, paired or is_baseline, random)
+    own, others = (steps, steps) if is_baseline else steps_of(draw(baseline))
     hours, others_hours = _hours(configuration, own, pace), _hours(baseline, others, others_pace)
     return {
         "steps": percentile_interval(steps, latest),
@@ -190,12 +199,18 @@ def _saved(own: Array, others: Array, end: float) -> dict[str, float | None]:
         never = numpy.isinf(others)
         least = 1 - own / numpy.where(never, end, others)
         most = numpy.where(never & numpy.isfinite(own), 1.0, 1 - own / others)
-    saved = percentile_interval(least, most)
+        saved = percentile_interval(least, most) | {"p": percentile_p(least, most)}
     return {**saved, "value": None} if never[0] else saved
 
 
-def _paces(configuration: Configuration, random: numpy.random.Generator) -> Array:
-    return bootstrap_paces(configuration.seconds[:, -1], random)
+def _paces(
+    configuration: Configuration, baseline: Configuration, paired: bool, random: numpy.random.Generator
+) -> list[Array]:
+    """[DRAWS] factors of the seconds of each; unit s moves both alike if they are paired."""
+    seconds = [side.seconds[:, -1] for side in (configuration, baseline)]
+    if paired:
+        return list(bootstrap_paces(numpy.stack(seconds), random))
+    return [bootstrap_paces(of_units, random) for of_units in seconds]
 
 
 def _hours(configuration: Configuration, steps: Array, paces: Array) -> Array:

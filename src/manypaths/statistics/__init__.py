@@ -16,7 +16,16 @@ from manypaths.statistics.bootstrap import (
     percentile_p,
 )
 from manypaths.statistics.clusters import average_clusters
-from manypaths.statistics.hypotheses import LEAST_P, at_most_worse, detectable, holm, p_value, within
+from manypaths.statistics.hypotheses import (
+    LEAST_P,
+    at_most_worse,
+    detectable,
+    holm,
+    p_at_most_worse,
+    p_value,
+    p_within,
+    within,
+)
 from manypaths.statistics.means import (
     UNSEEN,
     Array,
@@ -61,7 +70,9 @@ __all__ = [
     "holm",
     "interquartile_mean",
     "interval",
+    "p_at_most_worse",
     "p_value",
+    "p_within",
     "percentile_interval",
     "percentile_p",
     "probability_of_improvement",

@@ -6,7 +6,7 @@ A test here is a reading of an interval. A p value below alpha means that the in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy
 
@@ -120,17 +120,16 @@ def detectable(
 
 def _seeds_not_alike_by_chance(first: Estimate, second: Estimate | None, paired: bool) -> list[Part]:
     """`seed_parts` of at least the variance of the interaction; NaN where that is 0 and not all shares are equal."""
-    sides = [first] if second is None else [first, second]
-    all_equal = all(bool((side.constant & (side.sizes > 0)).all()) for side in sides)
-    together = paired or second is None
-    shared = [shared_of(first, second, paired=True)] if together else [s.shared for s in sides if len(s.seeds) > 1]
-    seeds = []
-    for part, interaction in zip(seed_parts(first, second, paired=paired), shared, strict=False):  # one seed: no part
-        variance = max(part.below, float(interaction.sum()))
-        if variance <= negligible(first, second) ** 2 and not all_equal:
+    tables = [[first]] if second is None else [[first, second]] if paired else [[first], [second]]
+    several = [sides for sides in tables if len(sides[0].seeds) > 1]
+    parts = []
+    for part, sides in zip(seed_parts(first, second, paired=paired), several, strict=True):
+        variance = max(part.below, float(shared_of(*sides, paired=True).sum()))
+        all_equal = all(bool((side.constant & (side.sizes > 0)).all()) for side in sides)
+        if variance <= negligible(*sides) ** 2 and not all_equal:
             variance = math.nan
-        seeds.append(Part(variance, variance, part.freedom))
-    return seeds
+        parts.append(Part(variance, variance, part.freedom))
+    return parts
 
 
 def within(first: Estimate, second: Estimate, margin: float, *, paired: bool = False, alpha: float = 0.05) -> bool:
@@ -162,6 +161,29 @@ def at_most_worse(
     -margin. The arguments and what is raised are those of `within`.
     """
     return _one_sided(first, second, margin, paired, alpha)[0] > -margin
+
+
+def p_within(first: Estimate, second: Estimate, margin: float, *, paired: bool = False) -> float:
+    """The smallest alpha at which `within` is True; `LEAST_P` for any smaller one, 1 where none below 0.5 is."""
+    return _least_alpha(lambda alpha: within(first, second, margin, paired=paired, alpha=alpha))
+
+
+def p_at_most_worse(first: Estimate, second: Estimate, margin: float, *, paired: bool = False) -> float:
+    """The smallest alpha at which `at_most_worse` is True; as `p_within`."""
+    return _least_alpha(lambda alpha: at_most_worse(first, second, margin, paired=paired, alpha=alpha))
+
+
+def _least_alpha(is_shown: Callable[[float], bool]) -> float:
+    """The smallest alpha at which a one-sided test rejects, by bisection on its logarithm."""
+    low, high = math.log(LEAST_P), math.log(0.5 - 1e-9)
+    if is_shown(LEAST_P):
+        return LEAST_P
+    if not is_shown(math.exp(high)):
+        return 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_shown(math.exp(middle)) else (middle, high)
+    return math.exp(high)
 
 
 def _one_sided(first: Estimate, second: Estimate, margin: float, paired: bool, alpha: float) -> tuple[float, float]:

@@ -153,7 +153,7 @@ def _is_bounded(first: Estimate, second: Estimate | None) -> bool:
     return first.bounded and (second is None or second.bounded)
 
 
-def negligible(first: Estimate, second: Estimate | None) -> float:
+def negligible(first: Estimate, second: Estimate | None = None) -> float:
     """A standard deviation that is a rounding error."""
     scale = 1.0 if _is_bounded(first, second) else max(abs(first.value), abs(second.value) if second else 0.0)
     return math.sqrt(ROUNDING) * scale

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,11 +78,14 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
     return 0
 
 
-def sweep(options: argparse.Namespace, check: Callable[..., None], compare: Callable[..., None]) -> int:
+def sweep(
+    options: argparse.Namespace, question: Callable[..., Any], check: Callable[..., None], compare: Callable[..., int]
+) -> int:
     """Train the runs of a grid and compare them, or list them.
 
     Args:
         options: `grid` is the grid file, `out` the folder of the runs, `dry_run` whether to list them only.
+        question: `comparison.command.Question`.
         check: `comparison.command.check`, called before any training.
         compare: `comparison.command.print_comparison`, called when no run is left to train.
 
@@ -93,7 +95,8 @@ def sweep(options: argparse.Namespace, check: Callable[..., None], compare: Call
     from manypaths.training import sweep
 
     grid = sweep.read_grid(options.grid)
-    check(grid.target, curves=True)
+    asked = question(**grid.question())
+    check(asked, curves=True)
     out = options.out or Path("runs", options.grid.stem)
     jobs = sweep.jobs(grid)
     if options.dry_run:
@@ -102,9 +105,8 @@ def sweep(options: argparse.Namespace, check: Callable[..., None], compare: Call
         return 0
     failed = sweep.run(jobs, out)
     trained = [out / job.name for job in jobs if job.name not in failed]
-    compare(trained, grid.baseline, grid.target, out / "comparison")
-    for name in failed:
-        print(f"Failed: {name}; see {out / f'{name}.log'}", file=sys.stderr)
+    sentences = [f"The run {name} failed; see {out / f'{name}.log'}." for name in failed]
+    compare(trained, asked, out / "comparison", left_out=sentences)
     return 1 if failed else 0
 
 

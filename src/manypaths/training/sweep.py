@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,15 +39,26 @@ class Grid:
 
     `recipes` are arguments of `manypaths train`: names and overrides, from left to right. An argument {axis} stands for
     the arguments of one value of that axis. `grid` is {axis: {value: arguments}}; the runs are the product of all axes
-    and `seeds`. `baseline` names the value (of several axes: the values, joined by -) to compare the others with, and
-    `target` is as in `manypaths compare`.
+    and `seeds`. `baseline` names the value (of several axes: the values, joined by -) to compare the others with.
+    `metric`, `target`, `margin` and `paired` are as in `manypaths compare`; `protocol` is a file, named from the folder
+    of the grid file, that settles these and the baseline.
     """
 
     recipes: list[str]
     grid: dict[str, dict[str, list[str]]]
     seeds: list[int]
     baseline: str | None = None
+    metric: str | None = None
     target: str | float | None = None
+    margin: float | None = None
+    paired: bool | None = None
+    protocol: str | None = None
+
+    def question(self) -> dict[str, Any]:
+        """What the comparison of the runs is to answer, by the names of `manypaths compare`."""
+        names = ("metric", "baseline", "target", "margin", "paired")
+        protocol = None if self.protocol is None else Path(self.protocol)
+        return {**{name: getattr(self, name) for name in names}, "protocol": protocol}
 
 
 @dataclass
@@ -71,6 +83,7 @@ def read_grid(path: Path) -> Grid:
     if missing:
         raise ValueError(f"{str(path)!r} must have recipes, grid and seeds, got no {', '.join(missing)}. Add them.")
     grid: Grid = build(Grid, content)
+    grid.protocol = grid.protocol and str(path.parent / grid.protocol)
     _check_axes(grid)
     if not grid.seeds or len(set(grid.seeds)) < len(grid.seeds):
         raise ValueError(f"seeds must be one or more different integers, got {grid.seeds}.")

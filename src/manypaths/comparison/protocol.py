@@ -1,0 +1,209 @@
+"""A protocol: what a comparison is to show, written down before the runs, as YAML.
+
+    name: Diversity on colouring
+    baseline: grpo
+    arms: [mmr, dra, maxrl]              # the configurations that are compared with it
+    primary:                             # an arm succeeds where it meets every one of these
+      - {metric: pass@8, claim: better}
+      - {metric: accuracy, claim: not worse}
+    secondary: [distinct@8, {metric: accuracy, at: steps, claim: better}]
+    margin: 2                            # points, for "not worse" and "equivalent"
+    correction: holm                     # over the arms; or none
+    paired: true                         # null: from ten shared seeds on
+    target: 90%-of-rise
+
+The first primary endpoint names the metric of the comparison. An endpoint has a `metric`, where it is read (`at`: end,
+peak, or the steps or hours to the target) and a `claim`: better, not worse, equivalent; a metric alone is better at
+the end. Several primary endpoints must all be met, so the largest of their p values counts for an arm and no correction
+over them is needed; Holm's correction is over all arms of the protocol. What the protocol does not name is exploratory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from manypaths.comparison.curves import rise_of
+from manypaths.comparison.verdicts import ALPHA, UNTESTED, corrected
+from manypaths.names import nearest
+from manypaths.typed import build
+from manypaths.yaml_text import from_yaml
+
+Comparison = dict[str, Any]
+PLACES = {  # where an endpoint is read -> (part of a compared measure, its key)
+    "end": ("against", "last"),
+    "peak": ("against", "peak"),
+    "steps": ("to_target", "steps_saved"),
+    "hours": ("to_target", "hours_saved"),
+}
+P_OF = {"better": "p", "not worse": "p_at_most_worse", "equivalent": "p_equivalent"}  # claim -> key of its p value
+CLAIMS = tuple(P_OF)
+CORRECTIONS = ("holm", "none")
+
+
+@dataclass
+class Endpoint:
+    """A claim about a metric. Raises ValueError for an unknown place or claim, or a margin claim not at the end."""
+
+    metric: str
+    at: str = "end"
+    claim: str = "better"
+
+    def __post_init__(self) -> None:
+        if self.at not in PLACES:
+            raise ValueError(f"at must be {', '.join(PLACES)}, got {self.at!r}. {nearest(self.at, PLACES)}")
+        if self.claim not in CLAIMS:
+            raise ValueError(f"claim must be {', '.join(CLAIMS)}, got {self.claim!r}. {nearest(self.claim, CLAIMS)}")
+        if self.claim != "better" and self.at != "end":
+            raise ValueError(f"The claim {self.claim!r} must be made at the end, got at: {self.at}. Remove it.")
+
+    @property
+    def words(self) -> str:
+        """The endpoint in words."""
+        places = {
+            "end": "at the end",
+            "peak": "at the peak",
+            "steps": "in steps to target",
+            "hours": "in hours to target",
+        }
+        return f"{self.metric} {self.claim} {places[self.at]}"
+
+
+@dataclass
+class Protocol:
+    """What was decided before the runs. Raises ValueError for settings that contradict one another."""
+
+    name: str
+    baseline: str
+    arms: list[str]
+    primary: list[Any]
+    secondary: list[Any] = field(default_factory=list)
+    margin: float | None = None
+    correction: str = "holm"
+    paired: bool | None = None
+    target: float | str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("primary", "secondary"):
+            setattr(self, key, [_endpoint(item) for item in getattr(self, key)])
+        if not self.arms or not self.primary:
+            raise ValueError("A protocol must have arms and primary endpoints, got none. Name one of each at least.")
+        if self.baseline in self.arms:
+            raise ValueError(f"The baseline must not be one of the arms, got {self.baseline!r} in both.")
+        if self.correction not in CORRECTIONS:
+            raise ValueError(f"correction must be {' or '.join(CORRECTIONS)}, got {self.correction!r}. Name one.")
+        if self.margin is None and any(item.claim != "better" for item in (*self.primary, *self.secondary)):
+            raise ValueError("The claims not worse and equivalent must have a margin, got none. Add it, in points.")
+        rise_of(self.target)
+
+    @property
+    def metric(self) -> str:
+        """The metric that the comparison is about."""
+        return str(self.primary[0].metric)
+
+
+def _endpoint(item: Any) -> Endpoint:
+    """An endpoint from YAML: a metric, or a mapping."""
+    if isinstance(item, Endpoint):
+        return item
+    if not isinstance(item, str | dict):
+        raise ValueError(f"An endpoint must be a metric, or have metric, at and claim, got {item!r}.")
+    endpoint: Endpoint = build(Endpoint, {"metric": item} if isinstance(item, str) else item)
+    return endpoint
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Read a protocol.
+
+    Raises:
+        ValueError: The file cannot be read, or is not a protocol; the message names it.
+    """
+    try:
+        content = from_yaml(path.read_bytes(), "it")
+        _check_keys(content)
+        protocol: Protocol = build(Protocol, content)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} is not a protocol: {error}") from error
+    return protocol
+
+
+def _check_keys(content: Any) -> None:
+    """Raises ValueError if the content of a protocol is no mapping, lacks a key, or has an unknown one."""
+    settings = content if isinstance(content, dict) else {}
+    missing = [key for key in ("name", "baseline", "arms", "primary") if settings.get(key) is None]
+    if missing:
+        raise ValueError(f"it must have name, baseline, arms and primary, got no {', '.join(missing)}. Add them.")
+    names = [item.name for item in fields(Protocol)]
+    for key in settings:
+        if key not in names:
+            raise ValueError(f"it has the unknown key {key!r}. {nearest(str(key), names)}")
+
+
+def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
+    """What a comparison answers to its protocol.
+
+    Returns:
+        `name`; `primary` and `secondary`, the endpoints in words, each with `claim`, `metric`, `at` and what every arm
+        gives for it (`arms`: name -> `met`, `p`, `p_holm`; `met` is None where it could not be tested); `arms`, name ->
+        the same for all primary endpoints together; `missing`, sentences about arms and metrics without results; and
+        `exploratory`, the names of the configurations that are no arms.
+    """
+    by_name = {configuration["name"]: configuration for configuration in comparison["configurations"]}
+    arms = {name: by_name.get(name) for name in protocol.arms}
+    named = {
+        key: [_answered(item, arms, protocol) for item in getattr(protocol, key)] for key in ("primary", "secondary")
+    }
+    together = {name: _all_of([item["arms"][name]["p"] for item in named["primary"]]) for name in protocol.arms}
+    return {
+        "name": protocol.name,
+        **named,
+        "arms": _corrected(together, protocol),
+        "missing": [f"The arm {name} has no results." for name, arm in arms.items() if arm is None]
+        + [
+            f"{metric} was not recorded in all runs."
+            for metric in dict.fromkeys(item.metric for item in (*protocol.primary, *protocol.secondary))
+            if metric not in comparison["measures"]
+        ],
+        "exploratory": [name for name in by_name if name not in (*protocol.arms, protocol.baseline)],
+    }
+
+
+def _answered(endpoint: Endpoint, arms: dict[str, Comparison | None], protocol: Protocol) -> Comparison:
+    part, key = PLACES[endpoint.at]
+    p_values: dict[str, float | None] = {}
+    for name, arm in arms.items():
+        measures = {} if arm is None else arm["measures"]
+        p_values[name] = (
+            _claim_p(endpoint, measures[endpoint.metric][part][key]) if endpoint.metric in measures else None
+        )
+    settings = {"words": endpoint.words, "metric": endpoint.metric, "at": endpoint.at, "claim": endpoint.claim}
+    return {**settings, "arms": _corrected(p_values, protocol)}
+
+
+def _claim_p(endpoint: Endpoint, item: Comparison) -> float | None:
+    """The p value of a claim; 1 of "better" where the difference is in the other direction."""
+    if item["verdict"] in UNTESTED:
+        return None
+    p: float | None = item[P_OF[endpoint.claim]]
+    is_gain = item["low"] is not None and (item["low"] > 0 or (item["value"] or 0.0) > 0)
+    return p if endpoint.claim != "better" or is_gain else 1.0
+
+
+def _all_of(p_values: list[float | None]) -> float | None:
+    """The p value of several claims together (intersection-union test); None if one could not be tested."""
+    known = [p for p in p_values if p is not None]
+    return max(known) if len(known) == len(p_values) else None
+
+
+def _corrected(p_values: dict[str, float | None], protocol: Protocol) -> Comparison:
+    """Arm -> `p`, `p_holm`, and whether the claim is `met`."""
+    adjusted = corrected(list(p_values.values()), protocol.correction)
+    return {
+        name: {
+            "p": p,
+            "p_holm": after if protocol.correction == "holm" else None,
+            "met": None if after is None else after <= ALPHA,
+        }
+        for (name, p), after in zip(p_values.items(), adjusted, strict=True)
+    }
