@@ -293,8 +293,8 @@ def test_evaluate_measures_a_model_and_writes_every_completion(capsys, tiny_mode
     assert [len(line["samples"]) for line in lines] == [2, 2, 2]
     assert sorted(path.name for path in content_of(out)) == [
         "arithmetic.jsonl",
+        "counts.json",
         "settings.json",
-        "shares.json",
         "summary.json",
         "table.md",
     ]

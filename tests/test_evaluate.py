@@ -75,13 +75,13 @@ def test_sets_and_moments_of_a_training_are_recorded_in_the_same_files(tmp_path)
         add_moment(tmp_path, moment, step, "sums", measures)
         assert read_json(tmp_path / "summary.json")[moment] == {"step": step, **measures}
     assert moments(tmp_path) == {"before", "step-1"} == set(read_json(tmp_path / "summary.json"))
-    shares = {"p1": 1.0, "p2": 0.0, "p3": 1.0, "p4": 0.0}
-    assert read_json(tmp_path / "shares.json") == {"before": {"sums": shares}, "step-1": {"sums": shares}}
+    counts = {"p1": [1, 1, [1], 1.0], "p2": [1, 0, [], 0.0], "p3": [1, 1, [1], 1.0], "p4": [1, 0, [], 0.0]}
+    assert read_json(tmp_path / "counts.json") == {"before": {"sums": counts}, "step-1": {"sums": counts}}
     written = read_json(tmp_path / "settings.json")
     assert [environment["device"] for environment in written.pop("environments")] == ["cpu"]
     assert written == settings
-    (tmp_path / "shares.json").write_text("[")
-    with pytest.raises(ValueError, match=r"shares\.json is damaged"):
+    (tmp_path / "counts.json").write_text("[")
+    with pytest.raises(ValueError, match=r"counts\.json is damaged"):
         moments(tmp_path)
 
 

@@ -61,9 +61,9 @@ def test_a_second_set_in_a_folder_is_added_and_takes_nothing_away(tiny_model, tm
     assert evaluated(tiny_model, first, out) == 0
     before = json.loads((out / "summary.json").read_text())
     assert evaluated(tiny_model, other, out) == 0
-    after, shares = (json.loads((out / name).read_text()) for name in ("summary.json", "shares.json"))
+    after, counts = (json.loads((out / name).read_text()) for name in ("summary.json", "counts.json"))
     assert list(after) == ["a", "b", "all"] and after["a"] == before["a"]
-    assert shares == {"a": {"0": 0.0, "1": 0.0}, "b": {"0": 0.0}}
+    assert counts == {"a": {id: [1, 0, [], 0.0] for id in "01"}, "b": {"0": [1, 0, [], 0.0]}}
     table = (out / "table.md").read_text()
     assert table in capsys.readouterr().out and "| a " in table and "| b " in table
     assert set(read([out])[0][0].results[0]) == {"a", "b"}
@@ -114,7 +114,18 @@ def test_results_that_are_graded_again_give_the_figures_of_the_evaluation(tiny_m
     measures = grade_file(out / "arithmetic.jsonl", out=out / "arithmetic.jsonl.again", say=[].append)
     (out / "arithmetic.jsonl.again").rename(out / "arithmetic.jsonl")
     summary = summarise(out)["arithmetic"]
-    measured = ("accuracy", "low", "high", "problems", "samples", "pass_at", "majority", "boxed", "distinct")
+    measured = (
+        "accuracy",
+        "low",
+        "high",
+        "problems",
+        "samples",
+        "pass_at",
+        "distinct_at",
+        "majority",
+        "boxed",
+        "distinct",
+    )
     assert {key: measures[key] for key in measured} == {key: summary[key] for key in measured}
     assert 0 < measures["accuracy"] < 1 and measures["pass_at"]["4"] == 1
     assert main(["grade", str(out)]) == 2

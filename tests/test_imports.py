@@ -22,7 +22,8 @@ ROOMS = {
     "printable": ("", "", ""),
     "tables": ("", "", ""),
     "files": ("", "", "filelock"),
-    "results": ("files", "", ""),
+    "graded": ("counts grading", "", ""),
+    "results": ("counts files graded printable", "", ""),
     "hub": ("", "", "huggingface_hub"),
     "statistics": ("", "numpy", ""),
     "counts": ("", "", ""),
@@ -50,8 +51,8 @@ ROOMS = {
     "verl": ("completion_inputs embed keys methods names typed", "omegaconf tensordict torch transfer_queue verl", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
-        "checkpoint cpu embed files grading messages names printable problems recipe results run_folder "
-        "statistics tables",
+        "checkpoint counts cpu embed files graded grading keys messages names printable problems recipe results "
+        "run_folder statistics tables",
         "",
         "torch transformers vllm",
     ),

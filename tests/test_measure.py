@@ -4,11 +4,12 @@ import itertools
 import math
 import random
 import statistics
-from statistics import fmean
 
 import pytest
 
-from manypaths.evaluation.measure import majority, measure, overall, pass_curve, votes
+from manypaths.counts import Counts, sizes
+from manypaths.evaluation.measure import distinct_at, measure, overall, pass_at
+from manypaths.graded import majority, votes
 from manypaths.statistics import wilson_interval
 
 
@@ -22,7 +23,7 @@ def test_pass_at_k_is_the_share_of_draws_with_a_correct_sample(n):
         verdicts = [index < correct for index in range(n)]
         draws = [list(itertools.combinations(verdicts, k)) for k in range(1, n + 1)]
         shares = [sum(map(any, sets)) / len(sets) for sets in draws]
-        assert pass_curve([n], [correct]) == pytest.approx(shares)
+        assert pass_at([Counts(n, correct)]) == pytest.approx({str(k): share for k, share in enumerate(shares, 1)})
 
 
 @pytest.mark.parametrize(
@@ -58,24 +59,29 @@ def test_measure_counts_each_problem_the_same():
     assert [measured["pass_at"][str(k)] for k in range(1, 5)] == sorted(measured["pass_at"].values())
     assert (measured["majority"], measured["boxed"]) == (pytest.approx(1 / 3), 7 / 12)
     assert measured["distinct"] == pytest.approx((2 + 2 + 0) / 3)
+    assert measured["distinct_at"] == measured["pass_at"]  # one right answer
     assert (measured["tokens"], measured["truncated"], measured["similarity"]) == (10, 1.0, pytest.approx(0.6))
     assert (measured["problems"], measured["samples"], measured["timed_out"]) == (3, 4, 1)
     nothing = measure([{"samples": graded("1")}])
     assert (nothing["tokens"], nothing["truncated"], nothing["similarity"]) == (None, None, None)
 
 
-def test_every_pass_at_k_is_that_of_its_binomials():
-    def pass_at_k(n, correct, k):
-        return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+def test_every_pass_at_k_and_distinct_at_k_is_that_of_its_binomials():
+    def mean(draws, count):
+        return sum(1.0 - math.comb(n - c, k) / math.comb(n, k) for n, c in draws) / count
 
     draw = random.Random(0)
-    for count in (1, 2, 5, 64):
-        counts = [draw.randint(count, count + 3) for _ in range(9)]
-        right = [draw.randint(0, n) for n in counts]
-        expected = [
-            fmean(pass_at_k(n, c, k) for n, c in zip(counts, right, strict=True)) for k in range(1, min(counts) + 1)
-        ]
-        assert pass_curve(counts, right) == pytest.approx(expected, rel=1e-14, abs=1e-15)
+    for least in (1, 2, 5, 64):
+        samples = [draw.randint(least, least + 3) for _ in range(9)]
+        keys = [[draw.randint(1, 9) for _ in range(draw.randint(0, n))] for n in samples]
+        counts = [Counts(n, len(own), sizes(own)) for n, own in zip(samples, keys, strict=True)]
+        for k in range(1, min(samples) + 1):
+            right = [(own.samples, own.right) for own in counts]
+            by_key = [(own.samples, of.count(key)) for own, of in zip(counts, keys, strict=True) for key in set(of)]
+            assert pass_at(counts)[str(k)] == pytest.approx(mean(right, 9), rel=1e-14, abs=1e-15)
+            assert distinct_at(counts)[str(k)] == pytest.approx(mean(by_key, 9), rel=1e-14, abs=1e-15)
+        assert list(pass_at(counts)) == list(distinct_at(counts)) == [str(k) for k in range(1, min(samples) + 1)]
+    assert distinct_at([Counts(2, 1, (1,)), Counts(2, 1)]) is None
 
 
 def test_the_interval_of_measure_holds_the_mean_and_shrinks():

@@ -202,7 +202,7 @@ def test_checkpoints_of_weights_alone_are_refused(uninterrupted, tmp_path):
     assert (tmp_path / "checkpoints" / "checkpoint-4").exists()
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "groups.jsonl", "evaluation/summary.json", "evaluation/shares.json"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "groups.jsonl", "evaluation/summary.json", "evaluation/counts.json"])
 def test_a_damaged_file_of_a_run_is_named_in_one_sentence(name, recipe, copy, capsys):
     DAMAGE["cut"](copy / "checkpoints" / "checkpoint-4" / "optimizer.pt")  # so that all of them are read
     if name.endswith("l"):
@@ -228,7 +228,7 @@ def test_metrics_that_end_before_the_checkpoint_are_refused(recipe, copy, capsys
 def test_damaged_weights_of_a_finished_run_are_named(recipe, uninterrupted, copy, capsys):
     shutil.copytree(uninterrupted / "model", copy / "model")
     DAMAGE["cut"](copy / "model" / "adapter_model.safetensors")
-    for name in ("summary.json", "shares.json"):
+    for name in ("summary.json", "counts.json"):
         kept = {when: own for when, own in read_json(copy / "evaluation" / name).items() if when != "after"}
         (copy / "evaluation" / name).write_text(json.dumps(kept))
     assert main(["train", str(recipe), "--out", str(copy)]) == 2

@@ -46,11 +46,12 @@ def test_a_run_folder_is_complete(recipe, tmp_path, capsys):
     assert "Accuracy on 8 held-out problems" in printed and str(run / "inspect.html") in printed
     for name in ("recipe.yaml", "environment.json", "inspect.html", "model", "checkpoints/checkpoint-6"):
         assert (run / name).exists(), name
-    summary, shares = (json.loads((run / "evaluation" / name).read_text()) for name in ("summary.json", "shares.json"))
+    summary, counts = (json.loads((run / "evaluation" / name).read_text()) for name in ("summary.json", "counts.json"))
     assert {when: entry["step"] for when, entry in summary.items()} == {"before": 0, "step-3": 3, "after": STEPS}
     for when in summary:
         lines = read_jsonl(run / "evaluation" / f"{when}.jsonl")
-        assert shares[when] == {"arithmetic": {line["id"]: share_correct(line) for line in lines}} and len(lines) == 8
+        shares = {id: right / samples for id, (samples, right, *_) in counts[when]["arithmetic"].items()}
+        assert shares == {line["id"]: share_correct(line) for line in lines} and len(lines) == 8
     metrics = read_jsonl(run / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(1, STEPS + 1))
     for line in metrics:
@@ -126,7 +127,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(recipe, tmp_path):
     assert repeatable(killed) == repeatable(uninterrupted)
     assert sum(line["dynamic_sampling/thrown_away"] for line in repeatable(uninterrupted)) > 0
     assert read_jsonl(killed / "groups.jsonl") == read_jsonl(uninterrupted / "groups.jsonl")
-    for name in ("before.jsonl", "step-3.jsonl", "after.jsonl", "shares.json"):
+    for name in ("before.jsonl", "step-3.jsonl", "after.jsonl", "counts.json"):
         assert (killed / "evaluation" / name).read_text() == (uninterrupted / "evaluation" / name).read_text(), name
 
 

@@ -52,8 +52,12 @@ def test_a_run_of_an_earlier_version_is_resumed_to_the_weights_it_would_have_had
     lines = [read_jsonl(folder / "groups.jsonl") for folder in (old_run, OLD)]
     texts = [[[completion["text"] for completion in group["completions"]] for group in groups] for groups in lines]
     assert texts[0] == texts[1]
-    for name in ("before.jsonl", "after.jsonl", "shares.json"):
+    for name in ("before.jsonl", "after.jsonl"):
         assert (old_run / "evaluation" / name).read_bytes() == (OLD / "evaluation" / name).read_bytes()
+    counts, shares = read_json(old_run / "evaluation" / "counts.json"), read_json(OLD / "evaluation" / "shares.json")
+    wrong = [1, 0, [], 0.0]  # of one completion; also of the evaluation before training, which was not repeated
+    assert counts == {when: {"arithmetic": dict.fromkeys(shares[when]["arithmetic"], wrong)} for when in shares}
+    assert read_run(old_run).results == read_run(OLD).results and list(counts) == ["before", "after"]
 
 
 def test_a_run_of_an_earlier_version_keeps_its_recipe(old_run, capsys):
@@ -132,18 +136,19 @@ def test_a_folder_takes_the_lines_that_are_read_from_it(tmp_path):
     assert coarse == [(2, dict.fromkeys(PARTS, 0.0) | {"update": 4.0})]
 
 
+@pytest.mark.parametrize("old", [[], ["shares.json"]])
 @pytest.mark.parametrize("trained", [False, True])
-def test_a_rewind_drops_what_was_recorded_after_the_checkpoint(trained, tmp_path):
+def test_a_rewind_drops_what_was_recorded_after_the_checkpoint(trained, old, tmp_path):
     moments, evaluation = ("before", "step-2", "step-4", "after"), tmp_path / "evaluation"
-    for name in ("summary.json", "shares.json"):
+    for name in ("summary.json", "counts.json", *old):
         atomic_write(evaluation / name, json.dumps({moment: {} for moment in moments}))
     for name in [*(f"{moment}.jsonl" for moment in moments), "step-6.jsonl.part", "step-4/settings.json"]:
         atomic_write(evaluation / name, "")  # the last one is of `manypaths evaluate`
     atomic_write(tmp_path / "metrics.jsonl", '{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
     rewind(tmp_path, 2, trained)
     kept = {"before", "step-2", *(["after"] if trained else [])}
-    for name in ("summary.json", "shares.json"):
+    for name in ("summary.json", "counts.json", *old):
         assert set(read_json(evaluation / name)) == kept
     left = {path.name for path in evaluation.iterdir()}
-    assert left == {*(f"{moment}.jsonl" for moment in kept), "step-4", "summary.json", "shares.json"}
+    assert left == {*(f"{moment}.jsonl" for moment in kept), "step-4", "summary.json", "counts.json", *old}
     assert read_jsonl(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]

@@ -13,6 +13,7 @@ from manypaths.cli import main
 from manypaths.comparison.read import read
 from manypaths.comparison.runs import read_evaluation, read_run
 from manypaths.files import read_jsonl
+from manypaths.graded import count_all
 from manypaths.names import METRICS, PARTS, shown_metrics
 from manypaths.results import share_correct
 
@@ -52,15 +53,16 @@ def trained(tiny_model, tmp_path_factory):
     (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
     assert main(["train", str(folder / "tiny.yaml"), "--out", str(folder / "tiny-7")]) == 0
     evaluation = folder / "tiny-7" / "evaluation"  # a random model is never right: these verdicts are made up
-    shares = json.loads((evaluation / "shares.json").read_text())
-    for number, when in enumerate(shares):
+    counts = json.loads((evaluation / "counts.json").read_text())
+    for number, when in enumerate(counts):
         lines = read_jsonl(evaluation / f"{when}.jsonl")
         for index, line in enumerate(lines):
             for sample, verdict in enumerate(line["samples"]):
                 verdict["correct"] = (3 * number + 5 * index + 2 * sample) % 7 < 3
-            shares[when]["arithmetic"][line["id"]] = share_correct(line)
+                verdict["answer"] = [None, "1", "2"][(index + sample * number) % 3]
         write_lines(evaluation / f"{when}.jsonl", lines)
-    (evaluation / "shares.json").write_text(json.dumps(shares))
+        counts[when]["arithmetic"] = count_all(lines)
+    (evaluation / "counts.json").write_text(json.dumps(counts))
     return folder / "tiny-7"
 
 
@@ -101,8 +103,10 @@ def test_a_run_folder_is_read_whole(trained):
     for step, when in ((0, "before"), (5, "step-5"), (STEPS, "after")):
         score = run.results[step]["arithmetic"]
         lines = read_jsonl(trained / "evaluation" / f"{when}.jsonl")
-        assert score.shares == {line["id"]: share_correct(line) for line in lines} and len(lines) == 8
-        assert score.mean("accuracy") == pytest.approx(fmean(score.shares.values()))
+        shares = {line["id"]: share_correct(line) for line in lines}
+        assert score.by_problem("accuracy") == shares and len(lines) == 8
+        assert score.mean("accuracy") == pytest.approx(fmean(shares.values()))
+        assert score.measures == ["accuracy", "pass@2", "distinct@2", "majority"]
         accuracies.add(score.mean("accuracy"))
     assert len(accuracies) == 3
 
@@ -172,16 +176,57 @@ def test_of_a_step_that_ran_twice_the_later_counts(trained, copy):
     assert (run.clock, run.parts, run.curves) == (whole.clock, whole.parts, whole.curves)
 
 
-def test_without_shares_the_answers_are_read(trained, copy):
-    (copy / "evaluation" / "shares.json").unlink()
+def as_before(folder):
+    """Make the results in a folder those of an earlier version, which wrote shares in place of counts."""
+    counts = json.loads((folder / "counts.json").read_text())
+    of_moments = {
+        when: {name: {id: own[1] / own[0] for id, own in of.items()} for name, of in counts[when].items()}
+        for when in counts
+    }
+    (folder / "shares.json").write_text(json.dumps(of_moments))
+    (folder / "counts.json").unlink()
+
+
+def test_without_counts_the_completions_are_counted(trained, copy):
+    (copy / "evaluation" / "counts.json").unlink()
     assert read_run(copy).results == read_run(trained).results
+    shutil.copy(trained / "evaluation" / "counts.json", copy / "evaluation")
+    as_before(copy / "evaluation")
+    assert read_run(copy) == read_run(trained)
+
+
+def test_of_an_earlier_version_without_completions_the_shares_are_left_and_a_sentence_says_so(trained, copy):
+    as_before(copy / "evaluation")
+    for path in (copy / "evaluation").glob("*.jsonl"):
+        path.unlink()
+    run, whole = read_run(copy), read_run(trained)
+    for step, scores in run.results.items():
+        assert scores["arithmetic"].shares == whole.results[step]["arithmetic"].by_problem("accuracy")
+        assert scores["arithmetic"].measures == ["accuracy"]
+    assert len(run.results) == 3 and run.notes == [
+        "tiny-7 has no pass@K, distinct@K and majority in 3 of 3 evaluations, whose completions are gone."
+    ]
+    text = (copy / "evaluation" / "settings.json").read_text()
+    (copy / "evaluation" / "settings.json").write_text(text.replace('"samples": 2', '"samples": 1'))
+    assert read_run(copy).notes == []  # one completion has none of these measures
+
+
+def test_completions_that_were_not_counted_by_key_have_every_measure_but_distinct_right_answers(trained, copy):
+    counts = json.loads((copy / "evaluation" / "counts.json").read_text())
+    for own in counts["after"]["arithmetic"].values():
+        own[2] = None
+    (copy / "evaluation" / "counts.json").write_text(json.dumps(counts))
+    run, whole = read_run(copy), read_run(trained)
+    assert run.results[STEPS]["arithmetic"].measures == ["accuracy", "pass@2", "majority"]
+    assert run.results[5] == whole.results[5]
+    assert run.notes == ["tiny-7 has no distinct@K in 1 of 3 evaluations, which did not count by key."]
 
 
 def test_a_run_of_an_earlier_version_has_steps_0_and_the_last(trained, copy):
     summary = json.loads((copy / "evaluation" / "summary.json").read_text())
     old = {when: {key: summary[when][key] for key in summary[when] if key != "step"} for when in ("before", "after")}
     (copy / "evaluation" / "summary.json").write_text(json.dumps(old))
-    (copy / "evaluation" / "shares.json").unlink()
+    (copy / "evaluation" / "counts.json").unlink()
     run, whole = read_run(copy), read_run(trained)
     assert run.results == {step: whole.results[step] for step in (0, STEPS)}
 
@@ -197,7 +242,7 @@ def test_a_run_under_way_says_how_far_it_is(trained, copy):
     (copy / "summary.json").unlink()
     assert read_run(copy).notes == ["tiny-7 is not finished: 10 of 10 steps."]
     write_lines(copy / "metrics.jsonl", read_jsonl(copy / "metrics.jsonl")[:6])
-    for name in ("summary", "shares"):
+    for name in ("summary", "counts"):
         path = copy / "evaluation" / f"{name}.json"
         path.write_text(
             json.dumps({when: all for when, all in json.loads(path.read_text()).items() if when != "after"})
@@ -226,16 +271,17 @@ def test_what_manypaths_evaluate_adds_are_benchmarks_of_its_step(trained, copy):
     added = copy / "evaluation" / "step-7"
     shutil.copytree(added, copy / "evaluation" / "step-5")
     (copy / "evaluation" / "step-5" / "arithmetic.jsonl").rename(copy / "evaluation" / "step-5" / "svamp.jsonl")
-    (copy / "evaluation" / "step-5" / "shares.json").unlink()  # of a version without
+    (copy / "evaluation" / "step-5" / "counts.json").unlink()  # of a version without
     run, whole = read_run(copy), read_run(trained)
     shares = {line["id"]: share_correct(line) for line in read_jsonl(added / "arithmetic.jsonl")}
     assert list(run.results) == [0, 5, 7, STEPS] and len(shares) == 3
     assert run.results[7] == read_evaluation(added).results[0] and list(run.results[7]) == ["arithmetic"]
-    assert run.results[7]["arithmetic"].shares == shares == run.results[5].pop("svamp").shares
+    assert run.results[7]["arithmetic"].by_problem("accuracy") == shares
+    assert run.results[5].pop("svamp") == run.results[7]["arithmetic"]
     assert {step: run.results[step] for step in (0, 5, STEPS)} == whole.results
 
 
-@pytest.mark.parametrize("missing", ["recipe.yaml", "evaluation/shares.json"])
+@pytest.mark.parametrize("missing", ["recipe.yaml", "evaluation/counts.json"])
 def test_the_evaluations_of_a_run_are_no_results_of_their_own(missing, copy):
     (copy / missing).unlink()
     runs, [refused] = read([copy / "evaluation"])
@@ -259,12 +305,14 @@ def test_results_of_manypaths_evaluate_are_a_run_of_one_step(trained, tmp_path):
     shutil.copy(trained / "evaluation" / "after.jsonl", tmp_path / "arithmetic.jsonl")
     (run,), refused = read([tmp_path])
     (score,), (own,) = (scores.values() for scores in (run.results[0], read_run(trained).results[STEPS]))
-    assert refused == [] and score.shares == own.shares
+    assert refused == [] and score.counts == own.counts
     assert math.isnan(run.seconds_at(0)) and score.sampling == run.settings == {} and not run.trained
 
 
 @pytest.mark.parametrize("share", ["NaN", "null", "7.0", "-0.1", "Infinity", '"1"'])
 def test_what_is_no_share_of_correct_samples_leaves_the_run_out(share, trained, copy):
+    as_before(copy / "evaluation")
+    (copy / "evaluation" / "after.jsonl").unlink()
     shares = json.loads((copy / "evaluation" / "shares.json").read_text())
     problem = next(iter(shares["after"]["arithmetic"]))
     shares["after"]["arithmetic"][problem] = json.loads(share)
@@ -279,7 +327,7 @@ def test_what_is_no_share_of_correct_samples_leaves_the_run_out(share, trained, 
 def test_how_completions_were_sampled_is_read_from_wherever_it_is_recorded(trained, copy, tmp_path):
     """By `train`, by an earlier version, which left it to the recipe, and by `evaluate`, also of a checkpoint."""
     expected = {"backend": "transformers", "dtype": "float32", "prompt": "{question} ", "samples": 2}
-    expected |= {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 4}
+    expected |= {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 4, "keys": "answer"}
     assert [score.sampling for scores in read_run(trained).results.values() for score in scores.values()] == [
         expected
     ] * 3
@@ -290,10 +338,46 @@ def test_how_completions_were_sampled_is_read_from_wherever_it_is_recorded(train
         folder.mkdir()
         (folder / "settings.json").write_text(json.dumps(settings))
         shutil.copy(trained / "evaluation" / "after.jsonl", folder / "aime24.jsonl")
-    more = {"temperature": 0.6, "prompt": "Q: {question}"}
+    more = {"temperature": 0.6, "prompt": "Q: {question}", "keys": "answer"}
     run = read_evaluation(tmp_path / "results")
     assert run.results[0]["aime24"].sampling == read_run(copy).results[5]["aime24"].sampling == more
-    assert run.settings == {"model.name": "m", "prompt": "Q: {question}", "evaluation.temperature": 0.6}
+    expected = {"model.name": "m", "prompt": "Q: {question}"}
+    assert run.settings == expected | {"evaluation.temperature": 0.6, "evaluation.keys": "answer"}
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        *("3", "null", "[1]", "[2, 1, [1], 1, 0]", "[2, 3, [3], 1]", "[2, -1, [], 1]", "[0, 0, [], 0]"),
+        *("[2, 1, [1, 1], 1]", "[2, 1, [1, 0], 1]", "[2, 1, 1, 1]", "[2.0, 1, [1], 1]", "[true, 1, [1], 1]"),
+        *("[2, 1, [1], 1.5]", '[2, 1, [1], "1"]'),
+    ],
+)
+def test_what_are_no_counts_leaves_the_run_out(counts, trained, copy):
+    path = copy / "evaluation" / "counts.json"
+    written = json.loads(path.read_text())
+    problem = next(iter(written["after"]["arithmetic"]))
+    written["after"]["arithmetic"][problem] = json.loads(counts)
+    path.write_text(json.dumps(written))
+    runs, [refused] = read([trained, copy])
+    assert [run.name for run in runs] == [trained.name]
+    assert str(path) in refused and f"for the problem {problem!r}." in refused and "[correct by key]" in refused
+
+
+def test_runs_of_several_starts_are_one_configuration_where_these_are_clusters(trained, tmp_path):
+    def made(name, **changes):
+        copied = shutil.copytree(trained, tmp_path / name)
+        content = yaml.safe_load((copied / "recipe.yaml").read_text())
+        content["model"]["name"] = changes.pop("model", content["model"]["name"])
+        (copied / "recipe.yaml").write_text(yaml.safe_dump({**content, **changes}))
+        return read_run(copied)
+
+    alone, other = read_run(trained), made("other", model="start-2", seed=8)
+    assert alone.group != other.group and alone.cluster is other.cluster is None and "cluster" not in alone.settings
+    first, second = made("a", cluster="one"), made("b", cluster=2, model="start-2", seed=8)
+    assert first.group == second.group not in (alone.group, other.group)
+    assert (first.cluster, second.cluster) == ("one", "2") and {"cluster", "model.name"}.isdisjoint(first.settings)
+    assert made("c", cluster=2, prompt="Q: {question}").group != first.group
 
 
 def nothing(folder):
@@ -331,7 +415,7 @@ DAMAGES = {
         b"a: !!python/object:os.system x\n",
         b"5",
     ],
-    "evaluation/shares.json": [b'{"before": {"arith', b"[1, 2]", b'{"before": [1]}', DEEP.encode(), b"\x80\x81"],
+    "evaluation/counts.json": [b'{"before": {"arith', b"[1, 2]", b'{"before": [1]}', DEEP.encode(), b"\x80\x81"],
     "evaluation/summary.json": [b"", b'{"before": 3}', b"null", DEEP.encode()],
     "metrics.jsonl": [b"\x00\xff\xfe\x80\n" * 9, b"rubbish\n", b"[1]\n", b'{"loss": 1}\n', DEEP.encode() + b"\n"],
     "environment.json": [b"{", b"[]"],

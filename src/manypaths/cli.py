@@ -185,6 +185,12 @@ def _add_sampling(group: Any) -> None:
     group.add_argument("--backend", choices=("transformers", "vllm", "server"), help="[vllm where it is installed]")
     group.add_argument("--model-name", metavar="NAME", help="model name on the server [the first listed]")
     group.add_argument(
+        "--keys",
+        metavar="NAME",
+        help="keys function by which distinct right answers are counted: equations, expression, bigrams, text, your own"
+        " (module.function) [the run's own, else answer, by which a problem with one right answer has one way]",
+    )
+    group.add_argument(
         "--patience", type=float, metavar="SECONDS", help="seconds to wait for any completion of the server [3600]"
     )
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +25,11 @@ class Counts(NamedTuple):
     right: int  # of them correct
     by_key: tuple[int, ...] | None = None  # correct completions by key, which add up to `right`; None if not recorded
     majority: float | None = None  # whether the most frequent answer is correct, 0 to 1; None if not recorded
+
+
+def sizes(keys: Iterable[Hashable]) -> tuple[int, ...]:
+    """How often each key occurs, the most frequent first: `Counts.by_key` of the keys of correct completions."""
+    return tuple(sorted(Counter(keys).values(), reverse=True))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from manypaths.yaml_text import from_yaml, to_yaml
 SHIPPED = Path(str(files("manypaths") / "recipes"))
 DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")  # those of torch that can be trained
 RENAMED_KEYS = {"method.policy_ratio": "method.importance_ratio"}  # key of an earlier version -> its name today
-ADDED_KEYS = ("method.correct", "keys.name")  # null by default, and missing in recipes of earlier versions
+# Keys that recipes of earlier versions lack, and their defaults.
+ADDED_KEYS = {"method.correct": None, "keys.name": None, "evaluation.keys": "answer", "cluster": None}
 RENAMED_VALUES = {  # key -> {value of an earlier version: its name today}
     "method.advantage": {"positive": "grpo_pos", "reward": "reinforce", "best": "raft"}
 }
@@ -68,8 +69,10 @@ class Problems:
 class Evaluation:
     """Held-out problems, and how to sample completions for them; temperature 0 is greedy.
 
-    The model is evaluated before and after training, and after `every` so many steps where that is set. Raises
-    ValueError for a number out of its range, and for several greedy samples of a problem, which would all be the same.
+    The model is evaluated before and after training, and after `every` so many steps where that is set. `keys` names a
+    function as `keys.name` does: distinct@K counts correct completions with different keys. By `answer` a problem with
+    one right answer has one way, so distinct@K is pass@K, but for spellings that the key keeps apart (18 and 18 km).
+    Raises ValueError for a number out of its range, and for several greedy samples, which would all be the same.
     """
 
     problems: Problems
@@ -79,6 +82,7 @@ class Evaluation:
     top_p: float = 1.0
     max_new_tokens: int = 256
     batch_size: int = 32
+    keys: str = "answer"
 
     def __post_init__(self) -> None:
         _check_counts("evaluation", self, "every", "samples", "max_new_tokens", "batch_size")
@@ -161,8 +165,9 @@ class Recipe:
     """Everything a run depends on.
 
     `prompt` is a text, or a list of chat messages, that contains {question}. `rewards` are names and weights, null
-    leaves one out; `reward_options` are named arguments, by reward. `departs` lists, for a paper's recipe, what of the
-    published setting it cannot keep. Raises ValueError for a prompt without {question}.
+    leaves one out; `reward_options` are named arguments, by reward. `cluster` names a start that several seeds share:
+    runs that have it are one configuration if they differ in seed, cluster and model.name alone. `departs` lists, for a
+    paper's recipe, what of the published setting it cannot keep. Raises ValueError for a prompt without {question}.
     """
 
     model: Model
@@ -179,6 +184,7 @@ class Recipe:
     evaluation: Evaluation | None = None
     record: Record = field(default_factory=Record)
     seed: int = 1
+    cluster: int | str | None = None
     departs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

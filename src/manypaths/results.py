@@ -20,9 +20,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from manypaths.counts import Counts
 from manypaths.files import as_json, atomic_write, content_of, read_json, read_jsonl
+from manypaths.printable import shown
 
-SETTINGS, SUMMARY, SHARES, TABLE = "settings.json", "summary.json", "shares.json", "table.md"
+SETTINGS, SUMMARY, COUNTS, TABLE = "settings.json", "summary.json", "counts.json", "table.md"
+SHARES = "shares.json"  # of an earlier version
+KEYS, ANSWER = "keys", "answer"  # the setting that names the keys function, and its value in an earlier version
+
+Counted = dict[str, Counts] | dict[str, float]  # problem -> its counts; its share where nothing else is left
 
 
 def lines_file(folder: Path, name: str) -> Path:
@@ -72,18 +78,59 @@ def is_results(folder: Path) -> bool:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """How the completions were sampled; {} where it was not recorded. Raises ValueError for a damaged file."""
-    return read_json(folder / SETTINGS)
+    """How completions were sampled and counted; {} where it was not recorded. Raises ValueError for a damaged file."""
+    settings = read_json(folder / SETTINGS)
+    return {KEYS: ANSWER, **settings} if settings else {}
 
 
-def read_shares(folder: Path) -> dict[str, dict[str, float]]:
-    """The shares of correct completions of every finished set: {set: {problem: share}}.
+def read_counts(folder: Path) -> dict[str, Counted]:
+    """The counted completions of every finished set, by the name of the set.
 
     Raises:
         ValueError: A file is damaged.
     """
-    shares = read_json(folder / SHARES)  # an earlier version did not write it
-    return {path.stem: shares.get(path.stem) or shares_by_problem(read_jsonl(path)) for path in result_files(folder)}
+    counts, shares = read_json(folder / COUNTS), read_json(folder / SHARES)
+    names = sorted({*counts, *shares, *(path.stem for path in result_files(folder))})
+    return {name: counted(folder, name, counts.get(name), shares.get(name, {})) for name in names}
+
+
+def counted(folder: Path, name: str, counts: Any, shares: dict[str, float]) -> Counted:
+    """The counts of a set, or of a moment of a training: those that were written, else of its lines, else its shares.
+
+    Args:
+        folder: The folder of the results.
+        name: The name of the set or of the moment.
+        counts: What counts.json has; None for an earlier version.
+        shares: What shares.json of an earlier version has.
+
+    Raises:
+        ValueError: A file is damaged.
+    """
+    if counts is not None:
+        return {problem: _checked(folder, problem, values) for problem, values in counts.items()}
+    if (path := lines_file(folder, name)).exists():
+        from manypaths.graded import count_all  # imports the grader, which takes 0.05 seconds
+
+        return count_all(read_jsonl(path))
+    return shares
+
+
+def _checked(folder: Path, problem: str, values: Any) -> Counts:
+    """The counts of a problem in counts.json."""
+    try:
+        samples, right, by_key, majority = values
+        known = Counts(samples, right, None if by_key is None else tuple(by_key), majority)
+        sound = all(type(size) is int for size in (samples, right, *(known.by_key or ())))
+        sound = sound and 0 <= right <= samples > 0 and (majority is None or 0 <= majority <= 1)
+        sound = sound and (by_key is None or (sum(by_key) == right and min(by_key, default=1) > 0))
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise ValueError(
+            f"{folder / COUNTS}: the counts of a problem must be [completions, correct, [correct by key], majority], "
+            f"got {shown(values)} for the problem {shown(problem)}. Evaluate again, or leave it out."
+        )
+    return known
 
 
 def share_correct(line: dict[str, Any]) -> float:
@@ -91,13 +138,10 @@ def share_correct(line: dict[str, Any]) -> float:
     return statistics.fmean(sample["correct"] for sample in line["samples"])
 
 
-def shares_by_problem(lines: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """The share of correct completions of each problem, by its id."""
-    return {line["id"]: share_correct(line) for line in lines}
-
-
 def check_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Check that a folder is new or holds results of the same settings.
+
+    The keys may be others, because the lines of finished results are counted again.
 
     Raises:
         ValueError: The folder holds other files, or results of other settings.
@@ -110,7 +154,7 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> None:
     differences = [
         f"{key} {repr(old[key]) if key in old else 'not recorded'} there, {value!r} here"
         for key, value in settings.items()
-        if key not in old or old[key] != value
+        if key != KEYS and (key not in old or old[key] != value)
     ]
     if differences:
         raise ValueError(

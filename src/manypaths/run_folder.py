@@ -8,12 +8,15 @@
       checkpoints/          checkpoint-N as the trainer writes them; damaged-checkpoint-N are never used
       evaluation/           WHEN.jsonl, WHEN being before, step-N or after: a line per held-out problem
         summary.json        {WHEN: {step, accuracy, low, high, seconds, ...}}
-        shares.json         {WHEN: {benchmark: {problem: share of correct samples}}}
-        settings.json       how the completions were sampled
+        counts.json         {WHEN: {benchmark: {problem: [completions, correct, [correct by key], majority]}}}
+        settings.json       how the completions were sampled, and by which keys the correct ones are counted
         step-N/             other benchmarks, from `manypaths evaluate RUN`: NAME.jsonl and the same three files
       model/                the trained weights, or their adapter
       summary.json          {evaluation, steps, seconds}; written last: the run is finished
       inspect.html          the page that shows the groups
+
+A run of an earlier version has shares.json, {WHEN: {benchmark: {problem: share of correct samples}}}, in place of
+counts.json; its completions are counted from the lines of WHEN.jsonl.
 
 A run that was killed leaves each of these as it was or as it should be, and at most an incomplete last line. Nothing
 here imports torch.
@@ -31,24 +34,15 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import recipe, results
-from manypaths.files import (
-    PARTIAL,
-    append,
-    as_json,
-    atomic_write,
-    content_of,
-    read_json,
-    read_jsonl,
-    stream_jsonl,
-    whole,
-)
+from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
 from manypaths.names import PARTS, SECONDS, current
 from manypaths.recipe import Recipe, dump
+from manypaths.results import Counted
 from manypaths.yaml_text import canonical, to_yaml
 
 RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metrics.jsonl", "groups.jsonl"
 CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"
-SUMMARY, SHARES, SETTINGS = results.SUMMARY, results.SHARES, results.SETTINGS  # SUMMARY in RUN and in evaluation/
+SUMMARY, COUNTS, SETTINGS = results.SUMMARY, results.COUNTS, results.SETTINGS  # SUMMARY in RUN and in evaluation/
 UNFINISHED_MODEL = ".model.partial"  # becomes MODEL once it is complete
 FREE_SPACE = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
@@ -209,15 +203,17 @@ def read_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
 def read_recipe_content(run: Path) -> dict[str, Any]:
     """The recipe of a run as nested mappings with the names of today; its keys and values are not checked.
 
-    Settings that an earlier version did not have are null, their default, so that runs of equal recipes are equal.
+    Settings that an earlier version did not have are as today's default, so that runs of equal recipes are equal.
 
     Raises:
         ValueError: recipe.yaml is not YAML or holds no keys.
     """
     content = recipe.with_current_names(recipe.content([str(run / RECIPE)]))
-    for section, key in (name.split(".") for name in recipe.ADDED_KEYS):
-        if isinstance(settings := content.setdefault(section, {}), dict):
-            settings.setdefault(key, None)
+    for name, default in recipe.ADDED_KEYS.items():
+        section, _, key = name.rpartition(".")
+        settings = content if not section else content.setdefault(section, None if section == "evaluation" else {})
+        if isinstance(settings, dict):
+            settings.setdefault(key, default)
     return content
 
 
@@ -226,8 +222,8 @@ def is_evaluation(folder: Path) -> bool:
     return any("step" in measures for measures in read_json(folder / SUMMARY).values())
 
 
-def read_evaluations(run: Path, name: str, last: int) -> dict[int, dict[str, dict[str, float]]]:
-    """The shares of correct completions in the evaluations during the training.
+def read_evaluations(run: Path, name: str, last: int) -> dict[int, dict[str, Counted]]:
+    """The counted completions of the evaluations during the training.
 
     Args:
         run: The folder of the run.
@@ -235,19 +231,22 @@ def read_evaluations(run: Path, name: str, last: int) -> dict[int, dict[str, dic
         last: The step of the evaluation after training in a run of an earlier version, which did not record it.
 
     Returns:
-        {step: {benchmark: {problem: share}}}
+        {step: {benchmark: {problem: its counts}}}, of an earlier version whose lines are gone {problem: its share}
 
     Raises:
         ValueError: A file is damaged.
     """
     folder = run / EVALUATION
-    shares, summary = read_json(folder / SHARES), read_json(folder / SUMMARY)
-    for when in summary:
-        if when not in shares:
-            lines = read_jsonl(results.lines_file(folder, when))
-            shares[when] = {name: results.shares_by_problem(lines)}
-    steps = {when: measures.get("step", 0 if when == "before" else last) for when, measures in summary.items()}
-    return {steps[when]: benchmarks for when, benchmarks in shares.items() if when in steps}
+    counts, shares = read_json(folder / COUNTS), read_json(folder / results.SHARES)
+    evaluations: dict[int, dict[str, Counted]] = {}
+    for when, measures in read_json(folder / SUMMARY).items():
+        step = measures.get("step", 0 if when == "before" else last)
+        own, old = counts.get(when, {}), shares.get(when, {})
+        evaluations[step] = {
+            benchmark: results.counted(folder, when, own.get(benchmark), old.get(benchmark, {}))
+            for benchmark in (own or old or [name])
+        }
+    return evaluations
 
 
 def read_environment(run: Path) -> dict[str, Any]:
@@ -312,7 +311,8 @@ def rewind(run: Path, step: int, trained: bool = False) -> None:
     late = [path for path in folder.glob("step-*.jsonl*") if (step_of(_when(path), "step-") or 0) > step]
     late += [] if trained else sorted(folder.glob("after.jsonl*"))
     dropped = {_when(path) for path in late}
-    for name in (SUMMARY, SHARES) if late else ():
+    written = [name for name in (SUMMARY, COUNTS, results.SHARES) if (folder / name).exists()]
+    for name in written if late else ():
         kept = {when: entry for when, entry in read_json(folder / name).items() if when not in dropped}
         atomic_write(folder / name, as_json(kept, indent=2 if name == SUMMARY else None))
     for path in late:

@@ -19,6 +19,7 @@ from manypaths.yaml_text import canonical
 
 # The settings of an evaluation that may change its accuracy.
 SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
+RECORDED = ("samples", *SAMPLING, results.KEYS)  # the settings of an evaluation that `Score.sampling` has
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Score:
     errors: dict[str, float] = field(default_factory=dict)  # measure -> standard error of that mean, if recorded
     shares: dict[str, float] | None = None  # problem -> accuracy, where completions were not counted
     counts: dict[str, Counts] | None = None  # problem -> its completions
-    sampling: dict[str, Any] = field(default_factory=dict)  # settings of the evaluation, `SAMPLING`; empty if unknown
+    sampling: dict[str, Any] = field(default_factory=dict)  # settings of the evaluation, `RECORDED`; empty if unknown
 
     @classmethod
     def of_mean(cls, value: float, error: float | None = None, measure: str = ACCURACY) -> Score:
@@ -100,9 +101,12 @@ def read_run(folder: Path) -> Run:
         ValueError: A file is damaged.
     """
     recipe = run_folder.read_recipe_content(folder)
-    seed = recipe.pop("seed", None)
+    seed, cluster = recipe.pop("seed", None), recipe.pop("cluster", None)
     settings = dict(flat(canonical(recipe)))
+    if cluster is not None:
+        settings.pop("model.name", None)  # the start, which the cluster names
     run = Run(_name(folder), json.dumps(settings, sort_keys=True, default=str), seed, settings)
+    run.cluster = None if cluster is None else str(cluster)
     lines = {line["step"]: line for line in run_folder.read_metrics(folder)}  # of a repeated step the last line
     last = max(lines, default=0)
     run.machine = _machine(run_folder.read_environment(folder))
@@ -113,6 +117,7 @@ def read_run(folder: Path) -> Run:
         if any(_is_finite(line.get(name)) for line in lines.values())
     }
     run.results = _results(folder, recipe, last)
+    run.notes += _lacking(run)
     if not run_folder.is_finished(folder):
         planned = (recipe.get("trainer") or {}).get("max_steps")
         run.notes.append(f"{run.name} is not finished: {last} of {planned or '?'} steps.")
@@ -139,8 +144,8 @@ def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[
     own = ((recipe.get("evaluation") or {}).get("problems") or {}).get("name") or "held-out"
     evaluation = folder / run_folder.EVALUATION
     sampling = results.read_settings(evaluation) or _sampling_of(recipe)
-    shares = run_folder.read_evaluations(folder, Path(own).stem, last)
-    scores = {step: _scores(evaluation, benchmarks, sampling) for step, benchmarks in shares.items()}
+    counted = run_folder.read_evaluations(folder, Path(own).stem, last)
+    scores = {step: _scores(evaluation, benchmarks, sampling) for step, benchmarks in counted.items()}
     for step, added in run_folder.benchmark_folders(folder).items():
         scores[step] = {**scores.get(step, {}), **_benchmarks(added, results.read_settings(added))}
     return {step: benchmarks for step, benchmarks in sorted(scores.items()) if benchmarks}
@@ -152,7 +157,7 @@ def _sampling_of(recipe: dict[str, Any]) -> dict[str, Any]:
         return {}
     settings = {"prompt": recipe.get("prompt"), "dtype": (recipe.get("model") or {}).get("dtype"), **evaluation}
     settings["limit"] = (evaluation.get("problems") or {}).get("limit")
-    return {"backend": "transformers", **{key: settings[key] for key in ("samples", *SAMPLING) if key in settings}}
+    return {"backend": "transformers", **{key: settings[key] for key in RECORDED if key in settings}}
 
 
 def read_evaluation(folder: Path) -> Run:
@@ -165,29 +170,47 @@ def read_evaluation(folder: Path) -> Run:
         raise ValueError(f"{str(folder)!r} is a part of a run. Give the run's folder, {str(folder.parent)!r}.")
     sampling = results.read_settings(folder)
     names = {"model": "model.name", "prompt": "prompt"}
-    names |= {key: f"evaluation.{key}" for key in ("samples", *SAMPLING) if key != "prompt"}
+    names |= {key: f"evaluation.{key}" for key in RECORDED if key != "prompt"}
     settings = {name: sampling[key] for key, name in names.items() if sampling.get(key) is not None}
     run = Run(_name(folder), str(folder.resolve()), None, settings, trained=False)
     run.results = {0: _benchmarks(folder, sampling)}
+    run.notes += _lacking(run)
     if not run.results[0]:
         raise ValueError(f"{str(folder)!r} has no finished benchmark yet. Let `manypaths evaluate` finish one.")
     return run
 
 
 def _benchmarks(folder: Path, sampling: dict[str, Any]) -> dict[str, Score]:
-    return _scores(folder, results.read_shares(folder), sampling)
+    return _scores(folder, results.read_counts(folder), sampling)
 
 
-def _scores(folder: Path, benchmarks: dict[str, dict[str, float]], sampling: dict[str, Any]) -> dict[str, Score]:
+def _scores(folder: Path, benchmarks: dict[str, results.Counted], sampling: dict[str, Any]) -> dict[str, Score]:
     """The scores of benchmarks by name. Raises ValueError for a share that is not from 0 to 1."""
-    for problem, share in (pair for shares in benchmarks.values() for pair in shares.items()):
-        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise ValueError(
-                f"{str(folder)!r}: the share of correct samples must be from 0 to 1, got {share!r} for the problem "
-                f"{problem!r}. Evaluate again, or leave it out."
-            )
-    settings = {key: sampling[key] for key in ("samples", *SAMPLING) if sampling.get(key) is not None}
-    return {name: Score.of_shares(shares, settings) for name, shares in benchmarks.items() if shares}
+    settings = {key: sampling[key] for key in RECORDED if sampling.get(key) is not None}
+    scores = {}
+    for name, counted in benchmarks.items():
+        counts = {problem: counts for problem, counts in counted.items() if isinstance(counts, Counts)}
+        shares = {problem: share for problem, share in counted.items() if not isinstance(share, Counts)}
+        for problem, share in shares.items():
+            if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+                raise ValueError(
+                    f"{str(folder)!r}: the share of correct samples must be from 0 to 1, got {share!r} for the problem "
+                    f"{problem!r}. Evaluate again, or leave it out."
+                )
+        if counted:
+            scores[name] = Score.of_counts(counts, settings) if counts else Score.of_shares(shares, settings)
+    return scores
+
+
+def _lacking(run: Run) -> list[str]:
+    """Sentences on the measures of several samples that some evaluations of a run lack."""
+    scores = [score for benchmarks in run.results.values() for score in benchmarks.values()]
+    shares = sum(score.shares is not None and score.sampling.get("samples") != 1 for score in scores)
+    several = [[own for own in (score.counts or {}).values() if own.samples > 1] for score in scores]
+    unkeyed = sum(any(own.by_key is None for own in counts) for counts in several)
+    gone = f"no pass@K, distinct@K and majority in {shares} of {len(scores)} evaluations, whose completions are gone"
+    keyless = f"no distinct@K in {unkeyed} of {len(scores)} evaluations, which did not count by key"
+    return [f"{run.name} has {note}." for note, count in ((gone, shares), (keyless, unkeyed)) if count]
 
 
 def _name(folder: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from manypaths import problems, recipe, run_folder
 from manypaths.embed import NgramEmbedder
+from manypaths.evaluation.distinct import check_keys
 from manypaths.evaluation.evaluate import check_problems, evaluate_sets
 from manypaths.evaluation.generate import choose_backend
 from manypaths.evaluation.sampling import Sampling, of_recipe, settings_of, start
@@ -22,10 +23,11 @@ from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 from manypaths.problems.rows import name_of
 from manypaths.recipe import Recipe
-from manypaths.results import check_settings, lines_file
+from manypaths.results import ANSWER, check_settings, lines_file
 
 PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate
 FLAGS = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size", "seed", "dtype")
+OTHERS = ("backend", "limit", "prompt", "split", "keys")
 
 
 def evaluate_model(options: argparse.Namespace) -> int:
@@ -89,8 +91,10 @@ def _settings(
     if "{question}" not in json.dumps(prompt):
         raise ValueError(f"--prompt must be a text that holds {{question}}, got {prompt!r}.")
     limit = evaluation.problems.limit if evaluation and options.limit is None else options.limit
+    keys = options.keys or (spec.evaluation.keys if spec and spec.evaluation else ANSWER)
+    check_keys(keys)
     named = {"model": options.model, "model_name": options.model_name, "backend": backend, "prompt": prompt}
-    return settings_of(sampling, limit=limit, **named)
+    return settings_of(sampling, limit=limit, keys=keys, **named)
 
 
 def _check_backend_options(options: argparse.Namespace, backend: str) -> None:
@@ -135,7 +139,7 @@ def _departures(options: argparse.Namespace, defaults: dict[str, Any]) -> str:
         for name, value in _given(options, FLAGS).items()
         if value != defaults[name]
     ]
-    changes += [f"{name} {value}" for name, value in _given(options, ("backend", "limit", "prompt", "split")).items()]
+    changes += [f"{name} {value}" for name, value in _given(options, OTHERS).items()]
     return f"Sampling as the run evaluates itself{', but for ' if changes else ''}{', '.join(changes)}."
 
 

@@ -1,4 +1,4 @@
-"""Measures of graded completions: mean@n with its interval, pass@k, majority vote, diversity.
+"""Measures of graded completions: mean@n with its interval, pass@k, distinct@k, majority vote, diversity.
 
 Input are lines as `manypaths.evaluation.evaluate` writes them, one per problem. Its `samples` are the completions, each
 with `text`, `answer` (None without a box), `correct`, and where the backend reports them `tokens` and `truncated`.
@@ -9,71 +9,52 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-from manypaths.grading import number
-from manypaths.results import share_correct
+from manypaths.counts import Counts
+from manypaths.graded import count, votes
 from manypaths.statistics import estimate, interval
 
 
-def pass_curve(counts: Sequence[int], right: Sequence[int]) -> list[float]:
-    """The mean of pass@k over problems, for every k from 1 to the smallest number of completions.
-
-    Of a problem with n completions, c of them correct, pass@k is the probability that k of them, drawn without
-    replacement, contain a correct one: 1 - C(n - c, k) / C(n, k), the unbiased estimate of Chen et al. (arXiv
-    2107.03374), Eq. 1. Each binomial is computed from the one of k - 1, in integers, so none is rounded.
+def pass_at(counts: Sequence[Counts]) -> dict[str, float]:
+    """The mean of pass@k over problems, as `manypaths.counts.pass_at` defines it, for every k.
 
     Args:
-        counts: The number of completions of each problem.
-        right: The number of correct ones of each problem.
+        counts: Those of each problem.
 
     Returns:
-        The values for k = 1, 2, ..., min(counts).
+        {"k": pass@k} for k from 1 to the smallest number of completions of a problem.
     """
-    last = min(counts)
-    curve = [0.0] * last
-    for (n, correct), problems in Counter(zip(counts, right, strict=True)).items():
+    return _means(Counter((own.samples, own.right) for own in counts), counts)
+
+
+def distinct_at(counts: Sequence[Counts]) -> dict[str, float] | None:
+    """The mean of distinct@k over problems, as `manypaths.counts.distinct_at` defines it, for every k.
+
+    Args:
+        counts: Those of each problem.
+
+    Returns:
+        {"k": distinct@k} for k as in `pass_at`; None where keys were not recorded.
+    """
+    if any(own.by_key is None for own in counts):
+        return None
+    return _means(Counter((own.samples, size) for own in counts for size in own.by_key or ()), counts)
+
+
+def _means(chances: Counter[tuple[int, int]], counts: Sequence[Counts]) -> dict[str, float]:
+    """The sum of 1 - C(n - c, k) / C(n, k) over pairs (n, c), divided by the number of problems, by k.
+
+    Each binomial is computed from the one of k - 1, in integers, so that none is rounded and a thousand completions of
+    a problem take milliseconds.
+    """
+    totals = [0.0] * min(own.samples for own in counts)
+    for (n, correct), times in chances.items():
         wrong, every = 1, 1
-        for k in range(1, last + 1):
+        for k in range(1, len(totals) + 1):
             wrong, every = wrong * (n - correct - k + 1) // k, every * (n - k + 1) // k
-            curve[k - 1] += problems * (1.0 - wrong / every)
-    return [total / len(counts) for total in curve]
-
-
-def votes(samples: Sequence[dict[str, Any]]) -> Counter[str]:
-    """Count the answers of a problem's completions.
-
-    Args:
-        samples: The completions; those whose `answer` is None are left out.
-
-    Returns:
-        The number of completions by answer. Numbers are equal by value, other answers by text without white space.
-    """
-    return Counter(_canonical(sample["answer"]) for sample in samples if sample["answer"] is not None)
-
-
-def majority(samples: Sequence[dict[str, Any]]) -> float:
-    """Majority vote over a problem's completions (maj@n).
-
-    Args:
-        samples: The completions.
-
-    Returns:
-        1 if the most frequent answer is correct, else 0; if several tie, the share of them that is correct. 0 without
-        any answer.
-    """
-    counts = votes(samples)
-    top = [answer for answer, count in counts.items() if count == max(counts.values())]
-    right = {_canonical(sample["answer"]) for sample in samples if sample["correct"] and sample["answer"] is not None}
-    return statistics.mean(answer in right for answer in top) if top else 0.0
-
-
-@lru_cache(maxsize=100_000)
-def _canonical(answer: str) -> str:
-    """The text by which `votes` counts. `grading.canonical` joins more answers, and would change recorded results."""
-    value = number(answer)
-    return "".join(answer.split()) if value is None else str(value)
+            totals[k - 1] += times * (1.0 - wrong / every)
+    return {str(k): total / len(counts) for k, total in enumerate(totals, 1)}
 
 
 def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -89,15 +70,17 @@ def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         - low, high: its 95 % interval
         - problems, samples: the number of problems, and the smallest number of completions of a problem
         - pass_at: {"k": pass@k}, for k from 1 to `samples`
-        - majority, distinct: means over problems of `majority` and of the number of distinct answers
+        - distinct_at: {"k": distinct@k}, the expected number of distinct correct answers among k completions, likewise;
+          answers are distinct by the key `manypaths.keys.answer`
+        - majority, distinct: means over problems of `manypaths.graded.majority` and of the number of distinct answers,
+          correct or not
         - similarity: the mean over problems of the mean similarity of two completions; None where it was not measured
         - boxed, truncated: shares of all completions that have an answer, and that reached the limit of new tokens
         - tokens: the mean length of all completions; this and `truncated` are None where the backend gave none
         - timed_out: verdicts that took too long; they count as wrong
     """
-    counts = [len(line["samples"]) for line in lines]
-    right = [sum(sample["correct"] for sample in line["samples"]) for line in lines]
-    shares = [share_correct(line) for line in lines]
+    counts = [count(line) for line in lines]
+    shares = [own.right / own.samples for own in counts]
     low, high = interval(estimate(shares))
     samples = [sample for line in lines for sample in line["samples"]]
     return {
@@ -105,9 +88,10 @@ def measure(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "low": low,
         "high": high,
         "problems": len(lines),
-        "samples": min(counts),
-        "pass_at": {str(k): value for k, value in enumerate(pass_curve(counts, right), 1)},
-        "majority": statistics.mean(majority(line["samples"]) for line in lines),
+        "samples": min(own.samples for own in counts),
+        "pass_at": pass_at(counts),
+        "distinct_at": distinct_at(counts),
+        "majority": statistics.mean(own.majority or 0.0 for own in counts),
         "boxed": statistics.mean(sample["answer"] is not None for sample in samples),
         "truncated": _mean_of(samples, "truncated"),
         "tokens": _mean_of(samples, "tokens"),

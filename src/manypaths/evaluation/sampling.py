@@ -15,6 +15,7 @@ from manypaths.evaluation.generate import Generate, transformers_generate, vllm_
 from manypaths.evaluation.server import server_generate
 from manypaths.printable import one_line
 from manypaths.recipe import Recipe, check_sampling
+from manypaths.results import ANSWER, KEYS
 
 AT_ONCE = 1024  # completions per call of vLLM; problems per call of a server
 OWN_SAMPLING = (  # settings of a generation_config that `Sampling` does not have
@@ -188,6 +189,7 @@ def settings_of(
     prompt: Any,
     limit: int | None = None,
     model_name: str | None = None,
+    keys: str = ANSWER,
 ) -> dict[str, Any]:
     """The settings of an evaluation, as settings.json has them; None where the backend does not use a setting.
 
@@ -198,11 +200,13 @@ def settings_of(
         prompt: A text or chat messages with {question}.
         limit: The number of problems that are used of each set; None for all.
         model_name: The model on the server.
+        keys: The keys function by which distinct right answers are counted.
     """
     fields = asdict(sampling)
     fields |= {"batch_size": None} if backend != "transformers" else {}
     fields |= {"dtype": None, "end_tokens": None} if backend == "server" else {}
-    return {"model": model, "model_name": model_name, "backend": backend, "prompt": prompt, **fields, "limit": limit}
+    named = {"model": model, "model_name": model_name, "backend": backend, "prompt": prompt}
+    return {**named, **fields, "limit": limit, KEYS: keys}
 
 
 def environment(device: str) -> dict[str, Any]:

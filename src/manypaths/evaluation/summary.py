@@ -1,31 +1,34 @@
-"""Summaries of the lines of an evaluation: summary.json, shares.json and table.md of `manypaths.results`."""
+"""Summaries of the lines of an evaluation: summary.json, counts.json and table.md of `manypaths.results`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from manypaths.evaluation.measure import measure, overall
+from manypaths.counts import Counts
+from manypaths.evaluation.distinct import counted_by_keys
+from manypaths.evaluation.measure import distinct_at, measure, overall
 from manypaths.files import as_json, atomic_write, read_json, read_jsonl
 from manypaths.problems import BENCHMARKS
-from manypaths.results import SHARES, SUMMARY, TABLE, lines_file, read_lines, shares_by_problem
+from manypaths.results import COUNTS, SUMMARY, TABLE, lines_file, read_lines, read_settings
 from manypaths.tables import markdown
 
 
 def summarise(folder: Path) -> dict[str, dict[str, Any]]:
-    """Sum up every finished set of a folder, and all of them together, in summary.json, shares.json and table.md.
+    """Sum up every finished set of a folder, and all of them together, in summary.json, counts.json and table.md.
 
     Returns:
-        What summary.json holds: the measures (`measure`) of each set by name, and those of `overall` under "all".
+        What summary.json holds: the measures (`measure`) of each set by name, with `distinct_at` by the keys that the
+        settings name, and those of `overall` under "all".
 
     Raises:
-        ValueError: A line of the results is damaged.
+        ValueError: A file is damaged.
     """
-    lines = read_lines(folder)
-    summary: dict[str, dict[str, Any]] = {name: measure(own) for name, own in lines.items()}
-    shares = {name: shares_by_problem(own) for name, own in lines.items()}
-    summary["all"] = overall([list(own.values()) for own in shares.values()])
-    _write(folder, summary, shares)
+    lines, settings = read_lines(folder), read_settings(folder)
+    counts = {name: counted_by_keys(own, settings, lines_file(folder, name)) for name, own in lines.items()}
+    summary: dict[str, dict[str, Any]] = {name: _measured(measure(lines[name]), counts[name]) for name in lines}
+    summary["all"] = overall([[own.right / own.samples for own in of_set.values()] for of_set in counts.values()])
+    _write(folder, summary, counts)
     atomic_write(folder / TABLE, table(summary) + "\n")
     return summary
 
@@ -34,17 +37,19 @@ def moments(folder: Path) -> set[str]:
     """The moments of a training that `add_moment` has added to RUN/evaluation.
 
     Raises:
-        ValueError: summary.json or shares.json is damaged.
+        ValueError: summary.json or counts.json is damaged.
     """
-    read_json(folder / SHARES)  # only for its error, which is of more use before the evaluation than after it
+    read_json(folder / COUNTS)  # only for its error, which is of more use before the evaluation than after it
     return set(read_json(folder / SUMMARY))
 
 
 def add_moment(folder: Path, moment: str, step: int, name: str, measures: dict[str, Any]) -> None:
-    """Add what was measured at a moment of a training to the summary.json and shares.json of RUN/evaluation.
+    """Add what was measured at a moment of a training to the summary.json and counts.json of RUN/evaluation.
+
+    The moments of an earlier version, which did not write counts.json, are counted too.
 
     Args:
-        folder: RUN/evaluation, with the lines of that moment.
+        folder: RUN/evaluation, with the settings, and the lines of that moment.
         moment: before, step-N or after.
         step: The optimiser steps until then.
         name: The name of the problem set.
@@ -53,14 +58,23 @@ def add_moment(folder: Path, moment: str, step: int, name: str, measures: dict[s
     Raises:
         ValueError: One of the files is damaged.
     """
-    summary, shares = read_json(folder / SUMMARY), read_json(folder / SHARES)
-    own = {name: shares_by_problem(read_jsonl(lines_file(folder, moment)))}
-    _write(folder, {**summary, moment: {"step": step, **measures}}, {**shares, moment: own})
+    summary, counts, settings = read_json(folder / SUMMARY), read_json(folder / COUNTS), read_settings(folder)
+    paths = {when: lines_file(folder, when) for when in [*summary, moment] if when not in counts}
+    for when, path in paths.items():
+        if path.exists():
+            counts[when] = {name: counted_by_keys(read_jsonl(path), settings, path)}
+    measures = _measured(measures, counts[moment][name])
+    _write(folder, {**summary, moment: {"step": step, **measures}}, counts)
 
 
-def _write(folder: Path, summary: dict[str, Any], shares: dict[str, Any]) -> None:
+def _measured(measures: dict[str, Any], counts: dict[str, Counts]) -> dict[str, Any]:
+    """The measures of a set, with distinct@k by the keys of `counts`."""
+    return {**measures, "distinct_at": distinct_at(list(counts.values()))}
+
+
+def _write(folder: Path, summary: dict[str, Any], counts: dict[str, Any]) -> None:
     """Write the summary last, because an evaluation that it names is not repeated."""
-    atomic_write(folder / SHARES, as_json(shares))
+    atomic_write(folder / COUNTS, as_json(counts))
     atomic_write(folder / SUMMARY, as_json(summary, indent=2))
 
 
@@ -79,7 +93,9 @@ def table(summary: dict[str, dict[str, Any]]) -> str:
         ["mean@n", *(f"{summary[name]['accuracy']:.1%}" for name in columns)],
         ["95 %", *(f"{summary[name]['low']:.1%} to {summary[name]['high']:.1%}" for name in columns)],
     ]
-    details = [["", "problems", "n", "pass@n", "maj@n", "distinct", "similarity", "boxed", "truncated", "tokens"]]
+    details = [
+        ["", "problems", "n", "pass@n", "distinct@n", "maj@n", "answers", "similarity", "boxed", "truncated", "tokens"]
+    ]
     details += [[title[name], *_cells(summary[name])] for name in names]
     return f"{markdown(head)}\n\n{markdown(details)}"
 
@@ -87,7 +103,8 @@ def table(summary: dict[str, dict[str, Any]]) -> str:
 def _cells(measures: dict[str, Any]) -> list[str]:
     """The cells of a row; empty where the backend did not give a value."""
     n = str(measures["samples"])
-    cells = [str(measures["problems"]), n, f"{measures['pass_at'][n]:.1%}", f"{measures['majority']:.1%}"]
+    distinct = "" if measures["distinct_at"] is None else f"{measures['distinct_at'][n]:.2f}"
+    cells = [str(measures["problems"]), n, f"{measures['pass_at'][n]:.1%}", distinct, f"{measures['majority']:.1%}"]
     cells += [f"{measures['distinct']:.1f}"]
     formats = {"similarity": ".2f", "boxed": ".1%", "truncated": ".1%", "tokens": ",.0f"}
     return cells + ["" if measures[key] is None else format(measures[key], how) for key, how in formats.items()]

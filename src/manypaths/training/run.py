@@ -176,7 +176,7 @@ def _measure(plan: Plan, moment: str, step: int, model: Any, tokenizer: Any) -> 
         {moment: plan.held_out},
         sampler(model, tokenizer, sampling),
         folder,
-        settings_of(sampling, limit=spec.problems.limit, **named),
+        settings_of(sampling, limit=spec.problems.limit, keys=spec.keys, **named),
         progress=state.is_main_process,
         processes=(state.process_index, state.num_processes),
         gather=gather_object,

@@ -59,6 +59,8 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
     for role, function in methods.items():
         if function is not None:
             check_inputs(function, role, of_role[role], REMEDIES)
+    if spec.evaluation is not None:
+        keys.bind(spec.evaluation.keys, {})
     made = keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None
     return {**methods, "keys": made}
 
