@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from manypaths import results, run_folder
-from manypaths.comparison import importers
+from manypaths.comparison import importers, run_names
 from manypaths.comparison.importers.reading import Reading
+from manypaths.comparison.run_names import RunName
 from manypaths.comparison.runs import Run, read_evaluation, read_run
 
 DAMAGED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
@@ -18,16 +19,18 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
 
     Args:
         paths: Run folders, folders of them, and results of `manypaths evaluate` and of other software.
-        reading: How files of other software are read.
+        reading: What the user says about files of other software.
 
     Returns:
         The runs, and a sentence for each path that cannot be read.
     """
     runs: list[Run] = []
     refused: list[str] = []
-    for path in dict.fromkeys(part for root in paths for part in _expanded(root.resolve())):
+    parts = list(dict.fromkeys(part for root in paths for part in _expanded(root.resolve())))
+    names = run_names.of_paths(parts)
+    for path in parts:
         try:
-            runs += _read(path, reading or Reading())
+            runs += _read(path, reading or Reading(), names[path] if len(parts) > 1 else None)
         except DAMAGED as error:
             refused.append(_complaint(path, error))
     return runs, refused
@@ -42,20 +45,20 @@ def _complaint(path: Path, error: Exception) -> str:
 
 def _expanded(path: Path) -> list[Path]:
     """The run folders in a folder of them, otherwise the path itself."""
-    return [path] if run_folder.is_run(path) else run_folder.runs_in(path) or [path]
+    return [path] if run_folder.is_run(path) else run_folder.runs_in(path) or importers.runs_in(path) or [path]
 
 
-def _read(path: Path, reading: Reading) -> list[Run]:
+def _read(path: Path, reading: Reading, named: RunName | None) -> list[Run]:
     if path.suffix == ".csv":
         return importers.read_csv(path)
     if run_folder.is_run(path):
         return [read_run(path)]
     if results.is_results(path):
         return [read_evaluation(path)]
-    if importers.is_trainer_state(path):
-        return [importers.read_trainer_state(path)]
-    if path.suffix == ".json" or (path.is_dir() and any(path.rglob("results_*.json"))):
-        return [importers.read_lighteval(path)]
-    files = f"{run_folder.RECIPE}, trainer_state.json or results_*.json"
-    reason = f"it has no {files}" if path.exists() else "it does not exist"
-    raise ValueError(f"{str(path)!r} is no run: {reason}. Give a run folder, results of lighteval, or a .csv file.")
+    if path.exists() and importers.holds_json(path):
+        return importers.read_json(path, reading, named)
+    reason = "it holds no results" if path.exists() else "it does not exist"
+    raise ValueError(
+        f"{str(path)!r} is no run: {reason}. Give a run folder, a .csv file, or the JSON of lighteval, "
+        "lm-evaluation-harness, transformers, TRL, verl or NeMo-RL."
+    )

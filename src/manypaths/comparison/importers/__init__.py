@@ -1,7 +1,6 @@
-"""Results of other software as `Run`s: of lighteval, trainer states of transformers and TRL, CSV tables."""
+"""Results of other software as `Run`s: JSON of evaluations and of trainers, CSV tables."""
 
 from manypaths.comparison.importers.csv_table import read_csv
-from manypaths.comparison.importers.lighteval import read_lighteval
-from manypaths.comparison.importers.trainer_state import is_trainer_state, read_trainer_state
+from manypaths.comparison.importers.json_files import holds_json, read_json, runs_in
 
-__all__ = ["is_trainer_state", "read_csv", "read_lighteval", "read_trainer_state"]
+__all__ = ["holds_json", "read_csv", "read_json", "runs_in"]
