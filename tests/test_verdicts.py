@@ -104,13 +104,18 @@ def test_pairs_are_the_differences_of_seeds():
     assert item["high"] - item["low"] < apart["high"] - apart["low"]  # the seeds' luck is shared
 
 
-def test_ten_shared_seeds_are_paired_unless_told_otherwise():
-    def is_paired(base, new, wish=None, start=0):
+def test_ten_shared_seeds_of_recipes_are_paired_by_default():
+    def is_paired(base, new, wish=None, start=0, settings=None):
         runs = [*runs_of("base", base), *runs_of("new", new, start=start)]
-        return last(compare(runs, "base", paired=wish), "new")["paired"]
+        runs = [replace(run, settings={"a": 1} if settings is None else settings) for run in runs]
+        comparison = compare(runs, "base", paired=wish)
+        is_noted = any("--paired takes differences seed by seed" in note for note in comparison["notes"])
+        assert is_noted == (settings == {} and wish is None and base == new >= 10)
+        return last(comparison, "new")["paired"]
 
     assert is_paired(10, 10) and not is_paired(9, 9) and not is_paired(11, 10) and not is_paired(10, 10, start=1)
     assert is_paired(3, 3, wish=True) and not is_paired(10, 10, wish=False)
+    assert is_paired(10, 10, wish=True, settings={}) and not is_paired(10, 10, settings={})
 
 
 def test_of_seeds_that_only_one_side_has_pairing_says_so():

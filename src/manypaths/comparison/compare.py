@@ -12,8 +12,8 @@ import numpy
 
 from manypaths.comparison.cautions import cautions, other_sampling
 from manypaths.comparison.configurations import Configuration, Group, configured, grouped, measures_in_common
-from manypaths.comparison.curves import PEAK, level_of, peak, rise_of, time_to_target
-from manypaths.comparison.differences import against, bounds, pair_up, scores
+from manypaths.comparison.curves import DRAWS, PEAK, level_of, peak, rise_of, time_to_target
+from manypaths.comparison.differences import against, are_shared, bounds, pair_up, scores
 from manypaths.comparison.protocol import Protocol, answer
 from manypaths.comparison.runs import Run
 from manypaths.comparison.verdicts import judge
@@ -22,6 +22,7 @@ from manypaths.names import PARTS, shown_metrics
 from manypaths.statistics import halves_correlation, interquartile_mean
 
 Comparison = dict[str, Any]
+FEWER_DRAWS = 2_000  # bootstrapped curves of the measures that the comparison is not about
 
 
 def compare(
@@ -73,7 +74,11 @@ def compare(
     targets = {name: target if name == metric or rise_of(target) is not None else PEAK for name in measures}
     share = None if margin is None else margin / 100
     numbers = {
-        name: [_compared(side, own[0], targets[name], paired, share) for side in own] for name, own in measures.items()
+        name: [
+            _compared(side, own[0], targets[name], paired, share, DRAWS if name == metric else FEWER_DRAWS)
+            for side in own
+        ]
+        for name, own in measures.items()
     }
     comparison = {
         "baseline": groups[0].name,
@@ -113,9 +118,15 @@ def _baseline_first(groups: Sequence[Group], baseline: str | None) -> list[Group
 
 
 def _on_pairing(configurations: Sequence[Configuration], wish: bool | None) -> list[str]:
-    """Sentences about configurations that could not be paired as wished, and about units that pairing leaves out."""
+    """Sentences about configurations that could not be paired as wished, or could be paired."""
     base, *others = configurations
     notes = []
+    could = [side.name for side in others if are_shared(side, base) and not pair_up(side, base, wish)[2]]
+    if could and wish is None:
+        notes.append(
+            f"{', '.join(could)}: the seeds are those of {base.name}. If runs of one seed have the same order of data, "
+            "--paired takes differences seed by seed."
+        )
     for configuration in others if wish else ():
         own, _, is_paired = pair_up(configuration, base, wish)
         if not is_paired:
@@ -159,6 +170,7 @@ def _compared(
     target: float | str | None,
     paired: bool | None,
     margin: float | None,
+    draws: int,
 ) -> Comparison:
     """One measure of a configuration, and its differences to that of the baseline."""
     steps, hours, curve = configuration.steps.tolist(), configuration.seconds.mean(0) / 3600, configuration.estimates
@@ -172,7 +184,7 @@ def _compared(
         ],
         "last": {"step": steps[-1], **bounds(scale, curve[-1]), "benchmarks": _by_benchmark(configuration, -1)},
         "peak": {"step": steps[index], "hours": _finite(hours[index]), **bounds(scale, best)},
-        "to_target": time_to_target(own, others, target, is_paired),
+        "to_target": time_to_target(own, others, target, is_paired, draws),
         "interquartile_mean": _finite(scale * interquartile_mean(scores(configuration))),
     }
     compared["peak"]["benchmarks"] = _by_benchmark(configuration, index)

@@ -12,7 +12,6 @@ import numpy
 
 from manypaths.comparison.configurations import Configuration
 from manypaths.statistics import (
-    DRAWS,
     Array,
     Estimate,
     bootstrap_curves,
@@ -25,6 +24,7 @@ from manypaths.statistics import (
 )
 
 PEAK = "peak-of-baseline"
+DRAWS = 10_000  # bootstrapped curves: with 1,000 the ends of an interval hang on the draws, and so may a verdict
 
 
 def peak(configuration: Configuration) -> tuple[Estimate, int]:
@@ -132,7 +132,11 @@ def level_of(baseline: Configuration, target: float | str | None) -> float:
 
 
 def time_to_target(
-    configuration: Configuration, baseline: Configuration, target: float | str | None = None, paired: bool = False
+    configuration: Configuration,
+    baseline: Configuration,
+    target: float | str | None = None,
+    paired: bool = False,
+    draws: int = DRAWS,
 ) -> dict[str, dict[str, float | None]]:
     """Steps and hours to the target, and the share of them that is saved against the baseline.
 
@@ -142,6 +146,7 @@ def time_to_target(
 
     Args:
         paired: Whether unit s of both is the same seed or start, which then moves both curves alike.
+        draws: The number of bootstrapped curves.
 
     Returns:
         `steps`, `steps_saved`, `hours` and `hours_saved`, each with `value`, `low` and `high`; None for a value that is
@@ -150,7 +155,7 @@ def time_to_target(
     random, pair = numpy.random.default_rng(0), (configuration, baseline)
     values = [side.means for side in pair]
     tops = [int(numpy.argmax(curve)) for curve in values]
-    shifts = curve_shifts(configuration.curve, baseline.curve, random, paired=paired)
+    shifts = curve_shifts(configuration.curve, baseline.curve, random, paired=paired, draws=draws)
     level, rise = level_of(baseline, target), rise_of(target)
     is_baseline = configuration is baseline
 
@@ -160,7 +165,7 @@ def time_to_target(
         return bootstrap_curves(values, shifts, freedom, random)
 
     def steps_of(curves: list[Array]) -> list[Array]:
-        goals = numpy.full(DRAWS + 1, level)
+        goals = numpy.full(draws + 1, level)
         if rise:
             start, top = (curves[1][:, index] for index in (0, tops[1]))
             goals += (1 - rise) * (start - start[0]) + rise * (top - top[0])
@@ -171,7 +176,7 @@ def time_to_target(
     steps = latest = steps_of(curves)[0]
     if is_baseline and rise:
         latest = _steps_to_own_rise(curves[0], configuration.steps, rise)
-    pace, others_pace = _paces(configuration, baseline, paired or is_baseline, random)
+    pace, others_pace = _paces(configuration, baseline, paired or is_baseline, random, draws)
     own, others = (steps, steps) if is_baseline else steps_of(draw(baseline))
     hours, others_hours = _hours(configuration, own, pace), _hours(baseline, others, others_pace)
     return {
@@ -204,17 +209,17 @@ def _saved(own: Array, others: Array, end: float) -> dict[str, float | None]:
 
 
 def _paces(
-    configuration: Configuration, baseline: Configuration, paired: bool, random: numpy.random.Generator
+    configuration: Configuration, baseline: Configuration, paired: bool, random: numpy.random.Generator, draws: int
 ) -> list[Array]:
-    """[DRAWS] factors of the seconds of each; unit s moves both alike if they are paired."""
+    """[D] factors of the seconds of each; unit s moves both alike if they are paired."""
     seconds = [side.seconds[:, -1] for side in (configuration, baseline)]
     if paired:
-        return list(bootstrap_paces(numpy.stack(seconds), random))
-    return [bootstrap_paces(of_units, random) for of_units in seconds]
+        return list(bootstrap_paces(numpy.stack(seconds), random, draws=draws))
+    return [bootstrap_paces(of_units, random, draws=draws) for of_units in seconds]
 
 
 def _hours(configuration: Configuration, steps: Array, paces: Array) -> Array:
-    """Steps [1 + DRAWS] as hours of training."""
+    """Steps [1 + D] as hours of training."""
     hours: Array = numpy.interp(steps, configuration.steps, configuration.seconds.mean(0)) / 3600
     hours *= numpy.concatenate([[1.0], paces])
     return numpy.where(numpy.isfinite(steps), hours, numpy.inf)

@@ -34,7 +34,8 @@ def pair_up(
 
     Args:
         wish: True pairs the units that both have, if these are two or more, and leaves out the others; False pairs
-            nothing; None pairs if both have the same units and these are `SHARED` or more.
+            nothing; None pairs if both have the same units, these are `SHARED` or more, and all runs have a recipe, by
+            which runs of one seed have the same order of data and the same start.
 
     Returns:
         The two, and whether they are paired; as they are if not.
@@ -43,11 +44,18 @@ def pair_up(
     if wish is False or any(None in units or max(Counter(units).values()) > 1 for units in names):
         return configuration, base, False
     shared = sorted(set(names[0]) & set(names[1]), key=str)
-    everything = len(shared) == len(names[0]) == len(names[1])
-    if len(shared) < 2 or (wish is None and not (everything and len(shared) >= SHARED)):
+    is_usual = are_shared(configuration, base) and all(
+        run.settings for side in (configuration, base) for run in side.runs
+    )
+    if len(shared) < 2 or (wish is None and not is_usual):
         return configuration, base, False
     own, others = (_with_units(side, shared) for side in (configuration, base))
     return own, others, True
+
+
+def are_shared(configuration: Configuration, base: Configuration) -> bool:
+    """Whether both have the same units, and these are `SHARED` or more."""
+    return len(base.units) >= SHARED and sorted(map(str, configuration.units)) == sorted(map(str, base.units))
 
 
 def _with_units(configuration: Configuration, units: list[str | None]) -> Configuration:

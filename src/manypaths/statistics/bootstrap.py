@@ -15,6 +15,7 @@ import numpy
 from manypaths.statistics.means import (
     Array,
     Estimate,
+    Part,
     half_width,
     not_observed,
     problem_parts,
@@ -61,13 +62,25 @@ def curve_shifts(
         seeds = numpy.stack([mean.seeds for mean, _ in at_steps], 1) / math.sqrt(count * max(count - 1, 1))
         problems = [mean.problems if twin is None else _moves(mean, twin, paired) for mean, twin in at_steps]
         parts = [not_observed(mean, twin) for mean, twin in at_steps]
-        below, above = (numpy.sqrt([variance_of(part, side)[0] for part in parts]) for side in ("below", "above"))
+        below, above = (_spreads(parts, side, several=count > 1) for side in ("below", "above"))
         sign = random.standard_normal((draws, 1))
         if on_seeds is None or not paired:
             on_seeds = random.standard_normal((draws, count))
         observed = on_seeds @ seeds + on_problems @ numpy.stack(problems, 1)
         shifts.append(observed + numpy.where(sign < 0, sign * below, sign * above))
     return shifts if curve is not other else [shifts[0], shifts[0]]
+
+
+def _spreads(parts: Sequence[Sequence[Part]], side: str, several: bool) -> Array:
+    """[T] standard deviations of the parts at each step on a side, "below" or "above".
+
+    Where only means were recorded, several seeds that are equal at a step show no variance there, as they do before
+    training, when all of them are one model. If they differ at other steps, that step counts as one without variance:
+    like every interval of such means, those of the curve are over seeds only.
+    """
+    variances = numpy.array([variance_of(of_step, side)[0] for of_step in parts])
+    unknown = numpy.isnan(variances)
+    return numpy.sqrt(numpy.where(unknown, 0.0, variances) if several and not unknown.all() else variances)
 
 
 def _moves(mean: Estimate, twin: Estimate, paired: bool) -> Array:
