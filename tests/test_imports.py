@@ -68,7 +68,7 @@ ROOMS = {
         "datasets",
     ),
     "comparison": (
-        "counts files names printable results run_folder statistics tables typed yaml_text",
+        "counts files graded names printable results run_folder statistics tables typed yaml_text",
         "matplotlib numpy",
         "",
     ),

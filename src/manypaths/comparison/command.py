@@ -107,7 +107,7 @@ def print_comparison(
         ValueError: There is nothing to compare, no such baseline, or an option does not fit the files.
     """
     from manypaths.comparison import compare, read, report
-    from manypaths.comparison.importers.reading import Reading, measure_of
+    from manypaths.comparison.importers.reading import Reading
     from manypaths.comparison.protocol import read_protocol
     from manypaths.counts import ACCURACY
 
@@ -121,7 +121,7 @@ def print_comparison(
         runs,
         question.baseline,
         question.target,
-        metric=ACCURACY if metric is None else measure_of(metric),
+        metric=reading.measure or ACCURACY,
         margin=question.margin,
         paired=question.paired,
         protocol=protocol,

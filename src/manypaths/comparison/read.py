@@ -49,8 +49,8 @@ def _expanded(path: Path) -> list[Path]:
 
 
 def _read(path: Path, reading: Reading, named: RunName | None) -> list[Run]:
-    if path.suffix == ".csv":
-        return importers.read_csv(path)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return importers.read_csv(path, reading, named)
     if run_folder.is_run(path):
         return [read_run(path)]
     if results.is_results(path):

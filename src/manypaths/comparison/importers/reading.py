@@ -12,10 +12,15 @@ from manypaths.printable import shown
 UNITS = ("percent", "share")
 MEASURES = ("accuracy", "majority", "pass@K", "distinct@K")  # K: a number of samples
 MEANINGS = (
-    *("run", "seed", "cluster", "step", "seconds", "hours", "benchmark", "benchmarks", "problem", "answer"),
+    *("run", "seed", "cluster", "step", "seconds", "hours", "benchmark", "benchmarks", "problem", "answer", "key"),
     *MEASURES,
 )
-ACCURACIES = ("accuracy", "accuracies", "acc", "pass@1", "exact_match")
+METRIC = re.compile(
+    r"(?:(?P<folder>.+)/|(?P<set>eval|test|valid|val|dev)_)?"
+    r"(?P<name>accuracy|acc|exact_match|majority|(?P<at>pass|distinct)[-_ ]?(?:@|at)[-_ ]?(?P<k>[1-9][0-9]{0,5}))"
+    r"(?:/mean)?",
+    re.IGNORECASE,
+)
 JOIN = "+"  # between several headers of one meaning, and between several values of one column
 
 
@@ -28,7 +33,8 @@ class Reading:
             of a single metric without its name, this is its name.
         unit: "percent" or "share", the unit of every accuracy; None is the unit that the file states.
         columns: Meaning -> header. A meaning is one of `MEANINGS`, with a number for K. `run`, `cluster` and
-            `benchmarks` may have several headers, joined by `+`.
+            `benchmarks` may have several headers, joined by `+`. `answer` is the final answer of a completion, `key`
+            is equal for completions that go the same way.
         where: Header -> values, joined by `+`. Only rows with one of these values are read.
 
     Raises:
@@ -60,24 +66,36 @@ class Reading:
         """
         return cls(metric, unit, _pairs("--columns", columns), _pairs("--where", where))
 
+    @property
+    def measure(self) -> str | None:
+        """The measure that `metric` is; None without it.
 
-def measure_of(metric: str) -> str:
-    """The measure that a metric of other software is, by its name.
+        A name that states no measure is accuracy if the user states a unit, otherwise a plain number of that name.
+        """
+        if self.metric is None:
+            return None
+        known = known_metric(self.metric)
+        return known[0] if known else "accuracy" if self.unit else self.metric
+
+
+def known_metric(metric: str) -> tuple[str, str] | None:
+    """The measure that a metric of other software states by its name, and the set of problems that it names.
 
     Args:
         metric: A name such as `eval/accuracy`, `eval_accuracy`, `pass_at_8` or `rewards/accuracy/mean`.
 
     Returns:
-        "accuracy", "majority", "pass@K" or "distinct@K" where the name states it, the name itself for another one. The
-        pass rate of one sample, pass@1, is the accuracy.
+        (accuracy, majority, pass@K or distinct@K; the text before it, such as `eval`, empty if there is none). The pass
+        rate of one sample, pass@1, is the accuracy. None for a name that states no measure.
     """
-    parts = re.split(r"[/.]|(?:^|_)(?:eval|test|val|rewards)(?=_)", metric.strip().lower())
-    words = [re.sub(r"[-_ ]at[-_ ]?(?=[0-9]+$)", "@", part.strip("_ ")) for part in parts if part not in ("", "mean")]
-    last = words[-1] if words else ""
-    if last in ACCURACIES:
-        return "accuracy"
-    of_samples = re.fullmatch("(pass|distinct)@([1-9][0-9]{0,5})", last)
-    return last if last == "majority" or of_samples else metric
+    match = METRIC.fullmatch(metric.strip())
+    if match is None:
+        return None
+    if match["k"] is None:
+        name = "majority" if match["name"].lower() == "majority" else "accuracy"
+    else:
+        name = f"{match['at'].lower()}@{match['k']}"
+    return "accuracy" if name == "pass@1" else name, match["folder"] or match["set"] or ""
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
