@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from manypaths.comparison.importers.cells import Table, as_found, headers, label, number
 from manypaths.comparison.importers.columns import Columns
 from manypaths.comparison.importers.reading import JOIN
 from manypaths.comparison.importers.values import LAST_STEP
 from manypaths.comparison.run_names import SEED, RunName
-from manypaths.printable import one_line
+from manypaths.printable import one_line, shown
 
 
 class RunKey(NamedTuple):
@@ -55,12 +55,14 @@ def lines_of(table: Table, columns: Columns, file: RunName) -> list[Line]:
     places = [place for meaning in ("run", "seed", "cluster") for place in columns.places.get(meaning, ())]
     is_stated = _names_state_seeds(columns, filled)
     keys: dict[tuple[str, ...], RunKey] = {}
+    names: dict[RunKey, str] = {}
     lines = []
     for line, cells in filled:
         key = tuple(cells[place] for place in places)
         if key not in keys:
             keys[key] = _key(table, columns, line, cells, file, is_stated)
-            _check_distinct(table, keys)
+            run = [cells[place] for place in columns.places.get("run", ())]
+            _check_name(table, names, keys[key], "/".join(run))
         lines.append(_line(table, columns, line, cells, keys[key]))
     return lines
 
@@ -72,21 +74,21 @@ def chart_keys(table: Table, columns: Columns) -> dict[str, RunKey]:
         ValueError: Two of them state the same run and seed.
     """
     keys: dict[str, RunKey] = {}
-    for text in sorted({value.run for value in columns.values if value.run is not None}):
-        stated = _stated(label(text))
-        keys[text] = RunKey(stated.group, stated.label, stated.seed, None)
-        _check_distinct(table, keys)
+    names: dict[RunKey, str] = {}
+    for name in sorted({value.run for value in columns.values if value.run is not None}):
+        stated = _stated(label(name))
+        keys[name] = RunKey(stated.group, stated.label, stated.seed, None)
+        _check_name(table, names, keys[name], name)
     return keys
 
 
-def _check_distinct(table: Table, keys: dict[Any, RunKey]) -> None:
-    """Refuse a last key that equals one before."""
-    *others, (text, last) = keys.items()
-    for other, key in others:
-        if key == last:
-            raise ValueError(
-                f"{str(table.path)!r} must have one name of a run and its seed, got {other!r} and {text!r}. Rename one."
-            )
+def _check_name(table: Table, names: dict[RunKey, str], key: RunKey, name: str) -> None:
+    """Refuse a second name of a run, such as `grpo_seed1` beside `grpo-seed1`."""
+    if (other := names.setdefault(key, name)) != name:
+        raise ValueError(
+            f"{str(table.path)!r} must have one name of a run and its seed, got {shown(other)} and {shown(name)}. "
+            "Rename one."
+        )
 
 
 def _stated(text: str) -> RunName:

@@ -38,7 +38,7 @@ def values_of(table: Table, name: str, cells: Sequence[Cell], said: str | None, 
     numbers = [_number(table, name, cell) for cell in cells]
     commas = sum(number.comma for number in numbers)
     if commas:
-        table.note(f"{commas} numbers of {one_line(name, 40)} are read with a decimal comma.")
+        table.note(f"{commas} of {len(numbers)} numbers of {one_line(name, 40)} are read with a decimal comma.")
     if not measure(name).is_share:
         return [_plain(table, name, cell, value) for cell, value in zip(cells, numbers, strict=True)]
     if outcomes and all(value.value in (0, 1) and not value.percent for value in numbers):
