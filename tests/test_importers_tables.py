@@ -10,6 +10,7 @@ from importer_files import write
 
 from manypaths.comparison.importers import read_csv
 from manypaths.comparison.importers.reading import Reading
+from manypaths.comparison.read import read as read_paths
 from manypaths.comparison.runs import Score
 from manypaths.counts import Counts
 
@@ -472,3 +473,20 @@ def test_long_texts_that_begin_alike_are_different_problems(tmp_path):
     (run,) = read(table(tmp_path / "a.csv", ("problem", "accuracy"), [(text + "a", 0), (text + "b", 1)]))
     counts = run.results[0]["accuracy"].counts
     assert sorted(counts.values()) == [Counts(1, 0), Counts(1, 1)] and max(map(len, counts)) < 200
+
+
+def test_notes_tell_files_of_one_name_apart(tmp_path):
+    paths = [write(tmp_path / name / "progress.csv", "step,acc\n1,0.5\n") for name in ("grpo", "mmr")]
+    runs, refused = read_paths(paths)
+    assert refused == [] and [run.name for run in runs] == ["grpo", "mmr"]
+    assert [run.notes[0].partition(": ")[0] for run in runs] == ["grpo (progress.csv)", "mmr (progress.csv)"]
+    seeds = [write(tmp_path / f"x-seed{seed}.tsv", "step\tacc\n1\t0.5\n") for seed in (1, 2)]
+    runs, refused = read_paths(seeds)
+    assert refused == [] and [(run.name, run.seed) for run in runs] == [("x-seed1", 1), ("x-seed2", 2)]
+    assert runs[0].group == runs[1].group
+
+
+def test_columns_and_lines_are_for_tables_alone(tmp_path):
+    for reading in (Reading(columns={"run": "method"}), Reading(where={"method": "grpo"})):
+        with pytest.raises(ValueError, match=r"must be for a \.csv or \.tsv table, got none"):
+            read_paths([tmp_path], reading)

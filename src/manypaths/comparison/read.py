@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from manypaths import results, run_folder
@@ -23,10 +23,14 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
 
     Returns:
         The runs, and a sentence for each path that cannot be read.
+
+    Raises:
+        ValueError: `reading` names columns or lines, and no path is a table.
     """
     runs: list[Run] = []
     refused: list[str] = []
     parts = list(dict.fromkeys(part for root in paths for part in _expanded(root.resolve())))
+    _check_options(parts, reading or Reading())
     names = run_names.of_paths(parts)
     for path in parts:
         try:
@@ -34,6 +38,15 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
         except DAMAGED as error:
             refused.append(_complaint(path, error))
     return runs, refused
+
+
+def _check_options(paths: Sequence[Path], reading: Reading) -> None:
+    if (reading.columns or reading.where) and not any(_is_table(path) for path in paths):
+        raise ValueError("--columns and --where must be for a .csv or .tsv table, got none. Leave them out.")
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in (".csv", ".tsv")
 
 
 def _complaint(path: Path, error: Exception) -> str:
@@ -49,7 +62,7 @@ def _expanded(path: Path) -> list[Path]:
 
 
 def _read(path: Path, reading: Reading, named: RunName | None) -> list[Run]:
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if _is_table(path):
         return importers.read_csv(path, reading, named)
     if run_folder.is_run(path):
         return [read_run(path)]

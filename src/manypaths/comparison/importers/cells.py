@@ -26,20 +26,22 @@ class Table:
     path: Path
     header: list[str]
     lines: list[tuple[int, list[str]]]  # (number of the line in the file, cells)
+    title: str  # that notes begin with
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
-        self.notes.append(f"{one_line(self.path.name, 200)}: {sentence}")
+        self.notes.append(f"{self.title}: {sentence}")
 
     def error(self, line: int, expected: str, actual: str, advice: str = "Correct the line.") -> ValueError:
         return ValueError(f"Line {line} of {str(self.path)!r} must have {expected}, got {actual}. {advice}")
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, run: str | None = None) -> Table:
     """Read a table with a header, separated by commas, semicolons or tabs.
 
     Args:
         path: A file in UTF-8, or in UTF-16 with a byte-order mark.
+        run: What tells the file from others that are read, if it is not its name.
 
     Raises:
         ValueError: The file is no such table; the message names the line.
@@ -63,7 +65,9 @@ def read_table(path: Path) -> Table:
     if len(filled) < 2:
         raise ValueError(f"{str(path)!r} must have a header and rows, got {len(filled)} lines. Leave it out.")
     (_, header), *lines = filled
-    table = Table(path, header, [(line, _as_wide(path, line, cells, len(header))) for line, cells in lines])
+    name = one_line(path.name, 200)
+    title = name if run in (None, path.stem) else f"{run} ({name})"
+    table = Table(path, header, [(line, _as_wide(path, line, cells, len(header))) for line, cells in lines], title)
     _note_long_cells(table, separator)
     if not text.endswith(("\n", "\r")):
         table.note("the last line has no line end, so the file may be cut off there.")

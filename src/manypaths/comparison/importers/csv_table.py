@@ -46,7 +46,7 @@ def read_csv(path: Path, reading: Reading | None = None, name: RunName | None = 
         ValueError: The table cannot be read without a guess; the message names the file, and the line if it is one.
     """
     reading = reading or Reading()
-    table = read_table(path)
+    table = read_table(path, name.name if name else None)
     columns = columns_of(table, reading)
     choose_lines(table, reading)
     lines = lines_of(table, columns, name or of_paths([path.resolve()])[path.resolve()])
