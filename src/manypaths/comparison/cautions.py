@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from manypaths.comparison.configurations import Configuration
-from manypaths.comparison.runs import SAMPLING
+from manypaths.comparison.runs import SAMPLING, Score
+from manypaths.results import ANSWER, KEYS
 
 FEW = 10  # problems; with fewer the intervals of a benchmark are rough, as bench/intervals.py measures
 
 
 def cautions(configurations: Sequence[Configuration], base: Configuration) -> list[str]:
     """The sentences for these configurations, which include the baseline `base`."""
-    checks = (_single_seeds, _few_problems, _peaks, _machines, _last_steps, _unknown_sampling)
+    checks = (_single_seeds, _few_problems, _peaks, _machines, _last_steps, _unknown_sampling, _keys)
     notes = [note for check in checks for note in check(configurations)]
     for configuration in configurations:
         notes += [*_equal_seeds(configuration), *_mixed_sampling(configuration)]
@@ -43,8 +44,8 @@ def _few_problems(configurations: Sequence[Configuration]) -> list[str]:
 
 
 def _equal_seeds(configuration: Configuration) -> list[str]:
-    counts = Counter(run.seed for run in configuration.runs)
-    repeated = ", ".join(str(seed) for seed, count in counts.items() if seed is not None and count > 1)
+    counts = Counter((run.cluster, run.seed) for run in configuration.runs)
+    repeated = ", ".join(str(seed) for (_, seed), count in counts.items() if seed is not None and count > 1)
     return [f"{configuration.name} has seed {repeated} more than once: those runs are no repetitions."] * bool(repeated)
 
 
@@ -65,6 +66,35 @@ def _last_steps(configurations: Sequence[Configuration]) -> list[str]:
     ends = {configuration.name: configuration.steps[-1] for configuration in configurations}
     listed = ", ".join(f"{name} at {step:g}" for name, step in ends.items())
     return [f"The last evaluations are not at the same step: {listed}."] * (len(set(ends.values())) > 1)
+
+
+def _keys(configurations: Sequence[Configuration]) -> list[str]:
+    """What distinct@K means here: other keys, or keys by which it is pass@K."""
+    scores = {configuration.name: _with_distinct(configuration) for configuration in configurations}
+    by_name = {name: sorted({str(score.sampling[KEYS]) for score in own}) for name, own in scores.items() if own}
+    functions = {function for own in by_name.values() for function in own}
+    if len(functions) > 1:
+        listed = "; ".join(f"{name} by {' and '.join(own)}" for name, own in by_name.items())
+        return [f"distinct@K was counted by different keys ({listed}), so that its differences mean nothing."]
+    ways = (own.by_key or () for scored in scores.values() for score in scored for own in (score.counts or {}).values())
+    if functions == {ANSWER} and all(len(by_key) <= 1 for by_key in ways):
+        return [
+            "distinct@K is pass@K here: by the key answer no problem has two right answers. evaluation.keys and "
+            "manypaths evaluate --keys name other keys, such as equations."
+        ]
+    return []
+
+
+def _with_distinct(configuration: Configuration) -> list[Score]:
+    """The evaluations that are compared and have distinct@K, if their keys are known."""
+    names = [
+        (run, int(step), name)
+        for run in configuration.runs
+        for step in configuration.steps
+        for name in configuration.benchmarks
+    ]
+    scores = [run.results[step][name] for run, step, name in names]
+    return [score for score in scores if KEYS in score.sampling and any("distinct@" in name for name in score.measures)]
 
 
 # How completions were sampled
