@@ -71,6 +71,6 @@ def test_the_measures_are_those_that_every_problem_allows():
 
 def test_right_completions_without_a_key_are_one_way():
     samples = [("1", True), ("1.0", True), (None, True), ("", True), (None, False), ("2", False)]
-    line = {"samples": [{"text": "", "answer": answer, "correct": correct} for answer, correct in samples]}
+    line = {"samples": [{"text": str(n), "answer": own, "correct": right} for n, (own, right) in enumerate(samples)]}
     assert count(line) == Counts(6, 4, (2, 2), 1.0)
     assert count({"samples": [{"text": "", "correct": True}] * 2}) == Counts(2, 2)

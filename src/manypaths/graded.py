@@ -6,7 +6,6 @@ A line has `samples`, the completions, each with `text`, `answer` (None without 
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -41,7 +40,7 @@ def majority(samples: Sequence[dict[str, Any]]) -> float:
     counts = votes(samples)
     top = [answer for answer, count in counts.items() if count == max(counts.values())]
     right = {_canonical(sample["answer"]) for sample in samples if sample["correct"] and sample["answer"] is not None}
-    return statistics.mean(answer in right for answer in top) if top else 0.0
+    return sum(answer in right for answer in top) / len(top) if top else 0.0
 
 
 @lru_cache(maxsize=100_000)
@@ -49,6 +48,9 @@ def _canonical(answer: str) -> str:
     """The text by which `votes` counts. `grading.canonical` joins more answers, and would change recorded results."""
     value = number(answer)
     return "".join(answer.split()) if value is None else str(value)
+
+
+_key = lru_cache(maxsize=100_000)(canonical)
 
 
 def count(line: dict[str, Any]) -> Counts:
@@ -61,8 +63,8 @@ def count(line: dict[str, Any]) -> Counts:
     right = sum(bool(sample["correct"]) for sample in samples)
     if not all("answer" in sample for sample in samples):
         return Counts(len(samples), right)
-    keys = (canonical(sample["answer"] or "") for sample in samples if sample["correct"])  # empty: no key
-    return Counts(len(samples), right, sizes(keys), float(majority(samples)))
+    keys = (_key(sample["answer"] or "") for sample in samples if sample["correct"])  # empty: no key
+    return Counts(len(samples), right, sizes(keys), majority(samples))
 
 
 def count_all(lines: Iterable[dict[str, Any]]) -> dict[str, Counts]:
