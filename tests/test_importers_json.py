@@ -162,13 +162,14 @@ def test_a_folder_of_runs_is_its_runs(tmp_path):
     for number, name in enumerate(("grpo-seed1", "grpo-seed2", "mmr-seed1")):
         state(tmp_path / name / "trainer_state.json", [{"step": 4, "eval_accuracy": number / 4}])
     (tmp_path / "empty").mkdir()
-    assert [path.name for path in runs_in(tmp_path)] == ["grpo-seed1", "grpo-seed2", "mmr-seed1"]
+    lighteval(tmp_path / "evals" / "a" / "results_1.json", {"aime24": 0.5})
+    assert runs_in(tmp_path / "evals") == []  # results of evaluations at any depth are one tree
+    assert [path.name for path in runs_in(tmp_path)] == ["evals", "grpo-seed1", "grpo-seed2", "mmr-seed1"]
     assert runs_in(tmp_path / "empty") == runs_in(tmp_path / "grpo-seed1") == runs_in(tmp_path / "nowhere") == []
     runs, sentences = read.read([tmp_path])
-    assert sentences == [] and [(run.name, run.seed) for run in runs] == [
-        ("grpo-seed1", 1), ("grpo-seed2", 2), ("mmr-seed1", 1)
-    ]  # fmt: skip
-    assert runs[0].group == runs[1].group != runs[2].group
+    seeds = [("evals", None), ("grpo-seed1", 1), ("grpo-seed2", 2), ("mmr-seed1", 1)]
+    assert sentences == [] and [(run.name, run.seed) for run in runs] == seeds
+    assert runs[1].group == runs[2].group != runs[3].group
 
 
 @pytest.mark.parametrize("name", ["output/trainer_state.json", "results/results_1.json", "metrics.jsonl"])
@@ -191,3 +192,23 @@ def test_what_the_user_says_is_passed_on(tmp_path):
     state(tmp_path / "trainer_state.json", [{"step": 4, "reward": 3.0}])
     (run,), _ = read.read([tmp_path], Reading(metric="reward"))
     assert run.results[4]["training"].means == {"reward": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("say", "measure"),
+    [
+        ({}, None),
+        ({"metric": "exact_match,strict-match"}, "accuracy"),
+        ({"metric": "pass@10,create_test"}, "pass@10"),
+        ({"metric": "math_pass@1:16_samples"}, "accuracy"),
+        ({"metric": "pass@k:k=8&n=16"}, "pass@8"),
+        ({"metric": "val-core/openai/gsm8k/acc/maj@16/mean"}, "majority"),
+        ({"metric": "val-core/openai/gsm8k/reward/mean@1"}, "val-core/openai/gsm8k/reward/mean@1"),
+        ({"metric": "rewards/accuracy_reward/mean"}, "accuracy"),
+        ({"metric": "rewards/correctness/mean"}, "rewards/correctness/mean"),
+        ({"metric": "rewards/correctness/mean", "unit": "share"}, "accuracy"),
+        ({"metric": "pass@8"}, "pass@8"),
+    ],
+)
+def test_the_name_of_a_metric_states_its_measure(say, measure):
+    assert Reading(**say).measure == measure

@@ -137,8 +137,9 @@ def test_a_metric_that_is_no_accuracy_is_read_if_it_is_named(write_results, name
     assert only(tmp_path, metric=name, unit="share").results[0]["drop"].means == {"accuracy": 0.25}
     assert only(tmp_path, metric=name, unit="percent").results[0]["drop"].means == {"accuracy": 0.0025}
     write_results(tmp_path / "results_1.json", {"drop": {name.replace("f1", "acc"): 0.5}})
-    run = only(tmp_path, metric=name)
-    assert run.results[0]["drop"].means == {"accuracy": 0.5} and any(f"has no {name}" in note for note in run.notes)
+    with pytest.raises(ValueError, match=rf"has no {name}\. It has: "):
+        only(tmp_path, metric=name)
+    assert only(tmp_path, metric="accuracy").results[0]["drop"].means == {"accuracy": 0.5}
 
 
 def test_of_several_files_in_a_folder_the_newest_by_name_counts(tmp_path):
@@ -205,9 +206,9 @@ def test_lm_eval_scores_come_out(tmp_path):
         "humaneval": {"pass@1,create_test": 0.25, "pass@1_stderr,create_test": 0.125, "pass@10,create_test": 0.5},
         "gsm8k": {"exact_match,strict-match": 0.75, "exact_match_stderr,strict-match": "N/A"},
         "vote": {"exact_match,maj@64": 0.5, "exact_match,score-first": 0.375},
-        "wiki": {"word_perplexity,none": 0.5, "acc,none": 0.125},
+        "wiki": {"acc,none": 0.125, "acc_norm,none": 0.5},  # of acc_norm less is better
     }
-    better = {"wiki": {"word_perplexity": False}}
+    better = {"wiki": {"acc": True, "acc_norm": False}}
     samples = {"gsm8k": {"original": 1319, "effective": 50}}
     more = {"higher_is_better": better, "n-samples": samples}
     lm_eval(tmp_path / "results_2026-08-22.json", results, "ckpts/grpo/checkpoint-300", **more)

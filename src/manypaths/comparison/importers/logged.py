@@ -44,8 +44,9 @@ def set_results(run: Run, logged: Logged, meaning_of: Dictionary, reading: Readi
     for name, meaning in chosen.items():
         _add(run, logged, name, meaning, reading)
     run.results = dict(sorted(run.results.items()))
-    wanted = {measure for scores in run.results.values() for score in scores.values() for measure in score.measures}
-    if reading.metric is not None and reading.metric not in logged and reading.metric not in wanted:
+    recorded = {name for scores in run.results.values() for score in scores.values() for name in score.measures}
+    if reading.metric is not None and reading.metric not in logged and reading.measure not in recorded:
+        run.results = {}
         run.notes.append(f"{run.name} has no {printed(reading.metric)}. {keys_and_option(logged)}")
 
 
@@ -59,9 +60,7 @@ def keys_and_option(names: Iterable[str]) -> str:
 def _named_by_user(name: str, meaning_of: Dictionary, reading: Reading) -> Meaning:
     is_held_out = name.startswith(HELD_OUT_STARTS)
     meaning = meaning_of(name) or Meaning(name, None, HELD_OUT if is_held_out else TRAINING)
-    if measure(meaning.measure).top is None:
-        meaning = meaning._replace(measure=ACCURACY if reading.unit else name)
-    return meaning
+    return meaning._replace(measure=reading.measure or name)
 
 
 def _with_shares(run: Run, logged: Logged, meanings: dict[str, Meaning], reading: Reading) -> dict[str, Meaning]:

@@ -113,6 +113,15 @@ def in_trainer(names: Iterable[str]) -> Dictionary:
     return meaning
 
 
+def measure_in_json(name: str) -> str | None:
+    """The share that a metric is by its name in one of these formats; None for a plain number."""
+    for meaning_of in (in_lm_eval, in_lighteval, in_verl, in_trainer([name])):
+        meaning = meaning_of(name)
+        if meaning is not None and meaning.measure != REWARD:
+            return meaning.measure
+    return None
+
+
 def _set_in(name: str, sets: set[str]) -> str | None:
     """The longest of the sets that a name begins with, before an underscore."""
     ends = [index for index, letter in enumerate(name[:1000]) if letter == "_"]

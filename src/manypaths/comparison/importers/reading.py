@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from manypaths.comparison.importers.metric_names import measure_in_json
 from manypaths.names import nearest
 from manypaths.printable import shown
 
@@ -75,7 +76,8 @@ class Reading:
         if self.metric is None:
             return None
         known = known_metric(self.metric)
-        return known[0] if known else "accuracy" if self.unit else self.metric
+        measure = known[0] if known else measure_in_json(self.metric)
+        return measure or ("accuracy" if self.unit else self.metric)
 
 
 def known_metric(metric: str) -> tuple[str, str] | None:

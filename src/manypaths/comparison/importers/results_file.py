@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manypaths.comparison.importers import lighteval, lm_eval
+from manypaths.comparison.importers.logged import keys_and_option
 from manypaths.comparison.importers.reading import Reading
 from manypaths.comparison.importers.values import load_object, printed
 from manypaths.comparison.run_names import RunName, of_model
@@ -25,7 +26,7 @@ class Evaluated(NamedTuple):
     folder: str  # in which the file lies, without the step
     step: int | None  # None where no name states it
     scores: dict[str, Score]  # by benchmark
-    has_metric: bool  # whether a task has the metric that the user names
+    metrics: set[str]  # the names of the metrics of its tasks
 
 
 def is_results(content: dict[str, Any]) -> bool:
@@ -64,15 +65,16 @@ def read_results(files: Sequence[Path], root: Path, reading: Reading, named: Run
             found.append(evaluated)
     if not found:
         raise ValueError(_first_sentences(notes))
+    measures = {name for evaluated in found for score in evaluated.scores.values() for name in score.measures}
+    if not any(reading.metric in evaluated.metrics for evaluated in found) and reading.measure not in {None, *measures}:
+        there = sorted({name for evaluated in found for name in evaluated.metrics})
+        raise ValueError(f"{str(root)!r} has no {printed(reading.metric)}. {keys_and_option(there)}")
     models = _models(found)
     labels = _labels(list(models))
     runs = []
     for model, evaluations in models.items():
         name = named if len(models) == 1 else of_model(named, labels[model], alone)
         runs.append(_run(name, evaluations))
-    measures = {name for evaluated in found for score in evaluated.scores.values() for name in score.measures}
-    if reading.metric is not None and not any(one.has_metric for one in found) and reading.metric not in measures:
-        notes.append(f"{named.name} has no {printed(reading.metric)} in any file; accuracy is read by its usual names.")
     runs[0].notes = list(dict.fromkeys([*notes, *runs[0].notes]))
     return runs
 
@@ -127,8 +129,9 @@ def _read_file(path: Path, root: Path, reading: Reading, notes: list[str]) -> Ev
     inside = path.relative_to(root)
     step = _step(model, root.resolve().name, inside)
     scores = software.scores_of(path, content, reading, notes)
-    has_metric = any(isinstance(metrics, dict) and reading.metric in metrics for metrics in content["results"].values())
-    return Evaluated(_without_step(model), _without_step(inside.parent.as_posix()), step, scores, has_metric)
+    tasks = [metrics for metrics in content["results"].values() if isinstance(metrics, dict)]
+    names = {name for metrics in tasks for name in metrics if "_stderr" not in name}
+    return Evaluated(_without_step(model), _without_step(inside.parent.as_posix()), step, scores, names)
 
 
 def _step(model: str, folder: str, inside: Path) -> int | None:

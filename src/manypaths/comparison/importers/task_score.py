@@ -34,8 +34,8 @@ def score_of(
     """
     meanings = {name: meaning for name in sorted(task.metrics) if (meaning := meaning_of(name))}
     if reading.metric is not None and reading.metric in task.metrics:
-        named = meanings.get(reading.metric, Meaning(ACCURACY if reading.unit else reading.metric))
-        meanings = {reading.metric: named}
+        named = meanings.get(reading.metric, Meaning(reading.metric))
+        meanings = {reading.metric: named._replace(measure=reading.measure or reading.metric)}
     rivals: defaultdict[str, list[str]] = defaultdict(list)
     for name, meaning in meanings.items():
         rivals[meaning.measure].append(name)
