@@ -225,3 +225,10 @@ def test_of_several_checkpoints_the_last_counts(tmp_path):
     for step in (5, 20, 100):
         state(tmp_path / f"checkpoint-{step}" / "trainer_state.json", [{"step": step, "eval_accuracy": 0.5}])
     assert list(only(tmp_path).results) == [100]
+
+
+def test_another_metric_is_not_read_instead_of_the_named_one(tmp_path):
+    path = state(tmp_path / "trainer_state.json", [{"step": 3, "eval_accuracy": 0.5}])
+    run = only(path, metric="eval_f1")
+    assert run.results == {} and "has no eval_f1. It has: eval_accuracy. Name a metric" in run.notes[-1]
+    assert only(path, metric="accuracy").results == only(path).results != {}
