@@ -390,3 +390,18 @@ def test_what_yaml_makes_another_number_of_or_a_date_is_text(text, tmp_path):
     assert spec.problems.split == spec.problems.options["a"] == text
     (tmp_path / "dumped.yaml").write_text(dump(spec))
     assert read([str(tmp_path / "dumped.yaml")]) == spec
+
+
+def test_a_key_that_earlier_versions_lack_has_its_default():
+    spec = dataclasses.asdict(read(["smollm2-135m", "grpo", "none", "arithmetic"]))
+    for name, default in recipe.ADDED_KEYS.items():
+        section, _, key = name.rpartition(".")
+        assert (spec[section] if section else spec)[key] == default
+
+
+@pytest.mark.parametrize(("text", "cluster"), [("start-1", "start-1"), ("3", 3), ("null", None)])
+def test_a_cluster_is_a_name_or_a_number(text, cluster, tmp_path):
+    spec = read(BASE, [f"cluster={text}"])
+    assert spec.cluster == cluster and again(spec, tmp_path) == spec
+    with pytest.raises(ValueError, match="cluster must be"):
+        read(BASE, ["cluster=[1]"])

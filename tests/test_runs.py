@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from manypaths.cli import main
+from manypaths.comparison.compare import compare
 from manypaths.comparison.read import read
 from manypaths.comparison.runs import read_evaluation, read_run
 from manypaths.files import read_jsonl
@@ -378,6 +379,9 @@ def test_runs_of_several_starts_are_one_configuration_where_these_are_clusters(t
     assert first.group == second.group not in (alone.group, other.group)
     assert (first.cluster, second.cluster) == ("one", "2") and {"cluster", "model.name"}.isdisjoint(first.settings)
     assert made("c", cluster=2, prompt="Q: {question}").group != first.group
+    equal_seeds, repeated = made("d", cluster=2), made("e", cluster="one")
+    assert not any("more than once" in note for note in compare([first, equal_seeds])["notes"])
+    assert any("has seed 7 more than once" in note for note in compare([first, repeated])["notes"])
 
 
 def nothing(folder):

@@ -119,18 +119,21 @@ def _checked(folder: Path, problem: str, values: Any) -> Counts:
     """The counts of a problem in counts.json."""
     try:
         samples, right, by_key, majority = values
-        known = Counts(samples, right, None if by_key is None else tuple(by_key), majority)
-        sound = all(type(size) is int for size in (samples, right, *(known.by_key or ())))
-        sound = sound and 0 <= right <= samples > 0 and (majority is None or 0 <= majority <= 1)
-        sound = sound and (by_key is None or (sum(by_key) == right and min(by_key, default=1) > 0))
+        counts = Counts(samples, right, None if by_key is None else tuple(by_key), majority)
+        is_sound = (
+            all(type(number) is int for number in (samples, right, *(counts.by_key or ())))
+            and 0 <= right <= samples > 0
+            and (by_key is None or (sum(by_key) == right and min(by_key, default=1) > 0))
+            and (majority is None or 0 <= majority <= 1)
+        )
     except (TypeError, ValueError):
-        sound = False
-    if not sound:
+        is_sound = False
+    if not is_sound:
         raise ValueError(
             f"{folder / COUNTS}: the counts of a problem must be [completions, correct, [correct by key], majority], "
             f"got {shown(values)} for the problem {shown(problem)}. Evaluate again, or leave it out."
         )
-    return known
+    return counts
 
 
 def share_correct(line: dict[str, Any]) -> float:
