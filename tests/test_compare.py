@@ -311,6 +311,27 @@ def test_a_seed_that_ends_before_the_others_is_left_out_and_the_others_stay():
     assert configurations(comparison)[1]["runs"] == ["mmr-2", "mmr-3"]
 
 
+@pytest.mark.parametrize("ends", itertools.product((10, 20, 30), repeat=3))
+def test_the_end_is_the_last_step_that_half_of_the_seeds_reached(ends):
+    runs = [made_up(f"grpo-{seed}", seed, steps=range(0, end + 1, 10)) for seed, end in enumerate(ends)]
+    comparison = compare(runs)
+    last = max(step for step in (10, 20, 30) if sum(end >= step for end in ends) * 2 >= len(ends))
+    [configuration] = configurations(comparison)
+    assert configuration["last"]["step"] == last
+    assert configuration["seeds"] == [seed for seed, end in enumerate(ends) if end >= last]
+    assert len(comparison["left_out"]) == sum(end < last for end in ends)
+    longer = [f"grpo-{seed}" for seed, end in enumerate(ends) if end > last]
+    notes = [note for note in comparison["notes"] if "is its end, which most seeds reach" in note]
+    assert len(notes) == bool(longer) and all(name in note for note in notes for name in longer)
+
+
+def test_an_unfinished_run_beside_a_finished_one_is_left_out_whatever_its_siblings_reached():
+    runs = [made_up(f"grpo-{seed}", seed, steps=(0, 10), finished=False) for seed in (1, 2)]
+    comparison = compare([*runs, made_up("grpo-3", 3, finished=True)])
+    assert configurations(comparison)[0]["runs"] == ["grpo-3"] and len(comparison["left_out"]) == 2
+    assert configurations(compare(runs))[0]["last"]["step"] == 10
+
+
 def test_a_run_whose_steps_lack_a_benchmark_each_is_said_to_be_left_out():
     odd = made_up("odd-1", steps=(0, 10), benchmarks=("arithmetic", "gsm8k"), settings=MMR)
     del odd.results[0]["arithmetic"], odd.results[10]["gsm8k"]

@@ -133,8 +133,17 @@ def grouped(runs: Sequence[Run], name: str = ACCURACY) -> Grouped:
     groups = []
     for group, members in _by_configuration([run for run in evaluated if steps_of[id(run)]]).items():
         members = _at_the_end(group, members, steps_of, left_out)
+        last = min(max(steps_of[id(run)]) for run in members)
         steps = sorted(set.intersection(*(set(steps_of[id(run)]) for run in members)))
-        if any(len(steps_of[id(run)]) > len(steps) for run in members):
+        if not steps:
+            left_out.append(f"{group}: its seeds were evaluated at different steps, none in common; it is left out.")
+            continue
+        if longer := [run.name for run in members if max(steps_of[id(run)]) > last]:
+            notes.append(
+                f"{group}: step {last} is its end, which most seeds reach. Later steps of {', '.join(longer)} do not "
+                "count."
+            )
+        if any(sum(step <= last for step in steps_of[id(run)]) > len(steps) for run in members):
             notes.append(f"{group}: only the {len(steps)} steps at which all of its seeds were evaluated count.")
         members = sorted(members, key=lambda run: (str(run.cluster), str(run.seed), run.name))
         groups.append(Group(group, members, steps))
@@ -142,15 +151,23 @@ def grouped(runs: Sequence[Run], name: str = ACCURACY) -> Grouped:
 
 
 def _at_the_end(group: str, members: list[Run], steps_of: dict[int, list[int]], left_out: list[str]) -> list[Run]:
-    """The runs that reached the last step of their group; a sentence for each of the others, which are left out."""
-    last = max(steps_of[id(run)][-1] for run in members)
+    """The runs that reached the end of their group; a sentence for each of the others, which are left out.
+
+    The end is the last step that half of the runs reached, where unfinished runs beside finished ones do not count. So
+    a seed that still runs, or died, does not cut the others short, and neither does a seed that was trained longer.
+    """
+    ends = {id(run): max(steps_of[id(run)]) for run in members}
+    is_any_finished = any(run.finished for run in members)
+    counted = [run for run in members if run.finished or not (is_any_finished and run.finished is False)]
+    last = sorted(ends[id(run)] for run in counted)[len(counted) // 2]
+    kept = [run for run in counted if ends[id(run)] >= last]
     for run in members:
-        if (end := steps_of[id(run)][-1]) < last:
+        if run not in kept:
             left_out.append(
-                f"{run.name} ends at step {end} and other seeds of {group} at step {last}, so it is left out. If it "
-                "failed, the results of the others may be better than those of the configuration."
+                f"{run.name} ends at step {ends[id(run)]} and other seeds of {group} at step {last}, so it is left "
+                "out. If it failed, the results of the others may be better than those of the configuration."
             )
-    return [run for run in members if steps_of[id(run)][-1] == last]
+    return kept
 
 
 def _scores(run: Run) -> list[Score]:

@@ -70,7 +70,7 @@ def _read(path: Path, reading: Reading, named: RunName | None) -> list[Run]:
         return [read_evaluation(path)]
     if path.exists() and importers.holds_json(path):
         return importers.read_json(path, reading, named)
-    reason = "it holds no results" if path.exists() else "it does not exist"
+    reason = f"it has no {run_folder.RECIPE} and no results" if path.exists() else "it does not exist"
     raise ValueError(
         f"{str(path)!r} is no run: {reason}. Give a run folder, a .csv file, or the JSON of lighteval, "
         "lm-evaluation-harness, transformers, TRL, verl or NeMo-RL."

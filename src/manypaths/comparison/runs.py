@@ -82,6 +82,7 @@ class Run:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # metric -> (step, value)
     results: dict[int, dict[str, Score]] = field(default_factory=dict)  # step -> benchmark -> score
     notes: list[str] = field(default_factory=list)  # sentences for the reader of the comparison
+    finished: bool | None = None  # None if nothing says whether the training came to its end
     cluster: str | None = None  # the start that several seeds share, such as a model from one cold start
 
     def seconds_at(self, step: float) -> float:
@@ -118,7 +119,8 @@ def read_run(folder: Path) -> Run:
     }
     run.results = _results(folder, recipe, last)
     run.notes += _lacking(run)
-    if not run_folder.is_finished(folder):
+    run.finished = run_folder.is_finished(folder)
+    if not run.finished:
         planned = (recipe.get("trainer") or {}).get("max_steps")
         run.notes.append(f"{run.name} is not finished: {last} of {planned or '?'} steps.")
     if not run.results:
