@@ -490,3 +490,34 @@ def test_columns_and_lines_are_for_tables_alone(tmp_path):
     for reading in (Reading(columns={"run": "method"}), Reading(where={"method": "grpo"})):
         with pytest.raises(ValueError, match=r"must be for a \.csv or \.tsv table, got none"):
             read_paths([tmp_path], reading)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_may_stand_in_several_tables_but_a_result_in_one(seed, tmp_path):
+    draw = random.Random(seed)
+    rows = [(*row, 60 * row[2]) for row in long_rows(several(draw))]
+    header = (*LONG, "seconds")
+    parts = [[] for _ in range(3)]
+    for row in rows:
+        draw.choice(parts).append(row)
+    paths = [table(tmp_path / f"{place}.csv", header, part) for place, part in enumerate(parts)]
+    runs, refused = read_paths(paths)
+    whole = contents(read(table(tmp_path / "whole.csv", header, rows)))
+    assert refused == [] and sorted(contents(runs), key=lambda run: run[:2]) == whole
+    again = table(tmp_path / "again.csv", header, [draw.choice(parts[1]), ("new", 1, 0, "aime24", 0.5, 0)])
+    more, refused = read_paths([*paths, again])
+    assert contents(more) == contents(runs)
+    assert len(refused) == 1 and "again.csv' must have results that no other table has, got accuracy of" in refused[0]
+
+
+def test_tables_of_one_run_keep_their_measures_notes_and_first_times(tmp_path):
+    first = table(tmp_path / "a.csv", ("run", "step", "problem", "accuracy", "seconds"), [("x", 5, "p", 0.25, 9)])
+    second = table(tmp_path / "b.csv", ("run", "step", "pass@8", "seconds"), [("x", 5, 0.5, 8), ("x", 9, 0.75, 20)])
+    (run,), refused = read_paths([first, second])
+    assert refused == [] and run.clock == [(5, 9.0), (9, 20.0)]
+    assert run.results == {
+        5: {"accuracy": Score(means={"pass@8": 0.5}, shares={"p": 0.25})},
+        9: {"accuracy": Score(means={"pass@8": 0.75})},
+    }
+    assert "x: two tables have different times of a step; the first counts." in run.notes
+    assert [note.partition(":")[0] for note in run.notes[:-1]] == ["a.csv", "b.csv"]

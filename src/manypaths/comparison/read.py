@@ -28,13 +28,15 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
         ValueError: `reading` names columns or lines, and no path is a table.
     """
     runs: list[Run] = []
+    of_tables: importers.Known = {}
     refused: list[str] = []
     parts = list(dict.fromkeys(part for root in paths for part in _expanded(root.resolve())))
     _check_options(parts, reading or Reading())
     names = run_names.of_paths(parts)
     for path in parts:
         try:
-            runs += _read(path, reading or Reading(), names[path] if len(parts) > 1 else None)
+            read_runs = _read(path, reading or Reading(), names[path] if len(parts) > 1 else None)
+            runs += importers.join(of_tables, path, read_runs) if _is_table(path) else read_runs
         except DAMAGED as error:
             refused.append(_complaint(path, error))
     return runs, refused
