@@ -66,10 +66,10 @@ def test_a_table_comes_out(tmp_path):
 # the same results in several layouts
 
 
-def several(draw, with_clock=False):
+def several(draw):
     """Random results: {(run, seed, step, benchmark): accuracy}, of shares that percentages hold exactly."""
     keys = itertools.product(("grpo", "mmr"), (1, 2), (0, 50, 100), ("aime24", "amc23"))
-    return {key: draw.randint(2, 99) / 100 for key in keys}
+    return {key: draw.randint(3, 199) / 200 for key in keys}
 
 
 def long_rows(results, scale=1.0):
@@ -115,6 +115,8 @@ def test_layouts_units_and_separators_hold_the_same(seed, tmp_path):
     ]
     for runs in same:
         assert close(contents(runs), expected)
+    fractions = sum("." in row[4] for row in percent)
+    assert f"{fractions} of 24 numbers of accuracy are read with a decimal comma." in notes(same[7])
 
 
 def close(actual, expected):
@@ -244,11 +246,11 @@ def test_well_known_headers_and_separators(text, name, benchmark, said, tmp_path
     ("header", "pair", "option"),
     [
         ("step,accuracy,accuracy", "accuracy and accuracy", "Rename one."),
-        ("step,accuracy,Accuracy", "accuracy and Accuracy", "columns 'accuracy=accuracy'"),
-        ("step,pass@1,acc", "pass@1 and acc", "columns 'accuracy=pass@1'"),
-        ("step,a/accuracy,b/accuracy", "a/accuracy and b/accuracy", "columns 'benchmarks=a/accuracy+b/accuracy'"),
-        ("step,accuracy,method,model", "method and model", "columns 'run=method+model'"),
-        ("_step,accuracy,train/global_step", "_step and train/global_step", "columns 'step=_step'"),
+        ("step,accuracy,Accuracy", "accuracy and Accuracy", "columns accuracy=accuracy"),
+        ("step,pass@1,acc", "pass@1 and acc", "columns accuracy=pass@1"),
+        ("step,a/accuracy,b/accuracy", "a/accuracy and b/accuracy", "columns benchmarks=a/accuracy+b/accuracy"),
+        ("step,accuracy,method,model", "method and model", "columns run=method+model"),
+        ("_step,accuracy,train/global_step", "_step and train/global_step", "columns step=_step"),
         ("step,accuracy,run,run", "run and run", "Rename one."),
     ],
 )
@@ -330,6 +332,8 @@ def test_charts_of_several_metrics_need_a_name(tmp_path):
         assert run.results == {1: {benchmark: Score.of_mean(value, measure=measure)}}
     with pytest.raises(ValueError, match=r"got loss, reward\. Name one with --metric\."):
         read(write(tmp_path / "b.csv", 'Step,"a - loss","a - reward"\n1,0.5,0.75\n'))
+    runs = read(write(tmp_path / "d.csv", 'Step,"a - acc (%)","a - acc (%)__MIN"\n1,50,50\n'))
+    assert contents(runs) == [("a", None, None, [], {1: {"accuracy": Score.of_mean(0.5)}})] and notes(runs) == []
     with pytest.raises(ValueError, match="must have one column that is the accuracy of a"):
         read(write(tmp_path / "c.csv", 'Step,"a - acc","a - acc"\n1,0.5,0.75\n'))  # two runs of one name
 
@@ -455,6 +459,12 @@ def test_a_column_of_gold_answers_is_no_answer(tmp_path):
         "answer is not read as the answer of a completion, because lines 2 and 3 have the same one" in note
         for note in notes(runs)
     )
+
+
+def test_a_right_completion_without_a_key_means_that_there_are_no_keys(tmp_path):
+    runs = read(table(tmp_path / "a.csv", ("problem", "accuracy", "key"), [("p", 1, "a"), ("p", 1, ""), ("p", 0, "")]))
+    assert runs[0].results[0]["accuracy"].counts == {"p": Counts(3, 2)}
+    assert "key is not read as the key of a completion, because line 3 has none." in notes(runs)
 
 
 def test_problems_with_shares_and_with_other_measures(tmp_path):

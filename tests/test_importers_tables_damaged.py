@@ -92,7 +92,7 @@ def test_a_cell_that_is_no_number_of_its_column_is_refused_with_its_line(cell, c
         ("", ".* must have a header and rows, got 0 lines"),
         ("step,accuracy\n,\n\n", ".* must have a header and rows, got 1 lines"),
         ("stp,right\n1,0.5\n", ".* must have a column that is an accuracy, got stp, right. Name it, such as --columns"),
-        ("step,score\n1,0.5\n", ".* an accuracy, got step, score. Name it, such as --columns 'accuracy=score'"),
+        ("step,score\n1,0.5\n", ".* an accuracy, got step, score. Name it, such as --columns accuracy=score"),
         ("step,accuracy\n1,0.5\n2,half\n", "Line 3 of .* a number as accuracy, got 'half'"),
         ("step,accuracy\n\n2,\n", ".* must have values of accuracy, got blank cells only"),
         ("step,accuracy\n1.5,0.5\n", "Line 2 of .* a whole number of at least 0 as step, got '1.5'"),
@@ -107,7 +107,7 @@ def test_a_cell_that_is_no_number_of_its_column_is_refused_with_its_line(cell, c
         ("step,accuracy\n1,0,5\n", "Line 2 of .* 2 cells, as the header has, got 3.* or a decimal comma in it"),
         ("step,accuracy\n1\n", "Line 2 of .* must have 2 cells, as the header has, got 1"),
         ("step,accuracy\n1,0.5\n1,0.6\n", "Line 3 of .* a run, seed, step and benchmark of its own, .* line 2. Remove"),
-        ("step,accuracy,lr\n1,0.5,a\n1,0.6,b\n", "Line 3 of .*differ in lr. .* --columns 'run=lr'.* --where 'lr=a'"),
+        ("step,accuracy,lr\n1,0.5,a\n1,0.6,b\n", "Line 3 of .*differ in lr. .* --columns run=lr. .* --where lr=a"),
         ("step,accuracy,id\n1,0.5,p\n1,0.6,p\n", "Line 3 of .* problem of its own, unless all accuracies are 0 or 1"),
         ("step,accuracy,id\n1,0.5,\n", "Line 2 of .* must have a problem, got none"),
         (
@@ -233,3 +233,8 @@ def test_random_bytes_give_a_sentence_or_a_table(tmp_path):
         for _ in range(draw.randrange(1, 6)):
             text[draw.randrange(len(text))] = draw.randrange(256)
         read(write(tmp_path / "a.csv", bytes(text)))
+
+
+def test_options_in_sentences_are_quoted_for_a_shell(tmp_path):
+    with pytest.raises(ValueError, match=re.escape("""--columns 'accuracy=$(rm -rf x)'""")):
+        read_csv(write(tmp_path / "a.csv", "step,$(rm -rf x)\n1,0.5\n"))

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -154,6 +155,11 @@ def label(text: str) -> str:
     """Text from a cell as a name: printable, in one line, at most 200 characters; other texts have other names."""
     name = one_line(text, 180)
     return name if name == text else f"{name} ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def option(name: str, value: str) -> str:
+    """An option of the command line for a message, quoted for a shell."""
+    return f"{name} {shlex.quote(one_line(value, 400))}"
 
 
 def headers(names: Sequence[str], most: int = 12) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from manypaths.comparison.importers.cells import Table, headers, label, number
-from manypaths.comparison.importers.reading import JOIN, Reading, known_metric
+from manypaths.comparison.importers.cells import Table, headers, label, number, option
+from manypaths.comparison.importers.reading import JOIN, Reading, known_metric, metric_and_unit
 from manypaths.counts import ACCURACY
 from manypaths.names import nearest
 from manypaths.printable import one_line, shown
@@ -29,10 +29,6 @@ COLUMNS = {  # meaning -> the headers that have it; the first one counts alone w
     "key": ("key",),
 }
 JOINED = ("run", "cluster", "benchmarks")  # meanings that several columns may have together
-UNIT = re.compile(
-    r"(?P<metric>.*?)[ _]*[(\[]?(?:(?P<percent>(?<![a-z])(?:percent|percentage|pct)|%)|(?<![a-z])share)[)\]]?",
-    re.IGNORECASE,
-)
 CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<range>__MIN|__MAX)?")  # a header of a chart that wandb exported
 
 
@@ -75,7 +71,9 @@ def columns_of(table: Table, reading: Reading) -> Columns:
             if other._replace(place=0, unit="") == value._replace(place=0, unit="")
         ]
         if same:
-            raise _two(table, f"{value.measure} of {value.run or value.benchmark or ''}", [*same, value.place])
+            raise _two(
+                table, one_line(f"{value.measure} of {value.run or value.benchmark or ''}"), [*same, value.place]
+            )
     used = {*(place for at in places.values() for place in at), *(value.place for value in values)}
     free = [place for place in range(len(table.header)) if place not in used]
     for meaning, names in COLUMNS.items():
@@ -163,10 +161,11 @@ def _two(table: Table, meaning: str, found: Sequence[int]) -> ValueError:
         advice = "Rename one"
     else:
         joined = JOIN.join(names)
-        sets = {known[1] for name in names if (known := known_metric(_of_header(name)[0]))}
-        advice = f"Choose one, such as --columns '{meaning}={names[0]}'"
-        advice += f", or join them: --columns '{meaning}={joined}'" * (meaning in JOINED)
-        advice += f"; if each is of a benchmark: --columns 'benchmarks={joined}'" * (len(sets) == len(names))
+        sets = {known[1] for name in names if (known := known_metric(name))}
+        advice = f"Choose one, such as {option('--columns', f'{meaning}={names[0]}')}"
+        advice += f", or join them: {option('--columns', f'{meaning}={joined}')}" * (meaning in JOINED)
+        of_benchmarks = option("--columns", f"benchmarks={joined}")
+        advice += f"; if each is of a benchmark: {of_benchmarks}" * (len(sets) == len(names))
     listed = " and ".join(names) if len(names) < 6 else headers(names)
     return ValueError(f"{str(table.path)!r} must have one column that is the {meaning}, got {listed}. {advice}.")
 
@@ -176,18 +175,22 @@ def _values(table: Table, reading: Reading, places: dict[str, list[int]]) -> tup
     if "benchmarks" in places:
         measure = reading.measure or ACCURACY
         return [
-            Value(place, measure, label(_of_header(table.header[place])[0]), unit=_of_header(table.header[place])[1])
+            Value(
+                place,
+                measure,
+                label(metric_and_unit(table.header[place])[0]),
+                unit=metric_and_unit(table.header[place])[1],
+            )
             for place in places["benchmarks"]
         ], []
     named = {meaning: at[0] for meaning, at in places.items() if meaning not in (*COLUMNS, "benchmarks")}
-    values = [Value(place, measure, unit=_of_header(table.header[place])[1]) for measure, place in named.items()]
+    values = [Value(place, measure, unit=metric_and_unit(table.header[place])[1]) for measure, place in named.items()]
     taken = {place for at in places.values() for place in at}
     if reading.metric is not None and reading.measure and reading.measure not in named:
         values += _of_metric(table, reading.metric, reading.measure, taken)
     by_measure: dict[str, list[Value]] = {}
     for place, header in enumerate(table.header):
-        metric, unit = _of_header(header)
-        known = known_metric(metric)
+        known, unit = known_metric(header), metric_and_unit(header)[1]
         is_chart = CHART.fullmatch(header) is not None
         if known and not is_chart and place not in taken and known[0] not in {value.measure for value in values}:
             by_measure.setdefault(known[0], []).append(Value(place, known[0], label(known[1]) or None, unit=unit))
@@ -204,26 +207,20 @@ def _values(table: Table, reading: Reading, places: dict[str, list[int]]) -> tup
     return values, assumed
 
 
-def _of_header(header: str) -> tuple[str, str | None]:
-    """The metric and the unit, such as percent, that a header states."""
-    match = UNIT.fullmatch(header)
-    if match is None or not match["metric"]:
-        return header, None
-    return match["metric"].strip(), "percent" if match["percent"] else "share"
-
-
 def _of_metric(table: Table, metric: str, measure: str, taken: set[int]) -> list[Value]:
     """The column of a metric that the user named, by its header, or else the only column `value`."""
     known = known_metric(metric)
     same = [place for place, header in enumerate(table.header) if header == metric and place not in taken]
     if not same and known is None:
         same = [place for place, header in enumerate(table.header) if _plain(header) == _plain(metric)]
-    if not same and not any(known_metric(_of_header(header)[0]) for header in table.header):
+    if not same and not any(known_metric(header) for header in table.header):
         same = [place for place, header in enumerate(table.header) if _plain(header) == "value"]
     if len(same) > 1:
         raise _two(table, metric, same)
     benchmark = known[1] if known else metric
-    return [Value(place, measure, label(benchmark) or None, unit=_of_header(table.header[place])[1]) for place in same]
+    return [
+        Value(place, measure, label(benchmark) or None, unit=metric_and_unit(table.header[place])[1]) for place in same
+    ]
 
 
 def _of_chart(table: Table, reading: Reading) -> list[Value]:
@@ -250,9 +247,9 @@ def _of_chart(table: Table, reading: Reading) -> list[Value]:
                 "with --metric."
             )
     values = [
-        Value(place, chosen[match["metric"]][0], label(chosen[match["metric"]][1]) or None, match["run"])
+        Value(place, *chosen[metric], match["run"], metric_and_unit(metric)[1])
         for place, match in matches.items()
-        if match["metric"] in chosen and not match["range"]
+        if (metric := match["metric"]) in chosen and not match["range"]
     ]
     _check_range(table, values)
     return values
@@ -299,9 +296,10 @@ def _no_measure(table: Table, taken: set[int], reading: Reading) -> ValueError:
             if header and place not in taken and _plain(header) not in well_known and _is_numeric(table, place)
         ]
         first = numeric[0] if numeric else "HEADER"
-        advice = f"Name it, such as --columns 'accuracy={first}'"
+        advice = f"Name it, such as {option('--columns', f'accuracy={first}')}"
         if len(numeric) > 1:
-            advice += f"; or, if each is the accuracy of a benchmark, --columns 'benchmarks={JOIN.join(numeric[:20])}'"
+            joined = option("--columns", f"benchmarks={JOIN.join(numeric[:20])}")
+            advice += f"; or, if each is the accuracy of a benchmark, {joined}"
     return ValueError(
         f"{str(table.path)!r} must have a column that is {_wanted(reading)}, got {headers(table.header, 30)}. {advice}."
     )

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from manypaths.comparison.importers.cells import Table, as_found, headers, label, number
+from manypaths.comparison.importers.cells import Table, as_found, headers, label, number, option
 from manypaths.comparison.importers.columns import Columns
 from manypaths.comparison.importers.reading import JOIN
 from manypaths.comparison.importers.values import LAST_STEP
 from manypaths.comparison.run_names import SEED, RunName
-from manypaths.printable import one_line, shown
+from manypaths.printable import shown
 
 
 class RunKey(NamedTuple):
@@ -181,7 +181,8 @@ def repetition(table: Table, columns: Columns, first: Line, second: Line) -> Val
         runs = [table.header[place] for place in columns.places.get("run", ())]
         joined, value = JOIN.join([*runs, fewest]), first.cells[table.header.index(fewest)]
         advice = (
-            f"They differ in {headers(list(differing))}. If runs differ by it, add --columns "
-            f"{one_line(f'run={joined}')!r}. To read some of the lines, add --where {one_line(f'{fewest}={value}')!r}."
+            f"They differ in {headers(list(differing))}. If runs differ by it, add "
+            f"{option('--columns', f'run={joined}')}. To read some of the lines, add "
+            f"{option('--where', f'{fewest}={value}')}."
         )
     return table.error(second.number, expected, f"those of line {first.number}", advice)

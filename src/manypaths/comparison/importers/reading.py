@@ -16,6 +16,10 @@ MEANINGS = (
     *("run", "seed", "cluster", "step", "seconds", "hours", "benchmark", "benchmarks", "problem", "answer", "key"),
     *MEASURES,
 )
+UNIT = re.compile(
+    r"(?P<metric>.*?)[ _]*[(\[]?(?:(?P<percent>(?<![a-z])(?:percent|percentage|pct)|%)|(?<![a-z])share)[)\]]?",
+    re.IGNORECASE,
+)
 METRIC = re.compile(
     r"(?:(?P<folder>.+)/|(?P<set>eval|test|valid|val|dev)_)?"
     r"(?P<name>accuracy|acc|exact_match|majority|(?P<at>pass|distinct)[-_ ]?(?:@|at)[-_ ]?(?P<k>[1-9][0-9]{0,5}))"
@@ -80,6 +84,14 @@ class Reading:
         return measure or ("accuracy" if self.unit else self.metric)
 
 
+def metric_and_unit(name: str) -> tuple[str, str | None]:
+    """The metric and the unit, "percent" or "share", of a name such as `accuracy_percent` or `acc (%)`."""
+    match = UNIT.fullmatch(name)
+    if match is None or not match["metric"]:
+        return name, None
+    return match["metric"].strip(), "percent" if match["percent"] else "share"
+
+
 def known_metric(metric: str) -> tuple[str, str] | None:
     """The measure that a metric of other software states by its name, and the set of problems that it names.
 
@@ -90,7 +102,7 @@ def known_metric(metric: str) -> tuple[str, str] | None:
         (accuracy, majority, pass@K or distinct@K; the text before it, such as `eval`, empty if there is none). The pass
         rate of one sample, pass@1, is the accuracy. None for a name that states no measure.
     """
-    match = METRIC.fullmatch(metric.strip())
+    match = METRIC.fullmatch(metric_and_unit(metric)[0].strip())
     if match is None:
         return None
     if match["k"] is None:
