@@ -400,7 +400,7 @@ def empty(folder):
 
 @pytest.mark.parametrize(
     ("make", "complaint"),
-    [(nothing, "it does not exist"), (no_run, "has no recipe.yaml"), (empty, "has no recipe.yaml")],
+    [(nothing, "it does not exist"), (no_run, "it holds no results"), (empty, "it holds no results")],
 )
 def test_what_is_no_run_is_named_and_the_others_are_read(make, complaint, trained, tmp_path):
     make(bad := shutil.copytree(trained, tmp_path / "bad"))
