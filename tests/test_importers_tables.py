@@ -276,6 +276,12 @@ def test_the_user_names_columns_metrics_and_lines(tmp_path):
     assert [run.results[10]["my reward"].means for run in runs] == [{"my reward": 2.5}, {"my reward": -0.5}]
     assert notes(runs) == ["not read: quality.", "2 of 3 lines are read, those where model is m."]
     assert len(read(path, columns=names, where=["method=x+y,model=n+m"])) == 3
+    blank = table(
+        tmp_path / "b.csv", ("run", "regime", "step", "accuracy"), [("x", "", 1, 0.5), ("x", "noise", 1, 0.25)]
+    )
+    runs = read(blank, where=["regime="])
+    assert runs[0].results == {1: {"accuracy": Score.of_mean(0.5)}}
+    assert "1 of 2 lines are read, those where regime is empty." in notes(runs)
     assert "no line has z in method." in notes(read(path, columns=names, where=["method=x+z"]))
 
 

@@ -28,7 +28,7 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
         ValueError: `reading` names columns or lines, and no path is a table.
     """
     runs: list[Run] = []
-    of_tables: importers.Known = {}
+    of_tables: importers.RunsOfTables = {}
     refused: list[str] = []
     parts = list(dict.fromkeys(part for root in paths for part in _expanded(root.resolve())))
     _check_options(parts, reading or Reading())

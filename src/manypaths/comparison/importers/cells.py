@@ -144,7 +144,7 @@ def number(cell: str) -> Number | None:
     return None if value is None or abs(value) >= 1e100 else Number(value, digits != cell, comma)
 
 
-def as_found(cell: str) -> str:
+def shown_cell(cell: str) -> str:
     """A cell for a message, with a hint where it is a number that could be read in two ways."""
     hint = " (a number with a comma that may separate thousands or decimals; write a decimal point)"
     return shown(cell) + hint * bool(THOUSANDS.fullmatch(cell.removesuffix("%").rstrip()))

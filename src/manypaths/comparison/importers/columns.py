@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from manypaths.comparison.importers.cells import Table, headers, label, number, option
-from manypaths.comparison.importers.reading import JOIN, Reading, known_metric, metric_and_unit
+from manypaths.comparison.importers.named import named_columns, plain
+from manypaths.comparison.importers.reading import JOIN, Reading, measure_and_set, metric_and_unit
 from manypaths.counts import ACCURACY
-from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 
 COLUMNS = {  # meaning -> the headers that have it; the first one counts alone where it is there
@@ -57,23 +57,22 @@ def columns_of(table: Table, reading: Reading) -> Columns:
         ValueError: No column holds a measure, two columns may have one meaning, or a column of `reading` is missing.
     """
     places = {
-        meaning: _named(table, f"--columns {meaning}", text, meaning in JOINED)
+        meaning: named_columns(table, f"--columns {meaning}", text, meaning in JOINED)
         for meaning, text in reading.columns.items()
     }
-    where = [_named(table, "--where", header, False)[0] for header in reading.where]
+    where = [named_columns(table, "--where", header, False)[0] for header in reading.where]
     if "benchmark" in places and "benchmarks" in places:
         raise ValueError("--columns must have benchmark or benchmarks, got both. Name one of them.")
     values, assumed = _values(table, reading, places)
     for place, value in enumerate(values):
-        same = [
+        twins = [
             other.place
             for other in values[:place]
-            if other._replace(place=0, unit="") == value._replace(place=0, unit="")
+            if (other.measure, other.benchmark, other.run) == (value.measure, value.benchmark, value.run)
         ]
-        if same:
-            raise _two(
-                table, one_line(f"{value.measure} of {value.run or value.benchmark or ''}"), [*same, value.place]
-            )
+        if twins:
+            meaning = one_line(f"{value.measure} of {value.run or value.benchmark or ''}")
+            raise _two(table, meaning, [*twins, value.place])
     used = {*(place for at in places.values() for place in at), *(value.place for value in values)}
     free = [place for place in range(len(table.header)) if place not in used]
     for meaning, names in COLUMNS.items():
@@ -83,7 +82,7 @@ def columns_of(table: Table, reading: Reading) -> Columns:
         chosen = _by_header(table, meaning, names, free)
         if chosen is not None:
             places[meaning] = [chosen]
-            if _plain(table.header[chosen]) != meaning:
+            if plain(table.header[chosen]) != meaning:
                 assumed.append(f"{meaning} is read from {one_line(table.header[chosen], 40)}")
     if "seconds" in places:
         places.pop("hours", None)
@@ -98,70 +97,23 @@ def columns_of(table: Table, reading: Reading) -> Columns:
     return columns
 
 
-def choose_lines(table: Table, reading: Reading) -> None:
-    """Keep the lines that `reading.where` chooses, with a note on how many these are.
-
-    Raises:
-        ValueError: A column is missing, or no line has such a value.
-    """
-    total = len(table.lines)
-    for header, text in reading.where.items():
-        place = _named(table, "--where", header, False)[0]
-        there = list(dict.fromkeys(cells[place] for _, cells in table.lines))
-        values = [text] if text in there else [value.strip() for value in text.split(JOIN)]
-        absent = [value for value in values if value not in there]
-        table.lines = [(line, cells) for line, cells in table.lines if cells[place] in values]
-        if not table.lines:
-            raise ValueError(
-                f"{str(table.path)!r} must have lines with {shown(text)} in {shown(header)}, got none. "
-                f"{nearest(absent[0], [one_line(value, 40) for value in there[:30]])}"
-            )
-        if absent:
-            table.note(f"no line has {headers(absent)} in {one_line(header, 40)}.")
-    if reading.where:
-        chosen = ", ".join(f"{one_line(header, 40)} is {one_line(text, 80)}" for header, text in reading.where.items())
-        table.note(f"{len(table.lines)} of {total} lines are read, those where {chosen}.")
-
-
-def _plain(header: str) -> str:
-    return header.lower().replace(" ", "_")
-
-
-def _named(table: Table, option: str, text: str, joined: bool) -> list[int]:
-    """The places of the columns that a user named."""
-    whole = text in table.header or not joined
-    return [_place(table, option, name.strip()) for name in ([text] if whole else text.split(JOIN))]
-
-
-def _place(table: Table, option: str, name: str) -> int:
-    same = [place for place, header in enumerate(table.header) if header == name]
-    same = same or [place for place, header in enumerate(table.header) if _plain(header) == _plain(name)]
-    if len(same) == 1:
-        return same[0]
-    if same:
-        actual, advice = f"{len(same)} of them", "Rename one."
-    else:
-        actual, advice = "none", nearest(name, [one_line(header, 60) for header in table.header])
-    raise ValueError(f"{str(table.path)!r} must have one column {shown(name)} for {option}, got {actual}. {advice}")
-
-
 def _by_header(table: Table, meaning: str, names: Sequence[str], free: Sequence[int]) -> int | None:
     """The column that has a meaning by its header; a header that is literally the meaning goes before others."""
-    literal = [place for place in free if _plain(table.header[place]) == meaning]
-    found = literal or [place for place in free if _plain(table.header[place]) in names]
-    if len(found) > 1:
-        raise _two(table, meaning, found)
-    return found[0] if found else None
+    literal = [place for place in free if plain(table.header[place]) == meaning]
+    candidates = literal or [place for place in free if plain(table.header[place]) in names]
+    if len(candidates) > 1:
+        raise _two(table, meaning, candidates)
+    return candidates[0] if candidates else None
 
 
-def _two(table: Table, meaning: str, found: Sequence[int]) -> ValueError:
+def _two(table: Table, meaning: str, candidates: Sequence[int]) -> ValueError:
     """The refusal of several columns that may have one meaning, with the options that choose."""
-    names = [one_line(table.header[place], 60) for place in found]
+    names = [one_line(table.header[place], 60) for place in candidates]
     if len(set(names)) < len(names):
         advice = "Rename one"
     else:
         joined = JOIN.join(names)
-        sets = {known[1] for name in names if (known := known_metric(name))}
+        sets = {stated[1] for name in names if (stated := measure_and_set(name))}
         advice = f"Choose one, such as {option('--columns', f'{meaning}={names[0]}')}"
         advice += f", or join them: {option('--columns', f'{meaning}={joined}')}" * (meaning in JOINED)
         of_benchmarks = option("--columns", f"benchmarks={joined}")
@@ -190,16 +142,16 @@ def _values(table: Table, reading: Reading, places: dict[str, list[int]]) -> tup
         values += _of_metric(table, reading.metric, reading.measure, taken)
     by_measure: dict[str, list[Value]] = {}
     for place, header in enumerate(table.header):
-        known, unit = known_metric(header), metric_and_unit(header)[1]
+        stated, unit = measure_and_set(header), metric_and_unit(header)[1]
         is_chart = CHART.fullmatch(header) is not None
-        if known and not is_chart and place not in taken and known[0] not in {value.measure for value in values}:
-            by_measure.setdefault(known[0], []).append(Value(place, known[0], label(known[1]) or None, unit=unit))
+        if stated and not is_chart and place not in taken and stated[0] not in {value.measure for value in values}:
+            by_measure.setdefault(stated[0], []).append(Value(place, stated[0], label(stated[1]) or None, unit=unit))
     assumed = []
     for measure, candidates in by_measure.items():
         if len(candidates) > 1:
             raise _two(table, measure, [value.place for value in candidates])
         values += candidates
-        if _plain(header := table.header[candidates[0].place]) != measure:
+        if plain(header := table.header[candidates[0].place]) != measure:
             assumed.append(f"{measure} is read from {one_line(header, 40)}")
     values = values or _of_chart(table, reading)
     if not values:
@@ -209,18 +161,16 @@ def _values(table: Table, reading: Reading, places: dict[str, list[int]]) -> tup
 
 def _of_metric(table: Table, metric: str, measure: str, taken: set[int]) -> list[Value]:
     """The column of a metric that the user named, by its header, or else the only column `value`."""
-    known = known_metric(metric)
-    same = [place for place, header in enumerate(table.header) if header == metric and place not in taken]
-    if not same and known is None:
-        same = [place for place, header in enumerate(table.header) if _plain(header) == _plain(metric)]
-    if not same and not any(known_metric(header) for header in table.header):
-        same = [place for place, header in enumerate(table.header) if _plain(header) == "value"]
-    if len(same) > 1:
-        raise _two(table, metric, same)
-    benchmark = known[1] if known else metric
-    return [
-        Value(place, measure, label(benchmark) or None, unit=metric_and_unit(table.header[place])[1]) for place in same
-    ]
+    stated = measure_and_set(metric)
+    places = [place for place, header in enumerate(table.header) if header == metric and place not in taken]
+    if not places and stated is None:
+        places = [place for place, header in enumerate(table.header) if plain(header) == plain(metric)]
+    if not places and not any(measure_and_set(header) for header in table.header):
+        places = [place for place, header in enumerate(table.header) if plain(header) == "value"]
+    if len(places) > 1:
+        raise _two(table, metric, places)
+    benchmark = label(stated[1] if stated else metric) or None
+    return [Value(place, measure, benchmark, unit=metric_and_unit(table.header[place])[1]) for place in places]
 
 
 def _of_chart(table: Table, reading: Reading) -> list[Value]:
@@ -231,7 +181,7 @@ def _of_chart(table: Table, reading: Reading) -> list[Value]:
     """
     matches = {place: match for place, header in enumerate(table.header) if (match := CHART.fullmatch(header))}
     metrics = list(dict.fromkeys(match["metric"] for match in matches.values() if not match["range"]))
-    chosen = {name: known for name in metrics if (known := known_metric(name)) is not None}
+    chosen = {name: stated for name in metrics if (stated := measure_and_set(name)) is not None}
     if reading.metric in metrics and reading.metric and reading.measure:
         benchmark = chosen[reading.metric][1] if reading.metric in chosen else reading.metric
         chosen = {reading.metric: (reading.measure, benchmark)}
@@ -286,14 +236,14 @@ def _repeats(table: Table, place: int) -> bool:
 
 def _no_measure(table: Table, taken: set[int], reading: Reading) -> ValueError:
     """The refusal of a table without a column of a measure, with the option that would help."""
-    if "value" in map(_plain, table.header):
+    if "value" in map(plain, table.header):
         advice = "If the value is an accuracy, add --metric accuracy, else --metric with its name"
     else:
         well_known = {name for of_meaning in COLUMNS.values() for name in of_meaning}
         numeric = [
             one_line(header, 40)
             for place, header in enumerate(table.header)
-            if header and place not in taken and _plain(header) not in well_known and _is_numeric(table, place)
+            if header and place not in taken and plain(header) not in well_known and _is_numeric(table, place)
         ]
         first = numeric[0] if numeric else "HEADER"
         advice = f"Name it, such as {option('--columns', f'accuracy={first}')}"

@@ -8,9 +8,10 @@ from pathlib import Path
 from statistics import fmean
 
 from manypaths.comparison.importers.cells import Table, headers, label, read_table
-from manypaths.comparison.importers.columns import Columns, choose_lines, columns_of
+from manypaths.comparison.importers.columns import Columns, columns_of
 from manypaths.comparison.importers.completions import Completion, check_answers, check_keys, counts_of, note_numbers
 from manypaths.comparison.importers.lines import Line, RunKey, chart_keys, lines_of, repetition
+from manypaths.comparison.importers.named import choose_lines
 from manypaths.comparison.importers.reading import Reading
 from manypaths.comparison.importers.units import Cell, values_of
 from manypaths.comparison.run_names import RunName, of_paths

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from manypaths.comparison.runs import Run
 
-Known = dict[tuple[str, int | None, str | None], Run]
+RunsOfTables = dict[tuple[str, int | None, str | None], Run]
 
 
-def join(known: Known, path: Path, runs: Sequence[Run]) -> list[Run]:
+def join(of_tables: RunsOfTables, path: Path, runs: Sequence[Run]) -> list[Run]:
     """Add the results of a table to the runs of the tables before it.
 
     Args:
-        known: The runs of these tables by group, seed and cluster. A run that the new table has, too, gets its results
-            and times; a run that it lacks is added.
+        of_tables: The runs of these tables by group, seed and cluster. Runs that they have get the results and times of
+            the new table; its other runs are added.
         path: The new table.
         runs: Its runs.
 
@@ -26,7 +26,7 @@ def join(known: Known, path: Path, runs: Sequence[Run]) -> list[Run]:
         ValueError: A result stands in two tables, so that it would count twice; nothing is added.
     """
     for run in runs:
-        other = known.get((run.group, run.seed, run.cluster))
+        other = of_tables.get((run.group, run.seed, run.cluster))
         for step, benchmark, measure in sorted(_results(run) & _results(other)) if other else []:
             raise ValueError(
                 f"{str(path)!r} must have results that no other table has, got {measure} of {run.name} on {benchmark} "
@@ -34,7 +34,7 @@ def join(known: Known, path: Path, runs: Sequence[Run]) -> list[Run]:
             )
     new = []
     for run in runs:
-        other = known.setdefault((run.group, run.seed, run.cluster), run)
+        other = of_tables.setdefault((run.group, run.seed, run.cluster), run)
         if other is run:
             new.append(run)
         else:
@@ -55,9 +55,9 @@ def _add(run: Run, more: Run) -> None:
     """Add the results, times and notes that another table has of a run."""
     for step, scores in more.results.items():
         for benchmark, score in scores.items():
-            same = run.results.setdefault(step, {}).setdefault(benchmark, score)
-            same.means |= score.means
-            same.shares, same.counts = same.shares or score.shares, same.counts or score.counts
+            joined = run.results.setdefault(step, {}).setdefault(benchmark, score)
+            joined.means |= score.means
+            joined.shares, joined.counts = joined.shares or score.shares, joined.counts or score.counts
     run.results = dict(sorted(run.results.items()))
     run.notes += more.notes
     clock = dict(run.clock)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from manypaths.comparison.importers.cells import Table, as_found, headers, label, number, option
+from manypaths.comparison.importers.cells import Table, headers, label, number, option, shown_cell
 from manypaths.comparison.importers.columns import Columns
 from manypaths.comparison.importers.reading import JOIN
 from manypaths.comparison.importers.values import LAST_STEP
@@ -134,7 +134,7 @@ def _joined(table: Table, columns: Columns, line: int, cells: list[str], meaning
         return None
     texts = [cells[place] for place in places if cells[place]]
     if not texts or any("\n" in text for text in texts):
-        raise table.error(line, f"a {meaning} in one line", as_found("".join(texts)))
+        raise table.error(line, f"a {meaning} in one line", shown_cell("".join(texts)))
     return label("/".join(texts))
 
 
@@ -150,7 +150,7 @@ def _line(table: Table, columns: Columns, line: int, cells: list[str], key: RunK
         if places and cells[places[0]]:
             value = number(cells[places[0]])
             if value is None or value.percent or value.value < 0:
-                raise table.error(line, f"a number of at least 0 as {meaning}", as_found(cells[places[0]]))
+                raise table.error(line, f"a number of at least 0 as {meaning}", shown_cell(cells[places[0]]))
             seconds = value.value * factor
     return Line(line, cells, key, step, seconds, benchmark, problem)
 
@@ -159,7 +159,7 @@ def _whole(table: Table, line: int, cells: list[str], meaning: str, columns: Col
     place = columns.places[meaning][0]
     value = number(cells[place])
     if value is None or value.percent or value.comma or not 0 <= value.value <= LAST_STEP or value.value % 1:
-        raise table.error(line, f"a whole number of at least 0 as {meaning}", as_found(cells[place]))
+        raise table.error(line, f"a whole number of at least 0 as {meaning}", shown_cell(cells[place]))
     return int(value.value)
 
 

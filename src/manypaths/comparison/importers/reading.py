@@ -40,7 +40,8 @@ class Reading:
         columns: Meaning -> header. A meaning is one of `MEANINGS`, with a number for K. `run`, `cluster` and
             `benchmarks` may have several headers, joined by `+`. `answer` is the final answer of a completion, `key`
             is equal for completions that go the same way.
-        where: Header -> values, joined by `+`. Only rows with one of these values are read.
+        where: Header -> values, joined by `+`. Only lines with one of these values are read; an empty value stands for
+            blank cells.
 
     Raises:
         ValueError: The unit or a meaning does not exist.
@@ -69,7 +70,7 @@ class Reading:
         Raises:
             ValueError: A value is not of the form NAME=VALUE,NAME=VALUE, or a name stands twice.
         """
-        return cls(metric, unit, _pairs("--columns", columns), _pairs("--where", where))
+        return cls(metric, unit, _pairs("--columns", columns), _pairs("--where", where, may_be_empty=True))
 
     @property
     def measure(self) -> str | None:
@@ -79,8 +80,8 @@ class Reading:
         """
         if self.metric is None:
             return None
-        known = known_metric(self.metric)
-        measure = known[0] if known else measure_in_json(self.metric)
+        stated = measure_and_set(self.metric)
+        measure = stated[0] if stated else measure_in_json(self.metric)
         return measure or ("accuracy" if self.unit else self.metric)
 
 
@@ -92,7 +93,7 @@ def metric_and_unit(name: str) -> tuple[str, str | None]:
     return match["metric"].strip(), "percent" if match["percent"] else "share"
 
 
-def known_metric(metric: str) -> tuple[str, str] | None:
+def measure_and_set(metric: str) -> tuple[str, str] | None:
     """The measure that a metric of other software states by its name, and the set of problems that it names.
 
     Args:
@@ -112,13 +113,13 @@ def known_metric(metric: str) -> tuple[str, str] | None:
     return "accuracy" if name == "pass@1" else name, match["folder"] or match["set"] or ""
 
 
-def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+def _pairs(option: str, texts: Sequence[str], may_be_empty: bool = False) -> dict[str, str]:
     """`run=method,seed=s` as a dictionary. A comma that no NAME= follows is a part of the value."""
     pairs: dict[str, str] = {}
     for text in texts:
         for part in re.split(r",(?=[^,=]+=)", text):
             name, sign, value = (word.strip() for word in part.partition("="))
-            if not (name and sign and value):
+            if not (name and sign and (value or may_be_empty)):
                 raise ValueError(f"{option} must be NAME=VALUE,NAME=VALUE, got {shown(part)}. Write it so.")
             if name in pairs:
                 raise ValueError(f"{option} must have {name} once, got it twice. Join values with {JOIN}.")

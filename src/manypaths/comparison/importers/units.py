@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from manypaths.comparison.importers.cells import Number, Table, as_found, number
+from manypaths.comparison.importers.cells import Number, Table, number, shown_cell
 from manypaths.counts import measure
 from manypaths.printable import one_line
 
@@ -50,7 +50,7 @@ def values_of(table: Table, name: str, cells: Sequence[Cell], said: str | None, 
     for cell, value in zip(cells, numbers, strict=True):
         if not 0 <= value.value <= top:
             unit = "a share from 0 to 1" if top == 1 else "a percentage from 0 to 100"
-            raise table.error(cell.line, f"{unit} as {name}", as_found(cell.text))
+            raise table.error(cell.line, f"{unit} as {name}", shown_cell(cell.text))
     return [value.value / top for value in numbers]
 
 
@@ -58,7 +58,7 @@ def _number(table: Table, name: str, cell: Cell) -> Number:
     value = number(cell.text)
     if value is None:
         advice = "Correct the line, or leave the cell empty if there is no result."
-        raise table.error(cell.line, f"a number as {one_line(name, 40)}", as_found(cell.text), advice)
+        raise table.error(cell.line, f"a number as {one_line(name, 40)}", shown_cell(cell.text), advice)
     return value
 
 
@@ -66,7 +66,7 @@ def _plain(table: Table, name: str, cell: Cell, value: Number) -> float:
     top = measure(name).top
     if value.percent or (top is not None and not 0 <= value.value <= top):
         expected = "a number without a percent sign" if top is None else f"a number from 0 to {top:g}"
-        raise table.error(cell.line, f"{expected} as {one_line(name, 40)}", as_found(cell.text))
+        raise table.error(cell.line, f"{expected} as {one_line(name, 40)}", shown_cell(cell.text))
     return value.value
 
 
@@ -80,7 +80,7 @@ def _stated(table: Table, name: str, cells: Sequence[Cell], numbers: Sequence[Nu
             raise table.error(
                 cells[signs.index(False)].line,
                 f"a percent sign behind {name}, as line {cells[signs.index(True)].line} has",
-                as_found(cells[signs.index(False)].text),
+                shown_cell(cells[signs.index(False)].text),
             )
         units.append(("a percent sign", "percent"))
     if len({unit for _, unit in units}) > 1:
@@ -98,7 +98,7 @@ def _assumed(table: Table, name: str, cells: Sequence[Cell], numbers: Sequence[N
         raise table.error(
             cells[few[0]].line,
             f"{name} in the unit of line {cells[many[0]].line} ({cells[many[0]].text[:20]})",
-            as_found(cells[few[0]].text),
+            shown_cell(cells[few[0]].text),
             "Correct the line, or add --unit percent if all values are percentages.",
         )
     if above:
