@@ -704,18 +704,42 @@ def test_comparing_needs_no_torch(tmp_path):
 
 def broken(folder):
     """Paths that are not runs, for different reasons."""
-    folders = [write_run(folder / f"broken-{number}") for number in range(5)]
+    folders = [write_run(folder / f"broken-{number}") for number in range(4)]
     for path, content in zip(folders[:2], ("- a\n- list\n", ""), strict=True):
         (path / "recipe.yaml").write_text(content)
     (folders[2] / "evaluation" / "shares.json").write_text('{"before": {"arith')
     (folders[3] / "metrics.jsonl").write_text("rubbish\n" * 3)
-    (folders[4] / "environment.json").write_text("[]")
     (folder / "empty").mkdir()
     (folder / "text").write_text("no run")
     (folder / "table.csv").write_text("a,b\n1,2\n")
     (folder / "results.json").write_text("[" * 100_000)
     more = ("empty", "text", "table.csv", "results.json", "nowhere", "nowhere.csv")
     return [*map(str, folders), *(str(folder / name) for name in more)]
+
+
+@pytest.mark.parametrize("content", ["[]", "", '{"cores": 2', "\x00"])
+def test_a_run_whose_environment_is_damaged_is_compared_all_the_same(content, tmp_path):
+    folder = write_run(tmp_path / "grpo-1")
+    whole = compare(read([folder])[0])
+    (folder / "environment.json").write_text(content)
+    runs, refused = read([folder])
+    comparison = compare(runs)
+    assert refused == [] and configurations(comparison) == configurations(whole)
+    [note] = [note for note in comparison["notes"] if note not in whole["notes"]]
+    assert note.startswith("grpo-1: its machine is unknown, because") and str(folder / "environment.json") in note
+
+
+@pytest.mark.parametrize("seconds", ["-3.0", "NaN", "1e999", '"fast"', "[1]"])
+def test_seconds_that_are_no_duration_are_left_out_with_a_word(seconds, tmp_path):
+    folder = write_run(tmp_path / "grpo-1")
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    spoilt = json.loads(lines[3])
+    spoilt["seconds/update"] = "SECONDS"
+    lines[3] = json.dumps(spoilt).replace('"SECONDS"', seconds)
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    [run], refused = read([folder])
+    assert refused == [] and run.clock == [] and run.parts == {}
+    assert [note for note in run.notes if "times are left out" in note]
 
 
 def test_broken_runs_are_named_and_the_good_are_compared(tmp_path, capsys):

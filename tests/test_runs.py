@@ -400,7 +400,11 @@ def empty(folder):
 
 @pytest.mark.parametrize(
     ("make", "complaint"),
-    [(nothing, "it does not exist"), (no_run, "it holds no results"), (empty, "it holds no results")],
+    [
+        (nothing, "it does not exist"),
+        (no_run, "has no recipe.yaml and no results"),
+        (empty, "has no recipe.yaml and no results"),
+    ],
 )
 def test_what_is_no_run_is_named_and_the_others_are_read(make, complaint, trained, tmp_path):
     make(bad := shutil.copytree(trained, tmp_path / "bad"))
@@ -422,7 +426,6 @@ DAMAGES = {
     "evaluation/counts.json": [b'{"before": {"arith', b"[1, 2]", b'{"before": [1]}', DEEP.encode(), b"\x80\x81"],
     "evaluation/summary.json": [b"", b'{"before": 3}', b"null", DEEP.encode()],
     "metrics.jsonl": [b"\x00\xff\xfe\x80\n" * 9, b"rubbish\n", b"[1]\n", b'{"loss": 1}\n', DEEP.encode() + b"\n"],
-    "environment.json": [b"{", b"[]"],
 }
 NAMELESS = (b'{"before": [1]}', b'{"before": 3}', b'{"loss": 1}\n')  # sound JSON of another form
 CASES = [(name, content) for name, contents in DAMAGES.items() for content in contents]

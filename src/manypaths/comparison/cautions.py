@@ -50,10 +50,17 @@ def _equal_seeds(configuration: Configuration) -> list[str]:
 
 
 def _peaks(configurations: Sequence[Configuration]) -> list[str]:
+    base = configurations[0]
     held_out = all(
         configuration.first_half.any() and not configuration.first_half.all() for configuration in configurations
     )
-    return [] if held_out else ["Peaks are chosen and read on the same problems, so they are biased upwards."]
+    notes = [] if held_out else ["Peaks are chosen and read on the same problems, so they are biased upwards."]
+    if base.first_half.all() and len(base.units) == 1 and len(base.steps) > 1:
+        notes.append(
+            f"{base.name} is one run of which only means were recorded, and its highest evaluation is one that it "
+            "reaches by definition. The target is the highest value of its isotonic regression instead."
+        )
+    return notes
 
 
 def _machines(configurations: Sequence[Configuration]) -> list[str]:

@@ -182,7 +182,10 @@ def _check_measure(runs: Sequence[Run], evaluated: Sequence[Run], name: str) -> 
     """Raises ValueError if there are results, but none of a measure."""
     names = sorted({other for run in runs for score in _scores(run) for other in score.measures})
     if names and not evaluated:
-        raise ValueError(f"The metric must be one that was recorded, {', '.join(names)}, got {name!r}.")
+        raise ValueError(
+            f"The metric must be one that was recorded, {', '.join(names)}, got {name!r}. Name one, such as "
+            f"--metric {names[0]}; if it is an accuracy, also its --unit."
+        )
 
 
 def measures_in_common(groups: Sequence[Group], benchmarks: Sequence[str], first: str) -> list[str]:

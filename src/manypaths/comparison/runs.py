@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from manypaths import results, run_folder
 from manypaths.counts import ACCURACY, Counts, measures_of, value_of
-from manypaths.names import PARTS, shown_metrics
+from manypaths.names import PARTS, SECONDS, shown_metrics
 from manypaths.yaml_text import canonical
 
 # The settings of an evaluation that may change its accuracy.
@@ -110,7 +110,10 @@ def read_run(folder: Path) -> Run:
     run.cluster = None if cluster is None else str(cluster)
     lines = {line["step"]: line for line in run_folder.read_metrics(folder)}  # of a repeated step the last line
     last = max(lines, default=0)
-    run.machine = _machine(run_folder.read_environment(folder))
+    try:
+        run.machine = _machine(run_folder.read_environment(folder))
+    except ValueError as error:
+        run.notes.append(f"{run.name}: its machine is unknown, because {error}")
     _set_times(run, lines)
     run.curves = {
         name: [(step, line[name]) for step, line in lines.items() if _is_finite(line.get(name))]
@@ -129,7 +132,11 @@ def read_run(folder: Path) -> Run:
 
 
 def _set_times(run: Run, lines: dict[int, dict[str, Any]]) -> None:
-    """Set the clock and the parts of a step; both stay empty if no seconds were logged."""
+    """Set the clock and the parts of a step; both stay empty if no seconds were logged, or some are no duration."""
+    logged = [line[name] for line in lines.values() for name in SECONDS.values() if name in line]
+    if not all(_is_finite(seconds) and seconds >= 0 for seconds in logged):
+        run.notes.append(f"{run.name}: times are left out, because some of its seconds are below 0 or no numbers.")
+        return
     total, sums = 0.0, dict.fromkeys(PARTS, 0.0)
     clock = []
     for step, seconds in run_folder.seconds_between(lines.values()):
