@@ -21,7 +21,7 @@ def table(path, header, rows, separator=","):
 
 
 def read(path, metric=None, unit=None, columns=(), where=()):
-    return read_csv(path, Reading.of(metric, unit, columns, where))
+    return read_csv(path, Reading.of(metric, unit, columns, where)).runs
 
 
 def contents(runs):
@@ -537,3 +537,21 @@ def test_tables_of_one_run_keep_their_measures_notes_and_first_times(tmp_path):
     }
     assert "x: two tables have different times of a step; the first counts." in run.notes
     assert [note.partition(":")[0] for note in run.notes[:-1]] == ["a.csv", "b.csv"]
+
+
+def test_units_that_only_values_state_must_agree_between_tables(tmp_path):
+    shares, percent, zeros, stated = (
+        table(tmp_path / f"{name}.csv", ("run", "step", header), [(name, 1, first), (name, 2, last)])
+        for name, header, first, last in (
+            ("shares", "accuracy", 0.5, 0.75),
+            ("percent", "accuracy", 50, 75),
+            ("zeros", "accuracy", 0, 0),
+            ("stated", "accuracy_percent", 0.5, 75),
+        )
+    )
+    runs, refused = read_paths([shares, percent, zeros, stated])
+    assert [run.name for run in runs] == ["shares", "zeros", "stated"]
+    assert len(refused) == 1 and "percent.csv' must have accuracy in the unit of '" in refused[0]
+    assert len(read_paths([percent, zeros, stated])[0]) == 3
+    runs, refused = read_paths([shares, percent], Reading(unit="percent"))
+    assert refused == [] and [run.results[1]["accuracy"].mean("accuracy") for run in runs] == [0.005, 0.5]

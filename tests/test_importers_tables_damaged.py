@@ -32,7 +32,7 @@ CUT = "the last line has no line end, so the file may be cut off there."
 def read(path, metric=None, columns=()):
     """The runs, or None for a refusal, which must be a sentence of printable characters that names the file."""
     try:
-        return read_csv(path, Reading.of(metric, columns=columns))
+        return read_csv(path, Reading.of(metric, columns=columns)).runs
     except ValueError as error:
         sentence = str(error)
         assert str(path) in sentence and sentence[-1] in ".?" and sentence.isprintable() and len(sentence) < 700
@@ -146,7 +146,7 @@ UNITS = [  # accuracies, headers of accuracies, what the user says, shares, part
     ("0.5 71", "accuracy", "share", None, "Line 3 of .* a share from 0 to 1 as accuracy, got '71'"),
     ("50 171", "accuracy", None, None, "Line 3 of .* a percentage from 0 to 100 as accuracy, got '171'"),
     ("50 -1", "accuracy", None, None, "Line 3 of .* a percentage from 0 to 100 as accuracy, got '-1'"),
-    ("0 0", "accuracy", None, "0 0", "shares, because no value is above 1"),
+    ("0 0", "accuracy", None, "0 0", ""),
 ]
 
 
@@ -158,7 +158,7 @@ def test_a_unit_is_stated_or_clear_from_the_whole_column(cells, header, unit, sh
         with pytest.raises(ValueError, match=said):
             read_csv(path, Reading(unit=unit))
         return
-    (run,) = read_csv(path, Reading(unit=unit))
+    (run,) = read_csv(path, Reading(unit=unit)).runs
     means = [scores["accuracy"].mean("accuracy") for scores in run.results.values()]
     assert means == pytest.approx([float(share) for share in shares.split()])
     about_units = [note for note in run.notes if "shares" in note or "percentages" in note]
@@ -168,7 +168,7 @@ def test_a_unit_is_stated_or_clear_from_the_whole_column(cells, header, unit, sh
 def test_completions_have_no_unit(tmp_path):
     path = write(tmp_path / "a.csv", "problem,accuracy\np,1\np,0\n")
     for unit in (None, "percent", "share"):
-        (run,) = read_csv(path, Reading(unit=unit))
+        (run,) = read_csv(path, Reading(unit=unit)).runs
         assert run.results[0]["accuracy"].mean("accuracy") == 0.5
         assert not any("percent" in note for note in run.notes)
 
@@ -189,20 +189,20 @@ def test_other_measures_have_their_own_range(measure, cell, expected, tmp_path):
         with pytest.raises(ValueError, match=re.escape(expected)):
             read_csv(path, Reading(metric=measure))
     else:
-        (run,) = read_csv(path, Reading(metric=measure))
+        (run,) = read_csv(path, Reading(metric=measure)).runs
         assert [score.means for score in run.results[1].values()] == [{measure: expected}]
 
 
 @pytest.mark.parametrize("times", [(60, 50), (1.7e9, 1.7e9 + 9)])
 def test_times_that_are_not_since_the_beginning_are_left_out(times, tmp_path):
     rows = [f"{step},0.5,{seconds}" for step, seconds in enumerate(times)]
-    (run,) = read_csv(write(tmp_path / "a.csv", "\n".join(["step,accuracy,seconds", *rows, ""])))
+    (run,) = read_csv(write(tmp_path / "a.csv", "\n".join(["step,accuracy,seconds", *rows, ""]))).runs
     assert run.clock == [] and any("times of a are left out" in note for note in run.notes)
 
 
 def test_a_quote_that_swallows_lines_has_a_note(tmp_path):
     text = 'step,accuracy,text\n1,0.5,"a\n2,0.5,b"\n3,0.5,c\n'
-    (run,) = read_csv(write(tmp_path / "a.csv", text))
+    (run,) = read_csv(write(tmp_path / "a.csv", text)).runs
     assert list(run.results) == [1, 3]
     assert any("1 cells, such as one of line 2, hold what looks like lines of the table" in note for note in run.notes)
 
@@ -210,9 +210,9 @@ def test_a_quote_that_swallows_lines_has_a_note(tmp_path):
 def test_many_rows_and_long_lines_take_no_time(tmp_path):
     began = time.perf_counter()
     rows = [f"run{step % 7},{step},0.5,{problem}" for step in range(500) for problem in range(40)]
-    assert len(read_csv(write(tmp_path / "a.csv", "\n".join(["run,step,accuracy,problem", *rows, ""])))) == 7
+    assert len(read(write(tmp_path / "a.csv", "\n".join(["run,step,accuracy,problem", *rows, ""])))) == 7
     header = ",".join(["step", "accuracy", *(f"train/{place}" for place in range(20_000))])
-    (run,) = read_csv(write(tmp_path / "b.csv", f"{header}\n1,0.5{',1' * 20_000}\n"))
+    (run,) = read_csv(write(tmp_path / "b.csv", f"{header}\n1,0.5{',1' * 20_000}\n")).runs
     assert any("not read: 20000 columns: train/0, " in note and len(note) < 600 for note in run.notes)
     assert read(tmp_path / "b.csv", columns=["run=qqqqqq"]) is None
     assert read(write(tmp_path / "c.csv", "step,accuracy\n1,0.5\n" + "x" * 20_000_000)) is None

@@ -28,15 +28,14 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
         ValueError: `reading` names columns or lines, and no path is a table.
     """
     runs: list[Run] = []
-    of_tables: importers.RunsOfTables = {}
+    tables = importers.Tables()
     refused: list[str] = []
     parts = list(dict.fromkeys(part for root in paths for part in _expanded(root.resolve())))
     _check_options(parts, reading or Reading())
     names = run_names.of_paths(parts)
     for path in parts:
         try:
-            read_runs = _read(path, reading or Reading(), names[path] if len(parts) > 1 else None)
-            runs += importers.join(of_tables, path, read_runs) if _is_table(path) else read_runs
+            runs += _read(path, reading or Reading(), names[path] if len(parts) > 1 else None, tables)
         except DAMAGED as error:
             refused.append(_complaint(path, error))
     return runs, refused
@@ -63,9 +62,9 @@ def _expanded(path: Path) -> list[Path]:
     return [path] if run_folder.is_run(path) else run_folder.runs_in(path) or importers.runs_in(path) or [path]
 
 
-def _read(path: Path, reading: Reading, named: RunName | None) -> list[Run]:
+def _read(path: Path, reading: Reading, named: RunName | None, tables: importers.Tables) -> list[Run]:
     if _is_table(path):
-        return importers.read_csv(path, reading, named)
+        return importers.join(tables, importers.read_csv(path, reading, named))
     if run_folder.is_run(path):
         return [read_run(path)]
     if results.is_results(path):

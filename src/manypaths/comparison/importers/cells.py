@@ -29,6 +29,7 @@ class Table:
     lines: list[tuple[int, list[str]]]  # (number of the line in the file, cells)
     title: str  # that notes begin with
     notes: list[str] = field(default_factory=list)
+    assumed_units: dict[str, str] = field(default_factory=dict)  # measure -> unit that nothing but its values states
 
     def note(self, sentence: str) -> None:
         self.notes.append(f"{self.title}: {sentence}")

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 from manypaths.comparison.importers.cells import Table, headers, label, read_table
 from manypaths.comparison.importers.columns import Columns, columns_of
@@ -24,7 +25,15 @@ Place = tuple[int, str, str]  # step, benchmark, measure
 Results = dict[Place, list[tuple[Line, float]]]
 
 
-def read_csv(path: Path, reading: Reading | None = None, name: RunName | None = None) -> list[Run]:
+class TableRuns(NamedTuple):
+    """The runs of a table, and the units that nothing but the values states, by measure."""
+
+    path: Path
+    runs: list[Run]
+    assumed_units: dict[str, str]
+
+
+def read_csv(path: Path, reading: Reading | None = None, name: RunName | None = None) -> TableRuns:
     """Read a table with a header, separated by commas, semicolons or tabs, as runs.
 
     A line holds the results of one run, seed, step and benchmark, or with a problem column of one problem of it: one
@@ -41,7 +50,7 @@ def read_csv(path: Path, reading: Reading | None = None, name: RunName | None = 
         name: The name of the run where the table states none; None is made of the path.
 
     Returns:
-        The runs by name, seed and cluster. Whatever was assumed or not read is a note of the first.
+        The runs by name, seed and cluster. Whatever was assumed or not read is a note of the first run.
 
     Raises:
         ValueError: The table cannot be read without a guess; the message names the file, and the line if it is one.
@@ -61,7 +70,7 @@ def read_csv(path: Path, reading: Reading | None = None, name: RunName | None = 
     if seeded and "seed" not in columns.places:
         table.note(f"seeds are read from the names of runs, such as {seeded[0].seed} of {seeded[0].name}.")
     runs[0].notes = table.notes
-    return runs
+    return TableRuns(path, runs, table.assumed_units)
 
 
 def _by_run(table: Table, columns: Columns, lines: Sequence[Line], reading: Reading) -> dict[RunKey, Results]:

@@ -24,7 +24,8 @@ def values_of(table: Table, name: str, cells: Sequence[Cell], said: str | None, 
     The unit of shares holds for all cells of the measure in a file. It is what the user says, what the header states
     (`accuracy_percent`, `acc (%)`), or percent if every cell has a percent sign; these must agree. Without any of them
     it follows from all cells together, and a note says so: where none is above 1, they are shares; where none but 0 is
-    1 or less, they are percentages. Values of both kinds are refused, since 0.5 beside 71 may be either.
+    1 or less, they are percentages. Values of both kinds are refused, since 0.5 beside 71 may be either, and so are two
+    tables whose units are assumed and differ (`joined.join`).
 
     Args:
         name: The name of the measure.
@@ -101,8 +102,11 @@ def _assumed(table: Table, name: str, cells: Sequence[Cell], numbers: Sequence[N
             shown_cell(cells[few[0]].text),
             "Correct the line, or add --unit percent if all values are percentages.",
         )
+    if not above and not small and all(value.value == 0 for value in numbers):
+        return "share"  # 0 is the same in both
     if above:
         table.note(f"{name} is read as percentages, because no value but 0 is 1 or less.")
-        return "percent"
-    table.note(f"{name} is read as shares, because no value is above 1. If they are percentages: --unit percent.")
-    return "share"
+    else:
+        table.note(f"{name} is read as shares, because no value is above 1. If they are percentages: --unit percent.")
+    table.assumed_units[name] = "percent" if above else "share"
+    return table.assumed_units[name]
