@@ -1,26 +1,36 @@
-"""Laws of the report: tables, CSV, JSON, pictures and page tell the same, whatever the names; no network, no script."""
+"""Laws of the report: tables, CSV, JSON and page agree, whatever the names; no network, no script."""
 
 import csv
 import html
 import io
 import json
+import math
 import re
 import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
 from statistics import fmean
 
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 from test_compare import GRPO, MMR, leaves, made_up, two
+from test_verdicts import runs_of
 
-from manypaths.comparison import figures, report
+from manypaths.comparison import csv_rows, report, style
 from manypaths.comparison.compare import compare
-from manypaths.comparison.report import configurations
+from manypaths.comparison.contents import configurations, further_measures, has_race
+from manypaths.comparison.figures import save
+from manypaths.comparison.numbers import ANSWERS, SHARE, unit_of
+from manypaths.comparison.page import page as page_of
+from manypaths.comparison.page import title as title_of
+from manypaths.comparison.planned import answers
+from manypaths.comparison.protocol import Protocol
+from manypaths.comparison.sentences import goal, level
+from manypaths.comparison.tables import tables as tables_of
 from manypaths.names import metric, shown_metrics
+from manypaths.printable import escaped, one_line
 from manypaths.tables import markdown
 
-FILES = ["comparison.csv", "comparison.json", "comparison.md", "curves.png", "curves.svg", "report.html"]
+FILES = ["comparison.csv", "comparison.json", "comparison.md", "report.html"]
 BROKEN = "$x^$"
 HOSTILE = {
     "a script": "</title><script>alert(1)</script>",
@@ -36,6 +46,15 @@ HOSTILE = {
     "not Latin": "数学 \U0001f642",
     "a bar": "a|b",
     "two lines": "a\nb",
+    "colours of a terminal": "\x1b[31mred\x1b[0m \x1b]0;title\x07",
+    "no characters of XML": "a\x00b\x01c\ufffe",
+    "a formula": '=HYPERLINK("https://example.org")',
+    "a plus": "+1+2",
+    "an at": "@SUM(1)",
+    "a backtick": "a`b",
+    "a picture in Markdown": "![x](https://example.org/x.png)",
+    "a link in Markdown": "[x](https://example.org) **bold** ~~gone~~",
+    "a heading in Markdown": "# heading",
 }
 
 
@@ -50,11 +69,17 @@ def many(count=3, seeds=(1, 2), **more):
     ]
 
 
+def counted(gains, seeds=3, **more):
+    """Configurations whose completions are counted, so that they have all measures."""
+    return [run for name, gain in gains.items() for run in runs_of(name, seeds, gain, **more)]
+
+
 SHOWN = {  # cases whose pictures are drawn, too
     "usual": many(),
     "one configuration with one evaluation": many(1, steps=[0], clock=[]),
     "ten configurations without a clock": many(10, seeds=[1], clock=[], parts={}, curves={}, machine=None),
     "500 steps": many(2, seeds=[1], steps=range(0, 501, 10)),
+    "all measures": counted({"grpo": 0, "mmr": 0.9}),
 }
 CASES = {
     **SHOWN,
@@ -63,12 +88,24 @@ CASES = {
     "one evaluation": many(steps=[0], clock=[]),
     "no clock": many(clock=[], parts={}, curves={}, machine=None),
     "one seed": many(seeds=[1]),
-    "two benchmarks": many(benchmarks=("arithmetic", "gsm8k")),
+    "three benchmarks": many(benchmarks=("arithmetic", "gsm8k", "math500")),
     "published": [made_up("r1-1", settings={**GRPO, "model.name": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"})],
 }
 CASES = {name: compare(runs) for name, runs in CASES.items()}
 CASES["never reached"] = compare(two(), target=1.0)
 CASES["reached at the start"] = compare(two(), target=0.01)
+ARMS = {"grpo": 0, "a": 0.5, "b": 1.2, "c": -0.3, "d": 0.1, "e": 0.7}
+CASES["pass@4 with a margin"] = compare(counted(ARMS), "grpo", metric="pass@4", margin=3)
+CASES["paired"] = compare(counted({"grpo": 0, "mmr": 0.6}, 10, luck=0.8), "grpo", metric="distinct@4", paired=True)
+PROTOCOL = Protocol(
+    "made up",
+    "grpo",
+    ["a", "b", "gone"],
+    [{"metric": "pass@4"}, {"metric": "accuracy", "claim": "not worse"}],
+    ["distinct@4", {"metric": "accuracy", "at": "steps"}],
+    margin=3,
+)
+CASES["a protocol"] = compare(counted(ARMS), protocol=PROTOCOL)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +166,22 @@ def cells_of(table):
     return [rows[0], *rows[2:]]
 
 
-def numbers(text):
-    """Every number that a cell shows; percentages as shares."""
-    pairs = re.findall(r"([-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?)(%?)", text)
-    return [float(number) / (100 if percent else 1) for number, percent in pairs]
+def agrees(cell, *exact, factor=1.0):
+    """Whether a cell shows these values, each correctly rounded to as many decimals as the cell has."""
+    shown = re.findall(r"[-+]?\d[\d,]*(?:\.\d+)?|unbounded", cell)
+    expected = ["unbounded" if value is None else factor * value for value in exact]
+    assert len(shown) == len(expected), (cell, exact)
+    for text, value in zip(shown, expected, strict=True):
+        if text == "unbounded" or value == "unbounded":
+            assert text == value, (cell, exact)
+        else:
+            decimals = len(text.partition(".")[2])
+            assert float(text.replace(",", "")) == pytest.approx(value, abs=0.5000001 * 10**-decimals), (cell, exact)
+    return True
+
+
+def bounds(item):
+    return [item[key] for key in ("value", "low", "high")]
 
 
 # Files
@@ -141,59 +190,105 @@ def numbers(text):
 @pytest.mark.parametrize("name", SHOWN)
 def test_everything_is_written_and_opens(written, name):
     folder = written / name
-    assert sorted(path.name for path in folder.iterdir()) == FILES
-    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    with Image.open(folder / "curves.png") as picture:
-        picture.load()
-        assert min(picture.size) > 400 and len(picture.convert("L").histogram()) == 256
-    root = xml.parse(folder / "curves.svg").getroot()
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    words = "".join(root.itertext())
-    assert all(configuration["name"] in words for configuration in configurations(CASES[name]))
+    pictures = {path.stem for path in folder.iterdir() if path.suffix == ".svg"}
+    expected = {"one configuration with one evaluation": [], "all measures": ["curves", "tradeoff"]}.get(
+        name, ["curves"]
+    )
+    assert sorted(pictures) == expected
+    files = [f"{picture}.{kind}" for picture in expected for kind in ("png", "svg")]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, *files])
+    for picture in pictures:
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        with Image.open(folder / f"{picture}.png") as image:
+            image.load()
+            assert min(image.size) > 400 and len(image.convert("L").histogram()) == 256
+        root = xml.parse(folder / f"{picture}.svg").getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        words = "".join(root.itertext())
+        assert all(configuration["name"] in words for configuration in configurations(CASES[name]))
     assert json.loads((folder / "comparison.json").read_text()) == json.loads(json.dumps(CASES[name]))
-    assert (folder / "comparison.md").read_text() == report.text(CASES[name]) + "\n"
-    assert (folder / "comparison.csv").read_text() == report.lines(CASES[name])
+    assert (folder / "comparison.md").read_text() == report.text(CASES[name], report.for_markdown) + "\n"
+    assert (folder / "comparison.csv").read_text() == csv_rows.lines(CASES[name])
 
 
 def test_the_same_comparison_is_written_as_the_same_bytes(written, tmp_path):
-    case = "one configuration with one evaluation"
-    report.write(compare(SHOWN[case]), tmp_path)
-    for name in FILES:
-        assert (tmp_path / name).read_bytes() == (written / case / name).read_bytes(), name
+    for case in ("one configuration with one evaluation", "all measures"):
+        report.write(compare(SHOWN[case]), tmp_path / case)
+        for path in (tmp_path / case).iterdir():
+            assert path.read_bytes() == (written / case / path.name).read_bytes(), path.name
+
+
+def test_a_picture_of_an_earlier_comparison_does_not_stay(written, tmp_path):
+    report.write(CASES["all measures"], tmp_path)
+    report.write(compare(many(1, steps=[0], clock=[], curves={})), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
 # CSV
 
 
+def rows_of(comparison):
+    return list(csv.DictReader(io.StringIO(csv_rows.lines(comparison))))
+
+
+def numbers_of(row):
+    return {float(row[key]) for key in csv_rows.NUMBERS[:-1] if row[key]}
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_every_number_of_the_csv_is_in_the_json_and_the_other_way_round(name):
-    comparison = json.loads(json.dumps(CASES[name]))
-    rows = list(csv.DictReader(io.StringIO(report.lines(CASES[name]))))
-    assert all(list(row) == ["configuration", "quantity", "step", "value", "low", "high"] for row in rows)
-    for configuration in configurations(comparison):
-        own = [row for row in rows if row["configuration"] == configuration["name"]]
-        written_numbers = {float(row[key]) for row in own for key in ("step", "value", "low", "high") if row[key]}
-        leaf_numbers = {place: leaf for place, leaf in leaves(configuration).items() if type(leaf) in (int, float)}
-        assert written_numbers <= {float(leaf) for leaf in leaf_numbers.values()}
-        apart = ("hours", "seeds", "differs")  # hours of an evaluation: of the clock; what was set: of the recipe
-        required = {
-            float(leaf) for place, leaf in leaf_numbers.items() if place[0] not in apart and place[-1] != "hours"
+def test_every_number_of_the_json_is_in_the_csv_and_the_other_way_round(name):
+    comparison, rows = json.loads(json.dumps(CASES[name])), rows_of(CASES[name])
+    assert all(tuple(row) == csv_rows.COLUMNS for row in rows)
+
+    def numbers(tree):
+        found = leaves(tree)
+        return {
+            float(leaf) for place, leaf in found.items() if type(leaf) in (int, float, bool) and "differs" not in place
         }
-        assert required <= written_numbers
-        curve = [row for row in own if row["quantity"] == "accuracy"]
-        assert [[float(row[key]) for key in ("step", "value", "low", "high")] for row in curve] == [
-            [estimate[key] for key in ("step", "value", "low", "high")] for estimate in configuration["curve"]
-        ]
-        for quantity, place in (("accuracy last", "last"), ("accuracy peak", "peak")):
-            [row] = [row for row in own if row["quantity"] == quantity]
-            assert [float(row[key]) for key in ("step", "value", "low", "high")] == [
-                configuration[place][key] for key in ("step", "value", "low", "high")
-            ]
-        for key, estimate in configuration["to_target"].items():
-            [row] = [row for row in own if row["quantity"] == key.replace("_", " ")]
-            assert [float(row[end]) if row[end] else None for end in ("value", "low", "high")] == list(
-                estimate.values()
-            )
+
+    for configuration in comparison["configurations"]:
+        own = [row for row in rows if row["configuration"] == configuration["name"]]
+        assert set().union(*map(numbers_of, own)) == numbers(configuration)
+        for measure, values in configuration["measures"].items():
+            measured = [row for row in own if row["measure"] == measure]
+            assert set().union(*map(numbers_of, measured)) == numbers(values)
+    whole = [row for row in rows if not row["configuration"]]
+    above = {key: value for key, value in comparison.items() if key != "configurations"}
+    assert set().union(*map(numbers_of, whole)) == numbers(above)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_row_of_the_csv_has_the_numbers_of_its_quantity(name):
+    comparison, rows = CASES[name], {}
+    for row in rows_of(comparison):
+        rows.setdefault((row["configuration"], row["measure"], row["quantity"]), []).append(row)
+
+    def same(row, item):
+        for key in ("step", "hours", "value", "low", "high", "p", "p_holm"):
+            exact = item.get(key)
+            assert row[key] == "" if exact is None else float(row[key]) == exact, (row, key)
+        assert row["verdict"] == item.get("verdict", "")
+
+    for configuration in comparison["configurations"]:
+        for measure, values in configuration["measures"].items():
+            at = (configuration["name"], measure)
+            expected = {"last": values["last"], "peak": values["peak"]}
+            expected |= {f"to target {key}": item for key, item in values["to_target"].items()}
+            if "against" in values:
+                expected |= {f"difference {key}": values["against"][key] for key in ("last", "peak")}
+                for item in values["against"]["last"]["sensitivity"]:
+                    expected[f"difference last sensitivity {item['without']}"] = item
+            for quantity, item in expected.items():
+                [row] = rows[(*at, quantity)]
+                same(row, item)
+            for row, point in zip(rows[(*at, "curve")], values["curve"], strict=True):
+                same(row, point)
+
+
+def test_a_benchmark_may_be_named_as_a_column():
+    rows = rows_of(compare(two(benchmarks=("value", "step"))))
+    quantities = {row["quantity"] for row in rows if row["measure"] == "accuracy"}
+    assert {"last benchmarks value", "last benchmarks step"} <= quantities
 
 
 # Markdown
@@ -202,74 +297,138 @@ def test_every_number_of_the_csv_is_in_the_json_and_the_other_way_round(name):
 @pytest.mark.parametrize("name", CASES)
 def test_the_tables_parse_back_to_the_values(name):
     comparison = CASES[name]
-    parsed = {
-        title: cells_of(table) for title, table in re.findall(r"## (.*)\n\n((?:\|.*\n?)+)", report.text(comparison))
-    }
-    assert parsed == dict(report.tables(comparison))
-    compared = configurations(comparison)
-    accuracy = next(iter(parsed.values()))
-    race = parsed[f"Steps and hours to {report.goal(comparison)}"]
-    for configuration, row, raced in zip(compared, accuracy[1:], race[1:], strict=True):
-        assert row[0] == raced[0] == configuration["name"] and int(row[1]) == len(configuration["runs"])
-        for place, when in ((2, "last"), (5, "peak")):
-            estimate = configuration[when]
-            assert numbers(row[place]) == pytest.approx(
-                [estimate["value"], estimate["low"], estimate["high"]], abs=0.00051
-            )
-            assert float(row[place + 1]) == estimate["step"]
+    text = report.text(comparison)
+    parsed = {title: cells_of(table) for title, table in re.findall(r"## (.*)\n\n((?:\|.*\n?)+)", text)}
+    shown = [*tables_of(comparison), *(table for section in answers(comparison) for table in section.tables)]
+    assert parsed == dict(shown) and len(parsed) == len(shown)
+    unit, race = unit_of(comparison["metric"]), has_race(comparison)
+    head, *rows = next(rows for _, rows in tables_of(comparison))
+    for configuration, row in zip(configurations(comparison), rows, strict=True):
+        assert row[0] == configuration["name"] and int(row[1]) == len(configuration["runs"])
+        whens = ("last", "peak") if race else ("last",)
+        places = [place for place, title in enumerate(head) if title.endswith("[95 %]")]
+        for place, when in zip(places, whens, strict=True):
+            assert agrees(row[place], *bounds(configuration[when]), factor=unit.factor)
+            if race:
+                assert float(row[place + 1]) == configuration[when]["step"]
+            difference = row[place + 1 + race]
             if "against" in configuration:
-                difference = configuration["against"][when]
-                points = [100 * difference[key] for key in ("value", "low", "high")]
-                assert numbers(row[place + 2]) == pytest.approx(points, abs=0.051)
+                assert agrees(difference, *bounds(configuration["against"][when]), factor=unit.factor)
             else:
-                assert row[place + 2] == ""
-        for place, unit, near in ((1, "steps", 0.006), (3, "hours", 0.06)):
-            target = configuration["to_target"][unit]
-            if unit == "hours" and not configuration["seconds"]:
-                assert raced[place] == "not measured"
-            elif target["value"] is None:
-                assert raced[place] == "not reached"
+                assert difference == ""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_race_is_shown_where_there_was_one(name):
+    comparison = CASES[name]
+    titles = [title for title, _ in tables_of(comparison) if title.endswith(f" to {goal(comparison)}")]
+    assert len(titles) == has_race(comparison)
+    if not titles:
+        assert "steps" not in report.text(comparison) and "Target" not in report.text(comparison)
+        return
+    head, *rows = dict(tables_of(comparison))[titles[0]]
+    assert ("hours [95 %]" in head) == any(configuration["seconds"] for configuration in configurations(comparison))
+    for configuration, row in zip(configurations(comparison), rows, strict=True):
+        for cost in ("steps", "hours") if "hours [95 %]" in head else ("steps",):
+            cell, saving = row[head.index(f"{cost} [95 %]") :][:2]
+            target, saved = (configuration["to_target"][key] for key in (cost, f"{cost}_saved"))
+            if cost == "hours" and not configuration["seconds"]:
+                assert (cell, saving) == ("not measured", "")
+                continue
+            assert cell == "not reached" if target["value"] is None else agrees(cell, *bounds(target))
+            never = "against" not in configuration or saved["value"] is None
+            assert saving == "" if never else agrees(saving, *bounds(saved), factor=100)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_further_measure_has_a_table_with_its_numbers(name):
+    comparison, race = CASES[name], has_race(CASES[name])
+    tables = dict(tables_of(comparison))
+    for measure in further_measures(comparison):
+        unit = unit_of(measure)
+        named = {"accuracy": "Accuracy", "majority": "Majority vote", "distinct@4": "Distinct right answers among 4"}
+        title = f"{named.get(measure, measure)} on made-up (24 problems)"
+        head, *rows = tables[title]
+        assert (f"steps to {level(comparison, measure)} [95 %]" in head) == race
+        for configuration, row in zip(configurations(comparison, measure), rows, strict=True):
+            assert agrees(row[1], *bounds(configuration["last"]), factor=unit.factor)
+            if "against" in configuration:
+                item = configuration["against"]["last"]
+                assert agrees(row[2], *bounds(item), factor=unit.factor)
+                assert row[3].startswith(item["verdict"])
             else:
-                finite = [target[key] for key in ("value", "low", "high") if target[key] is not None]
-                assert numbers(raced[place]) == pytest.approx(finite, rel=near, abs=0.001)
-                assert raced[place].count("unbounded") == 3 - len(finite)
-            saved = configuration["to_target"][f"{unit}_saved"]
-            never = "against" not in configuration or saved["value"] is None or raced[place] == "not measured"
-            assert (raced[place + 1] == "") == never
-            if not never:
-                finite = [saved[key] for key in ("value", "low", "high") if saved[key] is not None]
-                assert numbers(raced[place + 1]) == pytest.approx(finite, abs=0.0051)
+                assert row[2:4] == ["", ""]
+            if race:
+                target = configuration["to_target"]["steps"]
+                assert agrees(row[4], *bounds(configuration["peak"]), factor=unit.factor)
+                assert row[5] == "not reached" if target["value"] is None else agrees(row[5], *bounds(target))
+
+
+def test_distinct_answers_are_no_percentages_and_accuracy_stands_for_no_other_measure():
+    assert unit_of("distinct@4") is ANSWERS and unit_of("pass@4") is SHARE
+    comparison = CASES["paired"]
+    title, (head, *rows) = next(tables_of(comparison))
+    assert title.startswith("Distinct right answers among 4 on ") and "minus grpo, answers" in head
+    assert not any("%" in cell for row in rows for cell in row)
+    plain = compare(two(), "grpo")
+    for configuration in plain["configurations"]:
+        configuration["measures"] = {"eval/reward": configuration["measures"]["accuracy"]}
+    plain |= {
+        "metric": "eval/reward",
+        "measures": ["eval/reward"],
+        "targets": {"eval/reward": plain["targets"]["accuracy"]},
+    }
+    text = report.text(plain)
+    assert "eval/reward on arithmetic" in text and "Metric: eval/reward." in text and "ccuracy" not in text
+    assert "points" not in text and "61%" not in text
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_table_stands_where_its_values_were_measured_and_holds_them(name):
     comparison = CASES[name]
-    compared, tables = configurations(comparison), dict(report.tables(comparison))
+    compared, tables = configurations(comparison), dict(tables_of(comparison))
     timed = [configuration for configuration in compared if configuration["seconds"]]
-    expected = {"Seconds a step": [configuration["seconds"] for configuration in timed]}
+    heading = {"accuracy": "Accuracy", "distinct@4": "Distinct right answers among 4"}
+    heading = heading.get(comparison["metric"], comparison["metric"])
+    factor = unit_of(comparison["metric"]).factor
+    expected = {"Seconds a step": ([configuration["seconds"] for configuration in timed], 1)}
+    same = all(configuration["last"]["step"] == configuration["peak"]["step"] for configuration in compared)
     for when, place in (("last", "at the end"), ("peak", "at the peak step")):
         shares = [configuration[when]["benchmarks"] for configuration in compared]
-        expected[f"Accuracy {place}, by benchmark"] = shares if len(comparison["benchmarks"]) > 1 else []
+        is_shown = len(comparison["benchmarks"]) > 1 and not (when == "peak" and same)
+        expected[f"{heading} {place}, by benchmark"] = (shares if is_shown else [], factor)
     means = [
         {metric(key).title: fmean(value for _, value, *_ in metrics[key]) for key in shown_metrics(metrics)}
         for metrics in (configuration["metrics"] for configuration in compared)
     ]
-    expected["Means over the training"] = means if any(means) else []
-    for title, values in expected.items():
+    for title, (values, scale) in expected.items():
         assert (title in tables) == bool(values), title
         if values:
             header, *rows = tables[title]
             shown = [dict(zip(header[1:], row[1:], strict=True)) for row in rows]
             assert [{key for key, cell in row.items() if cell} for row in shown] == [set(row) for row in values]
-            near = 0.0051 if title.startswith("Means") else 0.00051
             for cells, exact in zip(shown, values, strict=True):
-                assert [numbers(cells[key]) for key in exact] == [
-                    [pytest.approx(exact[key], abs=near)] for key in exact
-                ]
+                assert all(agrees(cells[key], exact[key], factor=scale) for key in exact)
+    if any(means):
+        header, *rows = tables["Means over the training"]
+        for row, exact in zip(rows, means, strict=True):
+            assert all(agrees(cell, exact[title]) for title, cell in zip(header[1:], row[1:], strict=True))
+        hidden = means[0].keys() - set(header)
+        assert all(len({f"{exact[title]:.2f}" for exact in means}) == 1 for title in hidden)
+
+
+def test_a_metric_that_is_equal_everywhere_has_no_column():
+    runs = two()
+    for run in runs:
+        run.curves["entropy"] = [(step, 2.0) for step in range(1, 31)]
+    tables = dict(tables_of(compare(runs)))
+    assert (
+        "entropy" not in tables["Means over the training"][0] and "Vendi score" in tables["Means over the training"][0]
+    )
 
 
 def test_the_settings_that_differ_are_a_table():
-    tables = dict(report.tables(compare(two())))
+    tables = dict(tables_of(compare(two())))
     assert tables["What differs from grpo"] == [
         ["", "setting", "here", "in grpo"],
         ["mmr", "method.reweight", '"mmr"', "null"],
@@ -277,13 +436,12 @@ def test_the_settings_that_differ_are_a_table():
 
 
 def test_no_table_shows_a_power_of_ten():
-    comparison = compare(two([1, 2], steps=range(0, 3001, 500)), target=0.5)
-    assert "e+0" not in report.text(comparison) + "".join(panel.words for panel in figures.panels(comparison))
+    assert "e+0" not in report.text(compare(two([1, 2], steps=range(0, 3001, 500)), target=0.5))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_all_lines_of_a_table_are_equally_long(name):
-    for _, rows in report.tables(CASES[name]):
+    for _, rows in tables_of(CASES[name]):
         lines = markdown(rows).splitlines()
         assert len({len(line) for line in lines}) == 1 and len(lines) == len(rows) + 1
         assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
@@ -294,37 +452,6 @@ def test_a_table_keeps_its_cells(cell):
     rows = [["head", "more"], [cell, "1"], ["x", cell]]
     parsed = cells_of(markdown(rows))
     assert [len(row) for row in parsed] == [2, 2, 2] and parsed[0] == rows[0] and parsed[1][1] == "1"
-
-
-# Sentences
-
-
-def test_a_sentence_holds_the_numbers_of_the_tables():
-    comparison = compare(two())
-    [sentence] = report.sentences(comparison)
-    last, race = configurations(comparison)[1]["against"]["last"], configurations(comparison)[1]["to_target"]
-    accuracies = "{:+.1f} [{:+.1f}, {:+.1f}] points: ".format(*(100 * last[k] for k in ("value", "low", "high")))
-    assert sentence.startswith(f"mmr against grpo, at the end: {accuracies}")
-    assert f"To {report.goal(comparison)}: " in sentence
-    for unit in ("steps", "hours"):
-        saved = race[f"{unit}_saved"]
-        assert f"{unit}, saved {saved['value']:.0%} [" in sentence
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.1, 0.2, "better (95 % CI excludes 0)"),
-        (-0.2, -0.1, "worse (95 % CI excludes 0)"),
-        (-0.1, 0.1, "no difference shown"),
-        (0, 0, "no difference"),
-    ],
-)
-def test_shown_is_what_leaves_out_zero(low, high, verdict):
-    comparison = compare(two())
-    configurations(comparison)[1]["against"]["last"] |= {"low": low, "high": high}
-    [sentence] = report.sentences(comparison)
-    assert f"points: {verdict}" in sentence
 
 
 # The page
@@ -346,43 +473,46 @@ def test_the_page_is_whole_and_asks_the_network_for_nothing(written, name):
     assert "default-src 'none'" in text
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_every_figure_tells_in_words_what_it_shows(written, name):
-    page = Page((written / name / "report.html").read_text())
-    panels = figures.panels(CASES[name])
-    pictures = page.all("svg")
-    assert len(page.all("figure")) == len(pictures) == len(panels) >= 1
-    for picture, panel in zip(pictures, panels, strict=True):
-        assert picture["role"] == "img" and picture["aria-label"] == panel.words
-        assert all(f"{configuration['name']}: " in panel.words for configuration in configurations(CASES[name]))
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_the_page_has_every_cell_sentence_and_note(name):
-    comparison = CASES[name]
+    comparison = {**CASES[name], "left_out": ["'b.csv' is no run: it has no recipe.yaml."]}
     names = [configuration["name"] for configuration in configurations(comparison)]
-    page = Page(report.page(comparison, [], [(label, "red", "solid") for label in names]))
-    tables = list(report.tables(comparison))
+    page = Page(page_of(comparison, [("words", "<svg ></svg>")], [(label, "red", "solid") for label in names]))
+    sections = answers(comparison)
+    verdicts = [table for section in sections for table in section.tables]
+    tables = [*verdicts, *tables_of(comparison)]
     head = [cell for _, rows in tables for cell in rows[0]]
     assert page.text["th"] == "".join(cell for _, rows in tables for cell in [*rows[0], *(row[0] for row in rows[1:])])
     assert page.text["td"] == "".join(cell for _, rows in tables for row in rows[1:] for cell in row[1:])
     assert {attributes["data-name"] for attributes in page.all("td")} <= set(head) - {""}
-    assert page.text["h2"] == "".join(title for title, _ in tables)
-    assert "".join(report.sentences(comparison)) in page.text["p"]
-    assert page.text["li"] == "".join([*comparison["notes"], *names])
+    headings = page.text.get("h2", "") + page.text.get("h3", "")
+    assert all(title in headings for title, _ in tables)
+    assert all(section.heading in page.text.get("h2", "") for section in sections)
+    assert all("".join(section.sentences) in page.text["p"] for section in sections)
+    notes = [*comparison["notes"], "Left out: 'b.csv' is no run: it has no recipe.yaml."]
+    assert page.text["li"] == "".join([*notes, *names])
+    assert notes[-1] in report.text(comparison)
+
+
+def test_verdicts_on_many_are_one_table_before_the_pictures():
+    comparison = CASES["ten configurations"]
+    text = page_of(comparison, [("words", "<svg ></svg>")], [])
+    assert text.index("Verdicts: accuracy at the end") < text.index("<figure>") < text.index("Steps to")
+    [section] = answers(comparison)
+    assert section.sentences == [] and [len(rows) for _, rows in section.tables] == [10]
 
 
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory):
-    """The report of configurations with hostile names, and one of the same with harmless names."""
+    """The report of configurations with hostile names, and the page of the same with harmless names."""
     folder = tmp_path_factory.mktemp("evil")
     names = [name for name in HOSTILE.values() if name != BROKEN]
     report.write(named(names), folder / "evil")
     usual = named([f"name{number}" for number in range(len(names))])
     (folder / "usual").mkdir()
     harmless = [configuration["name"] for configuration in configurations(usual)]
-    legend = [(name, *figures.look(name, harmless)) for name in harmless]
-    (folder / "usual" / "report.html").write_text(report.page(usual, figures.inline(figures.panels(usual)), legend))
+    legend = [(name, *style.look(name, harmless)) for name in harmless]
+    (folder / "usual" / "report.html").write_text(page_of(usual, save(usual, folder / "usual"), legend))
     return folder
 
 
@@ -395,110 +525,40 @@ def test_hostile_names_are_text_and_no_more(evil):
         assert list(attributes) == list(others)
         assert all(value == others[key] for key, value in attributes.items() if key not in ("aria-label", "data-name"))
     names = [name for name in HOSTILE.values() if name != BROKEN]
-    assert page.text["h1"] == f"{len(names) - 1} configurations against {names[0]}" == report.title(
-        named(names)
-    ) and page.text["title"].startswith(page.text["h1"])
-    for name in names:
+    title = f"{len(names) - 1} configurations against {names[0]}"
+    assert page.text["h1"] == title == title_of(named(names)) and page.text["title"].startswith(title)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text)
+    for name in map(one_line, names):
         assert all(f"{name}: " in attributes["aria-label"] for attributes in page.all("svg"))
         assert html.escape(name) in text and (name not in text or name == html.escape(name))
-        assert json.dumps(name, ensure_ascii=False)[:77] in page.text["td"]  # the setting
+    for name in names:
+        assert one_line(json.dumps(name, ensure_ascii=False)[:77]) in page.text["td"]  # the setting
+
+
+def test_hostile_names_are_harmless_in_markdown_and_csv(evil):
+    text, table = ((evil / "evil" / f"comparison.{kind}").read_text() for kind in ("md", "csv"))
+    for content in (text, table):
+        assert content == "\n".join(map(escaped, content.split("\n")))  # printable
+    assert not re.search(r"(?<!\\)<[A-Za-z/!]|\](?<!\\\])\(|(?<!\\)\*", text)
+    assert all(line.count("`") == line.count("\\`") or line.count("`") % 2 == 0 for line in text.splitlines())
+    assert [line for line in text.splitlines() if line.startswith("#") and "heading" in line] == []
+    names = [configuration["name"] for configuration in configurations(named(list(HOSTILE.values())))]
+    rows = list(csv.reader(io.StringIO(table)))
+    assert {len(row) for row in rows} == {len(csv_rows.COLUMNS)}
+    for row in rows:
+        for cell in row:
+            assert not cell.startswith(("=", "@", "\t", "\r")) and (
+                cell[:1] not in "+-" or math.isfinite(float(cell or 0))
+            )
+    assert {"'" + one_line(name) for name in names if name[0] in "=+-@"} <= {row[0] for row in rows}
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if HOSTILE[name] != BROKEN])
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_a_hostile_name_is_in_the_legend_of_the_pictures(name, evil):
     words = " ".join("".join(xml.parse(evil / "evil" / "curves.svg").getroot().itertext()).split())
-    assert " ".join(HOSTILE[name][:47].split()) in words
+    assert one_line(HOSTILE[name])[:47].strip() in words
 
 
 def test_a_name_that_is_broken_mathematics_is_drawn(tmp_path):
     report.write(named([BROKEN]), tmp_path)
-
-
-# Figures
-
-
-def test_the_words_of_a_panel_hold_first_last_and_highest():
-    comparison = compare(many())
-    for panel in figures.panels(comparison):
-        form = "{:.1%}" if panel.share else "{:.2f}"
-        for name, curve in panel.curves.items():
-            values = [value for _, value, _, _ in curve]
-            (start, *_), (end, *_) = curve[0], curve[-1]
-            first, last, highest = (form.format(value) for value in (values[0], values[-1], max(values)))
-            assert f"{name}: {first} at {start:.3g}, {last} at {end:.3g}, highest {highest}" in panel.words
-        assert panel.words.startswith(f"{panel.title} over {panel.across}. ") and panel.words.endswith(".")
-
-
-def test_a_panel_has_the_curves_of_the_comparison():
-    comparison = compare(many())
-    panels = {(panel.title, panel.across): panel for panel in figures.panels(comparison)}
-    assert [(title, across) for title, across in panels] == [
-        ("Accuracy", "steps"),
-        ("Accuracy", "hours"),
-        ("Similarity of siblings", "steps"),
-        ("Vendi score", "steps"),
-        ("Zero-variance groups", "steps"),
-        ("Entropy", "steps"),
-    ]
-    for configuration in configurations(comparison):
-        for across in ("step", "hours"):
-            curve = [(point[across], point["value"], point["low"], point["high"]) for point in configuration["curve"]]
-            assert panels["Accuracy", across.rstrip("s") + "s"].curves[configuration["name"]] == curve
-        assert panels["Entropy", "steps"].curves[configuration["name"]] == configuration["metrics"]["entropy"]
-    assert [panel.level for panel in panels.values()] == [comparison["targets"]["accuracy"]["value"]] * 2 + [None] * 4
-
-
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_a_configuration_keeps_its_colour_and_no_two_look_alike(count):
-    comparison = compare(many(count, seeds=[1]))
-    names, looks = [configuration["name"] for configuration in configurations(comparison)], {}
-    for panel in figures.panels(comparison):
-        axes = Figure().subplots()
-        figures.draw(panel, axes, names)
-        for line in axes.get_lines():
-            if (name := line.get_label()) in names:
-                assert line.get_color() == figures.look(name, names)[0]
-                looks.setdefault(name, set()).add((line.get_color(), line.get_linestyle()))
-    assert set(looks) == set(names) and all(len(used) == 1 for used in looks.values())
-    assert len(set.union(*looks.values())) == count
-
-
-def test_no_two_of_ten_look_alike_in_the_legend_of_the_page(written):
-    page = Page((written / "ten configurations without a clock" / "report.html").read_text())
-    assert len({swatch["style"] for swatch in page.all("i")}) == 10
-
-
-@pytest.mark.parametrize("name", SHOWN)
-def test_whatever_there_is_is_drawn(written, name):
-    panels = figures.panels(CASES[name])
-    names = [configuration["name"] for configuration in configurations(CASES[name])]
-    timed = any(
-        point["hours"] is not None for configuration in configurations(CASES[name]) for point in configuration["curve"]
-    )
-    assert ("hours" in {panel.across for panel in panels}) == timed
-    drawn = re.findall(r"<figure>(.*?)</figure>", (written / name / "report.html").read_text(), re.DOTALL)
-    for panel, svg in zip(panels, drawn, strict=True):
-        root = xml.fromstring(svg.replace(" role=img", ""))
-        shown = "".join(root.itertext())
-        assert panel.title in shown and panel.across in shown
-        assert "width" not in root.attrib and "height" not in root.attrib and root.attrib["viewBox"]
-        assert figures.INK not in svg and figures.PALE not in svg
-        styles = [element.get("style", "") for element in root.iter()]
-        for curve_name in panel.curves:
-            colour = figures.look(curve_name, names)[0]
-            assert any(f"fill: {colour}" in style for style in styles)  # the band, or a point
-        lines = [style for style in styles if "stroke-width: 1.6" in style]
-        assert [re.search("stroke: (#......)", style)[1] for style in lines] == [
-            figures.look(curve_name, names)[0] for curve_name in panel.curves
-        ]
-        many = max(map(len, panel.curves.values())) >= 30
-        assert ("<use" in svg) and (many or len(re.findall("<use", svg)) > 5)
-
-
-def test_half_a_clock_is_drawn_for_those_that_have_it():
-    runs = many()
-    runs[0].clock = runs[1].clock = []
-    panels = {(panel.title, panel.across): panel for panel in figures.panels(compare(runs))}
-    assert list(panels["Accuracy", "steps"].curves) == ["grpo", "method1", "method2"]
-    assert list(panels["Accuracy", "hours"].curves) == ["method1", "method2"]

@@ -14,9 +14,13 @@ from conftest import WIDTHS, Browser
 
 from manypaths.comparison import report
 from manypaths.comparison.compare import compare
-from manypaths.comparison.report import configurations
+from manypaths.comparison.contents import configurations
+from manypaths.comparison.page import title
+from manypaths.comparison.protocol import Protocol
 from manypaths.comparison.runs import Run, Score
+from manypaths.counts import Counts
 from manypaths.names import METRICS, PARTS
+from manypaths.printable import one_line
 
 NAMES = (
     "grpo",
@@ -54,6 +58,26 @@ def runs(names: tuple[str, ...], seeds: int = 3, clock: bool = True) -> list[Run
     return made
 
 
+def counted(names: tuple[str, ...], seeds: int = 3, steps: tuple[int, ...] = (0, 50, 100)) -> list[Run]:
+    """Configurations with all measures: 8 completions of each of 40 problems."""
+    made = []
+    for (place, name), seed in product(enumerate(names), range(1, seeds + 1)):
+        results = {}
+        for step in steps:
+            right = [(n * 7 + seed * 3 + place + step // 10) % (4 + step // 20) for n in range(40)]
+            counts = {
+                f"{n}": Counts(8, own, tuple([1] * own if place % 2 else [own] * bool(own)), float(own > 4))
+                for n, own in enumerate(right)
+            }
+            results[step] = {"math500": Score.of_counts(counts)}
+        settings = {"method.reweight": None if place == 0 else name}
+        made.append(Run(f"{name}-seed{seed}", name, seed, settings, results=results))
+    return made
+
+
+SEVENTEEN = tuple(f"method-{number}" for number in range(17))
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
@@ -62,6 +86,13 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "hostile": compare(runs(HOSTILE)),
         "one": compare(runs(NAMES[:1], seeds=1, clock=False)),
         "never": compare(runs(tuple(f"method{n}" for n in range(10)), seeds=1), target=1.0),
+        "measures": compare(counted(NAMES), metric="pass@8", margin=2),
+        "seventeen": compare(counted(SEVENTEEN), margin=2),
+        "one evaluation": compare(counted(NAMES[:2], steps=(100,))),
+        "protocol": compare(
+            counted(SEVENTEEN[:4]),
+            protocol=Protocol("made up", SEVENTEEN[0], list(SEVENTEEN[1:3]), ["pass@8"], ["distinct@8"], margin=2),
+        ),
     }
     return {name: report.write(comparison, folder / name) for name, comparison in given.items()}
 
@@ -121,7 +152,9 @@ CONTRAST = """
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["usual", "hostile", "one", "never"])
+@pytest.mark.parametrize(
+    "name", ["usual", "hostile", "one", "never", "measures", "seventeen", "one evaluation", "protocol"]
+)
 def test_report_fits_and_speaks(browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:
     browser.open(reports[name], width, scheme=scheme)
     browser.run("document.querySelector('details').open = true")
@@ -133,15 +166,18 @@ def test_report_fits_and_speaks(browser: Browser, reports: dict[str, Path], name
     drawn = browser.run(
         "return [...document.querySelectorAll('figure svg')].map(element => [element.role, element.ariaLabel])"
     )
-    assert len(drawn) == browser.run("return document.querySelectorAll('figure').length") >= 5
+    least = {"measures": 3, "seventeen": 3, "one evaluation": 1, "protocol": 3}.get(name, 5)
+    assert len(drawn) == browser.run("return document.querySelectorAll('figure').length") >= least
     for role, label in drawn:
-        assert role in ("img", "image") and all(f"{side['name']}: " in label for side in configurations(comparison))
+        assert role in ("img", "image") and all(
+            f"{one_line(side['name'])}: " in label for side in configurations(comparison)
+        )
     assert browser.run("return window.pwned") is None
-    assert browser.run("return document.querySelector('h1').textContent") == report.title(comparison)
+    assert browser.run("return document.querySelector('h1').textContent") == one_line(title(comparison))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["usual", "one", "never"])
+@pytest.mark.parametrize("name", ["usual", "one", "never", "measures", "seventeen"])
 def test_text_in_figures_can_be_read(browser: Browser, reports: dict[str, Path], name: str, width: int) -> None:
     browser.open(reports[name], width)
     heights = browser.run(HEIGHTS)
@@ -186,6 +222,24 @@ def test_a_cell_on_a_narrow_page_shows_the_name_of_its_column(browser: Browser, 
         assert place == "static" and {(display, before) for row in rows for display, before, _ in row} == {
             ("table-cell", "none")
         }
+
+
+@pytest.mark.parametrize("name", ["one evaluation", "measures"])
+def test_no_picture_fills_a_wide_page(browser: Browser, reports: dict[str, Path], name: str) -> None:
+    browser.open(reports[name], 1280)
+    widths = browser.run("return [...document.querySelectorAll('figure')].map(e => e.getBoundingClientRect().width)")
+    assert widths and max(widths) < 0.55 * 1280
+    assert max(height for _, height in browser.run(HEIGHTS)) < 20
+
+
+def test_many_verdicts_and_the_first_picture_are_near_the_top(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["seventeen"], 1280)
+    tops = browser.run(
+        "return ['table', 'figure'].map(name => document.querySelector(name).getBoundingClientRect().top)"
+    )
+    assert tops == sorted(tops) and tops[1] < 1500
+    first = browser.run("return document.querySelector('figure svg').ariaLabel")
+    assert first.startswith("pass@8 against accuracy, at the end. ")
 
 
 def test_the_legend_has_the_colours_of_the_curves(browser: Browser, reports: dict[str, Path]) -> None:

@@ -1,0 +1,58 @@
+"""What stands in a comparison, and in which order it is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manypaths.counts import ACCURACY, AT_K, measure
+
+Comparison = dict[str, Any]  # of `manypaths.comparison.compare.compare`, or a part of it
+MANY = 3  # with more configurations than these, a table of verdicts takes the place of their paragraphs
+
+
+def configurations(comparison: Comparison, name: str | None = None) -> list[Comparison]:
+    """The configurations with the numbers of one measure, by default the metric of the comparison; baseline first."""
+    name = name or comparison["metric"]
+    return [{**configuration, **configuration["measures"][name]} for configuration in comparison["configurations"]]
+
+
+def heading(name: str) -> str:
+    """The title of a measure at the start of a heading; names that a user or a formula has stay as they are."""
+    title = measure(name).title
+    return title if measure(name).top is None or name.startswith("pass@") else title[:1].upper() + title[1:]
+
+
+def further_measures(comparison: Comparison) -> list[str]:
+    """The measures beside the metric."""
+    return [name for name in comparison["measures"] if name != comparison["metric"]]
+
+
+def has_race(comparison: Comparison) -> bool:
+    """Whether a configuration was evaluated more than once; else there are no peaks and no steps to a target."""
+    return any(len(configuration["curve"]) > 1 for configuration in configurations(comparison))
+
+
+def largest_pass(comparison: Comparison) -> str | None:
+    """The pass@K with the largest K that all evaluations have; None if there is none."""
+    matches = [match for name in comparison["measures"] if (match := AT_K.fullmatch(name)) and match[1] == "pass"]
+    return max(matches, key=lambda match: int(match[2]))[0] if matches else None
+
+
+def traded(comparison: Comparison) -> tuple[str, str] | None:
+    """(accuracy, pass@K), the two measures between which diversity trades; None if they were not both recorded."""
+    most = largest_pass(comparison)
+    return (ACCURACY, most) if most and ACCURACY in comparison["measures"] else None
+
+
+def drawn_measures(comparison: Comparison) -> list[str]:
+    """The measures whose curves are drawn: the metric, and the other one of accuracy and pass@K."""
+    pair = [name for name in (largest_pass(comparison), ACCURACY) if name in comparison["measures"]]
+    return list(dict.fromkeys([comparison["metric"], *pair]))[:2]
+
+
+def family_size(comparison: Comparison, name: str) -> int:
+    """The number of configurations over which the p values of a configuration were corrected."""
+    protocol = comparison["protocol"]
+    if protocol is None:
+        return len(comparison["configurations"]) - 1
+    return len(protocol["exploratory"] if name in protocol["exploratory"] else protocol["arms"])

@@ -1,0 +1,274 @@
+"""A comparison in sentences: the target, the verdict on each configuration, and what limits it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from manypaths.comparison.contents import MANY, Comparison, configurations, family_size, further_measures, has_race
+from manypaths.comparison.numbers import (
+    COSTS,
+    SAVED,
+    Unit,
+    amount,
+    at_least,
+    decimals,
+    interval,
+    number,
+    p_value,
+    unit_of,
+    with_interval,
+)
+from manypaths.counts import ACCURACY, measure
+
+FEW_SEEDS, FEW_PROBLEMS = 5, 30  # with fewer seeds, or no more problems, the difference that can be seen is named
+ABOUT = re.compile(r"(?P<name>.+?)(?P<rest>(?::| has | is | ends | was | were | cannot ).*)", re.DOTALL)
+
+
+def goal(comparison: Comparison) -> str:
+    """The target of the metric in words."""
+    rise, base = comparison["targets"][comparison["metric"]]["rise"], comparison["baseline"]
+    source = "" if rise is None else f", the peak of {base}" if rise == 1 else f", {rise:.0%} of the rise of {base}"
+    return level(comparison, comparison["metric"]) + source
+
+
+def level(comparison: Comparison, name: str) -> str:
+    """The target of a measure as a number."""
+    return number(comparison["targets"][name]["value"], unit_of(name))
+
+
+def lead(comparison: Comparison) -> str:
+    """The sentences before everything else: baseline, metric, target and the meaning of the brackets."""
+    parts = [f"Baseline: {comparison['baseline']}."]
+    if comparison["measures"] != [ACCURACY]:
+        parts.append(f"Metric: {measure(comparison['metric']).title}.")
+    if has_race(comparison):
+        parts.append(f"Target: {goal(comparison)}.")
+    compared = len(comparison["configurations"]) - 1
+    if compared > 1 and comparison["correction"] == "holm":
+        parts.append(
+            "In brackets: 95 % confidence intervals, not corrected for the number of configurations; verdicts are "
+            "corrected (Holm)."
+        )
+    else:
+        parts.append("In brackets: 95 % confidence intervals.")
+    return " ".join(parts)
+
+
+# Verdicts
+
+
+def verdict(item: Comparison, family: int) -> str:
+    """The verdict on a difference or a saving, with its p value.
+
+    Args:
+        item: With `verdict`, `p`, `p_holm` and the interval.
+        family: The number of configurations that the p value is corrected for.
+    """
+    word = item["verdict"]
+    if word == "one seed":
+        return "one seed, so another may disagree"
+    if word == "unknown" or item["p"] is None:
+        return "unknown, as there is no interval"
+    corrected = family > 1 and item["p_holm"] is not None
+    p = p_value(item["p_holm"] if corrected else item["p"]) + f" after Holm over {family}" * corrected
+    if word != "not shown":
+        return f"{word} ({p})"
+    if corrected and _excludes_zero(item):
+        return f"not shown after Holm over {family} ({p_value(item['p_holm'])}); the uncorrected interval excludes 0"
+    return "no difference shown"
+
+
+def verdict_at_the_end(item: Comparison, family: int, unit: Unit, margin: float | None) -> str:
+    """The verdict on the difference at the end, with what its interval excludes and what holds within the margin.
+
+    Args:
+        item: `against["last"]` of a configuration.
+        margin: The largest difference that does not matter, as a share; None for none.
+    """
+    words = verdict(item, family)
+    high, top = item["high"], 1.0 if unit.after_value == "%" else None
+    if words == "no difference shown" and high is not None and high > 0 and (top is None or high < top):
+        words += f"; a gain above {amount(high, unit, decimals(item, unit))} is excluded"
+    if within := _within(item, unit, margin):
+        words += f"; {within}"
+    return words + _but(item)
+
+
+def brief_verdict(item: Comparison, family: int, unit: Unit, margin: float | None) -> str:
+    """`verdict_at_the_end` for a cell of a table, whose title says what p values are corrected for."""
+    word: str = item["verdict"]
+    corrected = family > 1 and item["p_holm"] is not None
+    p = item["p_holm"] if corrected else item["p"]
+    if word not in ("one seed", "unknown") and p is not None:
+        after = " after Holm" * (word == "not shown" and corrected and _excludes_zero(item))
+        word += f"{after} ({p_value(p)})"
+    if within := _within(item, unit, margin):
+        word += f"; {within}"
+    return word + ", with a caution (see the notes)" * bool(item.get("caution"))
+
+
+def verdict_heading(comparison: Comparison, what: str = "verdict") -> str:
+    """The head of a column of `brief_verdict`."""
+    families = sorted({family_size(comparison, side["name"]) for side in comparison["configurations"][1:]} - {1})
+    over = " or ".join(map(str, families))
+    return f"{what} (p after Holm over {over})" if families and comparison["correction"] == "holm" else f"{what} (p)"
+
+
+def _within(item: Comparison, unit: Unit, margin: float | None) -> str:
+    """What is shown within the margin, in words; empty for nothing."""
+    if margin is None or item.get("equivalent") is None:
+        return ""
+    size = amount(margin, unit)
+    return f"equivalent within {size}" if item["equivalent"] else f"at most {size} worse" * bool(item["at_most_worse"])
+
+
+def _but(item: Comparison) -> str:
+    """The caution that limits a verdict."""
+    return f", but {item['caution'].removesuffix('.')}" if item.get("caution") else ""
+
+
+def _excludes_zero(item: Comparison) -> bool:
+    return (item["low"] or 0) > 0 or (item["high"] or 0) < 0
+
+
+# One paragraph for each configuration
+
+
+def sentences(comparison: Comparison, names: Sequence[str] | None = None) -> list[str]:
+    """A paragraph for each configuration that is compared with the baseline; none where there are many.
+
+    Args:
+        names: The configurations; None for all.
+    """
+    base, *others = configurations(comparison)
+    chosen = [configuration for configuration in others if names is None or configuration["name"] in names]
+    return [_paragraph(comparison, configuration, base) for configuration in chosen] if len(chosen) <= MANY else []
+
+
+def _paragraph(comparison: Comparison, configuration: Comparison, base: Comparison) -> str:
+    name, family = comparison["metric"], family_size(comparison, configuration["name"])
+    unit, last = unit_of(name), configuration["against"]["last"]
+    what = "" if comparison["measures"] == [ACCURACY] else f"{measure(name).title} "
+    difference = f"{with_interval(last, unit, signed=True)} {unit.of_difference}".rstrip()
+    words = verdict_at_the_end(last, family, unit, comparison["margin"])
+    parts = [f"{configuration['name']} against {base['name']}, {what}at the end: {difference}: {words}."]
+    parts += [_pairing(configuration, base, unit), _design(comparison, configuration, base), _benchmarks(last)]
+    parts.append(no_worse(comparison, configuration))
+    if has_race(comparison):
+        units = COSTS if configuration["seconds"] and base["seconds"] else ["steps"]
+        savings = "; ".join(_saving(configuration, base, cost, family) for cost in units)
+        parts.append(f"To {goal(comparison)}: {savings}.")
+    return " ".join(filter(None, parts))
+
+
+def _pairing(configuration: Comparison, base: Comparison, unit: Unit) -> str:
+    """What pairing changed."""
+    last = configuration["against"]["last"]
+    if not last["paired"]:
+        return ""
+    own, other = (interval(bounds, unit, signed=True) for bounds in (last, last["unpaired"]))
+    if configuration["units"] < len(configuration["runs"]):
+        return f"Taken start by start: {own} instead of {other}."
+    shared = len(set(configuration["seeds"]) & set(base["seeds"]))
+    return f"Taken seed by seed over {shared} shared seeds: {own} instead of {other}."
+
+
+def is_small(comparison: Comparison, configuration: Comparison, base: Comparison) -> bool:
+    """Whether a design is so small that the difference that it can see is named."""
+    problems: int | None = comparison["problems"]
+    seeds: int = min(configuration["units"], base["units"])
+    return seeds < FEW_SEEDS or (problems is not None and problems <= FEW_PROBLEMS)
+
+
+def _design(comparison: Comparison, configuration: Comparison, base: Comparison) -> str:
+    """The smallest difference that a small design can see."""
+    last, unit = configuration["against"]["last"], unit_of(comparison["metric"])
+    if last["detectable"] is None or last["verdict"] == "one seed" or not is_small(comparison, configuration, base):
+        return ""
+    size = at_least(last["detectable"], unit, decimals(last, unit))
+    seeds = min(configuration["units"], base["units"])
+    on = f" and {comparison['problems']} problems" if comparison["problems"] else ""
+    return f"The smallest difference that {seeds} seeds{on} show with a power of 80 % is {size}."
+
+
+def _benchmarks(last: Comparison) -> str:
+    """Whether a verdict hangs on one benchmark."""
+    if last["verdict"] not in ("better", "worse") or not last["sensitivity"]:
+        return ""
+    needed = [item["without"] for item in last["sensitivity"] if not _excludes_zero(item)]
+    if needed:
+        return f"It hangs on {', '.join(needed)}: without it, or without one of these, the interval includes 0."
+    return f"Without any one of the {len(last['sensitivity'])} benchmarks the interval still excludes 0."
+
+
+def no_worse(comparison: Comparison, configuration: Comparison) -> str:
+    """The answer to "better in the metric, and at most the margin worse in accuracy"; empty without this question."""
+    if comparison["margin"] is None or ACCURACY not in further_measures(comparison):
+        return ""
+    gain, loss = (configuration["measures"][name]["against"]["last"] for name in (comparison["metric"], ACCURACY))
+    if loss["at_most_worse"] is None:
+        return ""
+    unit = unit_of(ACCURACY)
+    below = loss["high"] is not None and loss["high"] < -comparison["margin"]
+    if gain["verdict"] == "better" and loss["at_most_worse"]:
+        answer = "yes"
+    else:
+        answer = "no" if gain["verdict"] == "worse" or below else "not shown"
+    size, title = amount(comparison["margin"], unit), measure(comparison["metric"]).title
+    difference = f"accuracy {with_interval(loss, unit, signed=True)} {unit.of_difference}"
+    return f"Better in {title} and at most {size} worse in accuracy: {answer} ({difference}){_but(gain)}."
+
+
+def _saving(configuration: Comparison, base: Comparison, cost: str, family: int) -> str:
+    pair = [side["to_target"][cost] for side in (configuration, base)]
+    amounts = " against ".join(
+        "not reached" if side["value"] is None else number(side["value"], COSTS[cost], decimals(side, COSTS[cost]))
+        for side in pair
+    )
+    saved = configuration["to_target"][f"{cost}_saved"]
+    values = [side["value"] for side in pair]
+    if values == [None, None]:
+        return f"not reached by either, in {cost}"
+    if None in values or saved["value"] is None:
+        return f"{amounts} {cost}"
+    return f"{amounts} {cost}, saved {with_interval(saved, SAVED)}: {verdict(saved, family)}"
+
+
+# Remarks
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """What holds for the comparison as a whole: whether its order hangs on the choice of benchmarks."""
+    halves = comparison["halves"]
+    if halves is None:
+        return []
+    low, high = (halves[end] for end in ("low", "high"))
+    return [
+        f"Between halves of the benchmarks the order of the configurations has a rank correlation of "
+        f"{halves['mean']:.2f} [{low:.2f}, {high:.2f}], over {halves['splits']} divisions into halves; 1 is the same "
+        "order, 0 an unrelated one."
+    ]
+
+
+def joined(notes: Sequence[str]) -> list[str]:
+    """Sentences, each once: those that differ only by the name at their start are one, with the names and their number.
+
+    Up to three names are listed, then the number of the others.
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for note in dict.fromkeys(notes):
+        match = ABOUT.fullmatch(note)
+        name, rest = (match["name"], match["rest"]) if match else ("", note)
+        alike.setdefault(rest, []).append((name, note))
+    return [_joined(members) for members in alike.values()]
+
+
+def _joined(members: list[tuple[str, str]]) -> str:
+    (_, note), *others = members
+    if not others:
+        return note
+    if len(others) <= 2:
+        return f"{note} The same holds for {' and '.join(name for name, _ in others)}."
+    named = ", ".join(name for name, _ in others[:2])
+    return f"{note} The same holds for {named} and {len(others) - 2} more ({len(members)} in all)."

@@ -1,0 +1,300 @@
+"""A comparison as tables of text: every measure, the costs of the training, what differs, and what papers report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from manypaths.comparison import published
+from manypaths.comparison.contents import (
+    MANY,
+    Comparison,
+    configurations,
+    family_size,
+    further_measures,
+    has_race,
+    heading,
+)
+from manypaths.comparison.numbers import (
+    COSTS,
+    SAVED,
+    SHARE,
+    at_least,
+    decimals,
+    interval,
+    number,
+    unit_of,
+    with_interval,
+)
+from manypaths.comparison.sentences import brief_verdict, goal, is_small, level, verdict_heading
+from manypaths.counts import ACCURACY, measure
+from manypaths.names import PARTS, metric, shown_metrics
+
+Table = tuple[str, list[list[str]]]  # title, and rows of cells with the header first
+SAVED_TITLE = "saved [95 %]"
+
+
+def tables(comparison: Comparison) -> Iterator[Table]:
+    """Every table of a comparison but the verdicts."""
+    yield _measure_table(comparison)
+    yield from _benchmark_tables(comparison)
+    if has_race(comparison):
+        yield _race_table(comparison)
+    for name in further_measures(comparison):
+        yield _further_table(comparison, name)
+    yield from _sensitivity_tables(comparison)
+    yield from _training_tables(comparison)
+    yield from _published_tables(comparison)
+
+
+# Verdicts
+
+
+def verdict_tables(comparison: Comparison, names: list[str] | None = None) -> Iterator[Table]:
+    """The verdicts on many configurations, in the place of a paragraph for each; none where there are few.
+
+    Args:
+        names: The configurations; None for all.
+    """
+    base, *others = configurations(comparison)
+    chosen = [configuration for configuration in others if names is None or configuration["name"] in names]
+    if len(chosen) <= MANY:
+        return
+    name = comparison["metric"]
+    rows = [_verdict_row(comparison, configuration, base) for configuration in chosen]
+    titles = [
+        "",
+        f"minus {comparison['baseline']}{_of_difference(name)} [95 %]",
+        "not seed by seed",
+        verdict_heading(comparison),
+        "smallest shown with power 80 %",
+        "steps saved [95 %]",
+        verdict_heading(comparison, "steps"),
+    ]
+    kept = [column for column in range(len(titles)) if column in (0, 1, 3) or any(row[column] for row in rows)]
+    yield (f"Verdicts: {measure(name).title} at the end", [[row[column] for column in kept] for row in [titles, *rows]])
+
+
+def _verdict_row(comparison: Comparison, configuration: Comparison, base: Comparison) -> list[str]:
+    unit, last = unit_of(comparison["metric"]), configuration["against"]["last"]
+    family, saved = family_size(comparison, configuration["name"]), configuration["to_target"]["steps_saved"]
+    small = last["detectable"] is not None and is_small(comparison, configuration, base)
+    raced = has_race(comparison) and saved["value"] is not None
+    return [
+        configuration["name"],
+        with_interval(last, unit, signed=True),
+        interval(last["unpaired"], unit, signed=True) if last["paired"] else "",
+        brief_verdict(last, family, unit, comparison["margin"]),
+        at_least(last["detectable"], unit, decimals(last, unit)) if small else "",
+        with_interval(saved, SAVED) if raced else "",
+        brief_verdict(saved, family, SAVED, None) if raced else "",
+    ]
+
+
+# Measures
+
+
+def _of_difference(name: str) -> str:
+    word = unit_of(name).of_difference
+    return f", {word}" if word else ""
+
+
+def _on(comparison: Comparison) -> str:
+    """The benchmarks and the number of problems, for a title."""
+    benchmarks = comparison["benchmarks"]
+    problems = f" ({comparison['problems']} problems)" if comparison["problems"] else ""
+    return ("" if benchmarks in ([ACCURACY], [comparison["metric"]]) else f" on {', '.join(benchmarks)}") + problems
+
+
+def _measure_table(comparison: Comparison) -> Table:
+    """The metric at the end and at the peak, minus the baseline's."""
+    name, minus = comparison["metric"], f"minus {comparison['baseline']}{_of_difference(comparison['metric'])}"
+    compared, race = configurations(comparison), has_race(comparison)
+    peak = ["peak, held out [95 %]", "step", minus] if race else []
+    steps = race or len({configuration["last"]["step"] for configuration in compared}) > 1
+    header = ["", "seeds", "at the end [95 %]", *["step"] * steps, minus, *peak]
+    rows = []
+    for configuration in compared:
+        row = [configuration["name"], str(len(configuration["runs"]))]
+        for when in ("last", "peak") if race else ("last",):
+            step = number(configuration[when]["step"], COSTS["steps"])
+            row += [with_interval(configuration[when], unit_of(name)), *[step] * steps]
+            row.append(_difference(configuration, when, name))
+        rows.append(row)
+    return f"{heading(name)}{_on(comparison)}", [header, *rows]
+
+
+def _difference(configuration: Comparison, when: str, name: str) -> str:
+    against = configuration.get("against")
+    return with_interval(against[when], unit_of(name), signed=True) if against else ""
+
+
+def _further_table(comparison: Comparison, name: str) -> Table:
+    """A measure beside the metric: at the end, minus the baseline's, the peak, and the steps to its target."""
+    minus, race = f"minus {comparison['baseline']}{_of_difference(name)} [95 %]", has_race(comparison)
+    raced = ["peak, held out [95 %]", f"steps to {level(comparison, name)} [95 %]", SAVED_TITLE] if race else []
+    rows = []
+    for configuration in configurations(comparison, name):
+        against, unit = configuration.get("against"), unit_of(name)
+        family = family_size(comparison, configuration["name"]) if against else 0
+        row = [
+            configuration["name"],
+            with_interval(configuration["last"], unit),
+            _difference(configuration, "last", name),
+        ]
+        row.append(brief_verdict(against["last"], family, unit, comparison["margin"]) if against else "")
+        if race:
+            saved = configuration["to_target"]["steps_saved"] if against else {"value": None}
+            row += [with_interval(configuration["peak"], unit)]
+            row += [with_interval(configuration["to_target"]["steps"], COSTS["steps"])]
+            row += [with_interval(saved, SAVED, missing="")]
+        rows.append(row)
+    return f"{heading(name)}{_on(comparison)}", [
+        ["", "at the end [95 %]", minus, verdict_heading(comparison), *raced],
+        *rows,
+    ]
+
+
+def _benchmark_tables(comparison: Comparison) -> Iterator[Table]:
+    """The metric by benchmark; at the peak step only if that is another step than the last for some configuration."""
+    compared, benchmarks, name = configurations(comparison), comparison["benchmarks"], comparison["metric"]
+    if len(benchmarks) < 2:
+        return
+    ends = [configuration["last"]["step"] for configuration in compared]
+    same = ends == [configuration["peak"]["step"] for configuration in compared]
+    for when, place in (("last", "at the end"), ("peak", "at the peak step"))[: 1 if same else 2]:
+        rows = [
+            [
+                configuration["name"],
+                *(number(value, unit_of(name)) for value in configuration[when]["benchmarks"].values()),
+            ]
+            for configuration in compared
+        ]
+        yield f"{heading(name)} {place}, by benchmark", [["", *benchmarks], *rows]
+
+
+def _race_table(comparison: Comparison) -> Table:
+    """Steps to the target, and hours if they were measured anywhere."""
+    compared = configurations(comparison)
+    costs = list(COSTS) if any(configuration["seconds"] for configuration in compared) else ["steps"]
+    header = ["", *(title for cost in costs for title in (f"{cost} [95 %]", SAVED_TITLE))]
+    header += [f"peak to peak: {cost} saved" for cost in costs]
+    rows = [_race_row(comparison, configuration, costs) for configuration in compared]
+    return f"{' and '.join(costs).capitalize()} to {goal(comparison)}", [header, *rows]
+
+
+def _race_row(comparison: Comparison, configuration: Comparison, costs: list[str]) -> list[str]:
+    to_target, against = configuration["to_target"], configuration.get("against")
+    cells = [configuration["name"]]
+    for cost in costs:
+        measured = cost == "steps" or configuration["seconds"]
+        saved = with_interval(to_target[f"{cost}_saved"], SAVED, missing="") if against else ""
+        cells += [with_interval(to_target[cost], COSTS[cost]), saved] if measured else ["not measured", ""]
+    if not against:
+        return [*cells, *[""] * len(costs)]
+    unit = unit_of(comparison["metric"])
+    peak = number(against["peak"]["value"], unit, decimals(against["peak"], unit), signed=True)
+    saved_at_peaks = [against[f"peak_{cost}_saved"] for cost in costs]
+    difference = f" at {peak} {unit.of_difference}".rstrip()
+    return [*cells, *("" if value is None else number(value, SAVED) + difference for value in saved_at_peaks)]
+
+
+def _sensitivity_tables(comparison: Comparison) -> Iterator[Table]:
+    """The difference in the metric without each benchmark."""
+    name, others = comparison["metric"], configurations(comparison)[1:]
+    rows = [
+        [
+            configuration["name"],
+            *(
+                with_interval(item, unit_of(name), signed=True)
+                for item in configuration["against"]["last"]["sensitivity"]
+            ),
+        ]
+        for configuration in others
+        if configuration["against"]["last"]["sensitivity"]
+    ]
+    if rows:
+        title = (
+            f"{heading(name)} at the end, minus {comparison['baseline']}{_of_difference(name)}, without one benchmark"
+        )
+        names = [item["without"] for item in others[0]["against"]["last"]["sensitivity"]]
+        yield title, [["", *(f"without {benchmark}" for benchmark in names)], *rows]
+
+
+# The training
+
+
+def _training_tables(comparison: Comparison) -> Iterator[Table]:
+    compared = configurations(comparison)
+    if timed := [configuration for configuration in compared if configuration["seconds"]]:
+        parts = [part for part in (*PARTS, "whole") if any(part in configuration["seconds"] for configuration in timed)]
+        rows = [
+            [configuration["name"], *(_seconds(configuration["seconds"].get(part)) for part in parts)]
+            for configuration in timed
+        ]
+        yield "Seconds a step", [["", *parts], *rows]
+    if names := shown_metrics(name for configuration in compared for name in configuration["metrics"]):
+        rows = [
+            [configuration["name"], *(_mean(name, configuration["metrics"].get(name)) for name in names)]
+            for configuration in compared
+        ]
+        yield from _different("Means over the training", [["", *(metric(name).title for name in names)], *rows])
+    if rows := [
+        [configuration["name"], key, *map(_setting, pair)]
+        for configuration in compared
+        for key, pair in configuration["differs"].items()
+    ]:
+        base = comparison["baseline"]
+        yield f"What differs from {base}", [["", "setting", "here", f"in {base}"], *rows]
+
+
+def _different(title: str, rows: list[list[str]]) -> Iterator[Table]:
+    """A table without the columns that are equal for all configurations; nothing if none is left."""
+    head, *body = rows
+    kept = [column for column in range(1, len(head)) if len(body) == 1 or len({row[column] for row in body}) > 1]
+    if kept:
+        yield title, [[row[column] for column in (0, *kept)] for row in rows]
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _mean(name: str, curve: list[list[float]] | None) -> str:
+    return format(sum(point[1] for point in curve) / len(curve), metric(name).format) if curve else ""
+
+
+def _setting(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+# Published results
+
+
+def _published_tables(comparison: Comparison) -> Iterator[Table]:
+    """What the papers report for the models that were compared; accuracies, so beside accuracies only."""
+    models = [configuration["model"] for configuration in comparison["configurations"] if configuration["model"]]
+    for model in dict.fromkeys(models) if ACCURACY in comparison["measures"] else ():
+        if rows := published.near(model):
+            names = [name for name in comparison["benchmarks"] if any(name in row["benchmarks"] for row in rows)]
+            header = ["", "reported by", *names, "mean", "of", "peak step", "hours", "s a step", "evaluated by"]
+            yield (
+                f"Published accuracy of {model.rpartition('/')[2]}",
+                [header, *(_published_row(row, names) for row in rows)],
+            )
+
+
+def _published_row(row: Comparison, benchmarks: list[str]) -> list[str]:
+    shares = [row["benchmarks"].get(name) for name in benchmarks] + [row["mean"]]
+    costs = [row[key] for key in ("peak_step", "hours", "seconds_per_step")]
+    source = row["paper"] if row["reported_by"] == "paper" else f"{row['paper']}: {row['reported_by']}"
+    return [
+        row["method"],
+        source,
+        *("" if share is None else number(share, SHARE) for share in shares),
+        row["mean_of"],
+        *("" if cost is None else f"{cost:g}" for cost in costs),
+        row["evaluated"],
+    ]
