@@ -19,7 +19,7 @@ from functools import cache, partial
 import numpy
 
 from manypaths.comparison.compare import compare
-from manypaths.comparison.report import configurations
+from manypaths.comparison.contents import configurations
 from manypaths.comparison.runs import Run, Score
 
 STEPS = numpy.arange(0, 101, 10)

@@ -3,7 +3,7 @@
 import pytest
 
 from manypaths.comparison.compare import compare
-from manypaths.comparison.report import configurations
+from manypaths.comparison.contents import configurations
 from manypaths.comparison.runs import Run, Score
 
 

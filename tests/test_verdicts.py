@@ -9,9 +9,9 @@ import pytest
 
 from manypaths.comparison.compare import compare
 from manypaths.comparison.configurations import configured, grouped
+from manypaths.comparison.contents import configurations
 from manypaths.comparison.curves import level_of
 from manypaths.comparison.protocol import Protocol, read_protocol
-from manypaths.comparison.report import configurations
 from manypaths.comparison.runs import Run, Score
 from manypaths.counts import Counts
 from manypaths.statistics import estimate, interval
