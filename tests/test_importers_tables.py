@@ -496,7 +496,7 @@ def test_notes_tell_files_of_one_name_apart(tmp_path):
     runs, refused = read_paths(paths)
     assert refused == [] and [run.name for run in runs] == ["grpo", "mmr"]
     assert [run.notes[0].partition(": ")[0] for run in runs] == ["grpo (progress.csv)", "mmr (progress.csv)"]
-    seeds = [write(tmp_path / f"x-seed{seed}.tsv", "step\tacc\n1\t0.5\n") for seed in (1, 2)]
+    seeds = [write(tmp_path / f"x-seed{seed}.TSV", "step\tacc\n1\t0.5\n") for seed in (1, 2)]
     runs, refused = read_paths(seeds)
     assert refused == [] and [(run.name, run.seed) for run in runs] == [("x-seed1", 1), ("x-seed2", 2)]
     assert runs[0].group == runs[1].group

@@ -12,7 +12,7 @@ from manypaths.printable import escaped
 
 SEED = re.compile(r"(?:^|[-_.])seed[-_]?([0-9]{1,12})$", re.IGNORECASE)
 GENERIC = re.compile(r"(?:trainer_state|all_results|eval_results|results_[^/]*)\.json|metrics\.jsonl|checkpoint-[0-9]+")
-SUFFIX = re.compile(r"(?<=.)\.(?:json|jsonl|ndjson|csv|tsv)$")
+SUFFIX = re.compile(r"(?<=.)\.(?:json|jsonl|ndjson|csv|tsv)$", re.IGNORECASE)
 Parts = tuple[str, ...]
 
 
