@@ -55,9 +55,8 @@ def curve_shifts(
         seed_parts(next(iter(curve.values())), next(iter(other.values())), paired=True)  # refuses different numbers
     pair = (curve, other)
     on_problems = random.standard_normal((draws, len(next(iter(curve.values())).problems)))
-    on_both = random.standard_normal((draws, 1))
     on_seeds: Array | None = None
-    shifts = []
+    shifts, together = [], []
     for own, twins in (pair, pair[::-1]):
         at_steps = [(mean, None if curve is other else twins.get(step)) for step, mean in own.items()]
         count = len(at_steps[0][0].seeds)
@@ -68,9 +67,13 @@ def curve_shifts(
         sign = random.standard_normal((draws, 1))
         if on_seeds is None or not paired:
             on_seeds = random.standard_normal((draws, count))
-        together = [0.0 if twin is None else unseen_together(mean, twin) for mean, twin in at_steps]
-        moved = on_seeds @ seeds + on_problems @ numpy.stack(problems, 1) + on_both * numpy.sqrt(together)
-        shifts.append(moved + numpy.where(sign < 0, sign * below, sign * above))
+        common = [0.0 if twin is None else unseen_together(mean, twin) for mean, twin in at_steps]
+        together.append(numpy.sqrt(common))
+        observed = on_seeds @ seeds + on_problems @ numpy.stack(problems, 1)
+        shifts.append(observed + numpy.where(sign < 0, sign * below, sign * above))
+    if any(spreads.any() for spreads in together):
+        on_both = random.standard_normal((draws, 1))
+        shifts = [shift + on_both * spreads for shift, spreads in zip(shifts, together, strict=True)]
     return shifts if curve is not other else [shifts[0], shifts[0]]
 
 
