@@ -417,6 +417,23 @@ def test_a_table_stands_where_its_values_were_measured_and_holds_them(name):
         assert all(len({f"{exact[title]:.2f}" for exact in means}) == 1 for title in hidden)
 
 
+def test_many_benchmarks_are_rows_and_not_columns():
+    comparison = compare(two(benchmarks=("a", "b", "c", "d", "e")))
+    tables = dict(tables_of(comparison))
+    assert "Accuracy on 5 benchmarks (80 problems)" in tables
+    head, *rows = tables["Accuracy at the end, by benchmark"]
+    assert head == ["", "grpo", "mmr"] and [row[0] for row in rows] == comparison["benchmarks"]
+    for row in rows:
+        for cell, configuration in zip(row[1:], configurations(comparison), strict=True):
+            assert agrees(cell, configuration["last"]["benchmarks"][row[0]], factor=100)
+    title = "Accuracy at the end, minus grpo, points, without one benchmark"
+    [_, [name, low, without, high, other]] = tables[title]
+    items = {item["without"]: item for item in configurations(comparison)[1]["against"]["last"]["sensitivity"]}
+    values = {name: item["value"] for name, item in items.items()}
+    assert name == "mmr" and without == min(values, key=values.get) and other == max(values, key=values.get)
+    assert agrees(low, *bounds(items[without]), factor=100) and agrees(high, *bounds(items[other]), factor=100)
+
+
 def test_a_metric_that_is_equal_everywhere_has_no_column():
     runs = two()
     for run in runs:

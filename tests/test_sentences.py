@@ -90,7 +90,7 @@ def test_a_cell_has_the_verdict_in_short():
     assert brief_verdict(SHOWN, 8, SHARE, None) == "better (p 0.012)"
     assert brief_verdict({**LOST, **more}, 8, SHARE, 0.02) == "not shown after Holm (p 0.16); at most 2 points worse"
     assert (
-        brief_verdict({**NULL, "caution": "x"}, 8, PLAIN, None) == "not shown (p 0.7), with a caution (see the notes)"
+        brief_verdict({**NULL, "caution": "x"}, 8, PLAIN, None) == "not shown (p 0.70), with a caution (see the notes)"
     )
     assert brief_verdict({**NULL, "verdict": "one seed"}, 1, SHARE, None) == "one seed"
 

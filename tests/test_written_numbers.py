@@ -15,6 +15,7 @@ from manypaths.comparison.numbers import (
     at_least,
     decimals,
     number,
+    p_value,
     supported_decimals,
     unit_of,
     with_interval,
@@ -106,6 +107,23 @@ def test_a_limit_is_rounded_upwards_and_a_margin_is_short():
     assert at_least(0.031, SHARE, 1) == "3.1 points" and at_least(0.0301, SHARE, 0) == "4 points"
     assert [amount(margin, SHARE) for margin in (0.02, 0.025, 0.1)] == ["2 points", "2.5 points", "10 points"]
     assert amount(0.25, PLAIN) == "0.25" and amount(1.5, ANSWERS) == "1.5 answers"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0004, "p below 0.001"),
+        (0.0012, "p 0.0012"),
+        (0.0123, "p 0.012"),
+        (0.04999, "p 0.04999"),
+        (0.0502, "p 0.05020"),
+        (0.1, "p 0.10"),
+        (0.734, "p 0.73"),
+        (1, "p 1.00"),
+    ],
+)
+def test_a_p_value_shows_on_which_side_of_5_percent_it_is(p, text):
+    assert p_value(p) == text
 
 
 def test_the_unit_of_a_measure():

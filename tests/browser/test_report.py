@@ -187,8 +187,9 @@ def test_text_in_figures_can_be_read(browser: Browser, reports: dict[str, Path],
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(browser: Browser, reports: dict[str, Path], scheme: str) -> None:
-    browser.open(reports["usual"], scheme=scheme)
+@pytest.mark.parametrize("name", ["usual", "measures"])
+def test_text_stands_out(browser: Browser, reports: dict[str, Path], name: str, scheme: str) -> None:
+    browser.open(reports[name], scheme=scheme)
     contrasts = browser.run(CONTRAST)
     assert len(contrasts) > 100 and [text for text in contrasts if text[1] < 4.5] == []
     paper = browser.run("return getComputedStyle(document.body).backgroundColor")

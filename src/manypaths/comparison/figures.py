@@ -18,7 +18,7 @@ from manypaths.comparison.style import STYLE, add_legend, inline_svg, short
 from manypaths.files import whole
 
 FORMATS: dict[str, dict[str, Any]] = {
-    ".png": {"dpi": 160, "pil_kwargs": {"compress_level": 3}},  # the usual level takes three times as long
+    ".png": {"dpi": 160, "pil_kwargs": {"compress_level": 3}},  # the usual level takes twice as long
     ".svg": {"metadata": {"Date": None}},
 }
 

@@ -119,5 +119,8 @@ def amount(value: float, unit: Unit, places: int | None = None) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value in two significant digits."""
-    return "p below 0.001" if p < 0.001 else f"p {p:.2g}"
+    """A p value in two digits; in more beside 0.05, so that the side on which it is can be seen."""
+    if p < 0.001:
+        return "p below 0.001"
+    shown = f"{p:.2f}" if p >= 0.095 else f"{p:.2g}"
+    return f"p {p:.5f}" if shown == "0.05" else f"p {shown}"

@@ -94,4 +94,4 @@ def _titled(table: Table, level: int) -> str:
         for row in rows[1:]
     )
     heading = f"<h{level}>{_text(name)}</h{level}>"
-    return f"{heading}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"{heading}<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

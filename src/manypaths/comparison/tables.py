@@ -32,6 +32,7 @@ from manypaths.counts import ACCURACY, measure
 from manypaths.names import PARTS, metric, shown_metrics
 
 Table = tuple[str, list[list[str]]]  # title, and rows of cells with the header first
+LISTED = 4  # benchmarks up to so many are listed in a title
 SAVED_TITLE = "saved [95 %]"
 
 
@@ -104,14 +105,16 @@ def _on(comparison: Comparison) -> str:
     """The benchmarks and the number of problems, for a title."""
     benchmarks = comparison["benchmarks"]
     problems = f" ({comparison['problems']} problems)" if comparison["problems"] else ""
-    return ("" if benchmarks in ([ACCURACY], [comparison["metric"]]) else f" on {', '.join(benchmarks)}") + problems
+    if benchmarks in ([ACCURACY], [comparison["metric"]]):
+        return problems
+    return f" on {', '.join(benchmarks) if len(benchmarks) <= LISTED else f'{len(benchmarks)} benchmarks'}{problems}"
 
 
 def _measure_table(comparison: Comparison) -> Table:
     """The metric at the end and at the peak, minus the baseline's."""
     name, minus = comparison["metric"], f"minus {comparison['baseline']}{_of_difference(comparison['metric'])}"
     compared, race = configurations(comparison), has_race(comparison)
-    peak = ["peak, held out [95 %]", "step", minus] if race else []
+    peak = ["peak, held out [95 %]", "step", minus, verdict_heading(comparison, "at the peak")] if race else []
     steps = race or len({configuration["last"]["step"] for configuration in compared}) > 1
     header = ["", "seeds", "at the end [95 %]", *["step"] * steps, minus, *peak]
     rows = []
@@ -121,8 +124,17 @@ def _measure_table(comparison: Comparison) -> Table:
             step = number(configuration[when]["step"], COSTS["steps"])
             row += [with_interval(configuration[when], unit_of(name)), *[step] * steps]
             row.append(_difference(configuration, when, name))
+        if race:
+            row.append(_verdict_at_the_peak(comparison, configuration))
         rows.append(row)
     return f"{heading(name)}{_on(comparison)}", [header, *rows]
+
+
+def _verdict_at_the_peak(comparison: Comparison, configuration: Comparison) -> str:
+    if "against" not in configuration:
+        return ""
+    family = family_size(comparison, configuration["name"])
+    return brief_verdict(configuration["against"]["peak"], family, unit_of(comparison["metric"]), None)
 
 
 def _difference(configuration: Comparison, when: str, name: str) -> str:
@@ -157,21 +169,23 @@ def _further_table(comparison: Comparison, name: str) -> Table:
 
 
 def _benchmark_tables(comparison: Comparison) -> Iterator[Table]:
-    """The metric by benchmark; at the peak step only if that is another step than the last for some configuration."""
+    """The metric by benchmark; at the peak step only if that is another step than the last for some configuration.
+
+    A row is a configuration or a benchmark, whichever are more.
+    """
     compared, benchmarks, name = configurations(comparison), comparison["benchmarks"], comparison["metric"]
     if len(benchmarks) < 2:
         return
     ends = [configuration["last"]["step"] for configuration in compared]
     same = ends == [configuration["peak"]["step"] for configuration in compared]
     for when, place in (("last", "at the end"), ("peak", "at the peak step"))[: 1 if same else 2]:
-        rows = [
-            [
-                configuration["name"],
-                *(number(value, unit_of(name)) for value in configuration[when]["benchmarks"].values()),
-            ]
-            for configuration in compared
-        ]
-        yield f"{heading(name)} {place}, by benchmark", [["", *benchmarks], *rows]
+        rows = [["", *benchmarks]]
+        for configuration in compared:
+            values = configuration[when]["benchmarks"].values()
+            rows.append([configuration["name"], *(number(value, unit_of(name)) for value in values)])
+        if len(benchmarks) > len(compared):
+            rows = [list(column) for column in zip(*rows, strict=True)]
+        yield f"{heading(name)} {place}, by benchmark", rows
 
 
 def _race_table(comparison: Comparison) -> Table:
@@ -201,25 +215,20 @@ def _race_row(comparison: Comparison, configuration: Comparison, costs: list[str
 
 
 def _sensitivity_tables(comparison: Comparison) -> Iterator[Table]:
-    """The difference in the metric without each benchmark."""
-    name, others = comparison["metric"], configurations(comparison)[1:]
-    rows = [
-        [
-            configuration["name"],
-            *(
-                with_interval(item, unit_of(name), signed=True)
-                for item in configuration["against"]["last"]["sensitivity"]
-            ),
-        ]
-        for configuration in others
-        if configuration["against"]["last"]["sensitivity"]
-    ]
+    """The lowest and the highest difference in the metric without one of the benchmarks."""
+    name, rows = comparison["metric"], []
+    for configuration in configurations(comparison)[1:]:
+        items = sorted(configuration["against"]["last"]["sensitivity"], key=lambda item: float(item["value"]))
+        if items:
+            row = [configuration["name"]]
+            for item in (items[0], items[-1]):
+                row += [with_interval(item, unit_of(name), signed=True), item["without"]]
+            rows.append(row)
     if rows:
         title = (
             f"{heading(name)} at the end, minus {comparison['baseline']}{_of_difference(name)}, without one benchmark"
         )
-        names = [item["without"] for item in others[0]["against"]["last"]["sensitivity"]]
-        yield title, [["", *(f"without {benchmark}" for benchmark in names)], *rows]
+        yield title, [["", "lowest [95 %]", "without", "highest [95 %]", "without"], *rows]
 
 
 # The training
@@ -233,7 +242,7 @@ def _training_tables(comparison: Comparison) -> Iterator[Table]:
             [configuration["name"], *(_seconds(configuration["seconds"].get(part)) for part in parts)]
             for configuration in timed
         ]
-        yield "Seconds a step", [["", *parts], *rows]
+        yield from _different("Seconds a step", [["", *parts], *rows])
     if names := shown_metrics(name for configuration in compared for name in configuration["metrics"]):
         rows = [
             [configuration["name"], *(_mean(name, configuration["metrics"].get(name)) for name in names)]

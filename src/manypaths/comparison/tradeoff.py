@@ -11,7 +11,9 @@ from manypaths.comparison.contents import Comparison, configurations, heading, t
 from manypaths.comparison.numbers import unit_of, with_interval
 from manypaths.comparison.style import INK, MARKERS, PALE, look, percent, short
 
+Box = tuple[float, float, float, float]  # left, bottom, right and top, in points
 FEW = 6  # configurations up to so many have their names beside their points
+LETTER = 5.4  # points, the mean width of a letter
 
 
 @dataclass
@@ -93,40 +95,46 @@ def draw(trade: Tradeoff, axes: Axes, names: list[str]) -> None:
     axes.set_xlabel(trade.across)
     axes.margins(0.06)
     if len(trade.points) <= FEW:
-        _label(trade, axes, names)
+        _label(trade, axes)
 
 
-def _label(trade: Tradeoff, axes: Axes, names: list[str]) -> None:
-    """Write names beside the points, each where it covers no other name and no point, if there is such a place."""
+def _label(trade: Tradeoff, axes: Axes) -> None:
+    """Write names beside the points, each where it covers no other name and no point, and the fewest intervals."""
     width, height = (72 / axes.figure.dpi * pixels for pixels in axes.get_window_extent().size)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    at = {
-        point.name: ((point.x - left) / (right - left) * width, (point.y - bottom) / (top - bottom) * height)
-        for point in trade.points
-    }
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at.values()]
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        """A point of the axes in points of the picture."""
+        return (x - left) / (right - left) * width, (y - bottom) / (top - bottom) * height
+
+    points = [place(point.x, point.y) for point in trade.points]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+    bars = []
     for point in trade.points:
+        if point.x_interval is not None:
+            bars.append((*place(point.x_interval[0], point.y), *place(point.x_interval[1], point.y)))
+        if point.y_interval is not None:
+            bars.append((*place(point.x, point.y_interval[0]), *place(point.x, point.y_interval[1])))
+    for point, (x, y) in zip(trade.points, points, strict=True):
         text = short(point.name, 26) + " (baseline)" * (point is trade.points[0])
-        (x, y), wide, high = at[point.name], 5.4 * len(text), 10.0
-        places = [
-            (side, x + (7 if side == "left" else -7 - wide), y + up)
-            for up in (4.0, -14.0, 16.0, -26.0, 28.0, -38.0)
-            for side in ("left", "right")
-        ]
-        boxes = [(side, (a, b, a + wide, b + high)) for side, a, b in places]
-        inside = [
-            (side, box) for side, box in boxes if box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
-        ]
-        free = [(side, box) for side, box in inside if not any(_cover(box, other) for other in taken)]
-        side, box = (free or inside or boxes)[0]
+        boxes = _around(x, y, LETTER * len(text))
+        inside = [box for box in boxes if box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height]
+        free = [box for box in inside if not any(_cover(box, other) for other in taken)]
+        box = min(free or inside or boxes, key=lambda box: sum(_cover(box, bar) for bar in bars))
         taken.append(box)
-        anchor = box[0] if side == "left" else box[2]
-        offset = (anchor - x, box[1] - y)
-        colour, _ = look(point.name, names)
-        axes.annotate(
-            text, (point.x, point.y), offset, textcoords="offset points", ha=side, va="bottom", color=colour, fontsize=9
-        )
+        side, edge = ("left", box[0]) if box[0] > x else ("right", box[2])
+        offset, at = (edge - x, box[1] - y), (point.x, point.y)
+        axes.annotate(text, at, offset, textcoords="offset points", ha=side, va="bottom")
 
 
-def _cover(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+def _around(x: float, y: float, wide: float) -> list[Box]:
+    """Places for a text of this width beside a point, the nearest first."""
+    return [
+        (start, y + up, start + wide, y + up + 10)
+        for up in (4.0, -14.0, 16.0, -26.0, 28.0, -38.0)
+        for start in (x + 9, x - 9 - wide)
+    ]
+
+
+def _cover(first: Box, second: Box) -> bool:
     return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
