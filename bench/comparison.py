@@ -1,134 +1,197 @@
-"""The coverage of the intervals of `manypaths compare`, on simulated runs whose truth is known.
+"""Are the intervals and verdicts of `manypaths compare` right? Measured on simulated runs whose truth is known.
 
-    python bench/comparison.py [--worlds 400] [--seeds 3 5 1] [--problems 128]
+    python bench/comparison.py [QUESTION ...] [--worlds 1000] [--processes 1]
 
-A world has two configurations of a few seeds, 128 problems, 4 samples each, 11 evaluations. The chance of a right
-sample is a logistic function of skill, which rises with the steps towards a plateau, plus luck of the seed, ease of the
-problem, and a liking of the configuration for the problem, all normal. The seconds of a step differ by 10 % from seed
-to seed. The second configuration learns alike, or 30 % faster at 30 % fewer seconds a step. Every interval that compare
-prints is measured: accuracies and peaks, own steps and hours to a target (of the baseline and of the second, "new"),
-differences and savings. A 95 % interval should contain the truth in 95 % of the worlds, and the verdict should be "no
-difference shown" in 95 % of those without a difference. With one seed the intervals are over problems only;
-`manypaths compare` says so and gives no verdict.
+Without a question it answers all of them, in about 15 minutes on one core, and prints the tables of docs/results.md.
+comparison_worlds.py has the simulated runs, comparison_questions.py and comparison_curves.py what is measured on them.
+A cell with three numbers has those of 3, 5 and 10 seeds. Of n worlds a rate p has the standard error sqrt(p (1 - p) /
+n): at 95 % that is 0.5 points of 2,000 worlds, 0.7 of 1,000 and 1.1 of 400.
 """
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 
+import comparison_curves
+import comparison_questions as questions
 import numpy
+from comparison_questions import PAIRINGS, SEEDS, SHARED, STARTS, WORLDS, stretched
+from comparison_worlds import BASE, MEASURES, Arm, World, truth
 
-from manypaths.comparison.compare import compare
-from manypaths.comparison.contents import configurations
-from manypaths.comparison.runs import Run, Score
-
-STEPS = numpy.arange(0, 101, 10)
-SAMPLES = 4
-SEED_LUCK, EASE, LIKING = 0.3, 1.5, 0.4  # standard deviations, in logits
-PACE_LUCK = 0.1  # standard deviation of the logarithm of a run's seconds a step
-TARGETS = ("50%", "90%-of-rise", "peak-of-baseline")
-POINTS, MASS = numpy.polynomial.hermite_e.hermegauss(60)
+ARMS = 8
 
 
-def skill(steps, pace):
-    return -1.5 + 3.0 * (1 - numpy.exp(-steps / pace))
+class Bench:
+    """Asks questions in many worlds."""
+
+    def __init__(self, pool, worlds):
+        self.pool, self.worlds = pool, worlds
+
+    def of(self, question, default, **settings):
+        """{name: [worlds] what a question gives in each}."""
+        worlds = self.worlds or default
+        answers = list(self.pool.map(partial(question, **settings), range(worlds), chunksize=max(1, worlds // 40)))
+        return {name: numpy.array([answer[name] for answer in answers], float) for name in answers[0]}
+
+    def by_seeds(self, question, default, seeds=SEEDS, **settings):
+        """{name: "3 seeds / 5 seeds / 10 seeds"}: the percentages of worlds."""
+        rates = [self.of(question, default, seeds=count, **settings) for count in seeds]
+        return {name: " / ".join(f"{rate[name].mean():.1%}".rstrip("%") for rate in rates) for name in rates[0]}
 
 
-def truth(level):
-    """The expected accuracy at a skill: the mean over seeds, problems and likings."""
-    spread = numpy.sqrt(SEED_LUCK**2 + EASE**2 + LIKING**2)
-    return (MASS / MASS.sum() / (1 + numpy.exp(-(numpy.asarray(level)[..., None] + spread * POINTS)))).sum(-1)
+def row(*cells):
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-@cache
-def steps_to(level, pace):
-    """The step at which the expected accuracy is at a level."""
-    fine = numpy.linspace(0, 200, 2001)
-    return float(numpy.interp(level, truth(skill(fine, pace)), fine))
+def head(title, *columns):
+    print(f"\n{title}\n")
+    row(*columns)
+    print(f"{'|---' * len(columns)}|")
 
 
-def world(number, seeds, pace, problems):
-    """The runs of two configurations: the baseline has pace 40."""
-    draw = numpy.random.default_rng([number, seeds, int(10 * pace)])
-    ease = draw.normal(0, EASE, problems)
-    runs = []
-    for name, own in (("base", 40.0), ("new", pace)):
-        liking = draw.normal(0, LIKING, problems)
-        for seed in range(seeds):
-            level = skill(STEPS, own)[:, None] + draw.normal(0, SEED_LUCK) + ease + liking
-            shares = draw.binomial(SAMPLES, 1 / (1 + numpy.exp(-level))) / SAMPLES
-            results = {
-                int(step): {"made-up": Score.of_shares({str(p): share for p, share in enumerate(row)})}
-                for step, row in zip(STEPS, shares, strict=True)
-            }
-            seconds = own * numpy.exp(draw.normal(-(PACE_LUCK**2) / 2, PACE_LUCK))
-            clock = [(int(step), float(step) * seconds) for step in STEPS[1:]]
-            runs.append(Run(f"{name}-{seed}", name, seed, clock=clock, results=results))
-    return runs
+COVERAGE = ("own", "unpaired", "paired", "gain excluded, unpaired", "gain excluded, paired")
 
 
-def answers(number, seeds, pace, problems):
-    """quantity -> (truth, value, low, high); savings are shares, an unbounded end is infinite."""
-    runs, measured = world(number, seeds, pace, problems), {}
-    paces = {"base": 40.0, "new": pace}
-    end = {name: float(truth(skill(100, own))) for name, own in paces.items()}
-    for target in TARGETS:
-        base, new = configurations(compare(runs, "base", target))
-        for name, estimate in (("base", base), ("new", new)):
-            measured[f"accuracy of {name} at the start"] = (float(truth(skill(0, 40))), estimate["curve"][0])
-            measured[f"accuracy of {name} at the end"] = (end[name], estimate["last"])
-            measured[f"peak of {name}"] = (end[name], estimate["peak"])
-        measured["difference at the end"] = (end["new"] - end["base"], new["against"]["last"])
-        measured["difference of the peaks"] = (end["new"] - end["base"], new["against"]["peak"])
-        rise = {"90%-of-rise": 0.9, "peak-of-baseline": 1.0}.get(target)
-        level = 0.5 if rise is None else (1 - rise) * float(truth(skill(0, 40))) + rise * end["base"]
-        for name, estimate in (("base", base), ("new", new)):
-            steps = steps_to(level, paces[name])
-            measured[f"steps of {name} to {target}"] = (steps, estimate["to_target"]["steps"])
-            measured[f"hours of {name} to {target}"] = (steps * paces[name] / 3600, estimate["to_target"]["hours"])
-        for unit, real in (("steps", 1 - pace / 40), ("hours", 1 - (pace / 40) ** 2)):
-            measured[f"{unit} saved to {target}"] = (real, new["to_target"][f"{unit}_saved"])
-    return {name: (real, *_numbers(estimate)) for name, (real, estimate) in measured.items()}
+def intervals(bench):
+    head("Intervals of accuracy, 2,000 worlds: % that hold the truth", "world", *COVERAGE)
+    for world in WORLDS:
+        rates = bench.by_seeds(questions.coverage, 2000, world=world)
+        measure = next(iter(rates))[0]
+        row(world.name, *(rates[measure, name] for name in COVERAGE))
 
 
-def _numbers(estimate):
-    value = estimate["value"]
-    low, high = estimate["low"], estimate["high"]
-    return (
-        numpy.nan if value is None else value,
-        -numpy.inf if low is None else low,
-        numpy.inf if high is None else high,
-    )
+def measures(bench):
+    head("Intervals of other measures, 2,000 worlds: % that hold the truth", "world", "measure", *COVERAGE)
+    few = World("30 problems, correlation 0.6", problems=(30,), correlation=0.6)
+    for world in (World("correlation 0"), SHARED, STARTS, few):
+        rates = bench.by_seeds(questions.coverage, 2000, world=world, measures=MEASURES)
+        for measure in MEASURES:
+            row(world.name, measure, *(rates[measure, name] for name in COVERAGE))
 
 
-def table(worlds, seeds, pace, problems, pool):
-    of = partial(answers, seeds=seeds, pace=pace, problems=problems)
-    every = list(pool.map(of, range(worlds), chunksize=10))
-    for name in every[0]:
-        real, value, low, high = numpy.array([bounds[name] for bounds in every]).T
-        inside = ((low <= real) & (real <= high)).mean()
-        shown = ((low > 0) | (high < 0)).mean()
-        width = numpy.median(high - low)
-        # a target that is not reached has no value; it counts as later than all others
-        middle = numpy.median(numpy.where(numpy.isnan(value), numpy.inf, value))
-        cells = [f"{seeds}", f"{1 - pace / 40:.0%}", name, f"{real.mean():.3f}"]
-        cells.append(f"{middle:.3f}" if numpy.isfinite(middle) else "not reached")
-        cells += [f"{width:.3f}" if numpy.isfinite(width) else "unbounded", f"{inside:.1%}"]
-        cells.append(f"{shown:.1%}" if "difference" in name or "saved" in name else "")
-        print(f"| {' | '.join(cells)} |", flush=True)
+def pairing(bench):
+    columns = ("correlation", "width paired / unpaired", "shown unpaired", "shown paired", "wrong sign, paired")
+    head("A difference of 12, 8, 5 points with 3, 5, 10 seeds, 2,000 worlds: % shown", *columns)
+    for correlation in (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9):
+        world = World("pairs", correlation=correlation)
+        widths = [bench.of(questions.pairing, 2000, world=world, seeds=count) for count in SEEDS]
+        ratios = [numpy.median(width["width, paired"]) / numpy.median(width["width, unpaired"]) for width in widths]
+        shown = [" / ".join(f"{100 * width[f'shown, {name}'].mean():.1f}" for width in widths) for name in PAIRINGS]
+        wrong = " / ".join(f"{100 * width['wrong, paired'].mean():.1f}" for width in widths)
+        row(correlation, " / ".join(f"{ratio:.2f}" for ratio in ratios), *shown, wrong)
 
+
+def arms(bench):
+    names = ("any false, uncorrected", "any false", "shown, uncorrected", "shown", "any gain excluded wrongly")
+    head(f"{ARMS} arms and one baseline at the end, 1,000 worlds: % of worlds", "arms", "luck", "pairs", *names)
+    for correlation, (name, paired) in (
+        (0.0, ("unpaired", False)),
+        (0.6, ("unpaired", False)),
+        (0.6, ("paired", True)),
+    ):
+        world = World("arms", correlation=correlation)
+        setting = {"world": world, "paired": paired}
+        rates = bench.by_seeds(questions.arms, 1000, effects=(0.0,) * ARMS, **setting)
+        row("no effect", f"correlation {correlation}", name, *(rates[key] for key in names))
+        effects = (0.12,) + (0.0,) * (ARMS - 1)
+        rates = bench.by_seeds(questions.arms, 1000, effects=effects, **setting)
+        row("one is 12 points better", f"correlation {correlation}", name, *(rates[key] for key in names))
+
+
+def margins(bench):
+    names = [f"{claim}, {name}" for claim in ("equivalent", "at most worse") for name in PAIRINGS]
+    head("A margin of 5 points, 2,000 worlds: % in which it is claimed", "true difference", "luck", *names)
+    for luck in (0.3, 0.1):
+        world = World("margins", luck=luck, correlation=0.6)
+        for gap in (-0.1, -0.05, 0.0, 0.05, 0.1):
+            rates = bench.by_seeds(questions.margins, 2000, world=world, margin=0.05, gap=gap)
+            row(f"{100 * gap:+.0f} points", f"{luck} logits", *(rates[name] for name in names))
+
+
+def power(bench):
+    columns = ("world", "pairs", "seeds", "median, points", "10 % to 90 %, points", "shown at the median, %")
+    head("The difference that is detectable with a power of 80 %, 2,000 worlds", *columns)
+    for world in (World("correlation 0"), SHARED, World("30 problems", problems=(30,), correlation=0.6)):
+        for seeds in SEEDS:
+            said = bench.of(questions.stated, 2000, world=world, seeds=seeds)
+            for name, paired in PAIRINGS.items():
+                low, middle, high = numpy.nanquantile(said[name], [0.1, 0.5, 0.9])
+                setting = {"world": world, "seeds": seeds, "gap": min(0.38, float(middle)), "paired": paired}
+                shown = bench.of(questions.shown, 2000, **setting)["shown"].mean()
+                row(
+                    world.name,
+                    name,
+                    seeds,
+                    f"{100 * middle:.1f}",
+                    f"{100 * low:.1f} to {100 * high:.1f}",
+                    f"{100 * shown:.1f}",
+                )
+
+
+def protocols(bench):
+    columns = ("truth", "points of pass@8, accuracy", "arms", "pairs", "an arm succeeds", "better at pass@8")
+    head("Primary endpoints: pass@8 better, accuracy at most 3 points worse; 5 seeds, 400 worlds: %", *columns)
+    world = World("protocol", problems=(40,), luck=0.1, correlation=0.6)
+    truths = {
+        "alike": Arm(),
+        "pass@8 better, accuracy worse by the margin": stretched(world, 0.5, "accuracy", -0.03),
+        "pass@8 alike, accuracy better": stretched(world, 1.3, "pass@8", 0.0),
+        "pass@8 better, accuracy alike": stretched(world, 0.5, "accuracy", 0.0),
+    }
+    for name, arm in truths.items():
+        gaps = [100 * (truth(world, arm, of) - truth(world, BASE, of)) for of in ("pass@8", "accuracy")]
+        for count, paired in ((1, False), (1, True), (4, True)):
+            setting = {"world": world, "others": [arm] * count, "paired": paired, "margin": 0.03}
+            rates = bench.by_seeds(questions.protocol, 400, seeds=(5,), **setting)
+            row(name, f"{gaps[0]:+.1f}, {gaps[1]:+.1f}", count, "paired" if paired else "unpaired", *rates.values())
+
+
+def curves(bench):
+    columns = ("seeds", "luck, pairs", "faster by", "quantity", "truth", "median", "median width", "truth inside, %")
+    head("Peaks, targets and savings, 400 worlds", *columns, "without 0, %")
+    for seeds in (3, 5, 10, 1):
+        for correlation, paired in ((0.0, False), (0.6, True)):
+            for pace in (40.0, 28.0):
+                if seeds > 1 or not paired:
+                    setting = {"seeds": seeds, "pace": pace, "problems": 128, "correlation": correlation}
+                    answers = bench.of(comparison_curves.quantities, 400, **setting, paired=paired)
+                    words = f"{correlation}, {'paired' if paired else 'unpaired'}"
+                    _quantities((seeds, words, f"{1 - pace / 40:.0%}"), answers)
+
+
+def _quantities(start, answers):
+    for name, rows in answers.items():
+        real, value, low, high = rows.T
+        middle, width = numpy.median(value), numpy.median(high - low)
+        cells = [f"{number:.3f}" if numpy.isfinite(number) else "none" for number in (middle, width)]
+        shown = f"{100 * ((low > 0) | (high < 0)).mean():.1f}" if "difference" in name or "saved" in name else ""
+        row(*start, name, f"{real.mean():.3f}", *cells, f"{100 * ((low <= real) & (real <= high)).mean():.1f}", shown)
+
+
+def verdicts(bench):
+    names = ("at the end", "at the peaks", "steps saved", "hours saved")
+    columns = [column for name in names for column in (f"{name}, uncorrected", name)]
+    head(f"{ARMS} arms that learn like the baseline, 400 worlds: % with any verdict", "luck", "pairs", *columns)
+    for correlation, paired in ((0.0, False), (0.6, False), (0.6, True)):
+        setting = {"arms": ARMS, "problems": 64, "correlation": correlation, "paired": paired}
+        rates = bench.by_seeds(comparison_curves.verdicts, 400, **setting)
+        row(f"correlation {correlation}", "paired" if paired else "unpaired", *(rates[name] for name in columns))
+
+
+QUESTIONS = {
+    question.__name__: question
+    for question in (intervals, measures, pairing, arms, margins, power, protocols, curves, verdicts)
+}
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--worlds", type=int, default=400)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 1])
-    parser.add_argument("--problems", type=int, default=128)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
+    parser.add_argument("--worlds", type=int, help="for all questions; each has its own number, which its title names")
     parser.add_argument("--processes", type=int)
     options = parser.parse_args()
-    columns = ["seeds", "faster by", "quantity", "truth", "median found", "median width", "truth inside"]
-    columns.append("interval without 0")
-    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    with ProcessPoolExecutor(options.processes) as pool:
-        for seeds in options.seeds:
-            for pace in (40.0, 28.0):
-                table(options.worlds, seeds, pace, options.problems, pool)
+    for name in options.questions or QUESTIONS:
+        if name not in QUESTIONS:
+            parser.error(f"A question must be {', '.join(QUESTIONS)}, got {name!r}.")
+    with ProcessPoolExecutor(options.processes) as workers:
+        for name in options.questions or QUESTIONS:
+            QUESTIONS[name](Bench(workers, options.worlds))

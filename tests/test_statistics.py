@@ -53,9 +53,13 @@ def mean_squares(cells):
     )
 
 
-def with_unseen(variance, problems, *means):
-    """The variance of a mean over problems if half a problem more, all right or all wrong, had been seen."""
-    more = UNSEEN * sum(mean * (1 - mean) for mean in means) / problems
+def with_unseen(variance, problems, *means, differ=None):
+    """The variance of a mean over problems if half a problem more had been seen.
+
+    It is all right or all wrong; in a difference it has the geometric mean of that variance and the one observed.
+    """
+    most = sum(mean * (1 - mean) for mean in means)
+    more = UNSEEN * (most if differ is None else math.sqrt(most * min(most, differ))) / problems
     return ((problems - 1) * variance + more) / (problems - 1 + UNSEEN)
 
 
@@ -168,16 +172,26 @@ def test_how_easy_a_problem_is_changes_no_difference(counts):
 
 def test_the_variance_of_a_difference_is_that_of_the_differences_on_each_problem():
     pair = [table(seeds, 40, seeds) * 0.5 + numpy.linspace(0, 0.5, 40) for seeds in (3, 5)]
-    among = statistics.variance(pair[0].mean(0) - pair[1].mean(0)) / 40
+    differ = statistics.variance(pair[0].mean(0) - pair[1].mean(0))
+    among = differ / 40
     between = 0.0
     for cells in pair:
         of_seeds, _, left = mean_squares(cells)
         between += of_seeds / cells.size
         among -= left / cells.size
     assert among > 0
-    expected = between + with_unseen(among, 40, *(cells.mean() for cells in pair))
+    expected = between + with_unseen(among, 40, *(cells.mean() for cells in pair), differ=differ)
     for side in ("below", "above"):
         assert total(side, *map(estimate, pair)) == pytest.approx(expected)
+
+
+def test_of_one_seed_the_half_problem_that_was_not_seen_counts_as_a_whole():
+    """The difference may lie in rare problems, of which other seeds would show nothing either."""
+    pair = [table(seeds, 40, seeds) * 0.5 + numpy.linspace(0, 0.5, 40) for seeds in (1, 3)]
+    among = statistics.variance(pair[0].mean(0) - pair[1].mean(0)) / 40
+    of_seeds, _, left = mean_squares(pair[1])
+    expected = of_seeds / 120 + with_unseen(among - left / 120, 40, *(cells.mean() for cells in pair))
+    assert total("above", *map(estimate, pair)) == pytest.approx(expected)
 
 
 def test_noise_adds_its_square():

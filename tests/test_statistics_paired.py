@@ -92,7 +92,8 @@ def test_a_paired_difference_is_one_table_of_differences(seeds, problems, level)
             (seeds - 1) * (problems - 1)
         )
         among = max(0.0, statistics.variance(columns) / problems - left / (seeds * problems))
-        unseen = UNSEEN * sum(side.mean() * (1 - side.mean()) for side in (first, second)) / problems
+        most = sum(side.mean() * (1 - side.mean()) for side in (first, second))
+        unseen = UNSEEN * math.sqrt(most * min(most, statistics.variance(columns))) / problems
         over_problems = ((problems - 1) * among + unseen) / (problems - 1 + UNSEEN)
         half = math.hypot(
             student(seeds - 1, level) * math.sqrt(statistics.variance(rows) / seeds),
@@ -157,13 +158,13 @@ def test_paired_curves_have_the_variance_and_the_freedom_of_the_intervals(seeds,
         estimate, cells - (1 - luck) * (cells.mean(2, keepdims=True) - cells.mean((1, 2))[:, None, None])
     )
     draw, curves = numpy.random.default_rng(4), ({0.0: first}, {0.0: second})
-    shifts = curve_shifts(*curves, draw, paired=True, draws=4000)
+    shifts = curve_shifts(*curves, draw, paired=True, draws=20_000)
     for shift, pair, interaction in (
         (shifts[0], (first, None), first.shared.sum()),  # what problems have in common may hold some interaction
         (shifts[1], (second, None), second.shared.sum()),
         (shifts[0] - shifts[1], (first, second), 0.0),
     ):
-        assert shift.shape == (4000, 1)
+        assert shift.shape == (20_000, 1)
         variance, _ = variance_of(seed_parts(*pair, paired=True) + problem_parts(*pair, paired=True), "above")
         assert 0.92 * variance < shift.var() < 1.08 * (variance + interaction)
     low, high = interval(first, second, paired=True)

@@ -24,7 +24,13 @@ SHIPPED = Path(str(files("manypaths") / "recipes"))
 DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")  # those of torch that can be trained
 RENAMED_KEYS = {"method.policy_ratio": "method.importance_ratio"}  # key of an earlier version -> its name today
 # Keys that recipes of earlier versions lack, and their defaults.
-ADDED_KEYS = {"method.correct": None, "keys.name": None, "evaluation.keys": "answer", "cluster": None}
+ADDED_KEYS = {
+    "method.correct": None,
+    "method.among_correct": False,
+    "keys.name": None,
+    "evaluation.keys": "answer",
+    "cluster": None,
+}
 RENAMED_VALUES = {  # key -> {value of an earlier version: its name today}
     "method.advantage": {"positive": "grpo_pos", "reward": "reinforce", "best": "raft"}
 }
@@ -93,17 +99,20 @@ class Evaluation:
 class Method:
     """How rewards become a gradient. Unset fields mean plain GRPO.
 
-    `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
-    `keep_equal_rewards` zero-variance groups keep their raw rewards. `advantage` names a function of
-    `manypaths.methods.ADVANTAGES`, `advantage_options` are its named arguments. `correct` names the reward by which a
+    `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments. With
+    `among_correct` it moves credit among right completions only, and with `keep_equal_rewards` zero-variance groups
+    keep their raw rewards. `advantage` names a function of `manypaths.methods.ADVANTAGES`, `advantage_options` are its
+    named arguments; of a list of names, each works on the advantages of the one before it, and the options are {name:
+    arguments}. `correct` names the reward by which a
     completion is correct, above 0.5, for methods with such an input. Without `importance_ratio` there is no pi / pi_old
     and nothing clips (RGRA).
     """
 
     reweight: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    among_correct: bool = False
     keep_equal_rewards: bool = False
-    advantage: str | None = None
+    advantage: str | list[str] | None = None
     advantage_options: dict[str, Any] = field(default_factory=dict)
     correct: str | None = None
     importance_ratio: bool = True

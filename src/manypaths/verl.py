@@ -20,7 +20,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from manypaths import embed, keys
 from manypaths.completion_inputs import CompletionInputs, is_correct
 from manypaths.methods import REWEIGHTERS, Reweighter
-from manypaths.methods.bind import adjust, bind
+from manypaths.methods.bind import adjust, bind_reweight
 from manypaths.methods.measures import measures
 from manypaths.names import ADJUSTED_REWARD, RAW_REWARD, nearest
 from manypaths.typed import check_arguments
@@ -33,17 +33,18 @@ GROUPED = ("grpo", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus
 class Diversity:
     """The key `diversity` of verl's configuration; what is left out is verl's own.
 
-    `method` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments, and with
-    `keep_equal_rewards` groups whose raw scores are all equal keep them. `embedder` is ngram, or a
-    sentence-transformers model (hub id, folder, package:NAME), `embedder_options` go to it; left out it is ngram where
-    there is a method; `keys` makes similarity of the keys, 1 where two are equal and 0 elsewhere. `keys` names a
-    function of `manypaths.keys`, or one of yours by its dotted path, `keys_options` go to it. `correct: score` says
-    that a completion is correct where verl's score is above 0.5, for methods with that input. Without a method
-    diversity is only measured.
+    `method` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments. With
+    `among_correct` it moves credit among the right completions of a group only, and with `keep_equal_rewards` groups
+    whose raw scores are all equal keep them. `embedder` is ngram, or a sentence-transformers model (hub id, folder,
+    package:NAME), `embedder_options` go to it; left out it is ngram where there is a method; `keys` makes similarity of
+    the keys, 1 where two are equal and 0 elsewhere. `keys` names a function of `manypaths.keys`, or one of yours by its
+    dotted path, `keys_options` go to it. `correct: score` says that a completion is correct where verl's score is above
+    0.5, for methods with that input. Without a method diversity is only measured.
     """
 
     method: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    among_correct: bool = False
     keep_equal_rewards: bool = False
     embedder: str | None = None
     embedder_options: dict[str, Any] = field(default_factory=dict)
@@ -201,9 +202,11 @@ def check(config: DictConfig) -> Diversity:
         raise ValueError(f"diversity.correct must be score, the only reward that verl has, got {spec.correct!r}.")
     _inputs(spec, _reweighter(spec), embed.NgramEmbedder())
     if spec.method is None:
-        if spec.options or spec.keep_equal_rewards:
+        if spec.options or spec.among_correct or spec.keep_equal_rewards:
             methods = ", ".join(REWEIGHTERS)
-            raise ValueError(f"diversity.options and .keep_equal_rewards must come with diversity.method: {methods}.")
+            raise ValueError(
+                f"diversity.options, .among_correct and .keep_equal_rewards must come with diversity.method: {methods}."
+            )
         return spec
     estimator = getattr(config.algorithm.adv_estimator, "value", config.algorithm.adv_estimator)
     if estimator not in GROUPED:
@@ -220,7 +223,8 @@ def check(config: DictConfig) -> Diversity:
 
 
 def _reweighter(spec: Diversity) -> Reweighter | None:
-    return bind("reweight", spec.method, spec.options, "diversity.method", spec.keep_equal_rewards)
+    wrappers = spec.among_correct, spec.keep_equal_rewards
+    return bind_reweight(spec.method, spec.options, "diversity.method", *wrappers)
 
 
 def _inputs(spec: Diversity, reweight: Reweighter | None, embedder: embed.Embedder | None) -> CompletionInputs:

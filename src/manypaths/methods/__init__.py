@@ -1,9 +1,10 @@
 """The methods: rewards of a group in, adjusted rewards or advantages out. Pure functions on tensors, one file a paper.
 
-    mmr.py         MMR-GRPO: `mmr`, and its adaptive weight on the reward
-    dra.py         DRA-GRPO: `dra`
-    advantages.py  what RGRA was compared with, in the place of GRPO's advantage: `grpo_pos`, `reinforce`, `raft`
-    keep_equal.py  a wrapper: zero-variance groups keep their rewards
+    mmr.py            MMR-GRPO: `mmr`, and its adaptive weight on the reward
+    dra.py            DRA-GRPO: `dra`
+    advantages.py     what RGRA was compared with, in the place of GRPO's advantage: `grpo_pos`, `reinforce`, `raft`
+    keep_equal.py     a wrapper: zero-variance groups keep their rewards
+    among_correct.py  a wrapper: credit moves among the right completions of a group only
 
 A method names the inputs that it wants by its positional parameters (inputs.py); what it reports about itself
 (diagnostics.py) is logged. groups.py has what all methods share, measures.py what is logged of groups.
@@ -21,11 +22,13 @@ RGRA is no method but a loss: `importance_ratio=False` of DiverseGRPOTrainer.
 from __future__ import annotations
 
 from manypaths.methods.advantages import ADVANTAGES, Advantage, grpo_pos, raft, reinforce
+from manypaths.methods.among_correct import among_correct
 from manypaths.methods.diagnostics import report
 from manypaths.methods.dra import dra
 from manypaths.methods.groups import cosine_similarity, has_nonzero_std, weighted_sum
-from manypaths.methods.keep_equal import Reweighter, keep_equal_rewards
+from manypaths.methods.keep_equal import keep_equal_rewards
 from manypaths.methods.mmr import TIES, adaptive_lambda, mmr
+from manypaths.methods.wrapped import Reweighter
 
 __all__ = [
     "ADVANTAGES",
@@ -34,6 +37,7 @@ __all__ = [
     "Advantage",
     "Reweighter",
     "adaptive_lambda",
+    "among_correct",
     "cosine_similarity",
     "dra",
     "grpo_pos",

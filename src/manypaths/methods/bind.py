@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from manypaths.functions import check_options
 from manypaths.methods import ADVANTAGES, REWEIGHTERS
+from manypaths.methods.among_correct import among_correct
+from manypaths.methods.chained import chained
 from manypaths.methods.contracts import to_tensor
 from manypaths.methods.diagnostics import collected
 from manypaths.methods.inputs import INPUTS, check_inputs, inputs_of
@@ -21,9 +23,47 @@ Method = Callable[..., Tensor]
 TABLES: dict[str, dict[str, Method]] = {"reweight": REWEIGHTERS, "advantage": ADVANTAGES}
 
 
-def bind(
-    role: str, name: str | None, options: Mapping[str, Any], where: str, keep_equal: bool = False
+def bind_reweight(
+    name: str | None, options: Mapping[str, Any], where: str, among: bool = False, keep_equal: bool = False
 ) -> Method | None:
+    """The reweighter that settings name, in the wrappers that they name.
+
+    Args:
+        name, options, where: as of `bind`.
+        among: whether it acts among the right completions only, see `among_correct`.
+        keep_equal: whether zero-variance groups keep their rewards, see `keep_equal_rewards`.
+
+    Raises:
+        ValueError: as of `bind`.
+    """
+    method = bind("reweight", name, options, where)
+    if method is not None and among:
+        method = among_correct(method)
+    return keep_equal_rewards(method) if method is not None and keep_equal else method
+
+
+def bind_advantage(name: str | Sequence[str] | None, options: Mapping[str, Any], where: str) -> Method | None:
+    """The advantage that settings name, or several, each of which works on those of the one before it.
+
+    Args:
+        name: a key of `ADVANTAGES`, or a list of them.
+        options: named arguments of the method; of a list, {name: arguments}.
+        where: as of `bind`.
+
+    Raises:
+        ValueError: as of `bind`, for an empty list, and for options of a method that is not in the list.
+    """
+    if name is None or isinstance(name, str):
+        return bind("advantage", name, options, where)
+    if not name or len(set(name)) < len(name):
+        raise ValueError(f"{where} must name one method or several different ones, got {list(name)}.")
+    if others := [key for key in options if key not in name]:
+        raise ValueError(f"The options of {where} must be those of {', '.join(name)}, got {others[0]!r}.")
+    methods = [bind("advantage", own, options.get(own) or {}, where) for own in name]
+    return chained([method for method in methods if method is not None])
+
+
+def bind(role: str, name: str | None, options: Mapping[str, Any], where: str) -> Method | None:
     """The method that settings name, with its options bound and tried on a group of two.
 
     Args:
@@ -31,7 +71,6 @@ def bind(
         name: a key of `REWEIGHTERS` or `ADVANTAGES`; None is none.
         options: named arguments of the method.
         where: the setting that `name` comes from, for messages, such as method.reweight.
-        keep_equal: whether zero-variance groups keep their rewards, see `keep_equal_rewards`.
 
     Raises:
         ValueError: for an unknown name, and for options that the method does not have or of a wrong type.
@@ -40,7 +79,8 @@ def bind(
         return None
     table = TABLES[role]
     if name not in table:
-        raise ValueError(f"Unknown {where} {name!r}. {nearest(name, table)}")
+        elsewhere = [f"It is a method for {other}." for other, names in TABLES.items() if name in names]
+        raise ValueError(f"Unknown {where} {name!r}. {elsewhere[0] if elsewhere else nearest(name, table)}")
     function = table[name]
     check_options(f"{where}={name}", function, options, inputs_of(function, role))
     method = functools.partial(function, **options)
@@ -48,7 +88,7 @@ def bind(
         _call(method, role, _trial())
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"The options of {where}={name}, {dict(options)}, have a wrong type: {error}.") from error
-    return keep_equal_rewards(method) if keep_equal else method
+    return method
 
 
 def diagnostics_of(method: Method, role: str) -> list[str]:
@@ -119,5 +159,6 @@ def _call(method: Method, role: str, inputs: Mapping[str, Tensor]) -> tuple[Any,
 def _trial() -> dict[str, Tensor]:
     """Every input of one group of two unscored completions."""
     unscored, whole = torch.full((1, 2), torch.nan), torch.zeros(1, 2, dtype=torch.int64)
-    trial = {"similarity": torch.eye(2).unsqueeze(0), "keys": whole, "lengths": whole, "advantages": torch.zeros(1, 2)}
+    trial = {"similarity": torch.eye(2).unsqueeze(0), "keys": whole, "lengths": whole}
+    trial |= {"advantages": torch.zeros(1, 2), "progress": torch.tensor(0.0)}
     return {name: trial.get(name, unscored) for name in INPUTS}

@@ -7,6 +7,7 @@ B groups of G completions. NaN marks an unscored completion, whose other inputs 
     similarity  [B, G, G]  cosine similarity of the completions' embeddings, or 1 where the keys are equal, else 0
     correct     [B, G]     1 where the completion is correct, 0 where it is wrong, NaN where that is unknown
     keys        [B, G]     int64; completions of equal keys go the same way
+    progress    []         the share of the training that is done, 0 to 1
     lengths     [B, G]     int64; tokens of the completion that the model wrote, without those of tools
     advantages  [B, G]     the trainer's own, for an `advantage` alone
 
@@ -25,7 +26,7 @@ import torch
 
 from manypaths.names import name_of, nearest
 
-INPUTS = ("rewards", "adjusted", "similarity", "correct", "keys", "lengths", "advantages")
+INPUTS = ("rewards", "adjusted", "similarity", "correct", "keys", "lengths", "advantages", "progress")
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 UNNAMED = {"reweight": ("rewards", "similarity"), "advantage": ("rewards", "advantages")}
 

@@ -138,28 +138,30 @@ def _reweighting(spec: Recipe) -> str:
     if not method.reweight:
         return "none"
     options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in method.options.items())
+    among = " among the right completions" * method.among_correct
     equal = "; groups of equal rewards keep them" * method.keep_equal_rewards
-    return f"{method.reweight} ({options or 'no options'}){equal}"
+    return f"{method.reweight}{among} ({options or 'no options'}){equal}"
 
 
 def _inputs_and_diagnostics(spec: Recipe) -> dict[str, str]:
     """What the methods take and what they report, as they say themselves; no rows where torch is not installed."""
     if importlib.util.find_spec("torch") is None:
         return {}
-    from manypaths.methods.bind import bind, diagnostics_of
+    from manypaths.methods.bind import bind_advantage, bind_reweight, diagnostics_of
     from manypaths.methods.inputs import inputs_of
 
     sources = {"similarity": spec.embedder.name, "keys": spec.keys.name, "correct": spec.method.correct}
-    roles = {
-        "reweight": (spec.method.reweight, spec.method.options),
-        "advantage": (spec.method.advantage, spec.method.advantage_options),
+    method = spec.method
+    methods = {
+        "reweight": bind_reweight(method.reweight, method.options, "method.reweight", method.among_correct),
+        "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
     }
     inputs: dict[str, str] = {}
     diagnostics: list[str] = []
-    for role, (name, options) in roles.items():
-        if method := bind(role, name, options, f"method.{role}"):
-            inputs |= {key: f"{key} by {sources[key]}" if key in sources else key for key in inputs_of(method, role)}
-            diagnostics += diagnostics_of(method, role)
+    for role, function in methods.items():
+        if function is not None:
+            inputs |= {key: f"{key} by {sources[key]}" if key in sources else key for key in inputs_of(function, role)}
+            diagnostics += diagnostics_of(function, role)
     if not inputs:
         return {}
     return {"inputs": ", ".join(inputs.values()), "diagnostics": ", ".join(diagnostics) or "none"}

@@ -21,6 +21,7 @@ from manypaths.statistics.means import (
     problem_parts,
     seed_parts,
     shared_of,
+    unseen_together,
     variance_of,
 )
 from manypaths.statistics.student import freedom_of
@@ -55,7 +56,7 @@ def curve_shifts(
     pair = (curve, other)
     on_problems = random.standard_normal((draws, len(next(iter(curve.values())).problems)))
     on_seeds: Array | None = None
-    shifts = []
+    shifts, together = [], []
     for own, twins in (pair, pair[::-1]):
         at_steps = [(mean, None if curve is other else twins.get(step)) for step, mean in own.items()]
         count = len(at_steps[0][0].seeds)
@@ -66,8 +67,13 @@ def curve_shifts(
         sign = random.standard_normal((draws, 1))
         if on_seeds is None or not paired:
             on_seeds = random.standard_normal((draws, count))
+        common = [0.0 if twin is None else unseen_together(mean, twin) for mean, twin in at_steps]
+        together.append(numpy.sqrt(common))
         observed = on_seeds @ seeds + on_problems @ numpy.stack(problems, 1)
         shifts.append(observed + numpy.where(sign < 0, sign * below, sign * above))
+    if any(spreads.any() for spreads in together):
+        on_both = random.standard_normal((draws, 1))
+        shifts = [shift + on_both * spreads for shift, spreads in zip(shifts, together, strict=True)]
     return shifts if curve is not other else [shifts[0], shifts[0]]
 
 
@@ -151,13 +157,15 @@ def percentile_interval(least: Array, most: Array | None = None, *, level: float
     Args:
         least: [1 + D] the value, then the bootstrapped ones; infinite for what is not reached, NaN if undefined.
         most: Where a bootstrapped value is only known to lie in a range, `least` is the lower end and this the upper.
-        level: The share of the values in the range. Of 1,000 values, a level above 0.998 gives the whole range.
+        level: The share of the values in the range. Its ends are the (1 + D) alpha / 2-th values from either side
+            (Davison and Hinkley, 1997, section 5.2), so that it excludes 0 exactly where `percentile_p` is at most
+            alpha. Of 1,000 values, a level above 0.998 gives the whole range.
 
     Returns:
         `value`, `low` and `high`; None for what is not finite, so a bound of None is an unbounded end.
     """
     low, high = _ends(least, most)
-    aside = int((1 - level) / 2 * len(low) + 1e-9)
+    aside = max(0, int((1 - level) / 2 * (1 + len(low)) + 1e-9) - 1)
     ends = {"value": least[0], "low": numpy.sort(low)[aside], "high": numpy.sort(high)[-1 - aside]}
     return {key: float(value) if math.isfinite(value) else None for key, value in ends.items()}
 
@@ -166,8 +174,7 @@ def percentile_p(least: Array, most: Array | None = None) -> float:
     """The two-sided p value of 0 among bootstrapped values: twice the share on the rarer side of 0, and at most 1.
 
     The value itself counts as one draw on that side, (1 + b) / (1 + D), so that p is never 0 (Davison and Hinkley,
-    1997, section 4.2). It is therefore larger by 2 / D than the smallest alpha whose interval (`percentile_interval`)
-    excludes 0. An undefined value counts on both sides, a value in a range on each side that the range reaches.
+    1997, section 4.2). An undefined value counts on both sides, a value in a range on each side that the range reaches.
 
     With D = 1,000 the smallest p is 0.002. Holm's correction multiplies it by the number of comparisons, so that more
     than 25 of them can never be shown at 5 %, and with eight p = 0.006 (2 draws beyond 0) decides. Raise `draws` for

@@ -8,8 +8,8 @@ two configurations the differences on each problem take the place of the shares.
 A share near 0 or 1 has more room on one side, so every part of the error has a variance below and one above the value
 (MOVER, Zou and Donner 2008): over the problems of a benchmark these follow from Wilson's score interval (1927), with
 the number of trials that has the observed variance. A few problems may be alike by chance; the variance is therefore
-estimated with half a problem added, whose completions are all correct or all wrong. bench/intervals.py and
-bench/comparison.py measure how often the intervals contain the truth.
+estimated with half a problem added, whose completions are all correct or all wrong; in a difference it counts as far
+as `_share_apart` says. bench/intervals.py and bench/comparison.py measure how often the intervals contain the truth.
 
 Two configurations are paired where seed s of both shares its luck, such as the order of the data. Their difference is
 then taken seed by seed, y1[s, p] - y2[s, p], and is one such table: its seed part is the variance of the differences
@@ -261,7 +261,8 @@ def _difference(first: Estimate, second: Estimate, benchmark: int, shared: float
     if _is_constant(first, second, benchmark):
         return _rare(first, second, benchmark, level)
     observed = _observed(first, second, benchmark, shared)
-    variance = observed + _unseen(first, benchmark) + _unseen(second, benchmark)
+    unseen = _unseen(first, benchmark) + _unseen(second, benchmark)
+    variance = observed + _share_apart(first, second, benchmark) * unseen
     return Part(variance, variance, int(first.sizes[benchmark]) - 1)
 
 
@@ -289,12 +290,34 @@ def not_observed(mean: Estimate, other: Estimate | None = None) -> list[Part]:
         if mean.constant[benchmark]:
             parts.append(_single(mean, benchmark, 0.95))
             continue
-        unseen = _unseen(mean, benchmark)
+        unseen = _unseen(mean, benchmark) * (1.0 if other is None else _share_apart(mean, other, benchmark))
         parts.append(Part(unseen, unseen))
         if other is not None and _is_constant(mean, other, benchmark):
             rare = _rare(mean, other, benchmark, 0.95)
             parts.append(Part(rare.below / 2, rare.above / 2))  # the other half is a part of `other`
     return parts
+
+
+def unseen_together(mean: Estimate, other: Estimate) -> float:
+    """The variance that half a problem more adds to `mean` and, by the same draw, to `other`."""
+    benchmarks = numpy.flatnonzero(mean.sizes * ~mean.constant).tolist()
+    return sum(_unseen(mean, number) * (1 - _share_apart(mean, other, number)) for number in benchmarks)
+
+
+def _share_apart(first: Estimate, second: Estimate, benchmark: int) -> float:
+    """The share of the variance of half a problem more, on either side, that is in the difference of two means.
+
+    Sides that are all correct or all wrong independently of one another differ more than sides do on the problems that
+    were observed. Of two sides with several seeds the half problem therefore has the geometric mean of both variances.
+    With one seed the difference may lie in a few rare problems that only the whole half problem accounts for.
+    """
+    sides = (first, second)
+    if min(len(side.seeds) for side in sides) == 1 or any(side.constant[benchmark] for side in sides):
+        return 1.0
+    among = float(((first.problems - second.problems)[first.blocks == benchmark] ** 2).sum())
+    scale = int(first.sizes[benchmark]) * len(first.sizes) ** 2
+    greatest = sum(float(side.means[benchmark] * (1 - side.means[benchmark])) for side in sides) / scale
+    return math.sqrt(min(1.0, among / greatest))
 
 
 def _observed(first: Estimate, second: Estimate | None, benchmark: int, shared: float) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from manypaths import keys, rewards
-from manypaths.methods.bind import Method, bind
+from manypaths.methods.bind import Method, bind_advantage, bind_reweight
 from manypaths.methods.inputs import check_inputs
 from manypaths.recipe import Recipe
 from manypaths.trl import check
@@ -46,15 +46,23 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
     """
     method = spec.method
     methods: dict[str, Method | None] = {
-        "reweight": bind("reweight", method.reweight, method.options, "method.reweight", method.keep_equal_rewards),
-        "advantage": bind("advantage", method.advantage, method.advantage_options, "method.advantage"),
+        "reweight": bind_reweight(
+            method.reweight, method.options, "method.reweight", method.among_correct, method.keep_equal_rewards
+        ),
+        "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
     }
     if spec.embedder.name == "keys" and spec.keys.name is None:
         raise ValueError("embedder.name=keys must come with keys.name, such as keys.name=answer.")
     if spec.keys.options and spec.keys.name is None:
         raise ValueError(f"keys.options must come with keys.name, got {spec.keys.options} without. Name the function.")
     given = {"keys": spec.keys.name, "correct": spec.method.correct}
-    available = ["rewards", "similarity", "lengths", *(name for name, value in given.items() if value is not None)]
+    available = [
+        "rewards",
+        "similarity",
+        "lengths",
+        "progress",
+        *(name for name, value in given.items() if value is not None),
+    ]
     of_role = {"reweight": available, "advantage": [*available, "adjusted", "advantages"]}
     for role, function in methods.items():
         if function is not None:

@@ -45,7 +45,8 @@ class Groups:
         """The first groups alone (None: all of them), on the CPU, and the diagnostics of groups and completions."""
         whole = (self.raw.shape, self.raw.shape[:1])
         diagnostics = {name: values for name, values in self.diagnostics.items() if values.shape in whole}
-        kept = ({name: v[:count].cpu() for name, v in named.items()} for named in (self.inputs, diagnostics))
+        by_group = {name: values for name, values in self.inputs.items() if values.dim() > 0}
+        kept = ({name: v[:count].cpu() for name, v in named.items()} for named in (by_group, diagnostics))
         return Groups(self.raw[:count].cpu(), self.adjusted[:count].cpu(), *kept)
 
 
@@ -117,7 +118,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         importance_ratio: bool = True,
         **named_host: Any,
     ) -> None:
-        scores = ("rewards", "lengths", *(("correct",) if correct is not None else ()))
+        scores = ("rewards", "lengths", "progress", *(("correct",) if correct is not None else ()))
         self.inputs = CompletionInputs(
             embedder,
             keys,
@@ -199,6 +200,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             inputs["lengths"] = gathered["lengths"].view(groups)
         if "correct" in self.inputs.wanted:
             inputs["correct"] = is_correct(rewards[:, self._correct]).view(groups)
+        if "progress" in self.inputs.wanted:
+            inputs["progress"] = torch.tensor(self.state.global_step / self.state.max_steps)
         return {name: values.to(rewards.device) for name, values in inputs.items()}
 
     def _measure(self, groups: Groups) -> None:
