@@ -139,16 +139,15 @@ def test_no_half_of_the_curves_stays_blank(count, tmp_path):
     runs = [made_up(f"grpo-{seed}", seed, clock=[], parts={}, curves=curves) for seed in (1, 2)]
     assert len(save(compare(runs), tmp_path)) == count
     root = xml.parse(tmp_path / "curves.svg").getroot()
-    width = float(root.attrib["viewBox"].split()[2])
-    right = 0.0
+    width, places = float(root.attrib["viewBox"].split()[2]), {}
     for group in root.iter("{http://www.w3.org/2000/svg}g"):
-        if re.fullmatch(r"axes_\d+", group.attrib.get("id", "")):
-            patch = next(iter(group.iter("{http://www.w3.org/2000/svg}path")))
-            xs = [float(x) for x in re.findall(r"[ML] ([\d.]+) ", patch.attrib["d"])]
-            right = max(right, max(xs))
-            if count % 2 and group.attrib["id"] == "axes_1":
-                assert max(xs) - min(xs) > 0.8 * width
-    assert right > 0.95 * width
+        if re.fullmatch(r"(axes|legend)_\d+", group.attrib.get("id", "")):
+            texts = group.iter("{http://www.w3.org/2000/svg}text")
+            places[group.attrib["id"]] = max(float(text.attrib["x"]) for text in texts)
+    *axes, legend = places.values()
+    assert len(axes) == count and max(axes) > 0.9 * width
+    is_beside = count > 1 and count % 2 == 1
+    assert (legend > 0.5 * width) == is_beside and (axes[-1] < 0.5 * width) == is_beside
 
 
 # pass@K against accuracy

@@ -1,13 +1,9 @@
-"""What all pictures share: colours, lines, the legend, and an SVG in the colours of a page."""
+"""What all pictures share: colours, lines, the legend, and how a page takes its pictures out of a figure."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -16,11 +12,13 @@ from manypaths.printable import one_line
 INK, PALE = "#3c3947", "#d9d6e0"
 COLOURS = ("#77738a", "#7a62d9", "#0d8a78", "#d0337f", "#b86e0c", "#2f7fc0", "#857414", "#c2562a")  # the baseline first
 LINES = ("solid", "dashed", "dotted")  # after all colours the next of them
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 MARKERS = {"solid": "o", "dashed": "s", "dotted": "D"}
 STYLE: dict[str, Any] = {
     "font.size": 9,
     "text.parse_math": False,  # a name may contain $
     "axes.edgecolor": PALE,
+    "axes.facecolor": "none",
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -64,15 +62,24 @@ def add_legend(figure: Figure, names: list[str], columns: int, **place: Any) -> 
     figure.legend(handles, [short(name) for name in names], ncols=columns, **place)
 
 
-def inline_svg(draw_into: Callable[[Axes], None]) -> str:
-    """A picture for a page; transparent, in the colours of the page."""
-    figure = Figure(figsize=(5.2, 3.2), facecolor="none")
-    figure.subplots_adjust(0.11, 0.14, 0.96, 0.9)
-    axes = figure.subplots()
-    axes.set_facecolor("none")
-    draw_into(axes)
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PALE, "var(--line)")
-    return re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+def cut_out(svg: str, figure: Figure) -> list[str]:
+    """The axes of a figure as pictures of their own for a page: transparent, in the colours of the page.
+
+    Args:
+        svg: The figure as SVG. Drawing it once and cutting it takes a third of the time of drawing its axes again.
+    """
+    svg = svg.replace(INK, "currentColor").replace(PALE, "var(--line)")
+    names = [f'<g id="axes_{number}">' for number in range(1, len(figure.axes) + 1)]
+    starts = [svg.index(name) for name in names]
+    definitions = svg.rindex("<defs>")  # of the clip paths, after the last group of the figure
+    end = svg.find('<g id="legend_1">', starts[-1])
+    ends = [*starts[1:], end if end >= 0 else svg.rindex("</g>", 0, definitions)]
+    width, height = 72 * figure.get_size_inches()
+    cut = []
+    for axes, start, end in zip(figure.axes, starts, ends, strict=True):
+        place = axes.get_position()
+        left, top = width * place.x0 - 40, height * (1 - place.y1) - 22
+        size = f"{width * place.width + 54:.1f} {height * place.height + 56:.1f}"
+        head = f'<svg xmlns="{SVG}" xmlns:xlink="{XLINK}" viewBox="{left:.1f} {top:.1f} {size}">'
+        cut.append(head + svg[start:end] + svg[definitions:])
+    return cut
