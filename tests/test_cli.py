@@ -410,14 +410,6 @@ def test_recipes_may_follow_an_option(capsys, tmp_path):
     assert ended.value.code == 2 and "unrecognized arguments: --ot" in capsys.readouterr().err
 
 
-def test_an_aggregation_that_would_normalise_the_diversity_column_is_refused(capsys, tmp_path, unloadable):
-    words = [f"model.name={unloadable}", "trainer.multi_objective_aggregation=normalize_then_sum"]
-    settings = [f"{key}={value}" for key, value in QUICK.items()]
-    assert main(["train", *RECIPES, *settings, *words, "--out", str(tmp_path / "run")]) == 2
-    assert has(capsys.readouterr().err, "sum_then_normalize")
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_dry_run_prints_the_page_and_writes_nothing(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     words = ["train", "r1-distill-qwen-7b", "--dry-run", *RECIPES, "trainer.max_steps=7", "trainer.use_vllm=true"]

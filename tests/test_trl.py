@@ -212,12 +212,3 @@ def test_a_group_split_over_two_processes_is_one_group(tiny_model, tmp_path):
 def test_refusals(tiny_model, tmp_path):
     with pytest.raises(ValueError, match="must be given similarity, which is missing here"):
         trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=mmr)
-    with pytest.raises(ValueError, match="normalize_then_sum"):
-        trainer_of(
-            tiny_model,
-            tmp_path,
-            DiverseGRPOTrainer,
-            reweight=mmr,
-            embedder=NgramEmbedder(),
-            multi_objective_aggregation="normalize_then_sum",
-        )

@@ -261,7 +261,6 @@ def test_a_signature_that_only_looks_wrong_is_accepted():
 @pytest.mark.parametrize(
     ("settings", "arguments", "message"),
     [
-        ({"multi_objective_aggregation": "normalize_then_sum"}, OURS, "sum_then_normalize"),
         ({"loss_type": "cispo"}, {"importance_ratio": False}, "loss_type"),
         ({}, {"dynamic_sampling": 0}, "a dataset with a length, got IterableDataset"),
     ],

@@ -27,7 +27,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     """
     functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
     method, sampling = spec.method, spec.dynamic_sampling
-    check(config, reweight=method.reweight is not None, importance_ratio=method.importance_ratio)
+    check(config, importance_ratio=method.importance_ratio)
     return {
         "reward_funcs": list(functions.values()),
         **methods_and_keys(spec),

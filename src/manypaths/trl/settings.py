@@ -1,4 +1,4 @@
-"""Settings of TRL under which a reweighter or RGRA would not compute what its paper defines."""
+"""Settings of TRL under which RGRA would not compute what its paper defines."""
 
 from __future__ import annotations
 
@@ -12,22 +12,16 @@ WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
 }
 
 
-def check(args: GRPOConfig, *, reweight: bool, importance_ratio: bool) -> None:
+def check(args: GRPOConfig, *, importance_ratio: bool) -> None:
     """Refuse settings with which a method would compute something else.
 
     Args:
         args: TRL's configuration.
-        reweight: whether there is a reweighter.
         importance_ratio: False is RGRA.
 
     Raises:
         ValueError: names the setting, and the value that it must have.
     """
-    if reweight and args.multi_objective_aggregation != "sum_then_normalize":
-        raise ValueError(
-            "multi_objective_aggregation must be 'sum_then_normalize' with a reweighter, got "
-            f"{args.multi_objective_aggregation!r}, which would normalise the diversity column separately."
-        )
     if importance_ratio:
         return
     for name, allowed in WITHOUT_RATIO.items():

@@ -21,6 +21,7 @@ from manypaths.methods.bind import adjust, replace_advantages
 from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures, of_scored
 from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct, position_of
+from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.trl.settings import check
@@ -31,7 +32,7 @@ from manypaths.wrapper import DiverseReward
 class Groups:
     """The groups of the last generation, gathered over all processes."""
 
-    raw: Tensor  # [B, G] weighted sum of the reward functions; NaN where all of them gave None
+    raw: Tensor  # [B, G] weighted sum of the reward functions, as TRL sums; NaN where all of them gave None
     adjusted: Tensor  # [B, G]
     inputs: dict[str, Tensor]  # what the methods wanted, by name (`manypaths.methods.inputs`); rewards are the raw ones
     diagnostics: dict[str, Tensor]  # what the methods reported about themselves: name -> [B] or [B, G]
@@ -61,7 +62,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             positional parameters name the inputs that it wants (`manypaths.methods.inputs`) -> adjusted rewards [B, G].
             In training it adds one reward column behind those of the reward functions, adjusted - raw, of weight 1: TRL
             then sums the columns to exactly the adjusted reward and does everything else as ever, and the means of the
-            reward functions stay raw.
+            reward functions stay raw. (Where TRL normalises each reward first: `manypaths.trl.normalize_then_sum`.)
         advantage: a method as well, such as `manypaths.methods.grpo_pos` -> advantages [B, G], in place of GRPO's.
         embedder: `(list[str]) -> [N, D]`, such as `manypaths.embed.SentenceEmbedder("...")`, for the input
             `similarity`. It gets what the model wrote (`manypaths.messages.text_of`), without the prompts. Without a
@@ -129,7 +130,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         )
         args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:
-            check(args, reweight=reweight is not None, importance_ratio=importance_ratio)
+            check(args, importance_ratio=importance_ratio)
         self.data_order = DataOrder()
         super().__init__(*host, **named_host)
         if any(isinstance(function, DiverseReward) for function in self.reward_funcs):
@@ -166,13 +167,15 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             return rewards
         check_finite(self.reward_func_names, rewards, self.reward_weights)
         scored = self._spend("rewards", began - (self._sampled.seconds if self._sampled else 0.0))
-        raw = weighted_sum(rewards, self.reward_weights).view(-1, self.num_generations)
+        aggregation, size = self.multi_objective_aggregation, self.num_generations
+        raw = normalize_then_sum.raw_rewards(rewards, self.reward_weights, size, aggregation).view(-1, size)
         wanted = {"rewards": raw, **self._other_inputs(prompts, completions, completion_ids_list, rewards)}
         embedded = self._spend("embedding", scored)
         adjusted: Tensor = raw
         diagnostics: dict[str, Tensor] = {}
         if self.reweight is not None:
             adjusted, diagnostics = adjust(self.reweight, wanted)
+        if self._adds_column:
             rewards = torch.cat([rewards, (adjusted - raw).view(-1, 1)], dim=1)
             self._without_diversity = self.reward_func_names, self.reward_weights
             self.reward_func_names = [*self.reward_func_names, self.diversity_name]
@@ -181,6 +184,11 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self.groups = Groups(raw, adjusted, wanted, diagnostics)
         self._measure(self.groups)
         return rewards
+
+    @property
+    def _adds_column(self) -> bool:
+        """Whether TRL sums the rewards to the adjusted ones; it cannot where it normalises each of them."""
+        return self.reweight is not None and self.multi_objective_aggregation != normalize_then_sum.NAME
 
     def _other_inputs(
         self, prompts: list[Any], completions: list[Any], completion_ids: list[Any], rewards: Tensor
@@ -235,14 +243,18 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
                 self.reward_func_names, self.reward_weights = self._without_diversity
                 self._without_diversity = None
         if not self._in_training:
-            if self.reweight is not None:  # columns of the table of completions must have one length
+            if self._adds_column:  # columns of the table of completions must have one length
                 count = len(inputs) * self.accelerator.num_processes
                 self._logs["rewards"][self.diversity_name].extend([torch.nan] * count)
             return output
         self._spend("sampling", began + sum(self.seconds.values()))
-        if self.advantage is not None and self.groups is not None:
+        of_adjusted = self._adds_column or self.reweight is None  # whether TRL computed them of the adjusted rewards
+        if self.groups is not None and (self.advantage is not None or not of_adjusted):
             logged = self._logs["advantages"]
-            logged.extend(self._other_advantages(self.groups, self.advantage, torch.tensor(list(logged))))
+            if not of_adjusted:
+                logged.extend(normalize_then_sum.scaled_over_batch(self.groups.adjusted).flatten().tolist())
+            if self.advantage is not None:
+                logged.extend(self._other_advantages(self.groups, self.advantage, torch.tensor(list(logged))))
             output["advantages"] = torch.tensor(self._own(list(logged), len(inputs))).to(output["advantages"])
         return output
 
@@ -285,7 +297,6 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
 
     @reweight.setter
     def reweight(self, reweight: Reweighter | None) -> None:
-        check(self.args, reweight=reweight is not None, importance_ratio=self.importance_ratio)
         self.inputs.replace(self.embedder, self.inputs.methods | {"reweight": reweight})
 
     @property
