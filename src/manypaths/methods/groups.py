@@ -13,6 +13,8 @@ under `ties="first"`).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -89,10 +91,12 @@ def check_group(who: str, rewards: Tensor, similarity: Tensor) -> Tensor:
         )
     scored = ~rewards.isnan()
     similarity = similarity.masked_fill(~(scored.unsqueeze(-1) & scored.unsqueeze(-2)), 0.0)
-    if similarity.isnan().any():
+    if not similarity.numel():
+        return similarity
+    low, high = similarity.amin().item(), similarity.amax().item()  # NaN if one of them is
+    if math.isnan(low):
         raise ValueError(f"{who}'s similarity must be a number between every two scored completions, got NaN.")
-    if (similarity.abs() > 1 + ROUNDING).any():
-        low, high = similarity.min().item(), similarity.max().item()
+    if low < -1 - ROUNDING or high > 1 + ROUNDING:
         raise ValueError(
             f"{who}'s similarity must be in [-1, 1], got values from {low:.4g} to {high:.4g}. "
             "Use cosine_similarity(embeddings) rather than dot products of vectors without unit length."
