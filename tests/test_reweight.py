@@ -355,9 +355,9 @@ def test_inputs_are_not_modified(ties):
 
 
 class Operations(TorchDispatchMode):
-    """Counts operations, and the elements of the largest tensor that one of them made."""
+    """Counts operations, the elements that they made, and those of the largest tensor that one of them made."""
 
-    count = largest = 0
+    count = largest = elements = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         self.count += 1
@@ -368,6 +368,7 @@ class Operations(TorchDispatchMode):
             if torch.is_tensor(tensor)
         ]
         self.largest = max([self.largest, *sizes])
+        self.elements += sum(sizes)
         return output
 
 
@@ -401,6 +402,20 @@ def test_no_tensor_is_larger_than_the_similarities(B, G):
             mmr(rewards, similarity, ties=ties)
         dra(rewards, similarity)
     assert operations.largest == B * G * max(G, embeddings.shape[-1])
+
+
+@pytest.mark.parametrize("ties", TIES)
+@pytest.mark.parametrize("copies", [False, True])
+def test_the_work_of_mmr_grows_with_the_square_of_the_group(ties, copies):
+    """A pick reads its own row of the similarity; a pass over all of it per pick would make eightfold the elements."""
+    made = []
+    for G in (64, 128):
+        rewards, embeddings = make_groups(5, 8, G, ties=True, copies=copies, width=32)
+        similarity = cosine_similarity(embeddings)
+        with Operations() as operations:
+            mmr(rewards, similarity, ties=ties)
+        made.append(operations.elements)
+    assert made[1] < 4.2 * made[0]
 
 
 def test_no_groups_and_empty_groups():

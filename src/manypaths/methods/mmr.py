@@ -67,40 +67,76 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
         >>> mmr(torch.tensor([[1.0, 1.0, 1.0]]), similarity, lam=0.7)
         tensor([[0.5500, 0.5500, 1.0000]])
     """
-    similarity = in_float64(check_group("mmr", rewards, similarity)).clamp(-1.0, 1.0)
+    similarity = check_group("mmr", rewards, similarity).to(device_with_float64(rewards))
     if ties not in TIES:
         raise ValueError(f"mmr's ties must be one of {', '.join(TIES)}, got {ties!r}.")
     weight = _check_lambda(adaptive_lambda(rewards) if lam is None else lam, rewards)
-    reward = in_float64(rewards)
-    crowding = similarity.masked_fill(diagonal(similarity), 0.0).sum(-1)
-    # [B, j, i]: what i loses once j is picked; over j it is reduced with i side by side, which is quick
-    loss = ((1 - weight).unsqueeze(-1) * similarity.mT).masked_fill(diagonal(similarity), -torch.inf)
-    adjusted, order = torch.full_like(reward, torch.nan), torch.zeros_like(reward, dtype=torch.int64)
-    gone, picked = reward.isnan(), order[:, :1]
-    score, most = reward.masked_fill(gone, -torch.inf), torch.full_like(reward, -torch.inf)
-    for _ in range(rewards.shape[1]):
-        pick = _best(score, crowding, ties)
-        most = torch.maximum(most, torch.where(pick.unsqueeze(-1), loss, -torch.inf).amax(1))
-        follow = weight * reward - most
-        count = pick.sum(-1, keepdim=True)
-        value = torch.where(count > 1, (score + (count - 1) * follow) / count, score)
-        adjusted, order = torch.where(pick, value, adjusted), torch.where(pick, picked + 1, order)
-        gone, picked = gone | pick, picked + count
-        score = follow.masked_fill(gone, -torch.inf)
+    reward, unscored = in_float64(rewards), rewards.isnan()
+    # [B, j, i]: what i loses once j is picked, so that a pick reads one row
+    loss = torch.empty_like(
+        similarity, dtype=torch.float64, device=weight.device, memory_format=torch.contiguous_format
+    )
+    loss.copy_(similarity.mT).clamp_(-1.0, 1.0).diagonal(dim1=1, dim2=2).zero_()
+    if ties == "diverse":
+        crowding, tied = loss.sum(1), TIED
+    else:  # the lowest index in place of the least crowded completion, and no score equals another nearly
+        crowding, tied = torch.arange(loss.shape[1], device=loss.device).double().expand_as(reward), 0.0
+    loss *= (1 - weight).unsqueeze(-1)
+    adjusted, order = _pick(reward, weight * reward, loss, crowding, tied)
     report("lam", weight.squeeze(-1))
-    report("pick", order)
-    return adjusted.to(rewards.dtype).to(rewards.device)
+    report("pick", order.to(rewards.device).masked_fill(unscored, 0))
+    return adjusted.to(rewards.dtype).to(rewards.device).masked_fill(unscored, torch.nan)
 
 
-def _best(score: Tensor, crowding: Tensor, ties: str) -> Tensor:
-    """Which completions are picked next, [B, G] bool: those of the highest score, or of several the tie's winners."""
-    best = score.amax(-1, keepdim=True).clamp(min=torch.finfo(score.dtype).min)  # none is picked when all are gone
-    if ties == "first":
-        leaders = score == best
-        return leaders & (leaders.cumsum(-1) == 1)
-    leaders = score >= best - TIED
-    least = torch.where(leaders, crowding, torch.inf).amin(-1, keepdim=True)
-    return leaders & (crowding <= least + TIED)
+def _pick(reward: Tensor, gain: Tensor, loss: Tensor, crowding: Tensor, tied: float) -> tuple[Tensor, Tensor]:
+    """Algorithm 1 on all groups at once: for each of G picks a few operations on [B, G], and one row of the loss.
+
+    Args:
+        reward: [B, G], NaN for an unscored completion.
+        gain: [B, G], lam times the reward.
+        loss: [B, j, i], what i loses once j is picked.
+        crowding: [B, G]. Of equal scores the least crowded completion is picked; completions that are equal in this
+            too are picked together, one in each turn, and their scores change after the last of them.
+        tied: how near two scores are that count as equal.
+
+    Returns:
+        (adjusted rewards, order of picks from 1), both [B, G]. Unscored completions are picked last.
+    """
+    if not reward.numel():
+        return reward, torch.zeros_like(reward, dtype=torch.int64)
+    last = torch.finfo(reward.dtype).min  # the score of an unscored completion
+    score, waiting = reward.nan_to_num(last), gain.nan_to_num(last)
+    most = torch.full_like(reward, -torch.inf)
+    rows, first_row = loss.flatten(0, 1), torch.arange(reward.shape[0], device=reward.device) * reward.shape[1]
+    turns = []
+    for _ in range(reward.shape[1]):
+        best = score.amax(-1, keepdim=True)
+        crowd = torch.where(score >= best - tied, crowding, torch.inf)
+        least, pick = crowd.min(-1, keepdim=True)
+        turns.append((pick, score.gather(1, pick), best))
+        torch.maximum(most, rows.index_select(0, first_row + pick.squeeze(1)), out=most)
+        # An infinite score lets the rest of those that are picked together have the next turns.
+        waiting = torch.where(crowd <= least + TIED, torch.inf, waiting).scatter_(1, pick, -torch.inf)
+        score = waiting - most
+    picks, scores, bests = (torch.cat(column, 1) for column in zip(*turns, strict=True))
+    together = bests == torch.inf  # with the pick of the turn before
+    turn = torch.arange(1, reward.shape[1] + 1, device=reward.device)
+    order = torch.empty_like(picks).scatter_(1, picks, turn.where(~together, 0).cummax(1).values)
+    adjusted = torch.empty_like(reward).scatter_(1, picks, scores)
+    groups = together.any(1)
+    if groups.any():
+        adjusted[groups] = _share(*(values[groups] for values in (reward, gain, loss, adjusted, order.int())))
+    return adjusted, order
+
+
+def _share(reward: Tensor, gain: Tensor, loss: Tensor, adjusted: Tensor, order: Tensor) -> Tensor:
+    """Adjusted rewards in which completions of equal `order` have the mean of being first and of following the rest."""
+    earlier, later = order.unsqueeze(-1), order.unsqueeze(-2)  # [B, j, i]
+    count = (earlier == later).sum(1)
+    leading = torch.where(order == 1, reward, gain - torch.where(earlier < later, loss, -torch.inf).amax(1))
+    others = (earlier <= later) & ~diagonal(loss)
+    following = gain - torch.where(others, loss, -torch.inf).amax(1)
+    return torch.where(count > 1, (leading + (count - 1) * following) / count, adjusted)
 
 
 def _check_lambda(lam: float | Tensor, rewards: Tensor) -> Tensor:
