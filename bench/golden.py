@@ -101,7 +101,8 @@ def functions() -> dict[str, Any]:
         for name, reweight in reweighters.items():
             result[f"{name} {label}"] = exact(adjust(reweight, inputs)[0])
         centred = (rewards - rewards.nanmean(1, keepdim=True)).nan_to_num(0.0)
-        for name, advantage in zip(("grpo-pos", "reinforce", "raft"), ADVANTAGES.values(), strict=True):
+        for name in ("grpo-pos", "reinforce", "raft"):
+            advantage = ADVANTAGES[name.replace("-", "_")]
             result[f"{name} {label}"] = exact(replace_advantages(advantage, inputs | {"advantages": centred})[0])
     return result
 

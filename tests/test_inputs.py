@@ -81,7 +81,11 @@ def wrapped(*inputs, **options):
         (lambda adjusted, advantages: advantages, "advantage", ("adjusted", "advantages")),
         (max, "reweight", ("rewards", "similarity")),
         *((method, "reweight", ("rewards", "similarity")) for method in REWEIGHTERS.values()),
-        *((method, "advantage", ("rewards", "advantages")) for method in ADVANTAGES.values()),
+        *((ADVANTAGES[name], "advantage", ("rewards", "advantages")) for name in ("grpo_pos", "reinforce", "raft")),
+        *((ADVANTAGES[name], "advantage", ("rewards", "correct")) for name in ("maxrl", "psr", "nsr", "w_reinforce")),
+        (ADVANTAGES["passk"], "advantage", ("rewards", "correct", "progress")),
+        (ADVANTAGES["pkpo"], "advantage", ("rewards", "progress")),
+        (ADVANTAGES["focal"], "advantage", ("advantages", "correct")),
     ],
 )
 def test_positional_parameters_name_the_inputs(method, role, inputs):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import reference
+import reference_verdicts
 import torch
 from datasets import Dataset
 from test_trl import trainer_of
@@ -19,7 +20,20 @@ from trl import GRPOTrainer
 
 from manypaths import cosine_similarity, dra, mmr, recipe
 from manypaths.embed import NgramEmbedder
-from manypaths.methods import ADVANTAGES, REWEIGHTERS, advantages, has_nonzero_std, keep_equal_rewards
+from manypaths.methods import (
+    ADVANTAGES,
+    REWEIGHTERS,
+    advantages,
+    focal,
+    has_nonzero_std,
+    keep_equal_rewards,
+    maxrl,
+    nsr,
+    passk,
+    pkpo,
+    psr,
+    w_reinforce,
+)
 from manypaths.methods.inputs import inputs_of
 from manypaths.rewards import REWARDS
 from manypaths.training.trainer_arguments import method_arguments
@@ -43,6 +57,19 @@ METHODS = {
     "grpo_pos": (advantages.grpo_pos, reference.grpo_pos),
     "reinforce": (advantages.reinforce, reference.reinforce),
     "raft": (advantages.raft, reference.raft),
+    "maxrl": (maxrl, reference_verdicts.maxrl),
+    "passk": (passk, reference_verdicts.passk),
+    "passk, k 2": (partial(passk, k=2), partial(reference_verdicts.passk, k=2)),
+    "passk, k 1": (partial(passk, k=1), partial(reference_verdicts.passk, k=1)),
+    "pkpo": (pkpo, reference_verdicts.pkpo),
+    "pkpo, k 2": (partial(pkpo, k=2), partial(reference_verdicts.pkpo, k=2)),
+    "pkpo, k 1": (partial(pkpo, k=1), partial(reference_verdicts.pkpo, k=1)),
+    "pkpo, s": (partial(pkpo, k=3, estimator="s"), partial(reference_verdicts.pkpo, k=3, estimator="s")),
+    "pkpo, sloo": (partial(pkpo, k=3, estimator="sloo"), partial(reference_verdicts.pkpo, k=3, estimator="sloo")),
+    "psr": (psr, reference_verdicts.psr),
+    "nsr": (nsr, reference_verdicts.nsr),
+    "w_reinforce": (w_reinforce, reference_verdicts.w_reinforce),
+    "focal": (focal, reference_verdicts.focal),
 }
 
 
@@ -64,6 +91,7 @@ def groups(seed, B=5, G=6, unscored=0.25):
         "lengths": lengths,
         "advantages": own,
         "adjusted": rewards,
+        "progress": torch.tensor(0.25),
     }
 
 
@@ -71,11 +99,20 @@ def called(method, inputs):
     """What a method makes of the inputs that it names; an advantage of an unscored completion is 0 or NaN, here NaN."""
     names = inputs_of(method, "advantage")
     returned = method(*(inputs[name] for name in names))
-    return returned.masked_fill(inputs["rewards"].isnan(), NAN) if "advantages" in names else returned
+    if getattr(method, "func", method) not in ADVANTAGES.values() and "advantages" not in names:
+        return returned
+    unscored = inputs["rewards"].isnan()
+    assert not returned[unscored].nan_to_num(0.0).any() or "advantages" in names
+    return returned.masked_fill(unscored, NAN)
+
+
+def of_each(inputs, change):
+    """Inputs whose values of groups were changed; `progress` has none."""
+    return {name: change(values) if values.dim() else values for name, values in inputs.items()}
 
 
 def permuted(inputs, order):
-    moved = {name: values[:, order] for name, values in inputs.items()}
+    moved = of_each(inputs, lambda values: values[:, order])
     return moved | {"similarity": moved["similarity"][:, :, order]}
 
 
@@ -102,7 +139,7 @@ def law_the_order_decides_nothing(method, _):
 
 def law_groups_never_mix(method, _):
     inputs = groups(0)
-    alone = [called(method, {name: values[[b]] for name, values in inputs.items()}) for b in range(5)]
+    alone = [called(method, of_each(inputs, lambda values, b=b: values[[b]])) for b in range(5)]
     assert_close(called(method, inputs), torch.cat(alone), equal_nan=True)
 
 
@@ -386,6 +423,7 @@ def examples(monkeypatch):
     exec(ips, ours)
     exec(focal, ours)
     exec(oracles, by_hand)
+    assert focal in inspect.getsource(importlib.import_module("manypaths.methods.focal"))  # the shipped method
     monkeypatch.setitem(REWEIGHTERS, "ips", ours["ips"])
     monkeypatch.setitem(ADVANTAGES, "focal", ours["focal"])
     return eval(f"{{{rows}}}", ours | {"reference": types.SimpleNamespace(**by_hand)})
@@ -476,12 +514,14 @@ def first_letters(completions, problems):
 # Examples in docstrings
 
 
-@pytest.mark.parametrize("module", ["methods.mmr", "methods.dra", "trl.trainer"])
+@pytest.mark.parametrize(
+    "module", ["methods.mmr", "methods.dra", "methods.maxrl", "methods.passk", "methods.pkpo", "trl.trainer"]
+)
 def test_the_examples_in_docstrings_give_what_they_show(module, tiny_model, tmp_path, monkeypatch):
     arguments = trainer_of(tiny_model, tmp_path, steps=1).args
     data = Dataset.from_list([{"prompt": f"{number} + 2 ="} for number in range(8)])
-    names = {"MODEL": str(tiny_model), "rewards": length, "args": arguments, "data": data, "mmr": mmr}
-    names |= {"NgramEmbedder": NgramEmbedder, "DiverseGRPOTrainer": DiverseGRPOTrainer, "torch": torch, "dra": dra}
+    names = {"MODEL": str(tiny_model), "rewards": length, "args": arguments, "data": data, **REWEIGHTERS, **ADVANTAGES}
+    names |= {"NgramEmbedder": NgramEmbedder, "DiverseGRPOTrainer": DiverseGRPOTrainer, "torch": torch}
     tests = doctest.DocTestFinder().find(importlib.import_module(f"manypaths.{module}"), globs=names)
     monkeypatch.setattr(PrinterCallback, "on_log", lambda *_, **__: None)
     runner = doctest.DocTestRunner(verbose=False)

@@ -348,7 +348,7 @@ def test_a_name_of_an_earlier_version_is_read_in_a_recipe_that_was_recorded(tmp_
 
 
 def test_every_name_of_an_earlier_version_has_a_name_of_today():
-    from manypaths.methods.advantages import ADVANTAGES
+    from manypaths.methods import ADVANTAGES
 
     spec = dataclasses.asdict(read(BASE))
     for old, new in recipe.RENAMED_KEYS.items():

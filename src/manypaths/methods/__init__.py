@@ -6,6 +6,9 @@
     keep_equal.py     a wrapper: zero-variance groups keep their rewards
     among_correct.py  a wrapper: credit moves among the right completions of a group only
 
+From verdicts, advantages: maxrl.py `maxrl`; passk.py `passk`; pkpo.py `pkpo`; positive_negative.py `psr`, `nsr` and
+`w_reinforce`; focal.py `focal`. verdicts.py says what is right and what is wrong, subsets.py counts subsets of k.
+
 A method names the inputs that it wants by its positional parameters (inputs.py); what it reports about itself
 (diagnostics.py) is logged. groups.py has what all methods share, measures.py what is logged of groups.
 
@@ -21,13 +24,18 @@ RGRA is no method but a loss: `importance_ratio=False` of DiverseGRPOTrainer.
 
 from __future__ import annotations
 
-from manypaths.methods.advantages import ADVANTAGES, Advantage, grpo_pos, raft, reinforce
+from manypaths.methods.advantages import Advantage, grpo_pos, raft, reinforce
 from manypaths.methods.among_correct import among_correct
 from manypaths.methods.diagnostics import report
 from manypaths.methods.dra import dra
+from manypaths.methods.focal import focal
 from manypaths.methods.groups import cosine_similarity, has_nonzero_std, weighted_sum
 from manypaths.methods.keep_equal import keep_equal_rewards
+from manypaths.methods.maxrl import maxrl
 from manypaths.methods.mmr import TIES, adaptive_lambda, mmr
+from manypaths.methods.passk import passk
+from manypaths.methods.pkpo import pkpo
+from manypaths.methods.positive_negative import nsr, psr, w_reinforce
 from manypaths.methods.wrapped import Reweighter
 
 __all__ = [
@@ -40,14 +48,33 @@ __all__ = [
     "among_correct",
     "cosine_similarity",
     "dra",
+    "focal",
     "grpo_pos",
     "has_nonzero_std",
     "keep_equal_rewards",
+    "maxrl",
     "mmr",
+    "nsr",
+    "passk",
+    "pkpo",
+    "psr",
     "raft",
     "reinforce",
     "report",
+    "w_reinforce",
     "weighted_sum",
 ]
 
 REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra}
+ADVANTAGES: dict[str, Advantage] = {
+    "grpo_pos": grpo_pos,
+    "reinforce": reinforce,
+    "raft": raft,
+    "maxrl": maxrl,
+    "passk": passk,
+    "pkpo": pkpo,
+    "psr": psr,
+    "nsr": nsr,
+    "w_reinforce": w_reinforce,
+    "focal": focal,
+}

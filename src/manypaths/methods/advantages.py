@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Advantage = Callable[[Tensor, Tensor], Tensor]
+Advantage = Callable[..., Tensor]  # a function of inputs by name -> advantages [B, G]
 
 
 def grpo_pos(rewards: Tensor, advantages: Tensor) -> Tensor:
@@ -36,6 +36,3 @@ def raft(rewards: Tensor, advantages: Tensor) -> Tensor:
     top = scored & (rewards == rewards.masked_fill(~scored, -torch.inf).amax(-1, keepdim=True))
     share = rewards.shape[-1] / top.sum(-1, keepdim=True).clamp(min=1)
     return (top * share).to(advantages.dtype)
-
-
-ADVANTAGES: dict[str, Advantage] = {"grpo_pos": grpo_pos, "reinforce": reinforce, "raft": raft}
