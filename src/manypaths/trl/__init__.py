@@ -1,7 +1,8 @@
 """TRL's GRPOTrainer, made diversity-aware: `DiverseGRPOTrainer`."""
 
 from manypaths.names import PARTS
+from manypaths.trl.groups import Groups
 from manypaths.trl.settings import WITHOUT_RATIO, check
-from manypaths.trl.trainer import DiverseGRPOTrainer, Groups, StepSeconds, own_weights
+from manypaths.trl.trainer import DiverseGRPOTrainer, StepSeconds, own_weights
 
 __all__ = ["PARTS", "WITHOUT_RATIO", "DiverseGRPOTrainer", "Groups", "StepSeconds", "check", "own_weights"]

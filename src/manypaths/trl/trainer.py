@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,31 +23,9 @@ from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VEND
 from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
+from manypaths.trl.groups import Groups
 from manypaths.trl.settings import check
 from manypaths.wrapper import DiverseReward
-
-
-@dataclass
-class Groups:
-    """The groups of the last generation, gathered over all processes."""
-
-    raw: Tensor  # [B, G] weighted sum of the reward functions, as TRL sums; NaN where all of them gave None
-    adjusted: Tensor  # [B, G]
-    inputs: dict[str, Tensor]  # what the methods wanted, by name (`manypaths.methods.inputs`); rewards are the raw ones
-    diagnostics: dict[str, Tensor]  # what the methods reported about themselves: name -> [B] or [B, G]
-
-    @property
-    def similarity(self) -> Tensor | None:
-        """[B, G, G]; None without an embedder and keys."""
-        return self.inputs.get("similarity")
-
-    def first(self, count: int | None) -> Groups:
-        """The first groups alone (None: all of them), on the CPU, and the diagnostics of groups and completions."""
-        whole = (self.raw.shape, self.raw.shape[:1])
-        diagnostics = {name: values for name, values in self.diagnostics.items() if values.shape in whole}
-        by_group = {name: values for name, values in self.inputs.items() if values.dim() > 0}
-        kept = ({name: v[:count].cpu() for name, v in named.items()} for named in (by_group, diagnostics))
-        return Groups(self.raw[:count].cpu(), self.adjusted[:count].cpu(), *kept)
 
 
 class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
