@@ -32,8 +32,8 @@ LARGE = [f"trainer.{word}" for word in ("num_generations=16", "per_device_train_
 RUNS = {
     "quickstart": ["dr-grpo", "mmr", "arithmetic", "quickstart"],
     "GSM8K, GRPO": ["grpo", "none", "gsm8k"],
-    "GSM8K, MMR-GRPO": ["grpo", "mmr", "gsm8k"],
-    "GSM8K, MMR-GRPO, 64 x 16": ["grpo", "mmr", "gsm8k", *LARGE, "trainer.gradient_accumulation_steps=8"],
+    "GSM8K, MMR-GRPO": ["grpo", "mmr-paper", "gsm8k"],
+    "GSM8K, MMR-GRPO, 64 x 16": ["grpo", "mmr-paper", "gsm8k", *LARGE, "trainer.gradient_accumulation_steps=8"],
 }
 
 

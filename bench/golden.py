@@ -30,15 +30,15 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT / "tests"), str(ROOT / "bench")]
 
-METHODS = ("none", "mmr", "mmr-fixed", "mmr-released", "dra", "rgra", "grpo-pos", "reinforce", "raft")
+METHODS = ("none", "mmr-paper", "mmr-fixed", "mmr-released", "dra-paper", "rgra", "grpo-pos", "reinforce", "raft")
 SETTINGS: dict[str, tuple[str, list[str]]] = {  # label: method, overrides
     **{method: (method, []) for method in METHODS},
-    "mmr-keep-equal": ("mmr", ["method.keep_equal_rewards=true"]),
+    "mmr-keep-equal": ("mmr-paper", ["method.keep_equal_rewards=true"]),
     "dra-floor": ("dra", ["method.options.floor=-1.0"]),
     "none-reused": ("none", ["trainer.num_iterations=2"]),
-    "mmr-reused": ("mmr", ["trainer.num_iterations=2"]),
+    "mmr-reused": ("mmr-paper", ["trainer.num_iterations=2"]),
     "rgra-reused": ("rgra", ["trainer.num_iterations=2"]),
-    "mmr-dynamic": ("mmr", ["dynamic_sampling.reward=golden.vowels"]),
+    "mmr-dynamic": ("mmr-paper", ["dynamic_sampling.reward=golden.vowels"]),
 }
 RECIPE = """
 lora: {r: 2, target_modules: [q_proj, v_proj], lora_dropout: 0.0}

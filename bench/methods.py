@@ -25,8 +25,8 @@ METHODS = {
     "Dr. GRPO": ["dr-grpo", "none"],
     "DAPO, no dynamic sampling": ["dapo", "none"],
     "DAPO": ["dapo-dynamic", "none"],
-    "MMR-GRPO": ["grpo", "mmr"],
-    "MMR-GRPO, equal rewards kept": ["grpo", "mmr", "method.keep_equal_rewards=true"],
+    "MMR-GRPO": ["grpo", "mmr-paper"],
+    "MMR-GRPO, equal rewards kept": ["grpo", "mmr-paper", "method.keep_equal_rewards=true"],
     "DRA-GRPO": ["grpo", "dra"],
 }
 

@@ -27,6 +27,7 @@ from manypaths.methods import REWEIGHTERS
 from manypaths.methods.diagnostics import report
 from manypaths.methods.measures import vendi_score
 from manypaths.preflight import dry_run, memory, workload
+from manypaths.preflight.cautions import cautions
 from manypaths.preflight.shape import Shape, count, shape_of
 from manypaths.recipe import DTYPES
 from manypaths.trl import DiverseGRPOTrainer
@@ -660,7 +661,12 @@ def test_what_fits_is_said():
             ("grpo", "mmr-fixed"),
             'reweighting       mmr (lam 0.7, ties "diverse")\n  inputs            rewards, similarity by ngram',
         ),
-        (("grpo", "dra", "method.keep_equal_rewards=true"), "dra (no options); groups of equal rewards keep them"),
+        (
+            ("grpo", "dra", "method.keep_equal_rewards=true"),
+            "dra among the right completions (no options); groups of equal rewards keep them",
+        ),
+        (("grpo", "dra-paper"), "reweighting       dra (no options)"),
+        (("grpo", "dra-paper"), "caution           dra acts on all completions of a group here, and boxed can differ"),
         (("grpo", "grpo-pos"), " in place of the reward minus the mean of its group, divided by the"),
         (("grpo", "mmr"), "KL                none"),
         (("grpo", "mmr", "trainer.beta=0.04"), "0.04 x the divergence from the initial model, which is this one"),
@@ -793,7 +799,7 @@ spec = importlib.util.spec_from_file_location("manypaths", sys.argv[1], submodul
 sys.modules["manypaths"] = importlib.util.module_from_spec(spec)
 from manypaths.preflight import dry_run
 from manypaths import recipe
-names = ["r1-distill-qwen-7b", "grpo", "mmr", "mmr-grpo"]
+names = ["r1-distill-qwen-7b", "grpo", "mmr-paper", "mmr-grpo"]
 print(dry_run.page(recipe.read(names), names))
 """
     folder = Path(dry_run.__file__).parents[1]
@@ -814,3 +820,23 @@ def test_the_keys_are_checked_against_trl_and_peft(override, words):
     dry_run.check(spec(), ("seed",))
     with pytest.raises(ValueError, match=words):
         dry_run.check(spec(override), ("seed",))
+
+
+@pytest.mark.parametrize(
+    ("words", "is_warned"),
+    [
+        (("mmr-paper",), True),
+        (("mmr",), False),
+        (("mmr-fixed", "method.among_correct=true"), False),
+        (("mmr-paper", "rewards.boxed=null"), False),
+        (("none",), False),
+        (("mmr-paper", "method.correct=null", "rewards.boxed=null"), False),
+        (("mmr-paper", "method.correct=null"), True),
+        (("rgra",), False),
+    ],
+)
+def test_a_published_method_that_meets_rewards_for_form_has_a_caution(words, is_warned):
+    names, overrides = [word for word in words if "=" not in word], [word for word in words if "=" in word]
+    found = cautions(recipe.read(["smollm2-135m", "grpo", *names, "gsm8k"], overrides))
+    assert bool(found) == is_warned
+    assert all("Set method.among_correct=true" in sentence for sentence in found)

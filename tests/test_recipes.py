@@ -17,6 +17,8 @@ from transformers import get_scheduler
 from trl import GRPOConfig
 
 from manypaths import recipe
+from manypaths.methods.bind import bind_advantage, bind_reweight
+from manypaths.methods.inputs import inputs_of
 from manypaths.training import run
 from manypaths.training.trainer_config import SET_BY_THE_RUN, trainer_config
 from manypaths.typed import check_arguments
@@ -129,6 +131,15 @@ def test_each_pair_of_two_sections_is_composed():
         assert not missing, f"COMPOSITIONS must have these pairs too: {missing}. Change a factor of row or column."
 
 
+def wants_correct(spec):
+    method = spec.method
+    bound = {
+        "reweight": bind_reweight(method.reweight, method.options, "method.reweight", method.among_correct),
+        "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
+    }
+    return any("correct" in inputs_of(function, role) for role, function in bound.items() if function is not None)
+
+
 def test_compositions_are_valid_as_far_as_no_file_is_needed():
     passed = set()  # settings that were checked in an earlier composition
     for names in COMPOSITIONS:
@@ -141,7 +152,10 @@ def test_compositions_are_valid_as_far_as_no_file_is_needed():
         sampling = spec.dynamic_sampling
         if (key := json.dumps([spec.trainer, spec.rewards, vars(spec.method), vars(sampling)])) not in passed:
             config = config_of(spec)
-            if sampling.reward is None or sampling.reward in spec.rewards:
+            if spec.method.correct is None and wants_correct(spec):
+                with pytest.raises(ValueError, match=r"must be given correct.* Set method\.correct=accuracy"):
+                    run.method_arguments(spec, config)
+            elif sampling.reward is None or sampling.reward in spec.rewards:
                 run.method_arguments(spec, config)
             else:
                 with pytest.raises(ValueError, match=r"dynamic_sampling\.reward must be one of"):
@@ -246,7 +260,7 @@ def test_a_step_of_the_papers_rate_is_not_rounded_away(model, paper):
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_papers_recipe_sets_neither_model_nor_variant_nor_method(paper):
     content = recipe.content([paper])
-    assert not {"model", "method", "dynamic_sampling"} & set(content)
+    assert not {"model", "dynamic_sampling"} & set(content) and set(content["method"]) == {"correct"}
     variants = recipe.content(VARIANTS)["trainer"]
     assert set(variants) & set(content["trainer"]) <= {"num_generations", "beta"}  # groups and KL are the paper's
 
@@ -281,7 +295,8 @@ def test_a_method_for_rewards_and_one_for_the_gradient_compose_in_any_order():
     for names in itertools.product(REWEIGHTING, GRADIENT):
         merged = recipe.content(names)
         assert merged == recipe.content(reversed(names))
-        assert {"reweight", "options", "keep_equal_rewards", "advantage", "importance_ratio"} == set(merged["method"])
+        of_rewards = {"reweight", "options", "among_correct", "keep_equal_rewards"}
+        assert {*of_rewards, "advantage", "importance_ratio"} == set(merged["method"])
 
 
 def test_the_two_smollm2_differ_in_the_name_alone():

@@ -16,6 +16,7 @@ from typing import Any
 
 from manypaths import recipe, rewards
 from manypaths.preflight import trainer_settings
+from manypaths.preflight.cautions import cautions
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory
 from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import DEFAULTS, Workload, workload
@@ -122,6 +123,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
         **_inputs_and_diagnostics(spec),
         "advantage": f"{instead}reward minus the mean of its group, {SCALES.get(scale, scale)}",
         "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
+        **({"caution": " ".join(found)} if (found := cautions(spec)) else {}),
         "KL": f"{settings['beta']:g} x the divergence from {initial}" if settings["beta"] else "none",
         "clipping": _clipping(spec, run),
     }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from manypaths import recipe, run_folder
+from manypaths.preflight.cautions import cautions
 from manypaths.recipe import Recipe
 
 
@@ -34,6 +37,8 @@ def train(options: argparse.Namespace) -> int:
         return launch(words, options.processes, options.launch, on_cpu=bool(spec.trainer.get("use_cpu")))
     from manypaths.training import run
 
+    for sentence in cautions(spec) if os.environ.get("RANK", "0") == "0" else ():
+        print(f"Caution: {sentence}", file=sys.stderr)
     summary = run.train(run.prepare(spec, out))
     if summary is not None:  # in the first process
         _print_summary(summary, out, time.perf_counter() - began)

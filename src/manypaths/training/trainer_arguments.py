@@ -8,7 +8,7 @@ from trl import GRPOConfig
 
 from manypaths import keys, rewards
 from manypaths.methods.bind import Method, bind_advantage, bind_reweight
-from manypaths.methods.inputs import check_inputs
+from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.recipe import Recipe
 from manypaths.trl import check
 
@@ -28,10 +28,13 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
     method, sampling = spec.method, spec.dynamic_sampling
     check(config, importance_ratio=method.importance_ratio)
+    methods = methods_and_keys(spec)
+    roles = ("reweight", "advantage")
+    wants_correct = any("correct" in inputs_of(methods[role], role) for role in roles if methods[role] is not None)
     return {
         "reward_funcs": list(functions.values()),
-        **methods_and_keys(spec),
-        "correct": _position(functions, "method.correct", method.correct),
+        **methods,
+        "correct": _position(functions, "method.correct", method.correct if wants_correct else None),
         "importance_ratio": method.importance_ratio,
         "dynamic_sampling": _position(functions, "dynamic_sampling.reward", sampling.reward),
         "max_batches": sampling.max_batches,
