@@ -8,9 +8,9 @@ The figures are in tests/data/outside, with their source.
 from pathlib import Path
 
 from manypaths.comparison.compare import compare
+from manypaths.comparison.contents import configurations
 from manypaths.comparison.importers.reading import Reading
 from manypaths.comparison.read import read
-from manypaths.comparison.report import configurations
 from manypaths.tables import markdown
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "outside"
