@@ -101,7 +101,8 @@ class DiverseReward:
             | dict.fromkeys(
                 ("advantages", "adjusted"),
                 "A reward function works before there are any. Take DiverseGRPOTrainer(advantage=...).",
-            ),
+            )
+            | {"logprobs": "A trainer passes none to a reward function. Take DiverseGRPOTrainer."},
         )
         names = [_name(function) for function in functions]
         self._correct = None if correct is None else position_of(names, correct, "correct")

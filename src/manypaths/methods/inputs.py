@@ -9,6 +9,7 @@ B groups of G completions. NaN marks an unscored completion, whose other inputs 
     keys        [B, G]     int64; completions of equal keys go the same way
     progress    []         the share of the training that is done, 0 to 1
     lengths     [B, G]     int64; tokens of the completion that the model wrote, without those of tools
+    logprobs    [B, G]     the sum of the log-probabilities of those tokens, under the policy that sampled them
     advantages  [B, G]     the trainer's own, for an `advantage` alone
 
 Keyword-only parameters, and positional ones with a default and another name, are options of the method.
@@ -26,7 +27,7 @@ import torch
 
 from manypaths.names import name_of, nearest
 
-INPUTS = ("rewards", "adjusted", "similarity", "correct", "keys", "lengths", "advantages", "progress")
+INPUTS = ("rewards", "adjusted", "similarity", "correct", "keys", "lengths", "logprobs", "advantages", "progress")
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 UNNAMED = {"reweight": ("rewards", "similarity"), "advantage": ("rewards", "advantages")}
 

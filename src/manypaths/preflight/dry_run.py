@@ -120,7 +120,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     rows = {
         "rewards": " + ".join(f"{weight:g} x {name}" for name, weight in spec.rewards.items()),
         "reweighting": _reweighting(spec),
-        **_inputs_and_diagnostics(spec),
+        **_inputs_and_diagnostics(spec, run),
         "advantage": f"{instead}reward minus the mean of its group, {SCALES.get(scale, scale)}",
         "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
         **({"caution": " ".join(found)} if (found := cautions(spec)) else {}),
@@ -145,7 +145,7 @@ def _reweighting(spec: Recipe) -> str:
     return f"{method.reweight}{among} ({options or 'no options'}){equal}"
 
 
-def _inputs_and_diagnostics(spec: Recipe) -> dict[str, str]:
+def _inputs_and_diagnostics(spec: Recipe, run: Workload) -> dict[str, str]:
     """What the methods take and what they report, as they say themselves; no rows where torch is not installed."""
     if importlib.util.find_spec("torch") is None:
         return {}
@@ -153,6 +153,7 @@ def _inputs_and_diagnostics(spec: Recipe) -> dict[str, str]:
     from manypaths.methods.inputs import inputs_of
 
     sources = {"similarity": spec.embedder.name, "keys": spec.keys.name, "correct": spec.method.correct}
+    sources["logprobs"] = _source_of_logprobs(spec, run)
     method = spec.method
     methods = {
         "reweight": bind_reweight(method.reweight, method.options, "method.reweight", method.among_correct),
@@ -167,6 +168,14 @@ def _inputs_and_diagnostics(spec: Recipe) -> dict[str, str]:
     if not inputs:
         return {}
     return {"inputs": ", ".join(inputs.values()), "diagnostics": ", ".join(diagnostics) or "none"}
+
+
+def _source_of_logprobs(spec: Recipe, run: Workload) -> str:
+    """Where the input `logprobs` comes from, as `manypaths.trl.logprobs` chooses."""
+    settings = {**DEFAULTS, **spec.trainer}
+    if (_corrects_vllm(settings) or not run.on_policy) and not settings.get("mask_truncated_completions"):
+        return "TRL, which has them for its importance ratio"
+    return "vLLM" if settings["use_vllm"] else "one more forward pass a generation, without gradient"
 
 
 def _clipping(spec: Recipe, run: Workload) -> str:

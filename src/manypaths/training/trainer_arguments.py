@@ -63,6 +63,7 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
         "rewards",
         "similarity",
         "lengths",
+        "logprobs",
         "progress",
         *(name for name, value in given.items() if value is not None),
     ]

@@ -22,13 +22,13 @@ from manypaths.methods.measures import measures, of_scored
 from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct, position_of
 from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
-from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
 from manypaths.trl.groups import Groups
+from manypaths.trl.logprobs import LogprobsGRPOTrainer
 from manypaths.trl.settings import check
 from manypaths.wrapper import DiverseReward
 
 
-class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
+class DiverseGRPOTrainer(LogprobsGRPOTrainer):
     """`trl.GRPOTrainer` whose rewards and advantages a method may set, with what the three papers put around that.
 
     Each argument is one override that passes through when it is left out; with none of them, and in evaluation, this
@@ -75,8 +75,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
             needs a reweighter.
         diversity/NAME: the mean of what a method reports about itself (`manypaths.methods.report`), such as mmr's lam;
             `NAME_2` is the advantage's where both methods report NAME.
-        seconds/: sampling (reference log-probabilities included), rewards, embedding, reweighting, update; per step, of
-            the main process. 0 where a step uses completions again.
+        seconds/: sampling (log-probabilities of the reference, and for the input `logprobs`, included), rewards,
+            embedding, reweighting, update; per step, of the main process. 0 where a step uses completions again.
 
     Example:
         >>> trainer = DiverseGRPOTrainer(MODEL, rewards, args, data, reweight=mmr, embedder=NgramEmbedder())
@@ -96,7 +96,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         importance_ratio: bool = True,
         **named_host: Any,
     ) -> None:
-        scores = ("rewards", "lengths", "progress", *(("correct",) if correct is not None else ()))
+        scores = ("rewards", "lengths", "logprobs", "progress", *(("correct",) if correct is not None else ()))
         self.inputs = CompletionInputs(
             embedder,
             keys,
@@ -118,6 +118,7 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self._correct = None if correct is None else position_of(self.names_in_trl, correct, "correct")
         self.importance_ratio = importance_ratio
         self.groups: Groups | None = None
+        self._logprobs = torch.empty(0)  # [n] of this process, of the last generation, where a method wants them
         self._in_training = False  # of the generation at work: a reward or embedder may turn the model to evaluation
         self._without_diversity: tuple[list[str], Tensor] | None = None  # names and weights, while its column is there
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of this step, by part
@@ -138,6 +139,8 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> Tensor:
         """Rewards [N, K] gathered over processes; with a reweighter, in training, [N, K + 1]."""
+        if self._in_training and "logprobs" in self.inputs.wanted:
+            self._logprobs = self.sampled_logprobs()  # before `began`: its seconds are those of sampling
         began = time.perf_counter()
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if not self._in_training:
@@ -177,12 +180,13 @@ class DiverseGRPOTrainer(DynamicSamplingGRPOTrainer):
         if "lengths" in self.inputs.wanted:
             own = own_tokens("lengths", completion_ids, self._tool_mask)
             rows["lengths"] = torch.tensor([len(tokens) for tokens in own], dtype=torch.int64)
+        if "logprobs" in self.inputs.wanted:
+            rows["logprobs"] = self._logprobs
         gathered = gather({name: values.to(rewards.device) for name, values in rows.items()})
         pairs = gather_object(list(zip(texts, problems, strict=True))) if self.inputs.wants_whole_groups else []
         groups = torch.Size([len(rewards) // self.num_generations, self.num_generations])
         inputs = self.inputs.of_groups(gathered, groups, copies=self.accelerator.num_processes > 1, texts=pairs)
-        if "lengths" in gathered:
-            inputs["lengths"] = gathered["lengths"].view(groups)
+        inputs |= {name: gathered[name].view(groups) for name in ("lengths", "logprobs") if name in gathered}
         if "correct" in self.inputs.wanted:
             inputs["correct"] = is_correct(rewards[:, self._correct]).view(groups)
         if "progress" in self.inputs.wanted:
