@@ -28,12 +28,17 @@ def by_inputs(rewards, correct, keys, lengths):
     return rewards - correct.nan_to_num(0.0) * (0.01 * lengths + 0.1 * same)
 
 
+def by_logprobs(rewards, logprobs):
+    return rewards + 0.1 * logprobs
+
+
 METHODS = {
     "none": {},
     "mmr": {"reweight": mmr, "embedder": NgramEmbedder()},
     "dra": {"reweight": dra, "embedder": NgramEmbedder()},
     "minilm": {"reweight": mmr, "embedder": minilm},
     "bigrams": {"reweight": by_inputs, "keys": partial(bigrams, threshold=0.99), "correct": "seldom"},
+    "logprobs": {"reweight": by_logprobs},
     "dynamic": {"reweight": partial(mmr, lam=0.7), "embedder": NgramEmbedder(), "dynamic_sampling": "seldom"},
 }
 # name: (completions of a batch over all processes, gradient accumulation, the method, settings), for groups of 4
@@ -47,6 +52,9 @@ CASES = {
     "mmr 4 x 3": (4, 3, "mmr"),
     "minilm 12": (12, 1, "minilm"),
     "bigrams 12": (12, 1, "bigrams"),
+    "logprobs 12": (12, 1, "logprobs"),
+    "logprobs 4 x 3": (4, 3, "logprobs"),
+    "logprobs 12 used twice": (12, 1, "logprobs", {"num_iterations": 2}),
     "mmr 12 used twice": (12, 1, "mmr", {"num_iterations": 2}),
     "mmr 12 one step in two": (12, 1, "mmr", {"steps_per_generation": 2, "max_steps": 1}),  # a random half
 }

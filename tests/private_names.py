@@ -19,13 +19,13 @@ TRL, TRAINERS = "trl.GRPOTrainer", "trainer dynamic_sampling"
 NAMES = {
     "_generate": Use(
         TRL,
-        "dynamic_sampling tool_mask",
+        "dynamic_sampling logprobs tool_mask",
         "returns a full batch that dynamic sampling has sampled already",
         "Find the method in which TRL samples the completions of a batch, and override that one",
     ),
     "_generate_and_score_completions": Use(
         TRL,
-        TRAINERS,
+        f"{TRAINERS} logprobs",
         "the batch is filled before it, and the advantages are replaced after it",
         "Find the method that turns rows of the data into completions with advantages, and override that one",
     ),
@@ -35,6 +35,12 @@ NAMES = {
         "the diversity column is appended to the rewards [N, K]",
         "Find where TRL gathers the rewards of all functions before it sums them. Until then, pass "
         "manypaths.wrapper.DiverseReward to GRPOTrainer as the reward function",
+    ),
+    "_get_per_token_logps_and_entropies": Use(
+        TRL,
+        "logprobs",
+        "log-probabilities of the tokens of completions, TRL's own and those of one more forward pass",
+        "Find where TRL computes old_per_token_logps, and use that. Until then, methods cannot have the input logprobs",
     ),
     "_compute_loss": Use(
         TRL,

@@ -82,6 +82,13 @@ def test_methods_of_grpo_trainer_have_the_same_parameters(name, parameters):
     assert method is not None and list(inspect.signature(method).parameters) == ["self", *parameters], gone(name)
 
 
+def test_log_probabilities_are_computed_in_batches_of_a_size():
+    name = "_get_per_token_logps_and_entropies"
+    parameters = list(inspect.signature(getattr(GRPOTrainer, name, lambda: None)).parameters)
+    first = ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"]
+    assert parameters[: len(first)] == first, gone(name)
+
+
 KEPT = ("_metrics", "_pending_metrics", "_pending_extra_logs", "_logs")
 
 
@@ -107,6 +114,12 @@ def step(tiny_model, tmp_path_factory):
         def _compute_loss(self, model, inputs):
             seen["_compute_loss"] = inputs
             return super()._compute_loss(model, inputs)
+
+        def _get_per_token_logps_and_entropies(self, model, *inputs, **named):
+            computed = super()._get_per_token_logps_and_entropies(model, *inputs, **named)
+            if "_calculate_rewards" not in seen:  # between sampling and rewards
+                seen["_get_per_token_logps_and_entropies"] = model is self.model, inputs, computed
+            return computed
 
     def lengths(completions, log_extra, log_metric, **_):
         log_extra("length", [len(text) for text in completions])
@@ -135,6 +148,13 @@ def test_rewards_have_a_row_per_completion_and_a_column_per_function(step):
 
 def test_the_loss_reads_the_old_log_probabilities(step):
     assert step[1].get("_compute_loss", {}).get("old_per_token_logps") is not None, gone("_compute_loss")
+
+
+def test_the_old_log_probabilities_are_of_the_policy_and_computed_before_the_rewards(step):
+    name = "_get_per_token_logps_and_entropies"
+    of_policy, inputs, computed = step[1].get(name, (False, (), ()))
+    assert of_policy and len(computed) == 3, gone(name)
+    assert computed[0].shape == (16, inputs[2]) and (computed[0] <= 0).all(), gone(name)
 
 
 def test_the_sampler_draws_rows_of_the_data(step):

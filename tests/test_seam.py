@@ -385,6 +385,15 @@ def with_images(count=2):
     return Dataset.from_list([{"prompt": question, "image": image(row), "answer": str(row)} for row in range(count)])
 
 
+def test_with_images_log_probabilities_are_trls_own_or_refused(vision_model, tmp_path):
+    named = {"data": with_images(), "reweight": lambda rewards, logprobs: rewards + logprobs, "embedder": None}
+    with pytest.raises(ValueError, match=r"logprobs must have text alone .* got images\. Set num_iterations=2"):
+        trainer(vision_model, tmp_path, rewards=of_messages, **named).train()
+    ours = trainer(vision_model, tmp_path, rewards=of_messages, num_iterations=2, **named)
+    ours.train()
+    assert (ours.groups.inputs["logprobs"] < 0).all()
+
+
 def of_messages(completions, **_):
     return vowels([text_of(messages) for messages in completions])
 
