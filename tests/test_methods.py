@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import reference
+import reference_similarity
 import reference_verdicts
 import torch
 from datasets import Dataset
@@ -24,14 +25,17 @@ from manypaths.methods import (
     ADVANTAGES,
     REWEIGHTERS,
     advantages,
+    evol,
     focal,
     has_nonzero_std,
     keep_equal_rewards,
+    logdet,
     maxrl,
     nsr,
     passk,
     pkpo,
     psr,
+    setpo,
     w_reinforce,
 )
 from manypaths.methods.inputs import inputs_of
@@ -70,6 +74,12 @@ METHODS = {
     "nsr": (nsr, reference_verdicts.nsr),
     "w_reinforce": (w_reinforce, reference_verdicts.w_reinforce),
     "focal": (focal, reference_verdicts.focal),
+    "setpo": (setpo, reference_similarity.setpo),
+    "setpo, weight 0.1": (partial(setpo, weight=0.1), partial(reference_similarity.setpo, weight=0.1)),
+    "logdet": (logdet, reference_similarity.logdet),
+    "logdet, centred": (partial(logdet, centre=True), partial(reference_similarity.logdet, centre=True)),
+    "evol": (evol, reference_similarity.evol),
+    "evol, released": (partial(evol, tolerance=0.0), partial(reference_similarity.evol, tolerance=0.0)),
 }
 
 
@@ -515,7 +525,18 @@ def first_letters(completions, problems):
 
 
 @pytest.mark.parametrize(
-    "module", ["methods.mmr", "methods.dra", "methods.maxrl", "methods.passk", "methods.pkpo", "trl.trainer"]
+    "module",
+    [
+        "methods.mmr",
+        "methods.dra",
+        "methods.maxrl",
+        "methods.passk",
+        "methods.pkpo",
+        "methods.setpo",
+        "methods.logdet",
+        "methods.evol",
+        "trl.trainer",
+    ],
 )
 def test_the_examples_in_docstrings_give_what_they_show(module, tiny_model, tmp_path, monkeypatch):
     arguments = trainer_of(tiny_model, tmp_path, steps=1).args

@@ -288,7 +288,8 @@ def test_rewards_are_those_of_the_last_paper(first, last):
 def test_the_last_of_two_methods_of_a_kind_counts(methods):
     for first, last in itertools.permutations(methods, 2):
         alone, after = (recipe.content(names)["method"] for names in ([last], [first, last]))
-        assert {**after, "options": None} == {**alone, "options": None}
+        options = {"options": None, "advantage_options": None}
+        assert {**after, **options} == {**alone, **options}
 
 
 def test_a_method_for_rewards_and_one_for_the_gradient_compose_in_any_order():
@@ -296,7 +297,7 @@ def test_a_method_for_rewards_and_one_for_the_gradient_compose_in_any_order():
         merged = recipe.content(names)
         assert merged == recipe.content(reversed(names))
         of_rewards = {"reweight", "options", "among_correct", "keep_equal_rewards"}
-        assert {*of_rewards, "advantage", "importance_ratio"} == set(merged["method"])
+        assert {*of_rewards, "advantage", "importance_ratio"} == set(merged["method"]) - {"advantage_options"}
 
 
 def test_the_two_smollm2_differ_in_the_name_alone():

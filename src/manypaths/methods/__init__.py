@@ -9,6 +9,9 @@
 From verdicts, advantages: maxrl.py `maxrl`; passk.py `passk`; pkpo.py `pkpo`; positive_negative.py `psr`, `nsr` and
 `w_reinforce`; focal.py `focal`. verdicts.py says what is right and what is wrong, subsets.py counts subsets of k.
 
+From similarity: setpo.py `setpo` and logdet.py `logdet`, which add a bonus to advantages (bonus.py); evol.py `evol`,
+adjusted rewards from verdicts and novelty.
+
 A method names the inputs that it wants by its positional parameters (inputs.py); what it reports about itself
 (diagnostics.py) is logged. groups.py has what all methods share, measures.py what is logged of groups.
 
@@ -28,14 +31,17 @@ from manypaths.methods.advantages import Advantage, grpo_pos, raft, reinforce
 from manypaths.methods.among_correct import among_correct
 from manypaths.methods.diagnostics import report
 from manypaths.methods.dra import dra
+from manypaths.methods.evol import evol
 from manypaths.methods.focal import focal
 from manypaths.methods.groups import cosine_similarity, has_nonzero_std, weighted_sum
 from manypaths.methods.keep_equal import keep_equal_rewards
+from manypaths.methods.logdet import logdet
 from manypaths.methods.maxrl import maxrl
 from manypaths.methods.mmr import TIES, adaptive_lambda, mmr
 from manypaths.methods.passk import passk
 from manypaths.methods.pkpo import pkpo
 from manypaths.methods.positive_negative import nsr, psr, w_reinforce
+from manypaths.methods.setpo import setpo
 from manypaths.methods.wrapped import Reweighter
 
 __all__ = [
@@ -48,10 +54,12 @@ __all__ = [
     "among_correct",
     "cosine_similarity",
     "dra",
+    "evol",
     "focal",
     "grpo_pos",
     "has_nonzero_std",
     "keep_equal_rewards",
+    "logdet",
     "maxrl",
     "mmr",
     "nsr",
@@ -61,11 +69,12 @@ __all__ = [
     "raft",
     "reinforce",
     "report",
+    "setpo",
     "w_reinforce",
     "weighted_sum",
 ]
 
-REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra}
+REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra, "evol": evol}
 ADVANTAGES: dict[str, Advantage] = {
     "grpo_pos": grpo_pos,
     "reinforce": reinforce,
@@ -77,4 +86,6 @@ ADVANTAGES: dict[str, Advantage] = {
     "nsr": nsr,
     "w_reinforce": w_reinforce,
     "focal": focal,
+    "setpo": setpo,
+    "logdet": logdet,
 }
