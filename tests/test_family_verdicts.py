@@ -1,4 +1,4 @@
-"""Methods from verdicts: equal to released code, and true to the papers' claims."""
+"""Methods from verdicts: equal to released code, true to the papers' claims, and a closed form in the trainer."""
 
 import itertools
 import math
@@ -7,18 +7,20 @@ from functools import partial
 
 import pytest
 import reference
+import reference_verdicts
 import test_methods
 import torch
 from family import cases
 from torch.testing import assert_close
 
-from manypaths.methods import focal, maxrl, nsr, passk, pkpo, psr, w_reinforce
+from manypaths.methods import ADVANTAGES, focal, maxrl, nsr, passk, pkpo, psr, w_reinforce
 from manypaths.methods.diagnostics import collected
 from manypaths.methods.inputs import inputs_of
 from manypaths.methods.pkpo import ESTIMATORS
 from manypaths.methods.subsets import current_k, share_within
 
 NAN = math.nan
+train = test_methods.train  # a fixture
 START = torch.tensor(0.0)
 
 
@@ -292,6 +294,21 @@ def test_the_share_of_subsets_is_a_ratio_of_binomials():
             assert_close(made, torch.tensor(exact, dtype=torch.float64), rtol=1e-13, atol=0)
 
 
+def test_what_is_no_part_of_the_whole_has_no_share():
+    whole = torch.tensor(3.0, dtype=torch.float64)
+    for part, expected in ((-1.0, 0.0), (5.0, 1.0)):  # more than the whole is the whole
+        assert share_within(torch.tensor(part).double(), whole, 2) == expected
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_group_of_few_scored_completions_among_thousands_is_as_alone(estimator):
+    rewards = torch.randn(1, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    padded = torch.cat([rewards, torch.full((1, 2700), NAN, dtype=torch.float64)], dim=1)
+    made = pkpo(padded, START, k=290, estimator=estimator)
+    assert_close(made[:, :300], pkpo(rewards, START, k=290, estimator=estimator))
+    assert not made[:, 300:].any()
+
+
 # Schedules
 
 
@@ -358,3 +375,66 @@ def test_options_out_of_range_are_refused(method, option, values):
     for value in values:
         with pytest.raises(ValueError, match=f"{method.__name__}'s {option} must be "):
             of(partial(method, **{option: value}), advantages=torch.zeros(1, 4), **binary(4, 1))
+
+
+# In the trainer
+
+
+def by_hand(method, options, texts, raw, progress):
+    """The advantages of a group by the loops of reference_verdicts.py."""
+    inputs = {"rewards": raw, "correct": test_methods.accuracy(texts), "advantages": reference.advantages(raw)}
+    oracle = getattr(reference_verdicts, method)
+    if "k" in options:
+        options = options | {"k": current_k(method, options["k"], torch.tensor(progress))}
+    names = [name for name in inputs_of(ADVANTAGES[method], "advantage") if name in inputs]
+    return oracle(**{name: inputs[name] for name in names}, **options)
+
+
+RECIPES = {  # by recipe: the method, and options of the run
+    "maxrl": ("maxrl", {}),
+    "passk": ("passk", {"k": 2}),  # groups of 4 learn nothing with the default, 4
+    "pkpo": ("pkpo", {}),
+    "psr": ("psr", {}),
+    "nsr": ("nsr", {}),
+    "w-reinforce": ("w_reinforce", {}),
+    "focal": ("focal", {}),
+}
+
+
+@pytest.mark.parametrize("variant", ["grpo", "dr-grpo", "dapo"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_three_steps_have_the_advantages_of_the_closed_form(train, recipe, variant):
+    method, options = RECIPES[recipe]
+    if method == "passk":
+        options = {"k": [2, 1]} if variant == "grpo" else options
+    if method == "pkpo" and variant == "grpo":
+        options = {"k": [4, 1]}
+    overrides = [f"method.advantage_options.{name}={value}" for name, value in options.items()]
+    trainer, steps = train(variant, recipe, "method.correct=accuracy", *overrides)
+    assert len(steps) == 3 and trainer.importance_ratio
+    different = 0
+    for number, step in enumerate(steps):
+        for texts, raw, trained in test_methods.per_group(step):
+            if method == "focal" and variant == "dr-grpo":
+                mean = sum(raw) / len(raw)
+                own = [reward - mean for reward in raw]
+                expected = reference_verdicts.focal(advantages=own, correct=test_methods.accuracy(texts))
+            else:
+                expected = by_hand(method, options, texts, raw, number / 3)
+            assert_close(trained, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+            different += len(set(expected)) > 1
+    assert different
+    if "k" in options:
+        sizes = [step["metrics"]["diversity/k"][-1] for step in steps]
+        assert sizes == [current_k(method, options["k"], torch.tensor(number / 3)) for number in range(3)]
+
+
+def test_advantages_after_one_another_in_the_trainer(train):
+    """MaxRL, and the focal weight on what it gives."""
+    settings = ["method.correct=accuracy", "method.advantage=[maxrl,focal]"]
+    _, steps = train("grpo", *settings, "method.advantage_options.focal.gamma=1.0")
+    for texts, raw, trained in (group for step in steps for group in test_methods.per_group(step)):
+        correct = test_methods.accuracy(texts)
+        first = reference_verdicts.maxrl(rewards=raw, correct=correct)
+        expected = [own * (1 - sum(correct) / 4) for own in first]
+        assert_close(trained, torch.tensor(expected), rtol=1e-4, atol=1e-4)
