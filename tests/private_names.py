@@ -40,13 +40,14 @@ NAMES = {
         TRL,
         "logprobs",
         "log-probabilities of the tokens of completions, TRL's own and those of one more forward pass",
-        "Find where TRL computes old_per_token_logps, and use that. Until then, methods cannot have the input logprobs",
+        "Find where TRL computes old_per_token_logps, and use that. Until then, methods cannot have the input "
+        "logprobs, and there is no verified replay",
     ),
     "_compute_loss": Use(
         TRL,
-        "trainer",
-        "RGRA leaves the old log-probabilities out",
-        "Find where TRL reads old_per_token_logps, and remove the key before that",
+        "trainer replay",
+        "RGRA leaves the old log-probabilities out, and verified replay adds a term",
+        "Find where TRL reads old_per_token_logps, and remove the key before that; add the term where the loss is made",
     ),
     "_log_metric": Use(
         TRL,
@@ -56,7 +57,7 @@ NAMES = {
     ),
     "_metrics": Use(
         TRL,
-        TRAINERS,
+        f"{TRAINERS} replay",
         "the seconds of a step, and the means over all sampled completions",
         "Override GRPOTrainer.log and set the values there",
     ),
@@ -84,6 +85,18 @@ NAMES = {
         "trainer record",
         "texts, rewards and advantages of all processes",
         "Find where TRL keeps the rows of its table of completions, or gather them in _calculate_rewards",
+    ),
+    "_save_optimizer_and_scheduler": Use(
+        "transformers.Trainer",
+        "replay",
+        "the banks are written before the state of the trainer",
+        "Find where Trainer writes the optimizer into a checkpoint, before trainer_state.json, and write them there",
+    ),
+    "_load_optimizer_and_scheduler": Use(
+        "transformers.Trainer",
+        "replay",
+        "the banks of the checkpoint from which a training is resumed",
+        "Find where Trainer reads the optimizer of a checkpoint, and read the banks there",
     ),
     "_use_triton": Use(
         "trl.trainer.utils",

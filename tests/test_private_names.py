@@ -75,6 +75,8 @@ def test_names_of_verl_are_pinned_beside_verl(name):
         ("_compute_loss", ["model", "inputs"]),
         ("_log_metric", ["name", "value"]),
         ("_get_train_sampler", ["dataset"]),
+        ("_save_optimizer_and_scheduler", ["output_dir"]),
+        ("_load_optimizer_and_scheduler", ["checkpoint"]),
     ],
 )
 def test_methods_of_grpo_trainer_have_the_same_parameters(name, parameters):

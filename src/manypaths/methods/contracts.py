@@ -21,6 +21,7 @@ from manypaths.names import name_of
 KINDS = {  # what each must be, with an example
     "reweight": "a function of inputs by name, such as manypaths.mmr",
     "advantage": "a function of inputs by name, such as manypaths.methods.grpo_pos",
+    "replay": "a function of inputs by name, which the trainer passes",
     "embedder": "a function of a list of texts, such as SentenceEmbedder(...)",
     "keys": "a function of completions and their problems, such as manypaths.keys.answer",
 }

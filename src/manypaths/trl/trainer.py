@@ -24,11 +24,13 @@ from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.groups import Groups
 from manypaths.trl.logprobs import LogprobsGRPOTrainer
+from manypaths.trl.replay import ReplayGRPOTrainer, check_replay
+from manypaths.trl.replay_bank import Replay, accepted
 from manypaths.trl.settings import check
 from manypaths.wrapper import DiverseReward
 
 
-class DiverseGRPOTrainer(LogprobsGRPOTrainer):
+class DiverseGRPOTrainer(ReplayGRPOTrainer, LogprobsGRPOTrainer):
     """`trl.GRPOTrainer` whose rewards and advantages a method may set, with what the three papers put around that.
 
     Each argument is one override that passes through when it is left out; with none of them, and in evaluation, this
@@ -50,6 +52,7 @@ class DiverseGRPOTrainer(LogprobsGRPOTrainer):
             input `correct`.
         importance_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where
             completions serve several updates.
+        replay: verified replay, such as `Replay(weight=0.1)`; needs `keys` and `correct`. See `ReplayGRPOTrainer`.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
         host: everything else goes to `GRPOTrainer`.
 
@@ -94,22 +97,24 @@ class DiverseGRPOTrainer(LogprobsGRPOTrainer):
         correct: str | int | None = None,
         advantage: Advantage | None = None,
         importance_ratio: bool = True,
+        replay: Replay | None = None,
         **named_host: Any,
     ) -> None:
         scores = ("rewards", "lengths", "logprobs", "progress", *(("correct",) if correct is not None else ()))
         self.inputs = CompletionInputs(
             embedder,
             keys,
-            methods={"reweight": reweight, "advantage": advantage},
-            available={"reweight": scores, "advantage": (*scores, "adjusted", "advantages")},
+            methods={"reweight": reweight, "advantage": advantage, "replay": accepted if replay else None},
+            available={"reweight": scores, "replay": scores, "advantage": (*scores, "adjusted", "advantages")},
             remedies=REMEDIES
             | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=, which works on GRPO's own."),
         )
         args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:
             check(args, importance_ratio=importance_ratio)
+        check_replay(replay, keys)
         self.data_order = DataOrder()
-        super().__init__(*host, **named_host)
+        super().__init__(*host, replay=replay, **named_host)
         if any(isinstance(function, DiverseReward) for function in self.reward_funcs):
             raise ValueError(
                 "reward_funcs must hold the reward functions themselves here, got a DiverseReward. Pass its functions, "
@@ -229,6 +234,8 @@ class DiverseGRPOTrainer(LogprobsGRPOTrainer):
                 self._logs["rewards"][self.diversity_name].extend([torch.nan] * count)
             return output
         self._spend("sampling", began + sum(self.seconds.values()))
+        if self.replay is not None and self.groups is not None:
+            self.fill_banks(output, self.groups.raw, self.groups.inputs["correct"], self.groups.inputs["keys"])
         of_adjusted = self._adds_column or self.reweight is None  # whether TRL computed them of the adjusted rewards
         if self.groups is not None and (self.advantage is not None or not of_adjusted):
             logged = self._logs["advantages"]
