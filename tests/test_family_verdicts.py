@@ -25,7 +25,7 @@ START = torch.tensor(0.0)
 
 
 def of(method, **inputs):
-    """What a method makes of a case's inputs, at the begin of the training."""
+    """What a method makes of a case's inputs, at the beginning of the training."""
     return method(*(inputs.get(name, START) for name in inputs_of(method, "advantage")))
 
 

@@ -29,7 +29,7 @@ def share_within(part: Tensor, whole: Tensor, k: int) -> Tensor:
 def current_k(who: str, k: int | Sequence[int], progress: Tensor) -> int:
     """The k of pass@k at this moment of the training.
 
-    The numbers of a list stand at equal distances over the training, the first at its begin and the last at its end.
+    The numbers of a list stand at equal distances over the training, the first at its start and the last at its end.
     Between two of them k lies on a straight line and is rounded to the nearest whole number, a half up: [4, 1] is 4 for
     the first sixth of the training, then 3 and 2 for a third each, and 1 for the last sixth.
 

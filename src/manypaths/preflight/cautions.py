@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+
+from manypaths.preflight.workload import DEFAULTS
 from manypaths.recipe import Recipe
+
+MOMENTS = {"at the beginning": 0.0, "in the middle": 0.5, "at the end": 1.0}  # of the training
 
 
 def cautions(spec: Recipe) -> list[str]:
     """A sentence for each known harm of a recipe; none for most."""
+    return [*_acts_on_wrong_ones(spec), *_learns_nothing(spec)]
+
+
+def _acts_on_wrong_ones(spec: Recipe) -> list[str]:
     method = spec.method
     weighted = [name for name, weight in spec.rewards.items() if weight]
     others = [name for name in weighted if name != method.correct]
@@ -17,4 +26,36 @@ def cautions(spec: Recipe) -> list[str]:
         f"{method.reweight} acts on all completions of a group here, and {listed} can differ where nothing in it is "
         "right: then the wrong completion that is least like the others gains. Set method.among_correct=true "
         "to move credit among right completions only."
+    ]
+
+
+def _learns_nothing(spec: Recipe) -> list[str]:
+    """Where an advantage is 0 for all completions of a group of this size, whatever number of them is right."""
+    name, options = spec.method.advantage, spec.method.advantage_options
+    if name is None or importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+
+    from manypaths.methods.bind import bind_advantage, replace_advantages
+
+    size = {**DEFAULTS, **spec.trainer}["num_generations"]
+    method = bind_advantage(name, options, "method.advantage")
+    if method is None or size < 2:
+        return []
+    correct = (torch.arange(size) < torch.arange(1, size).unsqueeze(1)).float()  # 1, 2, ... size - 1 are right
+    whole = torch.arange(size).expand(size - 1, size)
+    inputs = {"rewards": correct, "adjusted": correct, "correct": correct, "keys": whole, "lengths": whole + 1}
+    inputs |= {"similarity": torch.eye(size).expand(size - 1, size, size), "logprobs": -whole - 1.0}
+    inputs["advantages"] = correct - correct.mean(-1, keepdim=True)
+    silent = []
+    for moment, done in MOMENTS.items():
+        advantages, _ = replace_advantages(method, {**inputs, "progress": torch.tensor(done)})
+        silent += [moment] * (not advantages.any())
+    if not silent:
+        return []
+    when = "" if len(silent) == len(MOMENTS) else f" {' and '.join(silent)} of the training"
+    names = name if isinstance(name, str) else ", ".join(name)
+    return [
+        f"method.advantage={names} gives 0 to all completions in groups of {size}{when}, however many are right, so "
+        "nothing is learnt. Raise trainer.num_generations, or change method.advantage_options."
     ]
