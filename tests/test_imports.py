@@ -48,7 +48,8 @@ ROOMS = {
         "accelerate datasets torch transformers trl",
         "",
     ),
-    "verl": ("completion_inputs embed keys methods names typed", "omegaconf tensordict torch transfer_queue verl", ""),
+    "verl": ("completion_inputs methods names verl_settings", "omegaconf tensordict torch transfer_queue verl", ""),
+    "verl_settings": ("completion_inputs embed keys methods names typed", "omegaconf", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
         "checkpoint counts cpu embed files graded grading keys messages names printable problems recipe results "

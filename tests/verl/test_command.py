@@ -15,8 +15,9 @@ from verl.trainer.ppo.core_algos import get_policy_loss_fn
 from manypaths.completion_inputs import CompletionInputs
 from manypaths.embed import NgramEmbedder
 from manypaths.methods import mmr
-from manypaths.verl import GROUPED, Diversity, adjusted_by_uid, logged
+from manypaths.verl import adjusted_by_uid, logged
 from manypaths.verl_plugin import register
+from manypaths.verl_settings import GROUPED, Diversity
 
 SCRIPT = Path(__file__).parents[2] / "src" / "manypaths" / "recipes" / "launch" / "verl-gsm8k.sh"
 

@@ -17,7 +17,8 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 from manypaths.completion_inputs import CompletionInputs
 from manypaths.embed import NgramEmbedder
 from manypaths.methods import REWEIGHTERS, dra, mmr
-from manypaths.verl import GROUPED, DiversePPOTrainer, adjusted_by_uid, check, last_outputs, logged
+from manypaths.verl import DiversePPOTrainer, adjusted_by_uid, last_outputs, logged
+from manypaths.verl_settings import GROUPED, check
 
 # (uid, session, output): text, score; groups of 4, 2, 1 and 3, in no order
 ANSWERS = {
