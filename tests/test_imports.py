@@ -41,6 +41,7 @@ ROOMS = {
     "rewards": ("functions grading messages", "", "trl"),
     "keys": ("embed functions grading names", "torch", ""),
     "completion_inputs": ("embed keys methods", "torch", ""),
+    "trainers": ("", "", ""),
     "wrapper": ("completion_inputs embed grouping keys messages methods names", "torch", "accelerate"),
     "slime": ("completion_inputs embed grouping keys messages methods", "torch", ""),
     "trl": (
@@ -49,7 +50,7 @@ ROOMS = {
         "",
     ),
     "verl": ("completion_inputs methods names verl_settings", "omegaconf tensordict torch transfer_queue verl", ""),
-    "verl_settings": ("completion_inputs embed keys methods names typed", "omegaconf", ""),
+    "verl_settings": ("completion_inputs embed keys methods names trainers typed", "omegaconf", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
         "checkpoint counts cpu embed files graded grading keys messages names printable problems recipe results "

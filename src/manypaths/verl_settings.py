@@ -9,12 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from manypaths import embed, keys
 from manypaths.completion_inputs import CompletionInputs
-from manypaths.methods import REWEIGHTERS, Reweighter
-from manypaths.methods.bind import bind_reweight
+from manypaths.methods import Reweighter
+from manypaths.methods.bind import TABLES, Method, bind_advantage, bind_reweight
 from manypaths.names import nearest
+from manypaths.trainers import available
 from manypaths.typed import check_arguments
 
-# the advantage estimators of verl that compare the summed reward of a completion with those of its siblings
+# the advantage estimators of verl that compare the summed reward of a completion with those of its siblings, and give
+# all of its tokens one advantage
 GROUPED = ("grpo", "grpo_vectorized", "rloo", "rloo_vectorized", "reinforce_plus_plus_baseline", "opo", "gpg")
 
 
@@ -24,17 +26,22 @@ class Diversity:
 
     `method` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments. With
     `among_correct` it moves credit among the right completions of a group only, and with `keep_equal_rewards` groups
-    whose raw scores are all equal keep them. `embedder` is ngram, or a sentence-transformers model (hub id, folder,
-    package:NAME), `embedder_options` go to it; left out it is ngram where there is a method; `keys` makes similarity of
-    the keys, 1 where two are equal and 0 elsewhere. `keys` names a function of `manypaths.keys`, or one of yours by its
-    dotted path, `keys_options` go to it. `correct: score` says that a completion is correct where verl's score is above
-    0.5, for methods with that input. Without a method diversity is only measured.
+    whose raw scores are all equal keep them. `advantage` names a function of `manypaths.methods.ADVANTAGES`, which
+    replaces verl's advantages, and `advantage_options` are its named arguments. Of a list of names, each works on the
+    advantages of the one before it, and the options are {name: arguments}. `embedder` is ngram, or a
+    sentence-transformers model (hub id, folder, package:NAME), `embedder_options` go to it; left out it is ngram where
+    there is a method or an advantage; `keys` makes similarity of the keys, 1 where two are equal and 0 elsewhere.
+    `keys` names a function of `manypaths.keys`, or one of yours by its dotted path, `keys_options` go to it. `correct:
+    score` says that a completion is correct where verl's score is above 0.5, for methods with that input. Without a
+    method and an advantage diversity is only measured.
     """
 
     method: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     among_correct: bool = False
     keep_equal_rewards: bool = False
+    advantage: str | list[str] | None = None
+    advantage_options: dict[str, Any] = field(default_factory=dict)
     embedder: str | None = None
     embedder_options: dict[str, Any] = field(default_factory=dict)
     keys: str | None = None
@@ -56,26 +63,38 @@ def check(config: DictConfig) -> Diversity:
     _check_embedder(spec)
     if spec.correct not in (None, "score"):
         raise ValueError(f"diversity.correct must be score, the only reward that verl has, got {spec.correct!r}.")
-    inputs_for(spec, reweighter_for(spec), embed.NgramEmbedder())
-    if spec.method is None:
-        if spec.options or spec.among_correct or spec.keep_equal_rewards:
-            methods = ", ".join(REWEIGHTERS)
-            raise ValueError(
-                f"diversity.options, .among_correct and .keep_equal_rewards must come with diversity.method: {methods}."
-            )
-        return spec
+    inputs_for(spec, reweighter_for(spec), advantage_for(spec), embed.NgramEmbedder())
+    if spec.method is None and (spec.options or spec.among_correct or spec.keep_equal_rewards):
+        raise ValueError(
+            "diversity.options, .among_correct and .keep_equal_rewards must come with diversity.method: "
+            f"{', '.join(TABLES['reweight'])}."
+        )
+    if spec.advantage is None and spec.advantage_options:
+        methods = ", ".join(TABLES["advantage"])
+        raise ValueError(f"diversity.advantage_options must come with diversity.advantage: {methods}.")
+    if spec.method is not None or spec.advantage is not None:
+        _check_groups(spec, config)
+    return spec
+
+
+def _check_groups(spec: Diversity, config: DictConfig) -> None:
+    """Raise ValueError for settings of verl with which a method would not do what it says."""
+    setting = f"diversity.method={spec.method}" if spec.method else f"diversity.advantage={spec.advantage}"
     estimator = getattr(config.algorithm.adv_estimator, "value", config.algorithm.adv_estimator)
     if estimator not in GROUPED:
         raise ValueError(
-            f"algorithm.adv_estimator must be one that compares siblings, {', '.join(GROUPED)}, with "
-            f"diversity.method={spec.method}, got {estimator!r}."
+            f"algorithm.adv_estimator must be one that compares siblings, {', '.join(GROUPED)}, with {setting}, got "
+            f"{estimator!r}."
         )
     if config.actor_rollout_ref.rollout.n < 2:
         raise ValueError(
-            f"actor_rollout_ref.rollout.n must be 2 or more with diversity.method={spec.method}, got "
-            f"{config.actor_rollout_ref.rollout.n}."
+            f"actor_rollout_ref.rollout.n must be 2 or more with {setting}, got {config.actor_rollout_ref.rollout.n}."
         )
-    return spec
+    if spec.advantage is not None and config.algorithm.use_kl_in_reward:
+        raise ValueError(
+            f"algorithm.use_kl_in_reward must be false with diversity.advantage={spec.advantage}, got true: the KL "
+            "term is in the advantages that are replaced. Set actor_rollout_ref.actor.use_kl_loss=true instead."
+        )
 
 
 def reweighter_for(spec: Diversity) -> Reweighter | None:
@@ -83,18 +102,24 @@ def reweighter_for(spec: Diversity) -> Reweighter | None:
     return bind_reweight(spec.method, spec.options, "diversity.method", *wrappers)
 
 
-def inputs_for(spec: Diversity, reweight: Reweighter | None, embedder: embed.Embedder | None) -> CompletionInputs:
-    """What the method wants; ValueError for what verl does not have or the settings do not give."""
+def advantage_for(spec: Diversity) -> Method | None:
+    return bind_advantage(spec.advantage, spec.advantage_options, "diversity.advantage")
+
+
+def inputs_for(
+    spec: Diversity, reweight: Reweighter | None, advantage: Method | None, embedder: embed.Embedder | None
+) -> CompletionInputs:
+    """What the methods want; ValueError for what verl does not have or the settings do not give."""
     return CompletionInputs(
         None if spec.embedder == "keys" else embedder,
         keys.bind(spec.keys, spec.keys_options) if spec.keys is not None else None,
-        methods={"reweight": reweight},
-        available={"reweight": ("rewards", "lengths", *(("correct",) if spec.correct else ()))},
+        methods={"reweight": reweight, "advantage": advantage},
+        available=available("verl", correct=spec.correct is not None),
         remedies={
             "similarity": "Set diversity.keys=answer with diversity.embedder=keys, or another diversity.embedder.",
             "keys": "Set diversity.keys=answer.",
             "correct": "Set diversity.correct=score: correct is a completion whose score is above 0.5.",
-            "advantages": "verl computes them afterwards.",
+            **dict.fromkeys(("advantages", "adjusted"), "Name the method as diversity.advantage."),
         },
     )
 
@@ -104,7 +129,8 @@ def embedder_for(spec: Diversity) -> embed.Embedder | None:
     if spec.embedder == "keys":
         return None
     if spec.embedder in (None, "ngram"):
-        return embed.embedder("ngram", **spec.embedder_options) if spec.embedder or spec.method else None
+        wanted = spec.embedder or spec.method or spec.advantage
+        return embed.embedder("ngram", **spec.embedder_options) if wanted else None
     return embed.embedder(spec.embedder, **{"device": "cpu"} | spec.embedder_options)
 
 

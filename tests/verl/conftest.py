@@ -56,3 +56,17 @@ def tokenizer(tiny_model):
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def trainer(configure, queue, tokenizer):
+    """`trainer("+diversity.method=mmr")`: the trainer that verl's command would make, without its models."""
+    from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
+
+    def make(*overrides, kind=None):
+        config = configure(*overrides)
+        ours = (kind or get_trainer_cls(config.trainer.v1.trainer_mode))(config)
+        ours.tokenizer = tokenizer
+        return ours
+
+    return make

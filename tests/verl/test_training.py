@@ -123,3 +123,8 @@ def test_two_steps_of_training(train):
     assert first["critic/advantages/max"] == pytest.approx(advantage.max().item(), rel=1e-5)
     assert first["critic/advantages/min"] == pytest.approx(advantage.min().item(), rel=1e-5)
     assert len(steps) == len(own) == 2 and learned(steps)[1] != learned(own)[1]
+
+    steps = train("+diversity.advantage=maxrl", "+diversity.correct=score")
+    assert [step["critic/advantages/max"] for step in steps] == pytest.approx([1 / 3] * 2)  # 3 of 4, or all of them
+    assert [step["critic/advantages/min"] for step in steps] == [-1.0, -1.0]
+    assert learned(steps)[0] != learned(own)[0]

@@ -10,7 +10,7 @@ import reference
 import torch
 from private_names import gone
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
-from verl.trainer.ppo.v1.trainer_base import KVBatchMeta, get_trainer_cls
+from verl.trainer.ppo.v1.trainer_base import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
@@ -34,19 +34,6 @@ ANSWERS = {
     ("d", 2, 0): ("draw a line and read it off", 0.75),
 }
 numbers = itertools.count()
-
-
-@pytest.fixture
-def trainer(configure, queue, tokenizer):
-    """`trainer("+diversity.method=mmr")`: the trainer that verl's command would make, without its models."""
-
-    def make(*overrides, kind=None):
-        config = configure(*overrides)
-        ours = (kind or get_trainer_cls(config.trainer.v1.trainer_mode))(config)
-        ours.tokenizer = tokenizer
-        return ours
-
-    return make
 
 
 def put(queue, tokenizer, answers):
@@ -278,6 +265,24 @@ def test_keys_make_the_similarity_of_dra(queue, trainer, tokenizer):
         assert advantage == pytest.approx(value - others, abs=1e-5)
 
 
+def test_among_the_right_ones_only(queue, trainer, tokenizer):
+    """The scores of the right ones of a uid keep their mean, and the others stay as they are."""
+    named = ["+diversity.method=dra", "+diversity.among_correct=true", "+diversity.correct=score"]
+    actual, _, _ = advantages(queue, trainer(*named, "algorithm.adv_estimator=rloo"), put(queue, tokenizer, ANSWERS))
+    adjusted = {key: score for key, (_, score) in ANSWERS.items()}
+    for uid in {key[0] for key in ANSWERS}:
+        right = {key: answer for key, answer in ANSWERS.items() if key[0] == uid and answer[1] > 0.5}
+        if len(right) > 1:
+            texts, scores = zip(*right.values(), strict=True)
+            shared = reference.dra(list(scores), similarities(list(texts)))
+            moved = (sum(scores) - sum(shared)) / len(scores)
+            adjusted |= {key: value + moved for key, value in zip(right, shared, strict=True)}
+    for key, advantage in zip(ANSWERS, actual.tolist(), strict=True):
+        others = [value for place, value in adjusted.items() if place[0] == key[0] and place != key]
+        mean = sum(others) / len(others) if others else 0.0
+        assert advantage == pytest.approx(adjusted[key] - mean, abs=1e-5)
+
+
 def test_groups_without_scores_and_without_siblings():
     """NaN stays NaN and changes no other score; a completion alone keeps its score, under DRA to 1e-6."""
     embeddings = torch.nn.functional.normalize(torch.randn(6, 5, generator=torch.Generator().manual_seed(1)), dim=1)
@@ -312,8 +317,8 @@ REFUSED = {
     "no option": (["+diversity.method=dra", "+diversity.options.rewards=1"], "the options floor, got 'rewards'"),
     "value": (["+diversity.method=mmr", "+diversity.options.lam=2"], "mmr's lam must be in [0, 1], got 2."),
     "type": (["+diversity.method=mmr", "+diversity.options.lam=x"], "{'lam': 'x'}, have a wrong"),
-    "options alone": (["+diversity.options.lam=1"], "diversity.options and .keep_equal_rewards must come with"),
-    "kept alone": (["+diversity.keep_equal_rewards=true"], "must come with diversity.method: mmr, dra."),
+    "options alone": (["+diversity.options.lam=1"], ".among_correct and .keep_equal_rewards must come with"),
+    "kept alone": (["+diversity.keep_equal_rewards=true"], "must come with diversity.method: mmr, dra"),
     "correct": (["+diversity.correct=accuracy"], "diversity.correct must be score, the only reward"),
     "no keys": (["+diversity.method=dra", "+diversity.embedder=keys"], "must come with diversity.keys"),
     "keys_options alone": (["+diversity.keys_options.threshold=0"], "keys_options must come with diversity.keys"),
