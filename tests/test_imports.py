@@ -40,12 +40,12 @@ ROOMS = {
     "problems": ("grading hub messages printable", "", "datasets pyarrow"),
     "rewards": ("functions grading messages", "", "trl"),
     "keys": ("embed functions grading names", "torch", ""),
-    "completion_inputs": ("embed keys methods", "torch", ""),
+    "completion_inputs": ("embed keys methods names", "torch", ""),
     "trainers": ("", "", ""),
-    "wrapper": ("completion_inputs embed grouping keys messages methods names", "torch", "accelerate"),
-    "slime": ("completion_inputs embed grouping keys messages methods", "torch", ""),
+    "wrapper": ("completion_inputs embed grouping keys messages methods names trainers", "torch", "accelerate"),
+    "slime": ("completion_inputs embed grouping keys messages methods trainers", "torch", ""),
     "trl": (
-        "completion_inputs embed keys messages methods names wrapper",
+        "completion_inputs embed keys messages methods names trainers wrapper",
         "accelerate datasets torch transformers trl",
         "",
     ),
@@ -65,7 +65,7 @@ ROOMS = {
     ),
     "training": (
         "checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
-        "resume rewards run_folder trl typed yaml_text",
+        "resume rewards run_folder trainers trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),

@@ -11,6 +11,9 @@ import torch
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder
+from manypaths.methods import ADVANTAGES, among_correct
+from manypaths.methods.bind import bind_advantage
+from manypaths.methods.inputs import inputs_of
 from manypaths.slime import post_process_rewards
 
 PAGE = Path(__file__).parent.parent / "docs" / "trainers.md"
@@ -128,3 +131,120 @@ def test_what_an_embedder_must_not_return_is_named(form):
 def test_what_a_reweighter_must_not_return_is_named():
     with pytest.raises(ValueError, match="Reweighter '<lambda>' must return"):
         processed(arguments(), reweight=lambda rewards, _: rewards.mean(1, keepdim=True))
+
+
+# Advantages
+
+
+def with_texts(scores=SCORES):
+    """A rollout whose samples have what methods may want: a prompt, a loss mask, log-probabilities."""
+    samples = rollout(scores)
+    for at, sample in enumerate(samples):
+        sample.prompt, sample.loss_mask = f"problem {at // 4}", [1, 0, 1, 1]
+        sample.effective_response_length, sample.rollout_log_probs = 3, [-1.0, -9.0, -0.5 * at, 0.0]
+    return samples
+
+
+def same_word(completions, problems):
+    return [WORDS.index(text) for text in completions]
+
+
+def replaced(args, advantage, scores=SCORES, **named):
+    named = {"keys": same_word, "correct": "reward", "embedder": NgramEmbedder()} | named
+    return torch.tensor(post_process_rewards(args, with_texts(scores), advantage=advantage, **named)[1])
+
+
+def by_group(method, scores, estimator="grpo", by_deviation=True, reweighted=None):
+    """An advantage by hand on the tensors of one group at a time."""
+    results = []
+    for group in (slice(0, 4), slice(4, 8)):
+        raw = torch.tensor([float("nan") if score is None else score for score in scores[group]])
+        adjusted = raw if reweighted is None else reweighted(raw)
+        rows, words = NgramEmbedder()(WORDS[group]), WORDS[group]
+        inputs = {
+            "rewards": adjusted,
+            "adjusted": adjusted,
+            "similarity": rows @ rows.T,
+            "correct": torch.where(raw.isnan(), raw, (raw > 0.5).float()),
+            "keys": torch.tensor(same_word(words, words)),
+            "lengths": torch.full((4,), 3),
+            "logprobs": torch.tensor([-1.0 - 0.5 * at for at in range(8)][group]),
+            "advantages": normalised(adjusted, estimator, by_deviation),
+        }
+        returned = method(*(inputs[name].unsqueeze(0) for name in inputs_of(method, "advantage")))[0]
+        results.append(returned.masked_fill(raw.isnan(), 0.0))
+    return torch.cat(results)
+
+
+WITHOUT_PROGRESS = [name for name, method in ADVANTAGES.items() if "progress" not in inputs_of(method, "advantage")]
+
+
+@pytest.mark.parametrize("scores", [SCORES, [None, *SCORES[1:]]], ids=["scored", "one unscored"])
+@pytest.mark.parametrize("name", WITHOUT_PROGRESS)
+def test_each_advantage_is_that_of_its_function_on_each_group(name, scores):
+    actual = replaced(arguments(), ADVANTAGES[name], scores)
+    torch.testing.assert_close(actual, by_group(ADVANTAGES[name], scores), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "rloo", "reinforce_plus_plus_baseline"])
+def test_advantages_work_on_those_of_slime_and_on_adjusted_rewards(estimator):
+    """In a chain, on rewards that are reweighted first; maxrl by its closed form: G r / n - 1."""
+    args = arguments(advantage_estimator=estimator)
+    chain = bind_advantage(["grpo_pos", "focal"], {"focal": {"gamma": 1.0}}, "advantage")
+    half = partial(torch.mul, 0.5)
+    actual = replaced(args, chain, reweight=lambda rewards: rewards / 2)
+    torch.testing.assert_close(actual, by_group(chain, SCORES, estimator, reweighted=half), rtol=1e-4, atol=1e-4)
+    right = [4 / 3 - 1, -1.0, 4 / 3 - 1, 4 / 3 - 1, -1.0, 3.0, -1.0, -1.0]
+    torch.testing.assert_close(replaced(args, ADVANTAGES["maxrl"]), torch.tensor(right))
+    raw, only = post_process_rewards(args, with_texts(), advantage=ADVANTAGES["maxrl"], correct="reward")
+    assert raw == SCORES and only == pytest.approx(right)
+
+
+def test_log_probabilities_are_those_of_the_tokens_that_the_model_wrote():
+    actual = replaced(arguments(), lambda advantages, logprobs: logprobs + 0 * advantages)
+    assert actual.tolist() == [-1.0 - 0.5 * at for at in range(8)]
+    samples = with_texts()
+    samples[2].rollout_log_probs = None
+    with pytest.raises(ValueError, match="must have samples with rollout_log_probs, got None"):
+        post_process_rewards(arguments(), samples, reweight=lambda logprobs: logprobs)
+    samples[2].rollout_log_probs, samples[2].loss_mask = [-1.0, -2.0], None
+    _, rewards = post_process_rewards(
+        arguments(rewards_normalization=False), samples, reweight=lambda rewards, logprobs: logprobs
+    )
+    assert rewards[2] == -3.0
+
+
+def test_among_the_right_ones_it_is_the_wrapper():
+    """The right ones share their sum by how many are like them; the others keep their rewards."""
+    args = arguments(rewards_normalization=False)
+    _, adjusted = post_process_rewards(
+        args, with_texts(), reweight=among_correct(dra), keys=same_word, correct="reward"
+    )
+    shared = [0.5, 1.0, 0.5]  # the first and the fourth are equal
+    moved = (3 - sum(shared)) / 3
+    assert adjusted == pytest.approx([0.5 + moved, 0.0, 1 + moved, 0.5 + moved, 0.5, 2.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "named", "sentence"),
+    [
+        ({}, {"reweight": None}, "must be given a method, got none"),
+        (
+            {},
+            {"advantage": lambda progress: progress},
+            "must be given progress, .* slime does not say which step it is",
+        ),
+        ({}, {"advantage": ADVANTAGES["maxrl"], "correct": None}, r"must be given correct, .* Pass correct='reward'"),
+        (
+            {"advantage_estimator": "ppo"},
+            {"advantage": ADVANTAGES["maxrl"]},
+            "one of grpo, .* with advantage=, got 'ppo'",
+        ),
+        ({"normalize_advantages": True}, {"advantage": ADVANTAGES["maxrl"]}, "--normalize-advantages must be left out"),
+        ({}, {"reweight": ADVANTAGES["maxrl"]}, "reweight 'maxrl' must return rewards, got an advantage"),
+        ({}, {"reweight": partial(ADVANTAGES["maxrl"], eps=0.1)}, "must return rewards, got an advantage"),
+    ],
+)
+def test_what_slime_would_not_keep_or_does_not_have_is_refused(changed, named, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        post_process_rewards(arguments(**changed), with_texts(), **{"correct": "reward"} | named)

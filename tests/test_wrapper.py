@@ -17,13 +17,14 @@ from datasets import Dataset
 from forked import in_two_processes
 from test_trl import PROMPTS, length, some_unscored, trainer_of, vowels
 from transformers import AutoTokenizer
-from trl import RLOOConfig, RLOOTrainer
+from trl import GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.experimental.async_grpo import async_rollout_worker
 from trl.scripts import grpo
 
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder
 from manypaths.keys import NO_KEY, bigrams, same_key
+from manypaths.methods import ADVANTAGES
 from manypaths.trl import DiverseGRPOTrainer
 from manypaths.wrapper import DiverseReward, group_size
 
@@ -96,6 +97,46 @@ def test_rloo_takes_its_baseline_from_adjusted_rewards(tiny_model, tmp_path, rew
         torch.testing.assert_close(actual, (adjusted - others).nan_to_num(0.0), rtol=1e-4, atol=1e-4)
     logged = trainer.state.log_history[0]
     assert f"rewards/{rewards.__name__}/mean" in logged and logged["diversity/share"] > 0
+
+
+@pytest.mark.parametrize("host", [GRPOTrainer, "rloo"])
+def test_progress_is_that_of_the_trainer(tiny_model, tmp_path, host):
+    """The share of the steps that are done: 0 in the first of four, 3/4 in the last."""
+    seen = []
+
+    def scheduled(rewards, progress):
+        seen.append(progress.item())
+        return rewards * (1 - progress / 2)
+
+    reward = DiverseReward(vowels, reweight=scheduled, num_generations=4)
+    if host is GRPOTrainer:
+        trainer = trainer_of(tiny_model, tmp_path, rewards=reward, steps=4, scale_rewards="none")
+    else:
+        data = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS])
+        config = RLOOConfig(
+            str(tmp_path), per_device_train_batch_size=8, num_generations=4, max_completion_length=8, max_steps=4,
+            report_to="none", save_strategy="no", use_cpu=True, bf16=False, disable_tqdm=True,
+        )  # fmt: skip
+        trainer = RLOOTrainer(str(tiny_model), reward, config, data)
+    trainer.train()
+    assert seen[-4:] == [0, 0.25, 0.5, 0.75]
+
+
+def test_what_a_reward_function_cannot_have_is_refused():
+    reward = DiverseReward(vowels, reweight=lambda rewards, progress: rewards * progress, num_generations=4)
+    with pytest.raises(ValueError, match=r"must be given progress, .* this trainer passes no trainer_state"):
+        reward(["a"] * 4, WORDS[:4])
+    works = r"It works in DiverseGRPOTrainer\(advantage=...\), verl \(diversity.advantage\) and slime"
+    for named in (
+        {"reweight": dra, "advantage": ADVANTAGES["maxrl"]},
+        {"reweight": ADVANTAGES["maxrl"], "correct": "vowels"},
+        {"reweight": partial(ADVANTAGES["focal"], gamma=1.0), "correct": "vowels"},
+        {"reweight": ADVANTAGES["grpo_pos"]},
+    ):
+        with pytest.raises(ValueError, match=works):
+            DiverseReward(vowels, num_generations=4, embedder=NgramEmbedder(), **named)
+    with pytest.raises(ValueError, match=r"must be given logprobs, .* passes none to a reward function"):
+        DiverseReward(vowels, num_generations=4, reweight=lambda rewards, logprobs: rewards + logprobs)
 
 
 def test_async_grpo_scores_a_group_with_a_copy_of_it(tiny_model):

@@ -14,15 +14,20 @@ from torch import Tensor
 
 from manypaths.embed import Embedder, deduplicate_rows, text_hashes
 from manypaths.keys import Keys, call_keys, needs_whole_groups, same_key
-from manypaths.methods import cosine_similarity
+from manypaths.methods import ADVANTAGES, REWEIGHTERS, cosine_similarity
 from manypaths.methods.contracts import call_embedder, check_functions
 from manypaths.methods.inputs import check_inputs, inputs_of
+from manypaths.names import name_of
 
 REMEDIES = {  # for an input that a trainer could have
     "similarity": 'Pass embedder=SentenceEmbedder("..."), or keys=manypaths.keys.answer.',
     "keys": "Pass keys=manypaths.keys.answer, or a function of your own.",
     "correct": "Pass correct=NAME, the reward function by which a completion is correct (above 0.5).",
 }
+ADVANTAGES_WORK_IN = (
+    "It works in DiverseGRPOTrainer(advantage=...), verl (diversity.advantage) and slime "
+    "(post_process_rewards(advantage=...)), which have advantages."
+)
 
 
 class CompletionInputs:
@@ -38,7 +43,8 @@ class CompletionInputs:
         remedies: for an input that is missing, what to do; `REMEDIES` and the trainer's own.
 
     Raises:
-        ValueError: for what is no function, and for a method whose inputs are not all there.
+        ValueError: for what is no function, for a method whose inputs are not all there, and for a reweighter that
+            returns advantages.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class CompletionInputs:
         for role, method in methods.items():
             if method is not None:
                 check_inputs(method, role, {*given, *self._available[role]}, self._remedies)
+                if role == "reweight":
+                    check_returns_rewards(method)
                 wanted |= {*inputs_of(method, role)}
         self.embedder, self.methods, self.wanted = embedder, dict(methods), wanted
         self.wants_keys = "keys" in wanted or (embedder is None and self.keys is not None)
@@ -110,3 +118,12 @@ class CompletionInputs:
 def is_correct(rewards: Tensor) -> Tensor:
     """1 where a reward is above 0.5, 0 where it is not, NaN where it is NaN."""
     return (rewards > 0.5).to(rewards).masked_fill(rewards.isnan(), torch.nan)
+
+
+def check_returns_rewards(reweight: Callable[..., Any]) -> None:
+    """Raise ValueError for a method of `ADVANTAGES`, bound or wrapped, in the place of a reweighter."""
+    function: Any = reweight
+    while (inner := getattr(function, "func", getattr(function, "__wrapped__", None))) is not None:
+        function = inner
+    if any(function is own for own in ADVANTAGES.values()) and not any(function is own for own in REWEIGHTERS.values()):
+        raise ValueError(f"reweight {name_of(reweight)!r} must return rewards, got an advantage. {ADVANTAGES_WORK_IN}")

@@ -12,8 +12,9 @@ from manypaths.embed import Embedder
 from manypaths.grouping import group_size
 from manypaths.keys import Keys
 from manypaths.messages import prompt_text
-from manypaths.methods import Reweighter
-from manypaths.methods.bind import adjust
+from manypaths.methods import Advantage, Reweighter
+from manypaths.methods.bind import adjust, replace_advantages
+from manypaths.trainers import available
 
 SCALED = ("grpo", "gspo", "cispo")  # advantage estimators for which slime divides by the deviation of a group
 CENTRED = (*SCALED, "reinforce_plus_plus_baseline", "rloo")  # for which it subtracts the mean of a group
@@ -24,12 +25,13 @@ def post_process_rewards(
     args: Any,
     samples: list[Any],
     *,
-    reweight: Reweighter,
+    reweight: Reweighter | None = None,
+    advantage: Advantage | None = None,
     embedder: Embedder | None = None,
     keys: Keys | None = None,
     correct: str | None = None,
 ) -> tuple[list[float], list[float]]:
-    """Rewards of a rollout, reweighted and then normalised as slime does it.
+    """Rewards of a rollout, reweighted and then normalised as slime does it, or advantages in the place of the result.
 
     Bind what is not slime's in a module of yours, `post_process = partial(post_process_rewards, reweight=mmr,
     embedder=SentenceEmbedder("..."))`, and name that. Responses are compared without their prompts. A reward of None is
@@ -38,6 +40,9 @@ def post_process_rewards(
     Args:
         args, samples: slime's own.
         reweight, embedder, keys: as in `manypaths.trl.DiverseGRPOTrainer`.
+        advantage: as there; it gets the normalised rewards as `advantages`, and replaces them. slime takes this number
+            for the advantage of every token of a response (under `reinforce_plus_plus_baseline` minus the KL term). The
+            input progress is missing, because slime does not pass the step.
         correct: "reward" says that a response is correct where slime's reward is above 0.5, for methods with the input
             `correct`.
 
@@ -45,19 +50,24 @@ def post_process_rewards(
         slime's (raw rewards, rewards), one each for every sample.
 
     Raises:
-        ValueError: unless samples come in groups of `args.n_samples_per_prompt` with one `group_index` each; for a
-            method whose inputs are not all there; and for an advantage estimator of which it is not known how slime
-            normalises for it.
+        ValueError: unless samples come in groups of `args.n_samples_per_prompt` with one `group_index` each; for no
+            method, and one whose inputs are not all there; for an advantage estimator of which it is not known how
+            slime normalises for it; and with `advantage` where slime would compute others of what is returned.
     """
+    if reweight is None and advantage is None:
+        raise ValueError("post_process_rewards must be given a method, got none. Pass reweight=manypaths.mmr.")
+    if advantage is not None:
+        check_advantages_are_kept(args)
     if correct not in (None, "reward"):
         raise ValueError(f"correct must be 'reward', the only one that slime has, got {correct!r}.")
-    available = ("rewards", "lengths", *(("correct",) if correct else ()))
     of_texts = CompletionInputs(
         embedder,
         keys,
-        methods={"reweight": reweight},
-        available={"reweight": available},
-        remedies=REMEDIES | {"correct": "Pass correct='reward'.", "advantages": "slime computes them afterwards."},
+        methods={"reweight": reweight, "advantage": advantage},
+        available=available("slime", correct=correct is not None),
+        remedies=REMEDIES
+        | {"correct": "Pass correct='reward'.", "progress": "slime does not say which step it is."}
+        | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=."),
     )
     raw = [sample.get_reward_value(args) for sample in samples]
     size = group_size([sample.group_index for sample in samples], [args.n_samples_per_prompt])
@@ -70,10 +80,43 @@ def post_process_rewards(
     inputs = {"rewards": rewards, "correct": is_correct(rewards)}
     if "lengths" in of_texts.wanted:
         inputs["lengths"] = torch.tensor([sample.effective_response_length for sample in samples]).view(rewards.shape)
-    adjusted, _ = adjust(reweight, inputs | of_texts.of_groups(rows, rewards.shape, copies=False, texts=texts))
+    if "logprobs" in of_texts.wanted:
+        inputs["logprobs"] = torch.tensor([_logprob(sample) for sample in samples]).view(rewards.shape)
+    inputs |= of_texts.of_groups(rows, rewards.shape, copies=False, texts=texts)
+    adjusted = rewards if reweight is None else adjust(reweight, inputs)[0]
+    result = adjusted
     if args.rewards_normalization:
-        adjusted = normalise(adjusted, args.advantage_estimator, args.grpo_std_normalization)
-    return raw, adjusted.nan_to_num(0.0).flatten().tolist()
+        result = normalise(adjusted, args.advantage_estimator, args.grpo_std_normalization)
+    if advantage is not None:
+        own = result.nan_to_num(0.0)
+        result, _ = replace_advantages(advantage, {**inputs, "rewards": adjusted, "advantages": own})
+    return raw, result.nan_to_num(0.0).flatten().tolist()
+
+
+def check_advantages_are_kept(args: Any) -> None:
+    """Raise ValueError where slime would not take what it gets for the advantages."""
+    if args.advantage_estimator not in CENTRED:
+        raise ValueError(
+            f"slime's advantage estimator must be one of {', '.join(CENTRED)} with advantage=, got "
+            f"{args.advantage_estimator!r}, which computes advantages of its own from the rewards."
+        )
+    if getattr(args, "normalize_advantages", False):
+        raise ValueError(
+            "--normalize-advantages must be left out with advantage=, got it: slime would subtract the mean of all "
+            "tokens from the advantages, and divide by their standard deviation."
+        )
+
+
+def _logprob(sample: Any) -> float:
+    """The sum of the log-probabilities of the tokens that the model wrote, as the engine gave them that sampled."""
+    of_tokens = getattr(sample, "rollout_log_probs", None)
+    if of_tokens is None:
+        raise ValueError(
+            "A method with the input logprobs must have samples with rollout_log_probs, got None. Let the rollout "
+            "function keep them, as slime's own does."
+        )
+    wrote = sample.loss_mask if sample.loss_mask is not None else [1] * len(of_tokens)
+    return float(sum(own for own, mask in zip(of_tokens, wrote, strict=True) if mask))
 
 
 def normalise(rewards: Tensor, estimator: str, by_deviation: bool) -> Tensor:

@@ -196,7 +196,7 @@ def advantages_by_uid(own: Tensor, groups: Groups, advantage: Method) -> Tensor:
         )
     inputs = {**groups.inputs, "rewards": groups.adjusted, "advantages": grouped}
     replaced, sizes = torch.zeros_like(grouped), real.sum(1)
-    for size in sizes.unique().tolist():  # without padding, as a method may use the number of completions
+    for size in sorted(set(sizes.tolist())):  # without padding, as a method may use the number of completions
         of_size = sizes == size
         of_group = {name: _first(values[of_size], size) if values.dim() else values for name, values in inputs.items()}
         replaced[of_size, :size], reported = replace_advantages(advantage, of_group)

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
+from manypaths.completion_inputs import ADVANTAGES_WORK_IN, REMEDIES, CompletionInputs, is_correct
 from manypaths.embed import Embedder
 from manypaths.grouping import group_size, row_hashes, size_in_trainer
 from manypaths.keys import Keys
@@ -23,6 +23,7 @@ from manypaths.methods.bind import adjust
 from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures
 from manypaths.names import distinct, name_of, position_of
+from manypaths.trainers import available
 
 _IN_TRAINERS: WeakKeyDictionary[Any, list[DiverseReward]] = WeakKeyDictionary()  # those that a trainer has called
 
@@ -40,11 +41,13 @@ class DiverseReward:
         reward_funcs: a function `(prompts, completions, **columns) -> list[float | None]`, or several; coroutine
             functions as well, each call in an event loop of its own. None is an unscored completion.
         reweight: a method -> adjusted rewards [B, G], as in `DiverseGRPOTrainer`. Of the inputs by name a reward
-            function cannot have advantages, and has lengths where the trainer passes `completion_ids`.
+            function cannot have advantages and log-probabilities; it has lengths where the trainer passes
+            `completion_ids`, and progress where it passes `trainer_state`, as TRL does.
         embedder, keys, correct: as in `DiverseGRPOTrainer`.
         num_generations: G, the trainer's own; completions of one prompt must follow each other.
         reward_weights: one for each function; 1 if left out.
         num_generations_eval: the trainer's own, where it is another. TRL's trainers are asked themselves for both.
+        advantage: must be None: a reward function works before there are advantages. The message says where one works.
 
     Called with `prompts`, `completions` and columns, it returns one adjusted reward per completion, None where every
     function gave None. A group may straddle processes: rewards and embeddings are gathered over all of them, and each
@@ -74,7 +77,10 @@ class DiverseReward:
         num_generations: int,
         reward_weights: Sequence[float] | None = None,
         num_generations_eval: int | None = None,
+        advantage: None = None,
     ) -> None:
+        if advantage is not None:
+            raise ValueError(f"DiverseReward must be given no advantage, got {advantage!r}. {ADVANTAGES_WORK_IN}")
         functions: list[Any] = [reward_funcs] if callable(reward_funcs) else list(reward_funcs)
         weights = [1.0] * len(functions) if reward_weights is None else list(reward_weights)
         sizes = [num_generations] if num_generations_eval is None else [num_generations, num_generations_eval]
@@ -96,11 +102,10 @@ class DiverseReward:
             embedder,
             keys,
             methods={"reweight": reweight},
-            available={"reweight": ("rewards", "lengths", *(("correct",) if correct is not None else ()))},
+            available=available("DiverseReward", correct=correct is not None),
             remedies=REMEDIES
             | dict.fromkeys(
-                ("advantages", "adjusted"),
-                "A reward function works before there are any. Take DiverseGRPOTrainer(advantage=...).",
+                ("advantages", "adjusted"), f"A reward function works before there are any. {ADVANTAGES_WORK_IN}"
             )
             | {"logprobs": "A trainer passes none to a reward function. Take DiverseGRPOTrainer."},
         )
@@ -126,6 +131,8 @@ class DiverseReward:
             keys = [row for part in parts for row in part[0]]
             size = group_size([prompt for prompt, _ in keys], self.sizes, [columns for _, columns in keys])
         inputs = self._inputs(rows, [pair for part in parts for pair in part[1]], size)
+        if "progress" in self.inputs.wanted:
+            inputs["progress"] = self._progress(columns.get("trainer_state"))
         raw = inputs["rewards"]
         adjusted, diagnostics = adjust(self.reweight, inputs)
 
@@ -183,6 +190,15 @@ class DiverseReward:
         if "correct" in self.inputs.wanted:
             inputs["correct"] = is_correct(rows["rewards"][:, self._correct]).view(raw.shape)
         return inputs
+
+    def _progress(self, state: Any) -> Tensor:
+        """The share of the training that is done, of the `trainer_state` that TRL passes."""
+        if state is None or state.max_steps < 1:
+            raise ValueError(
+                f"reweight {name_of(self.reweight)!r} must be given progress, which is missing here: this trainer "
+                "passes no trainer_state to reward functions. Take another method, or TRL's GRPOTrainer."
+            )
+        return torch.tensor(state.global_step / state.max_steps)
 
     def _number(self, trainer: Any) -> int:
         """Which of the DiverseRewards of a trainer this is, from 1 on."""

@@ -10,6 +10,7 @@ from manypaths import keys, rewards
 from manypaths.methods.bind import Method, bind_advantage, bind_reweight
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.recipe import Recipe
+from manypaths.trainers import available
 from manypaths.trl import check
 
 REMEDIES = {  # for an input that a method wants and a recipe does not give
@@ -58,19 +59,11 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
         raise ValueError("embedder.name=keys must come with keys.name, such as keys.name=answer.")
     if spec.keys.options and spec.keys.name is None:
         raise ValueError(f"keys.options must come with keys.name, got {spec.keys.options} without. Name the function.")
-    given = {"keys": spec.keys.name, "correct": spec.method.correct}
-    available = [
-        "rewards",
-        "similarity",
-        "lengths",
-        "logprobs",
-        "progress",
-        *(name for name, value in given.items() if value is not None),
-    ]
-    of_role = {"reweight": available, "advantage": [*available, "adjusted", "advantages"]}
+    of_texts = {"similarity", *(["keys"] if spec.keys.name is not None else [])}
+    of_trainer = available("DiverseGRPOTrainer", correct=method.correct is not None)
     for role, function in methods.items():
         if function is not None:
-            check_inputs(function, role, of_role[role], REMEDIES)
+            check_inputs(function, role, {*of_texts, *of_trainer[role]}, REMEDIES)
     if spec.evaluation is not None:
         keys.bind(spec.evaluation.keys, {})
     made = keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None

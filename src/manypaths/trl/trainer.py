@@ -20,6 +20,7 @@ from manypaths.methods.bind import adjust, replace_advantages
 from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures, of_scored
 from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct, position_of
+from manypaths.trainers import available
 from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.groups import Groups
@@ -100,12 +101,11 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, LogprobsGRPOTrainer):
         replay: Replay | None = None,
         **named_host: Any,
     ) -> None:
-        scores = ("rewards", "lengths", "logprobs", "progress", *(("correct",) if correct is not None else ()))
         self.inputs = CompletionInputs(
             embedder,
             keys,
             methods={"reweight": reweight, "advantage": advantage, "replay": accepted if replay else None},
-            available={"reweight": scores, "replay": scores, "advantage": (*scores, "adjusted", "advantages")},
+            available=available("DiverseGRPOTrainer", correct=correct is not None),
             remedies=REMEDIES
             | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=, which works on GRPO's own."),
         )
