@@ -192,14 +192,17 @@ def test_the_verdict_of_an_unscored_completion_changes_nothing(method, rubbish):
     assert not of(method, **inputs)[unscored].any()
 
 
+@pytest.mark.parametrize("device", ["cpu"] + ["cuda"] * torch.cuda.is_available())
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("method", ALL)
-def test_dtype_is_kept_and_empty_batches_pass(method, dtype):
-    inputs = {name: values.to(dtype) for name, values in binary(6, 2).items()}
-    made = of(method, advantages=inputs["rewards"], **inputs)
+def test_dtype_and_device_are_kept_and_empty_batches_pass(method, dtype, device):
+    inputs = {name: values.to(device, dtype) for name, values in binary(6, 2).items()}
+    with collected() as diagnostics:
+        made = of(method, advantages=inputs["rewards"], progress=START.to(device), **inputs)
     assert made.dtype == dtype and made.isfinite().all()
+    assert {values.device.type for values in (made, *diagnostics.values())} == {device}
     for shape in ((0, 4), (2, 0)):
-        empty = torch.zeros(shape, dtype=dtype)
+        empty = torch.zeros(shape, dtype=dtype, device=device)
         assert of(method, rewards=empty, correct=empty, advantages=empty).shape == shape
 
 

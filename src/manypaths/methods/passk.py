@@ -54,7 +54,7 @@ def passk(
         raise ValueError(f"passk's eps must be 0 or more, and finite, got {eps}.")
     right, wrong = right_and_wrong("passk", rewards, correct)
     size = current_k("passk", k, progress)
-    report("k", torch.full(rewards.shape[:1], float(size)))
+    report("k", torch.full(rewards.shape[:1], float(size), device=rewards.device))
     rights, wrongs = (in_float64(mask.sum(-1, keepdim=True)) for mask in (right, wrong))
     none_right = share_within(wrongs, rights + wrongs, size)  # 1 - rho
     spread = ((1 - none_right) * none_right).sqrt()

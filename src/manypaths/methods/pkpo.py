@@ -52,7 +52,7 @@ def pkpo(rewards: Tensor, progress: Tensor, *, k: int | Sequence[int] = 4, estim
     if estimator not in ESTIMATORS:
         raise ValueError(f"pkpo's estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}.")
     size = current_k("pkpo", k, progress)
-    report("k", torch.full(rewards.shape[:1], float(size)))
+    report("k", torch.full(rewards.shape[:1], float(size), device=rewards.device))
     ordered, order = in_float64(rewards.masked_fill(rewards.isnan(), torch.inf)).sort(-1)
     scored = ordered < torch.inf
     ordered = ordered.masked_fill(~scored, 0.0)
