@@ -3,14 +3,19 @@
 import functools
 
 import pytest
+import reference
+import test_methods
 import torch
+from torch.testing import assert_close
 
+from manypaths.embed import NgramEmbedder
 from manypaths.methods import REWEIGHTERS, among_correct, dra, grpo_pos, keep_equal_rewards, mmr
 from manypaths.methods.bind import adjust, bind_advantage, bind_reweight
 from manypaths.methods.chained import chained
 from manypaths.methods.inputs import inputs_of, options_of
 
 NAN = torch.nan
+train = test_methods.train  # a fixture
 METHODS = {"mmr": mmr, "mmr, lam 0.9": functools.partial(mmr, lam=0.9), "dra": dra}
 
 
@@ -147,3 +152,33 @@ def test_settings_name_several_with_options_by_name():
         bind_advantage(["raft", "raft"], {}, "method.advantage")
     with pytest.raises(ValueError, match=r"Unknown method\.advantage 'mmr'\. It is a method for reweight\."):
         bind_advantage("mmr", {}, "method.advantage")
+
+
+# In the trainer
+
+
+def among_right(oracle, raw, similarity, correct):
+    """The right completions alone, shifted to the mean that they had; the others keep their rewards."""
+    right = [i for i, verdict in enumerate(correct) if verdict]
+    if len(right) < 2:
+        return raw
+    adjusted = oracle([raw[i] for i in right], [[similarity[i][j] for j in right] for i in right])
+    lost = (sum(raw[i] for i in right) - sum(adjusted)) / len(right)
+    moved = dict(zip(right, adjusted, strict=True))
+    return [moved[i] + lost if i in moved else reward for i, reward in enumerate(raw)]
+
+
+@pytest.mark.parametrize("method", ["mmr", "dra"])
+def test_three_steps_of_the_recipe_have_the_advantages_of_the_closed_form(train, method):
+    changed = 0
+    for variant in ("grpo", "dr-grpo", "dapo"):
+        _, steps = train(method, variant, "method.correct=accuracy")
+        for texts, raw, trained in (group for step in steps for group in test_methods.per_group(step)):
+            rows = NgramEmbedder()(texts).double()
+            correct = test_methods.accuracy(texts)
+            adjusted = among_right(getattr(reference, method), raw, (rows @ rows.T).tolist(), correct)
+            mean = sum(adjusted) / 4
+            expected = [x - mean for x in adjusted] if variant == "dr-grpo" else reference.advantages(adjusted)
+            assert_close(trained, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+            changed += adjusted != raw
+    assert changed

@@ -299,10 +299,10 @@ def expected_advantages(step, oracle, scaled):
 
 REWEIGHTING = {
     "none": lambda r, s: r,
-    "mmr": reference.mmr,
+    "mmr-paper": reference.mmr,
     "mmr-fixed": partial(reference.mmr, lam=0.7),
     "mmr-released": partial(reference.mmr, ties="first"),
-    "dra": reference.dra,
+    "dra-paper": reference.dra,
 }
 
 
@@ -506,7 +506,7 @@ def test_a_recipe_that_lacks_an_input_is_refused(train, examples, overrides, mes
 def test_keys_make_the_similarity_of_mmr(train):
     """With embedder.name=keys two completions have similarity 1 where their keys are equal, and 0 elsewhere."""
     settings = ("keys.name=test_methods.first_letters", "embedder.name=keys")
-    _, steps = train("grpo", "mmr", *settings)
+    _, steps = train("grpo", "mmr-paper", *settings)
     alike = 0
     for texts, raw, trained in (group for step in steps for group in per_group(step)):
         keys = first_letters(texts, texts)
