@@ -83,6 +83,8 @@ def wrapped(*inputs, **options):
         *((REWEIGHTERS[name], "reweight", ("rewards", "similarity")) for name in ("mmr", "dra")),
         (REWEIGHTERS["evol"], "reweight", ("rewards", "correct", "similarity")),
         *((ADVANTAGES[name], "advantage", ("rewards", "advantages", "similarity")) for name in ("setpo", "logdet")),
+        (REWEIGHTERS["unlikeliness"], "reweight", ("rewards", "logprobs", "lengths")),
+        (ADVANTAGES["ucpo"], "advantage", ("advantages", "correct", "logprobs", "lengths")),
         *((ADVANTAGES[name], "advantage", ("rewards", "advantages")) for name in ("grpo_pos", "reinforce", "raft")),
         *((ADVANTAGES[name], "advantage", ("rewards", "correct")) for name in ("maxrl", "psr", "nsr", "w_reinforce")),
         (ADVANTAGES["passk"], "advantage", ("rewards", "correct", "progress")),

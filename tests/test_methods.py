@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import reference
+import reference_logprobs
 import reference_similarity
 import reference_verdicts
 import torch
@@ -36,6 +37,8 @@ from manypaths.methods import (
     pkpo,
     psr,
     setpo,
+    ucpo,
+    unlikeliness,
     w_reinforce,
 )
 from manypaths.methods.inputs import inputs_of
@@ -80,6 +83,16 @@ METHODS = {
     "logdet, centred": (partial(logdet, centre=True), partial(reference_similarity.logdet, centre=True)),
     "evol": (evol, reference_similarity.evol),
     "evol, released": (partial(evol, tolerance=0.0), partial(reference_similarity.evol, tolerance=0.0)),
+    "unlikeliness": (unlikeliness, reference_logprobs.unlikeliness),
+    "unlikeliness, per token": (
+        partial(unlikeliness, beta=1.0, per_token=True),
+        partial(reference_logprobs.unlikeliness, beta=1.0, per_token=True),
+    ),
+    "ucpo": (ucpo, reference_logprobs.ucpo),
+    "ucpo, per token": (
+        partial(ucpo, tau=0.7, per_token=True),
+        partial(reference_logprobs.ucpo, tau=0.7, per_token=True),
+    ),
 }
 
 
@@ -93,12 +106,14 @@ def groups(seed, B=5, G=6, unscored=0.25):
     own = relative(rewards)
     correct = (rewards > 0.5).double().masked_fill(rewards.isnan(), NAN)
     keys, lengths = (torch.randint(1, 4, (B, G), generator=rng) for _ in range(2))
+    logprobs = -torch.randint(1, 12, (B, G), generator=rng).double()  # with ties
     return {
         "rewards": rewards,
         "similarity": similarity,
         "correct": correct,
         "keys": keys,
         "lengths": lengths,
+        "logprobs": logprobs,
         "advantages": own,
         "adjusted": rewards,
         "progress": torch.tensor(0.25),
@@ -160,6 +175,7 @@ def law_an_unscored_completion_changes_no_other(method, _):
     pairs = unscored.unsqueeze(1) | unscored.unsqueeze(2)
     other = inputs | {"similarity": inputs["similarity"].masked_fill(pairs, 0.123)}
     other |= {name: inputs[name].masked_fill(unscored, 2) for name in ("keys", "lengths")}
+    other |= {"logprobs": inputs["logprobs"].masked_fill(unscored, NAN)}
     returned = called(method, inputs)
     assert torch.equal(returned.isnan(), unscored)
     assert_close(called(method, other), returned, equal_nan=True)
@@ -257,7 +273,10 @@ class Watcher(TrainerCallback):
 
     def on_step_end(self, *_, **__):
         logs = {name: list(self.trainer._logs[name]) for name in ("prompt", "completion", "advantages")}
-        self.steps.append({**logs, "metrics": {key: list(v) for key, v in self.trainer._metrics["train"].items()}})
+        inputs = self.trainer.groups.inputs if isinstance(self.trainer, DiverseGRPOTrainer) else {}
+        self.steps.append(
+            {**logs, "inputs": inputs, "metrics": {key: list(v) for key, v in self.trainer._metrics["train"].items()}}
+        )
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ KINDS = ("models", "variants", "methods", "problems", "papers")
 MODELS, VARIANTS, METHODS, PROBLEMS, PAPERS = (
     [key.partition("/")[2] for key in recipe.shipped() if key.startswith(f"{kind}/")] for kind in KINDS
 )
-REWEIGHTING = [name for name in METHODS if "reweight" in recipe.content([name])["method"]]
-GRADIENT = [name for name in METHODS if name not in REWEIGHTING]
+KEYS = {name: recipe.content([name]).get("method", {}) for name in METHODS}  # entropy sets only the trainer
+REWEIGHTING = [name for name in METHODS if "reweight" in KEYS[name]]
+GRADIENT = [name for name in METHODS if "importance_ratio" in KEYS[name]]
 OUT = Path("runs", "nowhere")  # never written to
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -11,6 +11,7 @@ From verdicts, advantages: maxrl.py `maxrl`; passk.py `passk`; pkpo.py `pkpo`; p
 
 From similarity: setpo.py `setpo` and logdet.py `logdet`, which add a bonus to advantages (bonus.py); evol.py `evol`,
 adjusted rewards from verdicts and novelty.
+From log-probabilities: unlikeliness.py `unlikeliness`, rewards; ucpo.py `ucpo`, advantages; likelihood.py.
 
 A method names the inputs that it wants by its positional parameters (inputs.py); what it reports about itself
 (diagnostics.py) is logged. groups.py has what all methods share, measures.py what is logged of groups.
@@ -42,6 +43,8 @@ from manypaths.methods.passk import passk
 from manypaths.methods.pkpo import pkpo
 from manypaths.methods.positive_negative import nsr, psr, w_reinforce
 from manypaths.methods.setpo import setpo
+from manypaths.methods.ucpo import ucpo
+from manypaths.methods.unlikeliness import unlikeliness
 from manypaths.methods.wrapped import Reweighter
 
 __all__ = [
@@ -70,11 +73,13 @@ __all__ = [
     "reinforce",
     "report",
     "setpo",
+    "ucpo",
+    "unlikeliness",
     "w_reinforce",
     "weighted_sum",
 ]
 
-REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra, "evol": evol}
+REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra, "evol": evol, "unlikeliness": unlikeliness}
 ADVANTAGES: dict[str, Advantage] = {
     "grpo_pos": grpo_pos,
     "reinforce": reinforce,
@@ -88,4 +93,5 @@ ADVANTAGES: dict[str, Advantage] = {
     "focal": focal,
     "setpo": setpo,
     "logdet": logdet,
+    "ucpo": ucpo,
 }

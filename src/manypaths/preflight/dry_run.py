@@ -127,6 +127,8 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
         "KL": f"{settings['beta']:g} x the divergence from {initial}" if settings["beta"] else "none",
         "clipping": _clipping(spec, run),
     }
+    if coefficient := settings.get("entropy_coef"):
+        rows["entropy"] = f"{coefficient:g} x the mean entropy of a token is subtracted from the loss"
     if _corrects_vllm(settings):
         rows["vLLM"] = "completions are weighted by pi / pi of vLLM (vllm_importance_sampling_correction)"
     replaced = f"groups with zero variance in {sampling.reward} are replaced, from at most {sampling.max_batches} "
