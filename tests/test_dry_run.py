@@ -840,3 +840,21 @@ def test_a_published_method_that_meets_rewards_for_form_has_a_caution(words, is_
     found = cautions(recipe.read(["smollm2-135m", "grpo", *names, "gsm8k"], overrides))
     assert bool(found) == is_warned
     assert all("Set method.among_correct=true" in sentence for sentence in found)
+
+
+def test_replay_is_a_term_with_its_cost():
+    named = ["replay", "trainer.num_generations=16", "trainer.per_device_train_batch_size=16"]
+    named += ["trainer.gradient_accumulation_steps=2", "trainer.max_completion_length=256", "trainer.max_steps=1"]
+    plain, own = spec(*named[1:]), recipe.read([*NAMES, "replay"], named[1:])
+    pages = [" ".join(dry_run.page(each, NAMES, processes=2).split()) for each in (plain, own)]
+    assert "replay none" in pages[0]
+    assert "replay 0.00586 x the mean over ways of -log pi / length, one prompt's bank an update in turn" in pages[1]
+    assert "ways by keys=answer of right completions by accuracy" in pages[1]
+    assert "at most 4 more sequences in each batch of 16, forward and backward" in pages[1]
+    assert "Banks: at most 16 ways and 18.0 KiB a prompt" in pages[1]  # 4 bytes x (16 x 256 + 512)
+    kept = [
+        next(row.update for row in rows if row.label == "activations")
+        for each in (plain, own)
+        for rows in [memory.memory(each, shape_of(each.model.name), workload.workload(each, 2), 80 * memory.GIB)]
+    ]
+    assert kept[1] / kept[0] == pytest.approx(20 / 16)

@@ -27,7 +27,7 @@ KINDS = ("models", "variants", "methods", "problems", "papers")
 MODELS, VARIANTS, METHODS, PROBLEMS, PAPERS = (
     [key.partition("/")[2] for key in recipe.shipped() if key.startswith(f"{kind}/")] for kind in KINDS
 )
-KEYS = {name: recipe.content([name]).get("method", {}) for name in METHODS}  # entropy sets only the trainer
+KEYS = {name: recipe.content([name]).get("method", {}) for name in METHODS}  # entropy and replay set none
 REWEIGHTING = [name for name in METHODS if "reweight" in KEYS[name]]
 GRADIENT = [name for name in METHODS if "importance_ratio" in KEYS[name]]
 OUT = Path("runs", "nowhere")  # never written to
@@ -138,7 +138,8 @@ def wants_correct(spec):
         "reweight": bind_reweight(method.reweight, method.options, "method.reweight", method.among_correct),
         "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
     }
-    return any("correct" in inputs_of(function, role) for role, function in bound.items() if function is not None)
+    wanted = [inputs_of(function, role) for role, function in bound.items() if function is not None]
+    return spec.replay.weight is not None or any("correct" in inputs for inputs in wanted)
 
 
 def test_compositions_are_valid_as_far_as_no_file_is_needed():
@@ -151,7 +152,8 @@ def test_compositions_are_valid_as_far_as_no_file_is_needed():
                     check_arguments(kind, dict([item]), where, SET_BY_THE_RUN)
                     passed.add(key)
         sampling = spec.dynamic_sampling
-        if (key := json.dumps([spec.trainer, spec.rewards, vars(spec.method), vars(sampling)])) not in passed:
+        settings = [spec.trainer, spec.rewards, vars(spec.method), vars(sampling), vars(spec.replay)]
+        if (key := json.dumps(settings)) not in passed:
             config = config_of(spec)
             if spec.method.correct is None and wants_correct(spec):
                 with pytest.raises(ValueError, match=r"must be given correct.* Set method\.correct=accuracy"):
@@ -299,6 +301,13 @@ def test_a_method_for_rewards_and_one_for_the_gradient_compose_in_any_order():
         assert merged == recipe.content(reversed(names))
         of_rewards = {"reweight", "options", "among_correct", "keep_equal_rewards"}
         assert {*of_rewards, "advantage", "importance_ratio"} == set(merged["method"]) - {"advantage_options"}
+
+
+def test_replay_composes_with_every_method_in_any_order():
+    for name in [*REWEIGHTING, *GRADIENT]:
+        alone, merged = recipe.content([name]), recipe.content([name, "replay"])
+        assert merged["replay"] == {"weight": 0.1, "capacity": 16} and merged["method"] == alone["method"]
+        assert merged == recipe.content(["replay", name])
 
 
 def test_the_two_smollm2_differ_in_the_name_alone():

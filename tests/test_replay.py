@@ -6,14 +6,18 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from forked import in_two_processes
+from kill_points import contents, differing
 from layouts import EachByItself
 from test_processes import COMPILES, environment_of
 from test_replay_bank import naive
 from test_trl import equal, length, steps, trainer_of, vowels
 from trl import GRPOTrainer
 
+from manypaths.cli import main
 from manypaths.keys import NO_KEY, bigrams
+from manypaths.resume import last_checkpoint
 from manypaths.trl import DiverseGRPOTrainer, Replay
 
 CORRECT = {"correct": "right"}
@@ -295,3 +299,51 @@ def test_two_processes_have_the_banks_and_weights_of_one(ending_model, tmp_path,
         replayed |= {*numbers[1].tolist()}
         torch.testing.assert_close(weights, its_weights)
     assert {1.0, 3.0} <= replayed  # a process that is left over, and one that has more than the other
+
+
+def letters(completions, problems):
+    """Keys for recipes: test_replay.letters."""
+    return [sum(map(ord, text)) % 5 for text in completions]
+
+
+@pytest.fixture
+def recipe(ending_model, tiny_recipe, tmp_path):
+    """The tiny recipe with LoRA and its dropout, and with replay of what is right by the text alone."""
+    changes = {
+        "model": {"name": str(ending_model), "dtype": "float32"},
+        "rewards": {"test_replay.right": 1.0},
+        "method": {"advantage": "maxrl", "correct": "test_replay.right"},
+        "keys": {"name": "test_replay.letters"},
+        "replay": {"weight": 2.0, "capacity": 3},
+        "embedder": {"name": "ngram"},
+    }
+    path = tmp_path / "replay.yaml"
+    path.write_text(yaml.safe_dump({**tiny_recipe, **changes}))
+    return path
+
+
+def test_a_run_that_is_resumed_ends_as_if_it_had_not_been_stopped(recipe, tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(["train", str(recipe), "--out", str(whole)]) == 0
+    shutil.copytree(whole, stopped)
+    for folder in ("model", "checkpoints/checkpoint-6", "checkpoints/checkpoint-4"):
+        shutil.rmtree(stopped / folder)
+    (stopped / "summary.json").unlink()
+    assert main(["train", str(recipe), "--out", str(stopped)]) == 0
+    assert differing(contents(whole), contents(stopped)) == []
+    banks = [(run / "checkpoints" / "checkpoint-6" / "replay.pt") for run in (whole, stopped)]
+    (first, second) = [torch.load(path, weights_only=True) for path in banks]
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert len(first["keys"]) > 3
+    banks[0].write_bytes(banks[0].read_bytes()[:100])
+    assert last_checkpoint(whole, lambda _: None).step == 4  # a damaged file of banks is found before it is read
+
+
+def test_a_recipe_with_replay_names_what_is_missing(recipe, tmp_path, capsys):
+    for change, message in {
+        "keys.name=null": "replay 'accepted' must be given keys, which is missing here. Set keys.name=answer",
+        "keys.name=bigrams": "Replay must have keys that hold for the whole training, got 'bigrams'",
+        "method={correct: null}": "must be given correct, which is missing here. Set method.correct=accuracy",
+    }.items():
+        assert main(["train", str(recipe), change, "--out", str(tmp_path / "run")]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -28,6 +28,8 @@ ADDED_KEYS = {
     "method.correct": None,
     "method.among_correct": False,
     "keys.name": None,
+    "replay.weight": None,
+    "replay.capacity": 16,
     "evaluation.keys": "answer",
     "cluster": None,
 }
@@ -133,6 +135,22 @@ class DynamicSampling:
 
 
 @dataclass
+class Replay:
+    """Verified replay (arXiv 2610.11064): `weight` is its lambda, such as 0.1, and null is none.
+
+    The bank of a prompt holds `capacity` ways at most. Raises ValueError for numbers out of their range.
+    """
+
+    weight: float | None = None
+    capacity: int = 16
+
+    def __post_init__(self) -> None:
+        if self.weight is not None and not 0 < self.weight < math.inf:
+            raise ValueError(f"replay.weight must be above 0, got {self.weight}. Set null for no replay.")
+        _check_counts("replay", self, "capacity")
+
+
+@dataclass
 class Embedder:
     """`name`: ngram, or a sentence-transformers model (hub id, folder, package:NAME); `options` go to it.
 
@@ -187,6 +205,7 @@ class Recipe:
     reward_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     method: Method = field(default_factory=Method)
     dynamic_sampling: DynamicSampling = field(default_factory=DynamicSampling)
+    replay: Replay = field(default_factory=Replay)
     embedder: Embedder = field(default_factory=Embedder)
     keys: Keys = field(default_factory=Keys)
     lora: dict[str, Any] | None = None

@@ -17,7 +17,7 @@ from typing import Any
 from manypaths import recipe, rewards
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.cautions import cautions
-from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory
+from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory, replayed
 from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import DEFAULTS, Workload, workload
 from manypaths.recipe import Recipe
@@ -133,7 +133,21 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
         rows["vLLM"] = "completions are weighted by pi / pi of vLLM (vllm_importance_sampling_correction)"
     replaced = f"groups with zero variance in {sampling.reward} are replaced, from at most {sampling.max_batches} "
     rows["dynamic sampling"] = f"{replaced}generation batches" if sampling.reward else "none"
+    rows["replay"] = _replay(spec, run)
     return rows
+
+
+def _replay(spec: Recipe, run: Workload) -> str:
+    """The term of verified replay, what it costs a step, and what its banks hold at most."""
+    own, longest = spec.replay, {**DEFAULTS, **spec.trainer}["max_completion_length"]
+    if own.weight is None:
+        return "none"
+    term = f"{own.weight * (run.group - 1) / run.group**2:.3g} x the mean over ways of -log pi / length, one prompt's "
+    term += f"bank an update in turn, ways by keys={spec.keys.name} of right completions by {spec.method.correct}. "
+    cost = f"Cost: at most {replayed(spec, run)} more sequences in each batch of {run.per_device}, forward and backward"
+    size = 4 * (own.capacity * longest + PROMPT_TOKENS) / 1024  # bytes of a token
+    whole = f", {size * run.problems / 1024:,.1f} MiB in all" if run.problems else ""
+    return f"{term}{cost}. Banks: at most {own.capacity} ways and {size:,.1f} KiB a prompt{whole}, in each process"
 
 
 def _reweighting(spec: Recipe) -> str:

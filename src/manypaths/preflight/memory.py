@@ -120,21 +120,26 @@ def _activations(spec: Recipe, shape: Shape, run: Workload) -> list[Row]:
     settings, dtype = {**DEFAULTS, **spec.trainer}, BYTES[spec.model.dtype]
     width, length = _width(spec), PROMPT_TOKENS + settings["max_completion_length"]
     checkpointed = settings["gradient_checkpointing"]
-    tokens = run.per_device * length
-    block = tokens * block_bytes(shape, spec.lora, length, width, dtype)
-    kept = tokens * shape.layers * shape.hidden * dtype + block if checkpointed else shape.layers * block
+    tokens, updated = run.per_device * length, run.per_device + replayed(spec, run)
+    block = updated * length * block_bytes(shape, spec.lora, length, width, dtype)
+    kept = updated * length * shape.layers * shape.hidden * dtype + block if checkpointed else shape.layers * block
     prompts = 0 if settings["use_vllm"] else run.per_device * run.per_generation * PROMPT_TOKENS
     forward = max(tokens, prompts) * _forward_bytes(shape, width)
-    detail = f"{run.per_device:,} sequences of {length:,}, {'' if checkpointed else 'not '}checkpointed"
+    detail = f"{updated:,} sequences of {length:,}, {'' if checkpointed else 'not '}checkpointed"
     rows = [Row("activations", detail, forward, kept)]
     if dtype > width:
         cast = width * shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values())
         trained = cast if spec.lora is None else 0
         rows += [Row("casts", "of weights, for autocast", trained, trained if checkpointed else cast)]
-    scored = run.per_device * settings["max_completion_length"]
+    scored = updated * settings["max_completion_length"]
     head = 4 * shape.hidden * (scored + (shape.vocabulary if spec.lora is None else 0))
     detail = "gradients of its inputs" + " and weights" * (spec.lora is None)
     return [*rows, Row("LM head", detail, 0, head)]
+
+
+def replayed(spec: Recipe, run: Workload) -> int:
+    """Sequences of verified replay that a batch of a device holds beside its own, at most."""
+    return -(-spec.replay.capacity // (run.accumulation * run.processes)) if spec.replay.weight else 0
 
 
 def _sampler(spec: Recipe, shape: Shape, run: Workload, gpu: float) -> Row:

@@ -11,7 +11,9 @@ from manypaths.methods.bind import Method, bind_advantage, bind_reweight
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.recipe import Recipe
 from manypaths.trainers import available
-from manypaths.trl import check
+from manypaths.trl import Replay, check
+from manypaths.trl.replay import check_replay
+from manypaths.trl.replay_bank import accepted
 
 REMEDIES = {  # for an input that a method wants and a recipe does not give
     "correct": "Set method.correct=accuracy, the reward by which a completion is correct (above 0.5).",
@@ -32,6 +34,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     methods = methods_and_keys(spec)
     roles = ("reweight", "advantage")
     wants_correct = any("correct" in inputs_of(methods[role], role) for role in roles if methods[role] is not None)
+    wants_correct |= methods["replay"] is not None
     return {
         "reward_funcs": list(functions.values()),
         **methods,
@@ -67,7 +70,16 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
     if spec.evaluation is not None:
         keys.bind(spec.evaluation.keys, {})
     made = keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None
-    return {**methods, "keys": made}
+    return {**methods, "keys": made, "replay": _replay(spec, made, {*of_texts, *of_trainer["replay"]})}
+
+
+def _replay(spec: Recipe, made: keys.Keys | None, inputs: set[str]) -> Replay | None:
+    """The recipe's verified replay, None where its weight is null."""
+    if spec.replay.weight is None:
+        return None
+    check_inputs(accepted, "replay", inputs, REMEDIES)
+    check_replay(replay := Replay(spec.replay.weight, spec.replay.capacity), made)
+    return replay
 
 
 def _position(functions: dict[str, Any], setting: str, name: str | None) -> int | None:
