@@ -5,11 +5,13 @@
 Seconds are the minimum of several calls, in turns within one process: CPU time of one thread, or of the GPU where there
 is one. "Loop" is Algorithm 1 as written in the paper, one group after another on tensors; "lists" is the same on Python
 numbers, which would need a copy from a GPU. The floor is the bytes of one pass over [B, G, G] per pick (for DRA one
-pass), over the bandwidth measured here. Peak is the most memory that the call holds beyond its arguments. The last line
-is reweighting as a share of a training step: of the given run, or of three steps of the quickstart made for this.
+pass), over the bandwidth measured here. Peak is the most memory that the call holds beyond its arguments. A second
+table has a row for each method with its default options, and for two placebos. The last lines are reweighting as a
+share of a training step: of the given run, or of three steps of the quickstart made for this.
 """
 
 import argparse
+import functools
 import tempfile
 import time
 import weakref
@@ -23,6 +25,8 @@ from torch.utils._pytree import tree_leaves
 from manypaths import cosine_similarity, dra, mmr
 from manypaths.cli import main
 from manypaths.files import read_jsonl
+from manypaths.methods import ADVANTAGES, REWEIGHTERS, rarity, shuffled
+from manypaths.methods.inputs import inputs_of
 from manypaths.trl import PARTS
 
 SHAPES = [(1, 4), (4, 8), (64, 4), (64, 8), (64, 16), (64, 32), (64, 64), (256, 16), (1024, 16), (1024, 64)]
@@ -157,6 +161,39 @@ def table(device):
         print(f"| {count} | {size} | {' | '.join(cells)} |", flush=True)
 
 
+def every_input(count, size, device):
+    """Every input of a method, of verdicts with a reward for form, and four ways."""
+    draw = torch.Generator().manual_seed(1)
+    correct = torch.randint(0, 2, (count, size), generator=draw).float()
+    rewards = correct + 0.1 * torch.randint(0, 2, (count, size), generator=draw)
+    inputs = {
+        "rewards": rewards,
+        "adjusted": rewards,
+        "similarity": cosine_similarity(torch.randn(count, size, 384, generator=draw)),
+        "correct": correct,
+        "keys": torch.randint(0, 4, (count, size), generator=draw),
+        "lengths": torch.randint(1, 512, (count, size), generator=draw),
+        "advantages": correct - correct.mean(-1, keepdim=True),
+        "progress": torch.tensor(0.5),
+        "logprobs": -100 * torch.rand(count, size, generator=draw),
+    }
+    return {name: values.to(device) for name, values in inputs.items()}
+
+
+def table_of_methods(device):
+    methods = [(name, "reweight", method) for name, method in REWEIGHTERS.items()]
+    methods += [(name, "advantage", method) for name, method in ADVANTAGES.items()]
+    methods += [("shuffled rarity", "advantage", shuffled(rarity)), ("shuffled dra", "reweight", shuffled(dra))]
+    shapes = [(64, 8), (64, 16), (1024, 64)]
+    print(f"| {device}, ms | {' | '.join(f'{count} x {size}' for count, size in shapes)} | peak of the last, MB |")
+    print("|---" * (len(shapes) + 2) + "|")
+    inputs = [every_input(count, size, device) for count, size in shapes]
+    for name, role, method in methods:
+        calls = [functools.partial(method, *(given[wanted] for wanted in inputs_of(method, role))) for given in inputs]
+        cells = [f"{1e3 * seconds(call, device, 0.2):.2f}" for call in calls]
+        print(f"| {name} | {' | '.join(cells)} | {peak(calls[-1], device) / 1e6:.1f} |", flush=True)
+
+
 def share(run):
     """Prints reweighting as a share of a step of that run."""
     steps = [line for line in read_jsonl(run / "metrics.jsonl") if line.get("seconds/reweighting")]
@@ -175,6 +212,8 @@ if __name__ == "__main__":
     torch.set_num_threads(options.threads)
     for name in ["cpu"] + (["cuda"] if torch.cuda.is_available() else []):
         table(torch.device(name))
+        print()
+        table_of_methods(torch.device(name))
         print()
     torch.set_num_threads(before)
     with tempfile.TemporaryDirectory() as folder:

@@ -109,14 +109,66 @@ def scored_alone(method):
 
     @functools.wraps(method)
     def result(**inputs):
+        options = {name: value for name, value in inputs.items() if not isinstance(value, list)}
+        inputs = {name: values for name, values in inputs.items() if name not in options}
         lists = {name: values for name, values in inputs.items() if not isinstance(values[0], list)}
         scored = [
             i for i, row in enumerate(zip(*lists.values(), strict=True)) if not any(value != value for value in row)
         ]
-        made = iter(method(**{name: [values[i] for i in scored] for name, values in inputs.items()}) if scored else [])
+        alone = {name: [values[i] for i in scored] for name, values in inputs.items()}
+        made = iter(method(**alone, **options) if scored else [])
         return [next(made) if i in scored else math.nan for i in range(len(next(iter(lists.values()))))]
 
     return result
+
+
+@scored_alone
+def rarity(advantages, correct, keys, alpha=0.5, rule="redistributed"):
+    """Cue-GRPO (arXiv 2608.03467), Eq. 3, on right completions of positive advantage; and the rules without a sum."""
+    places = range(len(keys))
+    weighted = [i for i in places if rule == "all" or (correct[i] == 1 and advantages[i] > 0)]
+    weights = {i: sum(keys[j] == keys[i] for j in weighted) ** -alpha for i in weighted}
+    whole = len(weighted) / sum(weights.values()) if rule == "redistributed" and weighted else 1.0
+    return [advantages[i] * weights[i] * whole if i in weights else advantages[i] for i in places]
+
+
+@scored_alone
+def gapo(correct, keys, valid=None, reading="signed"):
+    """GAPO (arXiv 2511.12596): 1 - (f_i / n - 1 / L) for a right completion, -1 for a wrong one."""
+    right = [key for key, ok in zip(keys, correct, strict=True) if ok == 1]
+    result = []
+    for key, ok in zip(keys, correct, strict=True):
+        distance = right.count(key) / len(right) - (1 / valid if valid else 0.0) if ok else 0.0
+        result.append(1 - (abs(distance) if reading == "absolute" else distance) if ok else -1.0)
+    return result
+
+
+@scored_alone
+def darling(rewards, keys, least=0.1):
+    """DARLING (arXiv 2509.02534): r_i times the share of the others with another key, at least 0.1."""
+    others = len(keys) - 1
+    return [
+        r * max(sum(other != key for other in keys) / others, least) if others else r
+        for r, key in zip(rewards, keys, strict=True)
+    ]
+
+
+@scored_alone
+def darling_correct(rewards, correct, keys, least=0.1, released=False):
+    """DARLING among the right completions; `released`: as its code has it, where wrong and lone ones get the least."""
+    right = [i for i, ok in enumerate(correct) if ok == 1]
+    apart = {}
+    if len(right) > released:
+        factors = darling(rewards=[1.0] * len(right), keys=[keys[i] for i in right], least=least)
+        apart = dict(zip(right, factors, strict=True))
+    return [r * apart.get(i, least if released else 1.0) for i, r in enumerate(rewards)]
+
+
+@scored_alone
+def ips(rewards, correct, keys, eps=0.01, alpha=1.0, partial_credit=False):
+    """IPS-GRPO (arXiv 2601.21669), Eq. 9: r_i / max(p_i, eps), of right completions."""
+    shares = [max(keys.count(key) / len(keys), eps) ** alpha for key in keys]
+    return [r / share if ok or partial_credit else r for r, ok, share in zip(rewards, correct, shares, strict=True)]
 
 
 def _without_unscored(method, rewards, similarity):

@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from manypaths import dra, mmr
 from manypaths.cli import main
 from manypaths.evaluation.generate import transformers_generate
-from manypaths.methods import adaptive_lambda, cosine_similarity, measures
+from manypaths.methods import adaptive_lambda, cosine_similarity, darling, gapo, ips, measures, rarity, shuffled
 
 MPS = torch.device("mps")
 
@@ -67,11 +67,19 @@ def groups():
     return rewards, cosine_similarity(torch.randn(3, 6, 4, generator=generator))
 
 
+def from_keys(rewards, keys):
+    correct = (rewards > 0.3).to(rewards)
+    rewards = darling(gapo(ips(rewards, correct, keys), correct, keys), keys)
+    return shuffled(rarity)(rewards, correct, keys, rewards)
+
+
 METHODS = {
     "mmr": mmr,
     "mmr, one lambda": lambda rewards, similarity: mmr(rewards, similarity, lam=0.7, ties="first"),
     "mmr, lambdas": lambda rewards, similarity: mmr(rewards, similarity, lam=adaptive_lambda(rewards)),
     "dra": lambda rewards, similarity: dra(rewards, similarity, floor=-1.0),
+    "shuffled dra": shuffled(dra),
+    "from keys": lambda rewards, similarity: from_keys(rewards, (similarity[..., 0] > 0).long()),
     "Vendi score": measures.vendi_score,
     "pair similarity": measures.pair_similarity,
     "share": lambda rewards, similarity: measures.share_of_advantage(rewards, mmr(rewards, similarity)),

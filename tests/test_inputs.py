@@ -85,6 +85,12 @@ def wrapped(*inputs, **options):
         *((ADVANTAGES[name], "advantage", ("rewards", "advantages", "similarity")) for name in ("setpo", "logdet")),
         (REWEIGHTERS["unlikeliness"], "reweight", ("rewards", "logprobs", "lengths")),
         (ADVANTAGES["ucpo"], "advantage", ("advantages", "correct", "logprobs", "lengths")),
+        *(
+            (REWEIGHTERS[name], "reweight", ("rewards", "correct", "keys"))
+            for name in ("gapo", "darling_correct", "ips")
+        ),
+        (REWEIGHTERS["darling"], "reweight", ("rewards", "keys")),
+        (ADVANTAGES["rarity"], "advantage", ("rewards", "advantages", "correct", "keys")),
         *((ADVANTAGES[name], "advantage", ("rewards", "advantages")) for name in ("grpo_pos", "reinforce", "raft")),
         *((ADVANTAGES[name], "advantage", ("rewards", "correct")) for name in ("maxrl", "psr", "nsr", "w_reinforce")),
         (ADVANTAGES["passk"], "advantage", ("rewards", "correct", "progress")),

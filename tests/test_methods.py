@@ -26,9 +26,13 @@ from manypaths.methods import (
     ADVANTAGES,
     REWEIGHTERS,
     advantages,
+    darling,
+    darling_correct,
     evol,
     focal,
+    gapo,
     has_nonzero_std,
+    ips,
     keep_equal_rewards,
     logdet,
     maxrl,
@@ -36,7 +40,9 @@ from manypaths.methods import (
     passk,
     pkpo,
     psr,
+    rarity,
     setpo,
+    shuffled,
     ucpo,
     unlikeliness,
     w_reinforce,
@@ -92,6 +98,28 @@ METHODS = {
     "ucpo, per token": (
         partial(ucpo, tau=0.7, per_token=True),
         partial(reference_logprobs.ucpo, tau=0.7, per_token=True),
+    ),
+    "rarity": (rarity, reference.rarity),
+    "rarity, alpha 1": (partial(rarity, alpha=1.0), partial(reference.rarity, alpha=1.0)),
+    "rarity, right": (partial(rarity, rule="right"), partial(reference.rarity, rule="right")),
+    "rarity, all": (partial(rarity, rule="all"), partial(reference.rarity, rule="all")),
+    "gapo": (gapo, reference.gapo),
+    "gapo, 5 valid": (partial(gapo, valid=5), partial(reference.gapo, valid=5)),
+    "gapo, absolute": (
+        partial(gapo, valid=2, reading="absolute"),
+        partial(reference.gapo, valid=2, reading="absolute"),
+    ),
+    "darling": (darling, reference.darling),
+    "darling, no least": (partial(darling, least=0.0), partial(reference.darling, least=0.0)),
+    "darling_correct": (darling_correct, reference.darling_correct),
+    "darling_correct, released": (
+        partial(darling_correct, released=True),
+        partial(reference.darling_correct, released=True),
+    ),
+    "ips": (ips, reference.ips),
+    "ips, every reward": (
+        partial(ips, eps=0.4, alpha=0.5, partial_credit=True),
+        partial(reference.ips, eps=0.4, alpha=0.5, partial_credit=True),
     ),
 }
 
@@ -443,17 +471,28 @@ def test_rgra_is_refused_where_it_would_not_be_what_it_says(tmp_path, setting, n
 # CONTRIBUTING.md's examples of new methods
 
 
+def written_examples():
+    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text("utf-8")
+    return [part.split("```")[0] for part in text.split("```python\n")[1:]]
+
+
+def test_the_example_on_keys_is_the_shipped_method():
+    """The file of the method, its loop in reference.py and its row in the table above, letter by letter."""
+    method, _, oracles, rows = written_examples()
+    assert method == Path(inspect.getfile(ips)).read_text("utf-8")
+    oracle = oracles[: oracles.index("\n\n\n")]
+    assert oracle.startswith("@scored_alone\ndef ips(") and oracle in Path(reference.__file__).read_text("utf-8")
+    assert rows.splitlines()[0] in Path(__file__).read_text("utf-8")
+
+
 @pytest.fixture
 def examples(monkeypatch):
-    """The two methods of CONTRIBUTING.md, added as it says: {name: (method, oracle)}."""
-    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text("utf-8")
-    ips, focal, oracles, rows = (part.split("```")[0] for part in text.split("```python\n")[1:])
-    ours, by_hand = {}, {"scored_alone": reference.scored_alone}
-    exec(ips, ours)
+    """The two methods of CONTRIBUTING.md, `ips` as shipped and `focal` added as it says: {name: (method, oracle)}."""
+    _, focal, oracles, rows = written_examples()
+    ours, by_hand = {"ips": ips}, {"scored_alone": reference.scored_alone}
     exec(focal, ours)
     exec(oracles, by_hand)
     assert focal in inspect.getsource(importlib.import_module("manypaths.methods.focal"))  # the shipped method
-    monkeypatch.setitem(REWEIGHTERS, "ips", ours["ips"])
     monkeypatch.setitem(ADVANTAGES, "focal", ours["focal"])
     return eval(f"{{{rows}}}", ours | {"reference": types.SimpleNamespace(**by_hand)})
 
@@ -483,13 +522,16 @@ def words_of(texts):
     return [" ".join(text.split()) for text in texts]
 
 
+IPS = ["method.reweight=ips", "method.correct=accuracy", "keys.name=text"]
+
+
 def test_the_example_on_keys_trains(train, examples):
     """Advantages of the closed form, with the text of a completion as its key."""
-    trainer, steps = train("grpo", "method.reweight=ips", "keys.name=text")
+    trainer, steps = train("grpo", *IPS)
     for texts, raw, trained in (group for step in steps for group in per_group(step)):
-        adjusted = examples["ips"][1](rewards=raw, keys=words_of(texts))
+        adjusted = examples["ips"][1](rewards=raw, correct=accuracy(texts), keys=words_of(texts))
         assert_close(trained, torch.tensor(reference.advantages(adjusted)), rtol=1e-4, atol=1e-4)
-    assert trainer.groups.inputs.keys() == {"rewards", "similarity", "keys"}
+    assert trainer.groups.inputs.keys() == {"rewards", "similarity", "correct", "keys"}
     assert all(0.25 <= share <= 1 for share in steps[-1]["metrics"]["diversity/key_share"])
 
 
@@ -500,20 +542,17 @@ def test_the_example_on_correct_trains(train, examples):
         assert_close(trained, torch.tensor(expected), rtol=1e-4, atol=1e-4)
 
 
-IPS = ["method.reweight=ips", "keys.name=text"]
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method.reweight=ips"], "reweight 'ips' must be given keys, which is missing here. Set keys.name=answer"),
+        (IPS[:2], "reweight 'ips' must be given keys, which is missing here. Set keys.name=answer"),
         (["method.advantage=focal"], "advantage 'focal' must be given correct, .* Set method.correct=accuracy"),
         (["method.advantage=focal", "method.correct=acc"], "method.correct must be one of accuracy, .*, got 'acc'"),
         (["method.advantage=raft", "method.advantage_options.k=1"], "method.advantage=raft takes no options, got 'k'"),
-        (["method.reweight=ips", "keys.name=anser"], "keys.*anser.*did you mean 'answer'"),
+        ([*IPS, "keys.name=anser"], "keys.*anser.*did you mean 'answer'"),
         (["embedder.name=keys"], "embedder.name=keys must come with keys.name"),
         (["keys.options.threshold=0.5"], "keys.options must come with keys.name, got {'threshold': 0.5} without"),
-        ([*IPS, "method.options.epsilon=1"], "method.reweight=ips takes the options eps, got 'epsilon'"),
+        ([*IPS, "method.options.epsilon=1"], "method.reweight=ips takes the options eps, .*, got 'epsilon'"),
         ([*IPS, "method.options.eps=a"], "options of method.reweight=ips, .* wrong type"),
     ],
 )
@@ -543,25 +582,34 @@ def first_letters(completions, problems):
 # Examples in docstrings
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "methods.mmr",
-        "methods.dra",
-        "methods.maxrl",
-        "methods.passk",
-        "methods.pkpo",
-        "methods.setpo",
-        "methods.logdet",
-        "methods.evol",
-        "trl.trainer",
-    ],
-)
+EXAMPLES = [
+    "mmr",
+    "dra",
+    "maxrl",
+    "passk",
+    "pkpo",
+    "setpo",
+    "logdet",
+    "evol",
+    "rarity",
+    "gapo",
+    "darling",
+    "ips",
+    "shuffled",
+]
+
+
+@pytest.mark.parametrize("module", [*(f"methods.{name}" for name in EXAMPLES), "trl.trainer"])
 def test_the_examples_in_docstrings_give_what_they_show(module, tiny_model, tmp_path, monkeypatch):
     arguments = trainer_of(tiny_model, tmp_path, steps=1).args
     data = Dataset.from_list([{"prompt": f"{number} + 2 ="} for number in range(8)])
     names = {"MODEL": str(tiny_model), "rewards": length, "args": arguments, "data": data, **REWEIGHTERS, **ADVANTAGES}
-    names |= {"NgramEmbedder": NgramEmbedder, "DiverseGRPOTrainer": DiverseGRPOTrainer, "torch": torch}
+    names |= {
+        "NgramEmbedder": NgramEmbedder,
+        "DiverseGRPOTrainer": DiverseGRPOTrainer,
+        "torch": torch,
+        "shuffled": shuffled,
+    }
     tests = doctest.DocTestFinder().find(importlib.import_module(f"manypaths.{module}"), globs=names)
     monkeypatch.setattr(PrinterCallback, "on_log", lambda *_, **__: None)
     runner = doctest.DocTestRunner(verbose=False)

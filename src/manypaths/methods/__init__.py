@@ -5,6 +5,10 @@
     advantages.py     what RGRA was compared with, in the place of GRPO's advantage: `grpo_pos`, `reinforce`, `raft`
     keep_equal.py     a wrapper: zero-variance groups keep their rewards
     among_correct.py  a wrapper: credit moves among the right completions of a group only
+    shuffled.py       a wrapper, the placebo: keys and similarities belong to other completions of the group
+
+From keys: rarity.py `rarity`, an advantage; gapo.py `gapo`; darling.py `darling` and `darling_correct`; ips.py `ips`.
+frequency.py counts how often a key occurs in a group.
 
 From verdicts, advantages: maxrl.py `maxrl`; passk.py `passk`; pkpo.py `pkpo`; positive_negative.py `psr`, `nsr` and
 `w_reinforce`; focal.py `focal`. verdicts.py says what is right and what is wrong, subsets.py counts subsets of k.
@@ -30,11 +34,14 @@ from __future__ import annotations
 
 from manypaths.methods.advantages import Advantage, grpo_pos, raft, reinforce
 from manypaths.methods.among_correct import among_correct
+from manypaths.methods.darling import darling, darling_correct
 from manypaths.methods.diagnostics import report
 from manypaths.methods.dra import dra
 from manypaths.methods.evol import evol
 from manypaths.methods.focal import focal
+from manypaths.methods.gapo import gapo
 from manypaths.methods.groups import cosine_similarity, has_nonzero_std, weighted_sum
+from manypaths.methods.ips import ips
 from manypaths.methods.keep_equal import keep_equal_rewards
 from manypaths.methods.logdet import logdet
 from manypaths.methods.maxrl import maxrl
@@ -42,7 +49,9 @@ from manypaths.methods.mmr import TIES, adaptive_lambda, mmr
 from manypaths.methods.passk import passk
 from manypaths.methods.pkpo import pkpo
 from manypaths.methods.positive_negative import nsr, psr, w_reinforce
+from manypaths.methods.rarity import rarity
 from manypaths.methods.setpo import setpo
+from manypaths.methods.shuffled import shuffled
 from manypaths.methods.ucpo import ucpo
 from manypaths.methods.unlikeliness import unlikeliness
 from manypaths.methods.wrapped import Reweighter
@@ -56,11 +65,15 @@ __all__ = [
     "adaptive_lambda",
     "among_correct",
     "cosine_similarity",
+    "darling",
+    "darling_correct",
     "dra",
     "evol",
     "focal",
+    "gapo",
     "grpo_pos",
     "has_nonzero_std",
+    "ips",
     "keep_equal_rewards",
     "logdet",
     "maxrl",
@@ -70,16 +83,27 @@ __all__ = [
     "pkpo",
     "psr",
     "raft",
+    "rarity",
     "reinforce",
     "report",
     "setpo",
+    "shuffled",
     "ucpo",
     "unlikeliness",
     "w_reinforce",
     "weighted_sum",
 ]
 
-REWEIGHTERS: dict[str, Reweighter] = {"mmr": mmr, "dra": dra, "evol": evol, "unlikeliness": unlikeliness}
+REWEIGHTERS: dict[str, Reweighter] = {
+    "mmr": mmr,
+    "dra": dra,
+    "evol": evol,
+    "gapo": gapo,
+    "darling": darling,
+    "darling_correct": darling_correct,
+    "ips": ips,
+    "unlikeliness": unlikeliness,
+}
 ADVANTAGES: dict[str, Advantage] = {
     "grpo_pos": grpo_pos,
     "reinforce": reinforce,
@@ -94,4 +118,5 @@ ADVANTAGES: dict[str, Advantage] = {
     "setpo": setpo,
     "logdet": logdet,
     "ucpo": ucpo,
+    "rarity": rarity,
 }
