@@ -10,6 +10,7 @@ from test_trl import length, trainer_of, vowels
 from manypaths import dra, mmr
 from manypaths.embed import NgramEmbedder, SentenceEmbedder
 from manypaths.keys import bigrams
+from manypaths.methods import rarity, shuffled
 from manypaths.trl import DiverseGRPOTrainer
 
 
@@ -39,6 +40,13 @@ METHODS = {
     "minilm": {"reweight": mmr, "embedder": minilm},
     "bigrams": {"reweight": by_inputs, "keys": partial(bigrams, threshold=0.99), "correct": "seldom"},
     "logprobs": {"reweight": by_logprobs},
+    "shuffled": {
+        "reweight": shuffled(dra),
+        "advantage": shuffled(rarity),
+        "embedder": NgramEmbedder(),
+        "keys": partial(bigrams, threshold=0.99),
+        "correct": "seldom",
+    },
     "dynamic": {"reweight": partial(mmr, lam=0.7), "embedder": NgramEmbedder(), "dynamic_sampling": "seldom"},
 }
 # name: (completions of a batch over all processes, gradient accumulation, the method, settings), for groups of 4
@@ -52,6 +60,7 @@ CASES = {
     "mmr 4 x 3": (4, 3, "mmr"),
     "minilm 12": (12, 1, "minilm"),
     "bigrams 12": (12, 1, "bigrams"),
+    "shuffled 12": (12, 1, "shuffled"),
     "logprobs 12": (12, 1, "logprobs"),
     "logprobs 4 x 3": (4, 3, "logprobs"),
     "logprobs 12 used twice": (12, 1, "logprobs", {"num_iterations": 2}),
