@@ -1,20 +1,26 @@
-"""What reweighting costs: `mmr` and `dra` on all groups at once, and the paper's Algorithm 1 group by group.
+"""What methods cost: every one of them, and `mmr` against its Algorithm 1 group by group.
 
-    python bench/reweight.py [--threads 1] [--run runs/quickstart]
+    python bench/reweight.py [--threads 1] [--run runs/quickstart | --step SECONDS]
 
-Seconds are the minimum of several calls, in turns within one process: CPU time of one thread, or of the GPU where there
-is one. "Loop" is Algorithm 1 as written in the paper, one group after another on tensors; "lists" is the same on Python
-numbers, which would need a copy from a GPU. The floor is the bytes of one pass over [B, G, G] per pick (for DRA one
-pass), over the bandwidth measured here. Peak is the most memory that the call holds beyond its arguments. A second
-table has a row for each method with its default options, and for two placebos. The last lines are reweighting as a
-share of a training step: of the given run, or of three steps of the quickstart made for this.
+Seconds are the minimum of several calls within one process: CPU time of one thread, or of the GPU where there is one.
+
+The first table has a row for each method of `manypaths.methods`, with its defaults, and for two placebos: the time of groups of three sizes,
+first that of the quickstart, and its share of a step of the quickstart: of the given run, of a step of so many seconds,
+or of three steps made for this. What a method's inputs cost is not in its row; the first lines have the embedding of
+the run. "Inputs once" is one pass over the inputs of a method and its result at the bandwidth measured here, below
+which no method can be. Peak is the most memory that the call holds beyond its arguments, for the largest groups.
+
+The second table compares `mmr` with Algorithm 1 as written in the paper, one group after another: "loop" in few and
+small operations on tensors, "lists" on Python numbers, which would need a copy from a GPU. "A pass a pick" is one pass
+over [B, G, G] in float64 for each of G picks: the bytes that a pick would read if it did not have a row of its own.
 """
 
 import argparse
-import functools
+import os
 import tempfile
 import time
 import weakref
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -22,30 +28,33 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from manypaths import cosine_similarity, dra, mmr
+from manypaths import cosine_similarity, dra, mmr, recipe
 from manypaths.cli import main
 from manypaths.files import read_jsonl
 from manypaths.methods import ADVANTAGES, REWEIGHTERS, rarity, shuffled
-from manypaths.methods.inputs import inputs_of
+from manypaths.methods.inputs import INPUTS, inputs_of
+from manypaths.training.trainer_config import trainer_config
 from manypaths.trl import PARTS
 
+QUICKSTART = (4, 8)  # groups of a step, and completions of a group
+SIZES = [QUICKSTART, (64, 16), (1024, 64)]
 SHAPES = [(1, 4), (4, 8), (64, 4), (64, 8), (64, 16), (64, 32), (64, 64), (256, 16), (1024, 16), (1024, 64)]
+WITHIN = 0.5  # seconds that the calls of one figure may take together
 
 
 def loop(rewards, similarity):
-    """MMR-GRPO (arXiv 2601.09085), Algorithm 1 with Eq. 4's lambda, written from the paper."""
+    """MMR-GRPO (arXiv 2601.09085), Algorithm 1 with Eq. 4's lambda: eight small operations for each pick."""
     adjusted = torch.empty_like(rewards)
     for group, (own, alike) in enumerate(zip(rewards, similarity, strict=True)):
         lam = torch.sigmoid(own.std(unbiased=False))
-        waiting = list(range(len(own)))
-        picked = [int(own.argmax())]
-        adjusted[group, picked[0]] = own[picked[0]]
-        waiting.remove(picked[0])
-        while waiting:
-            scores = torch.stack([lam * own[i] - (1 - lam) * alike[i, picked].max() for i in waiting])
-            best = int(scores.argmax())
-            adjusted[group, waiting[best]] = scores[best]
-            picked.append(waiting.pop(best))
+        loss, gain = (1 - lam) * alike.T, lam * own
+        score, most = own, torch.full_like(own, -torch.inf)
+        for _ in range(len(own)):
+            best = int(score.argmax())
+            adjusted[group, best] = score[best]
+            gain[best] = -torch.inf
+            most = torch.maximum(most, loss[best])
+            score = gain - most
     return adjusted
 
 
@@ -122,9 +131,25 @@ def seconds(call, device, at_most):
 
 
 def groups(count, size, device):
+    """Every input of random groups in float32; a completion is right in half of the cases."""
     draw = torch.Generator().manual_seed(0)
-    rewards = torch.randint(0, 2, (count, size), generator=draw).float() + torch.rand(count, size, generator=draw)
-    return rewards.to(device), cosine_similarity(torch.randn(count, size, 384, generator=draw)).to(device)
+    correct = torch.randint(0, 2, (count, size), generator=draw).float()
+    rewards = correct + torch.rand(count, size, generator=draw)
+    lengths = torch.randint(10, 500, (count, size), generator=draw)
+    inputs = {
+        "rewards": rewards,
+        "adjusted": rewards,
+        "similarity": cosine_similarity(torch.randn(count, size, 384, generator=draw)),
+        "correct": correct,
+        "keys": torch.randint(0, 5, (count, size), generator=draw),
+        "lengths": lengths,
+        "logprobs": -lengths * torch.rand(count, size, generator=draw),
+        "advantages": rewards - rewards.mean(1, keepdim=True),
+        "progress": torch.tensor(0.5),
+    }
+    if missing := {*INPUTS} - {*inputs}:
+        raise SystemExit(f"bench/reweight.py must make every input, it lacks {', '.join(missing)}. Add it to groups().")
+    return {name: values.to(device) for name, values in inputs.items()}
 
 
 def bandwidth(device):
@@ -134,92 +159,85 @@ def bandwidth(device):
     return 2 * large.numel() / seconds(lambda: other.copy_(large), device, 1.0)
 
 
-def table(device):
-    rate = bandwidth(device)
-    print(f"{device}: {rate / 1e9:.1f} GB/s\n")
-    print(
-        "| B | G | mmr, ms | ties first | floor | peak, MB | dra, ms | floor | peak, MB "
-        "| loop, ms | loop/mmr | lists/mmr |"
-    )
-    print("|---" * 12 + "|")
+def methods(device, rate, step):
+    """Prints a row for each method; `step` is seconds of a training step."""
+    made = [groups(*size, device) for size in SIZES]
+    times = " | ".join(f"{count:,} x {size}, ms" for count, size in SIZES)
+    print(f"| method | inputs | {times} | inputs once, ms | peak, MB | of a step |")
+    print("|---" * (len(SIZES) + 5) + "|")
+    placebos = {"shuffled(dra)": shuffled(dra)}, {"shuffled(rarity)": shuffled(rarity)}
+    for role, table in (("reweight", REWEIGHTERS | placebos[0]), ("advantage", ADVANTAGES | placebos[1])):
+        for name, method in table.items():
+            wanted = inputs_of(method, role)
+            calls = [partial(method, *(inputs[value] for value in wanted)) for inputs in made]
+            spent = [seconds(call, device, WITHIN) for call in calls]
+            read = sum(made[-1][value].nbytes for value in wanted) + made[-1]["rewards"].nbytes
+            cells = [f"`{name}`", ", ".join(wanted), *(f"{1e3 * taken:.3g}" for taken in spent)]
+            cells += [f"{1e3 * read / rate:.2g}", f"{peak(calls[-1], device) / 1e6:.3g}"]
+            print(f"| {' | '.join(cells)} | {spent[0] / step:.4%} |", flush=True)
+
+
+def against_the_loop(device, rate):
+    heads = ["B", "G", "mmr, ms", "ties first", "of copies", "a pass a pick", "mmr/pass", "peak, MB"]
+    print(f"| {' | '.join([*heads, 'loop, ms', 'loop/mmr', 'lists/mmr'])} |")
+    print("|---" * 11 + "|")
     for count, size in SHAPES:
-        rewards, similarity = groups(count, size, device)
-        within = 0.5
-        ours = seconds(lambda r=rewards, s=similarity: mmr(r, s), device, within)
-        first = seconds(lambda r=rewards, s=similarity: mmr(r, s, ties="first"), device, within)
-        crowd = seconds(lambda r=rewards, s=similarity: dra(r, s), device, within)
+        inputs = groups(count, size, device)
+        rewards, similarity = inputs["rewards"], inputs["similarity"]
+        copies, verdicts = (inputs["keys"].unsqueeze(1) == inputs["keys"].unsqueeze(2)).float(), inputs["correct"]
+        ours = seconds(lambda r=rewards, s=similarity: mmr(r, s), device, WITHIN)
+        first = seconds(lambda r=rewards, s=similarity: mmr(r, s, ties="first"), device, WITHIN)
+        tied = seconds(lambda r=verdicts, s=copies: mmr(r, s), device, WITHIN)
         few = min(count, 64)  # the loops take as long for each group
-        naive = seconds(lambda r=rewards[:few], s=similarity[:few]: loop(r, s), device, within) * count / few
-        plain = seconds(lambda r=rewards[:few], s=similarity[:few]: lists(r, s), device, within) * count / few
+        naive = seconds(lambda r=rewards[:few], s=similarity[:few]: loop(r, s), device, WITHIN) * count / few
+        plain = seconds(lambda r=rewards[:few], s=similarity[:few]: lists(r, s), device, WITHIN) * count / few
         torch.testing.assert_close(mmr(rewards, similarity, ties="first")[:few], loop(rewards[:few], similarity[:few]))
         torch.testing.assert_close(lists(rewards[:few], similarity[:few]), loop(rewards[:few], similarity[:few]).cpu())
-        memory = [peak(lambda r=rewards, s=similarity, f=f: f(r, s), device) / 1e6 for f in (mmr, dra)]
-        floors = [1e3 * 8 * count * size**3 / rate, 1e3 * 4 * count * size**2 / rate]
-        cells = [f"{1e3 * ours:.2f}", f"{1e3 * first:.2f}", f"{floors[0]:.3f}", f"{memory[0]:.2f}"]
-        cells += [f"{1e3 * crowd:.2f}", f"{floors[1]:.4f}", f"{memory[1]:.2f}"]
+        through = 8 * count * size**3 / rate
+        cells = [f"{1e3 * ours:.2f}", f"{1e3 * first:.2f}", f"{1e3 * tied:.2f}", f"{1e3 * through:.3f}"]
+        cells += [f"{ours / through:.2g}", f"{peak(lambda r=rewards, s=similarity: mmr(r, s), device) / 1e6:.2f}"]
         cells += [f"{1e3 * naive:.0f}", f"{naive / ours:.0f}", f"{plain / ours:.1f}"]
         print(f"| {count} | {size} | {' | '.join(cells)} |", flush=True)
 
 
-def every_input(count, size, device):
-    """Every input of a method, of verdicts with a reward for form, and four ways."""
-    draw = torch.Generator().manual_seed(1)
-    correct = torch.randint(0, 2, (count, size), generator=draw).float()
-    rewards = correct + 0.1 * torch.randint(0, 2, (count, size), generator=draw)
-    inputs = {
-        "rewards": rewards,
-        "adjusted": rewards,
-        "similarity": cosine_similarity(torch.randn(count, size, 384, generator=draw)),
-        "correct": correct,
-        "keys": torch.randint(0, 4, (count, size), generator=draw),
-        "lengths": torch.randint(1, 512, (count, size), generator=draw),
-        "advantages": correct - correct.mean(-1, keepdim=True),
-        "progress": torch.tensor(0.5),
-        "logprobs": -100 * torch.rand(count, size, generator=draw),
-    }
-    return {name: values.to(device) for name, values in inputs.items()}
-
-
-def table_of_methods(device):
-    methods = [(name, "reweight", method) for name, method in REWEIGHTERS.items()]
-    methods += [(name, "advantage", method) for name, method in ADVANTAGES.items()]
-    methods += [("shuffled rarity", "advantage", shuffled(rarity)), ("shuffled dra", "reweight", shuffled(dra))]
-    shapes = [(64, 8), (64, 16), (1024, 64)]
-    print(f"| {device}, ms | {' | '.join(f'{count} x {size}' for count, size in shapes)} | peak of the last, MB |")
-    print("|---" * (len(shapes) + 2) + "|")
-    inputs = [every_input(count, size, device) for count, size in shapes]
-    for name, role, method in methods:
-        calls = [functools.partial(method, *(given[wanted] for wanted in inputs_of(method, role))) for given in inputs]
-        cells = [f"{1e3 * seconds(call, device, 0.2):.2f}" for call in calls]
-        print(f"| {name} | {' | '.join(cells)} | {peak(calls[-1], device) / 1e6:.1f} |", flush=True)
-
-
-def share(run):
-    """Prints reweighting as a share of a step of that run."""
+def seconds_of_a_step(run):
+    """Seconds of a step of that run; says what its reweighting and embedding took. Its groups must be QUICKSTART's."""
+    config = trainer_config(recipe.read([str(run / "recipe.yaml")]), run)
+    shape = (config.generation_batch_size // config.num_generations, config.num_generations)
+    if shape != QUICKSTART:
+        raise SystemExit(f"{run} must have {QUICKSTART[0]} groups of {QUICKSTART[1]} in a step, got {shape}.")
     steps = [line for line in read_jsonl(run / "metrics.jsonl") if line.get("seconds/reweighting")]
     spent = {part: fmean(line[f"seconds/{part}"] for line in steps) for part in PARTS}
     whole = sum(spent.values())
     for part in ("reweighting", "embedding"):
         print(f"{part}: {1e3 * spent[part]:.2f} ms of a step of {whole:.2f} s: {spent[part] / whole:.4%}")
+    return whole
+
+
+def step_of_the_quickstart(given):
+    with tempfile.TemporaryDirectory() as folder:
+        run = given or Path(folder, "run")
+        if given is None:
+            words = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart", "trainer.max_steps=3"]
+            words += ["method.correct=accuracy", "evaluation=null", 'trainer.save_strategy="no"']
+            if main(["train", *words, "--out", str(run)]):
+                raise SystemExit(2)
+        return seconds_of_a_step(run)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--run", type=Path)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--run", type=Path)
+    source.add_argument("--step", type=float)
     options = parser.parse_args()
-    before = torch.get_num_threads()
+    step = options.step or step_of_the_quickstart(options.run)
     torch.set_num_threads(options.threads)
     for name in ["cpu"] + (["cuda"] if torch.cuda.is_available() else []):
-        table(torch.device(name))
+        device = torch.device(name)
+        rate = bandwidth(device)
+        print(f"\n{name}: {rate / 1e9:.1f} GB/s; load of the machine {os.getloadavg()[0]:.1f}\n")
+        methods(device, rate, step)
         print()
-        table_of_methods(torch.device(name))
-        print()
-    torch.set_num_threads(before)
-    with tempfile.TemporaryDirectory() as folder:
-        run = options.run or Path(folder, "run")
-        if options.run is None:
-            words = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart", "trainer.max_steps=3"]
-            if main(["train", *words, "evaluation=null", 'trainer.save_strategy="no"', "--out", str(run)]):
-                raise SystemExit(2)
-        share(run)
+        against_the_loop(device, rate)
