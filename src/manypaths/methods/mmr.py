@@ -77,6 +77,7 @@ def mmr(rewards: Tensor, similarity: Tensor, *, lam: float | Tensor | None = Non
         similarity, dtype=torch.float64, device=weight.device, memory_format=torch.contiguous_format
     )
     loss.copy_(similarity.mT).clamp_(-1.0, 1.0).diagonal(dim1=1, dim2=2).zero_()
+    del similarity  # the memory of the copy that was checked
     if ties == "diverse":
         crowding, tied = loss.sum(1), TIED
     else:  # the lowest index in place of the least crowded completion, and no score equals another nearly
