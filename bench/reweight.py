@@ -4,11 +4,12 @@
 
 Seconds are the minimum of several calls within one process: CPU time of one thread, or of the GPU where there is one.
 
-The first table has a row for each method of `manypaths.methods`, with its defaults, and for two placebos: the time of groups of three sizes,
-first that of the quickstart, and its share of a step of the quickstart: of the given run, of a step of so many seconds,
-or of three steps made for this. What a method's inputs cost is not in its row; the first lines have the embedding of
-the run. "Inputs once" is one pass over the inputs of a method and its result at the bandwidth measured here, below
-which no method can be. Peak is the most memory that the call holds beyond its arguments, for the largest groups.
+The first table has a row for each method of `manypaths.methods`, with its defaults, and for two placebos: the time of
+groups of three sizes, first that of the quickstart, and its share of a step of the quickstart: of the given run, of a
+step of so many seconds, or of three steps made for this. What a method's inputs cost is not in its row; the first lines
+have the embedding of the run. "Inputs once" is one pass over the inputs of a method and its result at the bandwidth
+measured here, below which no method can be. Peak is the most memory that the call holds beyond its arguments, for the
+largest groups.
 
 The second table compares `mmr` with Algorithm 1 as written in the paper, one group after another: "loop" in few and
 small operations on tensors, "lists" on Python numbers, which would need a copy from a GPU. "A pass a pick" is one pass

@@ -30,9 +30,9 @@ HOP = 10e-6  # seconds of a ring per process
 SYNC = 20e-6  # seconds to read a small tensor from a GPU
 EVERY, FEW = 10, 4  # record.every, record.groups
 
-# Measured by --measure on one core of the machine of docs/results.md; the bandwidth is from bench/reweight.py, the
-# seconds of an operation are from `mmr` on 64 groups of 4.
-CPU_FLOPS, CPU_FLOPS_BF16, CPU_BANDWIDTH, CPU_LAUNCH = 88e9, 200e9, 33e9, 2.5e-6
+# Measured by --measure on one core of the machine of docs/results.md; the bandwidth is from bench/reweight.py on a busy
+# day (its table there is from another), the seconds of an operation are from `mmr` on 64 groups of 4.
+CPU_FLOPS, CPU_FLOPS_BF16, CPU_BANDWIDTH, CPU_LAUNCH = 88e9, 200e9, 33e9, 1.8e-6
 TOKENISED, DUMPED, UNPICKLED = 0.7e6, 330e6, 1e9  # tokens, bytes, bytes
 
 CHARACTERS = 4  # bytes of text in a token of the policy, assumed to be one token of the embedder too
@@ -137,8 +137,8 @@ def similarity(count, width=MINILM.width):
 
 
 def picks(count, group, launch=LAUNCH, bandwidth=HBM * DECODE_USE):
-    """Seconds of `mmr`: 64 operations, 26 for each of G picks, each with three passes of 8 bytes over N x G pairs."""
-    return (64 + 26 * group) * launch + 24 * group * count * group / bandwidth
+    """Seconds of `mmr`: 82 operations, with 60 bytes for each of N x G pairs, and for each pick 15, with 16 x 8 x N."""
+    return (82 + 15 * group) * launch + (60 + 128) * count * group / bandwidth
 
 
 def text_bytes(it):
@@ -250,7 +250,7 @@ def sizes():
 def group_sizes():
     rows = []
     for group in (4, 8, 16, 32, 64):
-        cells = [f"{8192 // group:,} x {group}", size(4 * 8192 * group), f"{64 + 26 * group:,}"]
+        cells = [f"{8192 // group:,} x {group}", size(4 * 8192 * group), f"{82 + 15 * group:,}"]
         rows.append([*cells, seconds(picks(8192, group)), seconds(picks(8192, group, CPU_LAUNCH, CPU_BANDWIDTH))])
     return ["B x G", "similarity", "operations of `mmr`", "on a GPU", "on one core"], rows
 
@@ -271,7 +271,7 @@ def around():
 # docs/results.md: "Which embedder?", seconds for 1,000 completions of so many tokens on one core; "What reweighting
 # costs", seconds for B x G. Of the quickstart: seconds of 8 steps, when the prompt still ran once per completion.
 EMBEDDED = {100: 27, 500: 167, 2000: 565, 8000: 2042}
-REWEIGHTED = {(64, 16): 1.68e-3, (64, 64): 26.16e-3, (256, 16): 3.64e-3, (1024, 64): 1.546}
+REWEIGHTED = {(64, 16): 0.67e-3, (64, 64): 4.31e-3, (256, 16): 1.12e-3, (1024, 64): 51.81e-3}
 QUICKSTART = {"sampling": 16.9 / 8, "update": 36.0 / 8}
 
 
