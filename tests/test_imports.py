@@ -41,7 +41,7 @@ ROOMS = {
     "rewards": ("functions grading messages", "", "trl"),
     "keys": ("embed functions grading names", "torch", ""),
     "completion_inputs": ("embed keys methods names", "torch", ""),
-    "trainers": ("", "", ""),
+    "trainers": ("methods", "", ""),
     "wrapper": ("completion_inputs embed grouping keys messages methods names trainers", "torch", "accelerate"),
     "slime": ("completion_inputs embed grouping keys messages methods trainers", "torch", ""),
     "trl": (

@@ -292,10 +292,11 @@ def test_only_what_is_asked_for_is_computed(tiny_model, tmp_path):
         raise AssertionError
 
     named = {"reweight": lambda rewards: rewards / 2, "keys": never, "embedder": NgramEmbedder(), "steps": 1}
+    named |= {"scale_rewards": "none"}
     trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, **named)
     trainer.train()
     assert trainer.groups.inputs.keys() == {"rewards", "similarity"}
-    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, reweight=lambda rewards: rewards / 2, steps=1)
+    trainer = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, **named | {"keys": None, "embedder": None})
     trainer.train()
     assert trainer.groups.inputs.keys() == {"rewards"} and trainer.groups.similarity is None
     logged = next(entry for entry in trainer.state.log_history if "reward" in entry)
@@ -412,7 +413,7 @@ def test_diagnostics_of_any_method_are_shown_everywhere(tiny_recipe, tmp_path, m
     monkeypatch.setitem(REWEIGHTERS, "toy", toy)
     method = {"reweight": "toy", "correct": "accuracy", "options": {"warmth": 3.0}}
     content = tiny_recipe | {"method": method, "evaluation": tiny_recipe["evaluation"] | {"every": 1}}
-    content["trainer"] = content["trainer"] | {"max_steps": 2, "save_steps": 2}
+    content["trainer"] = content["trainer"] | {"max_steps": 2, "save_steps": 2, "scale_rewards": "none"}
     file = tmp_path / "toy.yaml"
     file.write_text(json.dumps(content))
     assert main(["train", str(file), "--dry-run"]) in (0, None)

@@ -284,7 +284,7 @@ def test_what_is_no_function_is_refused_before_a_model_loads(tmp_path, arguments
 
 def scaled(rewards, similarity, lam=5.0):
     """A user's method with an option called lam."""
-    return rewards * lam
+    return rewards * lam - 5 * similarity.mean(-1)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from manypaths.embed import Embedder, deduplicate_rows, text_hashes
 from manypaths.keys import Keys, call_keys, needs_whole_groups, same_key
 from manypaths.methods import ADVANTAGES, REWEIGHTERS, cosine_similarity
 from manypaths.methods.contracts import call_embedder, check_functions
+from manypaths.methods.effect import Scaling, check_effect
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.names import name_of
 
@@ -41,10 +42,11 @@ class CompletionInputs:
         methods: by role (`reweight`, `advantage`); None where there is none.
         available: names of further inputs that the trainer has, by role.
         remedies: for an input that is missing, what to do; `REMEDIES` and the trainer's own.
+        scaling: what the trainer divides rewards by afterwards; None where that is unknown.
 
     Raises:
-        ValueError: for what is no function, for a method whose inputs are not all there, and for a reweighter that
-            returns advantages.
+        ValueError: for what is no function, for a method whose inputs are not all there, for a reweighter that returns
+            advantages, and for one that has no effect or too much of it with this scaling (`check_effect`).
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class CompletionInputs:
         methods: Mapping[str, Callable[..., Any] | None],
         available: Mapping[str, Sequence[str]],
         remedies: Mapping[str, str] = REMEDIES,
+        scaling: Scaling | None = None,
     ) -> None:
-        self.keys, self._available, self._remedies = keys, available, remedies
+        self.keys, self._available, self._remedies, self._scaling = keys, available, remedies, scaling
         self.replace(embedder, methods)
 
     def replace(self, embedder: Embedder | None, methods: Mapping[str, Callable[..., Any] | None]) -> None:
@@ -69,6 +72,8 @@ class CompletionInputs:
                 check_inputs(method, role, {*given, *self._available[role]}, self._remedies)
                 if role == "reweight":
                     check_returns_rewards(method)
+                    if self._scaling is not None and methods.get("advantage") is None:  # which may undo the scaling
+                        check_effect(method, self._scaling)
                 wanted |= {*inputs_of(method, role)}
         self.embedder, self.methods, self.wanted = embedder, dict(methods), wanted
         self.wants_keys = "keys" in wanted or (embedder is None and self.keys is not None)

@@ -14,7 +14,8 @@ from manypaths.keys import Keys
 from manypaths.messages import prompt_text
 from manypaths.methods import Advantage, Reweighter
 from manypaths.methods.bind import adjust, replace_advantages
-from manypaths.trainers import available
+from manypaths.methods.effect import Scaling
+from manypaths.trainers import AS_ADVANTAGE, available
 
 SCALED = ("grpo", "gspo", "cispo")  # advantage estimators for which slime divides by the deviation of a group
 CENTRED = (*SCALED, "reinforce_plus_plus_baseline", "rloo")  # for which it subtracts the mean of a group
@@ -68,6 +69,7 @@ def post_process_rewards(
         remedies=REMEDIES
         | {"correct": "Pass correct='reward'.", "progress": "slime does not say which step it is."}
         | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=."),
+        scaling=scaling_of(args),
     )
     raw = [sample.get_reward_value(args) for sample in samples]
     size = group_size([sample.group_index for sample in samples], [args.n_samples_per_prompt])
@@ -91,6 +93,16 @@ def post_process_rewards(
         own = result.nan_to_num(0.0)
         result, _ = replace_advantages(advantage, {**inputs, "rewards": adjusted, "advantages": own})
     return raw, result.nan_to_num(0.0).flatten().tolist()
+
+
+def scaling_of(args: Any) -> Scaling | None:
+    """What slime divides rewards by; None where it does not even subtract the mean of a group."""
+    if not args.rewards_normalization or args.advantage_estimator not in CENTRED:
+        return None
+    if args.advantage_estimator in SCALED and args.grpo_std_normalization:
+        remedy = f"Pass --disable-grpo-std-normalization. {AS_ADVANTAGE}"
+        return Scaling("group", f"--advantage-estimator {args.advantage_estimator}", remedy)
+    return Scaling("none", f"--advantage-estimator {args.advantage_estimator}", AS_ADVANTAGE)
 
 
 def check_advantages_are_kept(args: Any) -> None:

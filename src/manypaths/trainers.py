@@ -1,4 +1,4 @@
-"""The inputs that each trainer has for the methods of each role; docs/trainers.md shows them in a table.
+"""What each trainer gives to methods, and what TRL does to rewards after them; docs/trainers.md shows it in a table.
 
 A role that a trainer does not have is missing here: a reward function cannot replace advantages.
 """
@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manypaths.methods.effect import Scaling
+
 OF_TEXTS = ("similarity", "keys")  # every trainer has them, from the settings `embedder` and `keys`
 ADVANTAGE = ("adjusted", "advantages")  # inputs that exist for the role `advantage` alone
+
+AS_ADVANTAGE = "Write the method as an advantage."
+NO_DIVISION = f"Set scale_rewards='none'. {AS_ADVANTAGE}"
 
 TRAINERS: dict[str, dict[str, tuple[str, ...]]] = {
     "DiverseGRPOTrainer": {
@@ -36,3 +41,15 @@ def available(trainer: str, correct: bool) -> dict[str, Sequence[str]]:
         correct: whether the setting is there by which a completion is correct.
     """
     return {role: [name for name in names if correct or name != "correct"] for role, names in TRAINERS[trainer].items()}
+
+
+def trl_scaling(args: object) -> Scaling | None:
+    """What a configuration of TRL's GRPO says, or the settings of one; None for a word that is not TRL's."""
+    aggregation = getattr(args, "multi_objective_aggregation", "sum_then_normalize")
+    if aggregation == "normalize_then_sum":
+        return Scaling("batch", f"multi_objective_aggregation={aggregation!r}", AS_ADVANTAGE)
+    word = str(getattr(args, "scale_rewards", "group"))
+    by = {"True": "group", "False": "none"}.get(word, word)
+    if by not in ("group", "batch", "none"):
+        return None
+    return Scaling(by, f"scale_rewards={by!r}", AS_ADVANTAGE if by == "none" else NO_DIVISION)

@@ -11,8 +11,9 @@ from manypaths import embed, keys
 from manypaths.completion_inputs import CompletionInputs
 from manypaths.methods import Reweighter
 from manypaths.methods.bind import TABLES, Method, bind_advantage, bind_reweight
+from manypaths.methods.effect import Scaling
 from manypaths.names import nearest
-from manypaths.trainers import available
+from manypaths.trainers import AS_ADVANTAGE, available
 from manypaths.typed import check_arguments
 
 # the advantage estimators of verl that compare the summed reward of a completion with those of its siblings, and give
@@ -63,7 +64,7 @@ def check(config: DictConfig) -> Diversity:
     _check_embedder(spec)
     if spec.correct not in (None, "score"):
         raise ValueError(f"diversity.correct must be score, the only reward that verl has, got {spec.correct!r}.")
-    inputs_for(spec, reweighter_for(spec), advantage_for(spec), embed.NgramEmbedder())
+    inputs_for(spec, reweighter_for(spec), advantage_for(spec), embed.NgramEmbedder(), scaling_of(config))
     if spec.method is None and (spec.options or spec.among_correct or spec.keep_equal_rewards):
         raise ValueError(
             "diversity.options, .among_correct and .keep_equal_rewards must come with diversity.method: "
@@ -106,8 +107,22 @@ def advantage_for(spec: Diversity) -> Method | None:
     return bind_advantage(spec.advantage, spec.advantage_options, "diversity.advantage")
 
 
+def scaling_of(config: DictConfig) -> Scaling | None:
+    """What verl divides scores by; None for an estimator that is refused with a method."""
+    estimator = getattr(config.algorithm.adv_estimator, "value", config.algorithm.adv_estimator)
+    if estimator.startswith("grpo") and config.algorithm.get("norm_adv_by_std_in_grpo", True):
+        remedy = f"Set algorithm.norm_adv_by_std_in_grpo=false. {AS_ADVANTAGE}"
+        return Scaling("group", "algorithm.norm_adv_by_std_in_grpo=true", remedy)
+    by = "batch" if estimator == "reinforce_plus_plus_baseline" else "none"
+    return Scaling(by, f"algorithm.adv_estimator={estimator}", AS_ADVANTAGE) if estimator in GROUPED else None
+
+
 def inputs_for(
-    spec: Diversity, reweight: Reweighter | None, advantage: Method | None, embedder: embed.Embedder | None
+    spec: Diversity,
+    reweight: Reweighter | None,
+    advantage: Method | None,
+    embedder: embed.Embedder | None,
+    scaling: Scaling | None = None,
 ) -> CompletionInputs:
     """What the methods want; ValueError for what verl does not have or the settings do not give."""
     return CompletionInputs(
@@ -121,6 +136,7 @@ def inputs_for(
             "correct": "Set diversity.correct=score: correct is a completion whose score is above 0.5.",
             **dict.fromkeys(("advantages", "adjusted"), "Name the method as diversity.advantage."),
         },
+        scaling=scaling,
     )
 
 

@@ -21,9 +21,10 @@ from manypaths.messages import Completion, own_tokens, prompt_text, text_of
 from manypaths.methods import Reweighter, weighted_sum
 from manypaths.methods.bind import adjust
 from manypaths.methods.contracts import check_finite
+from manypaths.methods.effect import Scaling, check_effect
 from manypaths.methods.measures import measures
 from manypaths.names import distinct, name_of, position_of
-from manypaths.trainers import available
+from manypaths.trainers import AS_ADVANTAGE, available, trl_scaling
 
 _IN_TRAINERS: WeakKeyDictionary[Any, list[DiverseReward]] = WeakKeyDictionary()  # those that a trainer has called
 
@@ -108,6 +109,7 @@ class DiverseReward:
                 ("advantages", "adjusted"), f"A reward function works before there are any. {ADVANTAGES_WORK_IN}"
             )
             | {"logprobs": "A trainer passes none to a reward function. Take DiverseGRPOTrainer."},
+            scaling=Scaling("none", "every trainer that compares siblings does so", AS_ADVANTAGE),
         )
         names = [_name(function) for function in functions]
         self._correct = None if correct is None else position_of(names, correct, "correct")
@@ -200,12 +202,22 @@ class DiverseReward:
             )
         return torch.tensor(state.global_step / state.max_steps)
 
+    def _scaling_in(self, args: Any) -> Scaling | None:
+        """What a trainer of TRL's divides the adjusted rewards by: GDPO each reward by its group, RLOO by the batch."""
+        if getattr(args, "multi_objective_aggregation", None) == "normalize_then_sum":
+            return Scaling("group", "multi_objective_aggregation='normalize_then_sum'", AS_ADVANTAGE)
+        if hasattr(args, "scale_rewards"):
+            return trl_scaling(args)
+        return Scaling("batch", "normalize_advantages=True", AS_ADVANTAGE) if args.normalize_advantages else None
+
     def _number(self, trainer: Any) -> int:
         """Which of the DiverseRewards of a trainer this is, from 1 on."""
         if not hasattr(trainer, "num_generations"):  # no trainer of TRL's
             return 1
         called = _IN_TRAINERS.setdefault(trainer, [])
         if self not in called:
+            if scaling := self._scaling_in(trainer.args):
+                check_effect(self.reweight, scaling)
             called.append(self)
         return called.index(self) + 1
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from trl import GRPOConfig
 
 from manypaths import keys, rewards
 from manypaths.methods.bind import Method, bind_advantage, bind_reweight
+from manypaths.methods.effect import check_effect
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.recipe import Recipe
-from manypaths.trainers import available
+from manypaths.trainers import available, trl_scaling
 from manypaths.trl import Replay, check
 from manypaths.trl.replay import check_replay
 from manypaths.trl.replay_bank import accepted
@@ -67,6 +69,9 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
     for role, function in methods.items():
         if function is not None:
             check_inputs(function, role, {*of_texts, *of_trainer[role]}, REMEDIES)
+    scaling = trl_scaling(SimpleNamespace(**spec.trainer))
+    if methods["reweight"] is not None and methods["advantage"] is None and scaling is not None:
+        check_effect(methods["reweight"], scaling)
     if spec.evaluation is not None:
         keys.bind(spec.evaluation.keys, {})
     made = keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None

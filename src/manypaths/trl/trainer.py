@@ -20,7 +20,7 @@ from manypaths.methods.bind import adjust, replace_advantages
 from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures, of_scored
 from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct, position_of
-from manypaths.trainers import available
+from manypaths.trainers import available, trl_scaling
 from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.groups import Groups
@@ -101,6 +101,7 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, LogprobsGRPOTrainer):
         replay: Replay | None = None,
         **named_host: Any,
     ) -> None:
+        args = named_host.get("args", host[2] if len(host) > 2 else None)
         self.inputs = CompletionInputs(
             embedder,
             keys,
@@ -108,8 +109,8 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, LogprobsGRPOTrainer):
             available=available("DiverseGRPOTrainer", correct=correct is not None),
             remedies=REMEDIES
             | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=, which works on GRPO's own."),
+            scaling=trl_scaling(args),
         )
-        args = named_host.get("args", host[2] if len(host) > 2 else None)
         if args is not None:
             check(args, importance_ratio=importance_ratio)
         check_replay(replay, keys)
