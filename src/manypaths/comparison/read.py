@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from manypaths import results, run_folder
@@ -30,7 +30,8 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
     runs: list[Run] = []
     tables = importers.Tables()
     refused: list[str] = []
-    parts = list(dict.fromkeys(part for root in paths for part in _expanded(root.resolve())))
+    roots = list(dict.fromkeys(path.resolve() for path in paths))
+    parts = list(dict.fromkeys(part.resolve() for root in roots for part in _expanded(root)))  # a link is its target
     _check_options(parts, reading or Reading())
     names = run_names.of_paths(parts)
     for path in parts:
@@ -38,7 +39,21 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
             runs += _read(path, reading or Reading(), names[path] if len(parts) > 1 else None, tables)
         except DAMAGED as error:
             refused.append(_complaint(path, error))
+    if runs:
+        runs[0].notes += [note for root in roots for note in _not_read(root, parts)]
     return runs, refused
+
+
+def _not_read(root: Path, parts: Collection[Path]) -> list[str]:
+    """Sentences on results that lie beside the run folders in a folder, and are none of the paths that are read."""
+    if run_folder.is_run(root) or not run_folder.runs_in(root):
+        return []
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.resolve() not in parts]
+    return [
+        f"{folder.name!r} is not read, because its folder holds run folders. Give it as well to read it."
+        for folder in folders
+        if results.is_results(folder) or importers.holds_json(folder)
+    ]
 
 
 def _check_options(paths: Sequence[Path], reading: Reading) -> None:

@@ -14,7 +14,7 @@ from manypaths.comparison.planned import answers
 from manypaths.comparison.sentences import joined, lead, remarks
 from manypaths.comparison.tables import tables
 from manypaths.files import atomic_write
-from manypaths.printable import one_line
+from manypaths.printable import one_line, shown
 from manypaths.tables import markdown
 
 # What a name could do in Markdown: emphasis, a link or picture, HTML, an entity; a list, heading or quotation.
@@ -64,10 +64,18 @@ def write(comparison: Comparison, out: Path) -> Path:
 
     Returns:
         The path of report.html.
+
+    Raises:
+        ValueError: The folder cannot be made.
     """
     from manypaths.comparison import figures, style
 
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--out must be a folder that can be written, got {shown(out)}: {error}. Name another."
+        ) from error
     atomic_write(out / "comparison.md", text(comparison, for_markdown) + "\n")
     atomic_write(out / "comparison.csv", lines(comparison))
     atomic_write(out / "comparison.json", json.dumps(comparison, indent=1, allow_nan=False))

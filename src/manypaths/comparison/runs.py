@@ -15,6 +15,7 @@ from typing import Any, cast
 from manypaths import results, run_folder
 from manypaths.counts import ACCURACY, Counts, measures_of, value_of
 from manypaths.names import PARTS, SECONDS, shown_metrics
+from manypaths.printable import shown
 from manypaths.yaml_text import canonical
 
 # The settings of an evaluation that may change its accuracy.
@@ -103,6 +104,10 @@ def read_run(folder: Path) -> Run:
     """
     recipe = run_folder.read_recipe_content(folder)
     seed, cluster = recipe.pop("seed", None), recipe.pop("cluster", None)
+    if seed is not None and type(seed) is not int:
+        raise ValueError(
+            f"{str(folder)!r}: the seed of its recipe must be a whole number, got {shown(seed)}. Correct it."
+        )
     settings = dict(flat(canonical(recipe)))
     if cluster is not None:
         settings.pop("model.name", None)  # the start, which the cluster names
