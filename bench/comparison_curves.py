@@ -70,7 +70,7 @@ def _configuration(name, values, seconds):
         blocks=numpy.zeros(problems, int),
         means_only=numpy.zeros(1, bool),
         first_half=numpy.arange(problems) % 2 == 0,
-        noise=numpy.zeros(len(STEPS)),
+        errors=numpy.zeros((len(STEPS), 1)),
     )
 
 

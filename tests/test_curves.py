@@ -253,7 +253,7 @@ def test_without_a_clock_there_are_no_hours():
     base, fast = noiseless(SLOW, FAST)
     times = time_to_target(fast, base)
     assert times["hours"] == {"value": None, "low": None, "high": None}
-    assert times["hours_saved"] == {"value": None, "low": None, "high": None, "p": 1.0}
+    assert times["hours_saved"] == {"value": None, "low": None, "high": None, "p": None}
     assert times["steps_saved"]["value"] == pytest.approx(0.5)
 
 

@@ -53,29 +53,29 @@ def test_a_verdict_in_words(item, family, expected):
 @pytest.mark.parametrize(
     ("more", "margin", "expected"),
     [
-        ({}, None, "no difference shown; a gain above 3.1 points is excluded"),
+        ({}, None, "no difference shown; a gain above 3.2 points is excluded"),
         ({"high": None}, None, "no difference shown"),
         ({"high": 1.2}, None, "no difference shown"),  # no gain is above 100 points
         ({"low": 0.0, "high": 0.0}, None, "no difference shown"),
         (
             {"equivalent": True, "at_most_worse": True},
             0.05,
-            "no difference shown; a gain above 3.1 points is excluded; equivalent within 5 points",
+            "no difference shown; a gain above 3.2 points is excluded; equivalent within 5 points",
         ),
         (
             {"equivalent": False, "at_most_worse": True},
             0.02,
-            "no difference shown; a gain above 3.1 points is excluded; at most 2 points worse",
+            "no difference shown; a gain above 3.2 points is excluded; at most 2 points worse",
         ),
         (
             {"equivalent": False, "at_most_worse": False},
             0.01,
-            "no difference shown; a gain above 3.1 points is excluded",
+            "no difference shown; a gain above 3.2 points is excluded",
         ),
         (
             {"caution": "mmr was not evaluated like grpo: top_p 1.0 here, 0.9 there. A difference may be due to that."},
             None,
-            "no difference shown; a gain above 3.1 points is excluded, but mmr was not evaluated like grpo: "
+            "no difference shown; a gain above 3.2 points is excluded, but mmr was not evaluated like grpo: "
             "top_p 1.0 here, 0.9 there. A difference may be due to that",
         ),
     ],
@@ -129,7 +129,7 @@ def test_pairing_says_what_it_changed():
     assert own in sentence.partition("Taken")[0] and other != own
     clusters = counted({"grpo": 0, "mmr": 0.6}, 20, clusters=10)
     [sentence] = sentences(compare(clusters, "grpo", paired=True))
-    assert "Taken start by start: [" in sentence
+    assert "Taken start by start over 10 shared starts: [" in sentence
     assert "Taken" not in sentences(compare(clusters, "grpo", paired=False))[0]
 
 

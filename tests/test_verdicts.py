@@ -121,7 +121,7 @@ def test_ten_shared_seeds_of_recipes_are_paired_by_default():
 def test_of_seeds_that_only_one_side_has_pairing_says_so():
     runs = [*runs_of("base", 4), *runs_of("new", 4, 1.0, start=1)]
     comparison = compare(runs, "base", paired=True)
-    assert "new and base share 3 seeds; differences are of those alone." in comparison["notes"]
+    assert "new and base share 3 seeds; differences and savings are of those alone." in comparison["notes"]
     same = compare([run for run in runs if run.seed in (1, 2, 3)], "base", paired=True)
     assert last(comparison, "new") == last(same, "new")
     few = compare([*runs_of("base", 3), *runs_of("new", 3, start=2)], "base", paired=True)

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from manypaths.comparison.configurations import Configuration
 from manypaths.comparison.runs import SAMPLING, Score
+from manypaths.counts import MAJORITY
 from manypaths.results import ANSWER, KEYS
 
+SAMPLES = "samples"  # the setting that the majority vote depends on
 FEW = 10  # problems; with fewer the intervals of a benchmark are rough, as bench/intervals.py measures
 
 
-def cautions(configurations: Sequence[Configuration], base: Configuration) -> list[str]:
-    """The sentences for these configurations, which include the baseline `base`."""
-    checks = (_single_seeds, _few_problems, _peaks, _machines, _last_steps, _unknown_sampling, _keys)
+def cautions(measures: Iterable[Sequence[Configuration]]) -> list[str]:
+    """The sentences for configurations, the baseline first, in each measure; the first is what they are about."""
+    configurations, *others = measures
+    checks = (_single_units, _few_problems, _peaks, _machines, _clocks, _last_steps, _unknown_sampling, _keys)
     notes = [note for check in checks for note in check(configurations)]
-    for configuration in configurations:
-        notes += [*_equal_seeds(configuration), *_mixed_sampling(configuration)]
-        if configuration is not base and (caution := other_sampling(configuration, base)):
-            notes.append(caution)
+    notes += [note for configuration in configurations for note in _equal_seeds(configuration)]
+    for base, *arms in [configurations, *others]:
+        notes += [note for configuration in (base, *arms) for note in _mixed_sampling(configuration)]
+        notes += [caution for arm in arms if (caution := other_sampling(arm, base))]
     return notes
 
 
-def _single_seeds(configurations: Sequence[Configuration]) -> list[str]:
-    single = [configuration.name for configuration in configurations if len(configuration.runs) == 1]
-    return [
-        f"One seed of {', '.join(single)}: no interval over seeds exists. The intervals are for these runs only, "
-        "on other problems of the same kind; another seed may reverse the difference."
-    ] * bool(single)
+def _single_units(configurations: Sequence[Configuration]) -> list[str]:
+    notes = []
+    for unit in ("seed", "start"):
+        single = [side.name for side in configurations if side.unit == unit and len(side.units) == 1]
+        if single:
+            notes.append(
+                f"One {unit} of {', '.join(single)}: no interval over {unit}s exists. The intervals are for these runs "
+                f"only, on other problems of the same kind; another {unit} may reverse the difference."
+            )
+    return notes
 
 
 def _few_problems(configurations: Sequence[Configuration]) -> list[str]:
@@ -46,14 +53,16 @@ def _few_problems(configurations: Sequence[Configuration]) -> list[str]:
 def _equal_seeds(configuration: Configuration) -> list[str]:
     counts = Counter((run.cluster, run.seed) for run in configuration.runs)
     repeated = ", ".join(str(seed) for (_, seed), count in counts.items() if seed is not None and count > 1)
-    return [f"{configuration.name} has seed {repeated} more than once: those runs are no repetitions."] * bool(repeated)
+    return [
+        f"{configuration.name} has seed {repeated} more than once: the mean of such runs counts as one seed."
+    ] * bool(repeated)
 
 
 def _peaks(configurations: Sequence[Configuration]) -> list[str]:
     base = configurations[0]
-    held_out = all(
-        configuration.first_half.any() and not configuration.first_half.all() for configuration in configurations
-    )
+    if all(len(configuration.steps) == 1 for configuration in configurations):
+        return []
+    held_out = all(configuration.is_held_out for configuration in configurations)
     notes = [] if held_out else ["Peaks are chosen and read on the same problems, so they are biased upwards."]
     if base.first_half.all() and len(base.units) == 1 and len(base.steps) > 1:
         notes.append(
@@ -67,6 +76,15 @@ def _machines(configurations: Sequence[Configuration]) -> list[str]:
     machines = {run.machine for configuration in configurations for run in configuration.runs if run.machine}
     names = "; ".join(sorted(machines))
     return [f"The runs were made on different machines ({names}): hours compare those too."] * (len(machines) > 1)
+
+
+def _clocks(configurations: Sequence[Configuration]) -> list[str]:
+    """Configurations without hours, because only some of their runs have times."""
+    return [
+        f"{side.name}: hours are left out, because only some of its runs have times."
+        for side in configurations
+        if any(run.clock for run in side.runs) and not all(run.clock for run in side.runs)
+    ]
 
 
 def _last_steps(configurations: Sequence[Configuration]) -> list[str]:
@@ -112,9 +130,14 @@ def _sampling(configuration: Configuration) -> dict[str, dict[str, list[Any]]]:
     values: dict[str, dict[str, list[Any]]] = {name: {} for name in configuration.benchmarks}
     for name, of_benchmark in values.items():
         for run, step in ((run, int(step)) for run in configuration.runs for step in configuration.steps):
-            sampling = run.results[step][name].sampling
+            score = run.results[step][name]
+            sampling = score.sampling
+            if configuration.measure.name == MAJORITY and score.counts:  # of more votes another one
+                numbers = sorted({own.samples for own in score.counts.values()})
+                sampling = {**sampling, SAMPLES: numbers[0] if len(numbers) == 1 else numbers}
             greedy = sampling.get("temperature") == 0
-            for key in [key for key in SAMPLING if not (greedy and key == "top_p")]:
+            keys = (*SAMPLING, SAMPLES) if configuration.measure.name == MAJORITY else SAMPLING
+            for key in [key for key in keys if not (greedy and key == "top_p")]:
                 if sampling.get(key) is not None and sampling[key] not in of_benchmark.setdefault(key, []):
                     of_benchmark[key].append(sampling[key])
     return values

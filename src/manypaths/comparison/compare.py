@@ -67,7 +67,10 @@ def compare(
         raise ValueError(" ".join(["None of these runs has results to compare.", *of_runs.left_out, *notes]))
     groups = _baseline_first(of_runs.groups, baseline)
     measures = {}
-    for name in measures_in_common(groups, of_runs.benchmarks, metric):
+    wanted = [metric] if protocol is None else list(dict.fromkeys([metric, *protocol.metrics]))
+    names, only_some = measures_in_common(groups, of_runs.benchmarks, wanted)
+    notes += only_some
+    for name in names:
         measures[name], more = configured(groups, of_runs.benchmarks, name)
         notes += more
     first = measures[metric]
@@ -86,7 +89,7 @@ def compare(
         "measures": list(measures),
         "targets": {name: _target(own[0], targets[name]) for name, own in measures.items()},
         "benchmarks": of_runs.benchmarks,
-        "problems": int(first[0].estimates[0].sizes.sum()) or None,
+        "problems": None if first[0].means_only.any() else len(first[0].blocks),
         "margin": share,
         "correction": "holm" if protocol is None else protocol.correction,
         "halves": _halves(first),
@@ -94,7 +97,7 @@ def compare(
             _described(side, first[0]) | {"measures": {name: own[place] for name, own in numbers.items()}}
             for place, side in enumerate(first)
         ],
-        "notes": list(dict.fromkeys([*notes, *cautions(first, first[0]), *_on_pairing(first, paired)])),
+        "notes": list(dict.fromkeys([*notes, *cautions(measures.values()), *_on_pairing(first, paired)])),
         "left_out": list(dict.fromkeys(left_out)),
     }
     judge(comparison, None if protocol is None else protocol.arms)
@@ -124,16 +127,18 @@ def _on_pairing(configurations: Sequence[Configuration], wish: bool | None) -> l
     could = [side.name for side in others if are_shared(side, base) and not pair_up(side, base, wish)[2]]
     if could and wish is None:
         notes.append(
-            f"{', '.join(could)}: the seeds are those of {base.name}. If runs of one seed have the same order of data, "
-            "--paired takes differences seed by seed."
+            f"{', '.join(could)}: the {base.unit}s are those of {base.name}. If runs of one {base.unit} have the same "
+            f"order of data, --paired takes differences {base.unit} by {base.unit}."
         )
     for configuration in others if wish else ():
         own, _, is_paired = pair_up(configuration, base, wish)
         if not is_paired:
-            notes.append(f"{configuration.name} and {base.name} share fewer than two seeds, so they are not paired.")
+            units = f"{base.unit}s" if configuration.unit == base.unit else "seeds or starts"
+            notes.append(f"{configuration.name} and {base.name} share fewer than two {units}, so they are not paired.")
         elif len(own.units) < max(len(configuration.units), len(base.units)):
             notes.append(
-                f"{configuration.name} and {base.name} share {len(own.units)} seeds; differences are of those alone."
+                f"{configuration.name} and {base.name} share {len(own.units)} {base.unit}s; differences and savings "
+                "are of those alone."
             )
     return notes
 
@@ -158,6 +163,7 @@ def _described(configuration: Configuration, base: Configuration) -> Comparison:
         "seeds": [run.seed for run in configuration.runs],
         "model": _json_value(configuration.runs[0].settings.get("model.name")),
         "units": len(configuration.units),
+        "unit": configuration.unit,
         "differs": _differences(configuration, base),
         "seconds": _seconds(configuration),
         "metrics": _metrics(configuration),
@@ -183,10 +189,21 @@ def _compared(
             for step, spent, mean in zip(steps, hours, curve, strict=True)
         ],
         "last": {"step": steps[-1], **bounds(scale, curve[-1]), "benchmarks": _by_benchmark(configuration, -1)},
-        "peak": {"step": steps[index], "hours": _finite(hours[index]), **bounds(scale, best)},
+        "peak": {
+            "step": steps[index],
+            "hours": _finite(hours[index]),
+            **bounds(scale, best),
+            "held_out": configuration.is_held_out,
+        },
         "to_target": time_to_target(own, others, target, is_paired, draws),
         "interquartile_mean": _finite(scale * interquartile_mean(scores(configuration))),
     }
+    if is_paired and len(own.units) < len(configuration.units):  # only the savings are of the units that both have
+        compared["to_target"] |= {
+            cost: reached
+            for cost, reached in time_to_target(configuration, base, target, draws=draws).items()
+            if not cost.endswith("_saved")
+        }
     compared["peak"]["benchmarks"] = _by_benchmark(configuration, index)
     if not is_base:
         compared["against"] = against(configuration, base, paired, margin)

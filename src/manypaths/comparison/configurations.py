@@ -1,7 +1,7 @@
 """Runs as configurations: runs that differ by their seed alone, as arrays of one measure.
 
-Where runs name the start that several seeds share (`Run.cluster`), seeds of one start are averaged first and the start
-takes the place of the seed: the *units* of a configuration are its seeds, or else its starts.
+Runs of one seed are averaged first, as they are not independent; where runs name the start that several seeds share
+(`Run.cluster`), those of one start are. The *units* of a configuration are its seeds, or else its starts.
 """
 
 from __future__ import annotations
@@ -61,12 +61,28 @@ class Configuration:
     blocks: NDArray[numpy.int64]  # [P] the benchmark of each problem, as a number
     means_only: NDArray[numpy.bool_]  # [B] whether of a benchmark only the mean over its problems was recorded
     first_half: NDArray[numpy.bool_]  # [P]
-    noise: Array  # [T] standard error over problems of those benchmarks; NaN where one of them has none; else 0
+    errors: Array  # [T, B] standard error over problems of the means of those benchmarks; NaN if unknown; else 0
 
     @property
     def scale(self) -> float:
         """The largest value of the measure, 1 for a plain number: values times this are in the measure's own unit."""
         return self.measure.top or 1.0
+
+    @property
+    def unit(self) -> str:
+        """What a unit is, "seed" or "start"."""
+        return "seed" if self.runs[0].cluster is None else "start"
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether a peak can be chosen and read on different problems."""
+        return bool(self.first_half.any() and not self.first_half.all())
+
+    @property
+    def noise(self) -> Array:
+        """[T] standard error over problems of the mean over benchmarks, of those of which only means were recorded."""
+        noise: Array = numpy.sqrt((self.errors**2).sum(1)) / self.errors.shape[1]
+        return noise
 
     @property
     def weights(self) -> Array:
@@ -188,14 +204,25 @@ def _check_measure(runs: Sequence[Run], evaluated: Sequence[Run], name: str) -> 
         )
 
 
-def measures_in_common(groups: Sequence[Group], benchmarks: Sequence[str], first: str) -> list[str]:
-    """The measures that all evaluations of some groups have, the measure `first` before the others."""
+def measures_in_common(
+    groups: Sequence[Group], benchmarks: Sequence[str], wanted: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The measures that all evaluations of some groups have.
+
+    Args:
+        wanted: Measures that are named, such as pass@3, even if `Score.measures` does not list them.
+
+    Returns:
+        The measures, those of `wanted` before the others; and sentences on those that only some evaluations have.
+    """
     scores = [
         run.results[step][name] for group in groups for run in group.runs for step in group.steps for name in benchmarks
     ]
     counts = Counter(name for score in scores for name in score.measures)
-    common = [name for name in counts if counts[name] == len(scores) and name != first]
-    return [first, *common]
+    names = list(dict.fromkeys([*wanted, *counts]))
+    common = [name for name in names if counts[name] == len(scores) or all(_has(score, name) for score in scores)]
+    rest = ", ".join(name for name in names if name not in common)
+    return common, [f"Not all evaluations have {rest}; only the measures that all have are compared."] * bool(rest)
 
 
 def configured(
@@ -272,16 +299,16 @@ def _by_configuration(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def _configuration(group: Group, problems: dict[str, list[str] | None], name: str) -> Configuration:
     runs, steps, scale = group.runs, group.steps, measure(name).top or 1.0
-    variance = numpy.zeros(len(steps))
+    variance = numpy.zeros((len(steps), len(problems)))
     values: list[list[list[float]]] = [[[] for _ in steps] for _ in runs]
     for (seed, run), (index, step) in itertools.product(enumerate(runs), enumerate(steps)):
-        for benchmark, ids in problems.items():
+        for number, (benchmark, ids) in enumerate(problems.items()):
             score = run.results[step][benchmark]
             by_problem = score.by_problem(name) or {}
             values[seed][index] += [by_problem[id] for id in ids] if ids is not None else [score.mean(name) or 0.0]
             if ids is None:  # a standard error of 0 was not computed
                 error = (score.errors.get(name) or math.nan) / scale
-                variance[index] += (error / len(problems)) ** 2 / len(runs)
+                variance[index, number] += error**2 / len(runs)
     sizes = [1 if ids is None else len(ids) for ids in problems.values()]
     table, units = _by_unit(group, numpy.array(values) / scale)
     seconds, _ = _by_unit(group, numpy.array([[run.seconds_at(step) for step in steps] for run in runs]))
@@ -297,21 +324,21 @@ def _configuration(group: Group, problems: dict[str, list[str] | None], name: st
         blocks=numpy.repeat(numpy.arange(len(sizes)), sizes),
         means_only=numpy.array([ids is None for ids in problems.values()]),
         first_half=numpy.concatenate([_first_half(benchmark, ids) for benchmark, ids in problems.items()]),
-        noise=numpy.sqrt(variance),
+        errors=numpy.sqrt(variance),
     )
 
 
 def _by_unit(group: Group, rows: Array) -> tuple[Array, list[str | None]]:
-    """Rows of runs -> rows of units, means over the runs of a start, and the names of the units."""
+    """Rows of runs -> rows of units, means over the runs of a seed or start, and the names of the units."""
     clusters = [run.cluster for run in group.runs]
     if None not in clusters:
         return average_clusters(rows, clusters)
-    if any(clusters):
+    if any(cluster is not None for cluster in clusters):
         raise ValueError(
             f"Every run of {group.name} must have a cluster, or none, got {len(clusters) - clusters.count(None)} of "
             f"{len(clusters)}. Name the start of each."
         )
-    return rows, [None if run.seed is None else str(run.seed) for run in group.runs]
+    return average_clusters(rows, [None if run.seed is None else str(run.seed) for run in group.runs])
 
 
 def _first_half(benchmark: str, ids: list[str] | None) -> NDArray[numpy.bool_]:

@@ -150,7 +150,7 @@ def time_to_target(
 
     Returns:
         `steps`, `steps_saved`, `hours` and `hours_saved`, each with `value`, `low` and `high`; None for a value that is
-        not reached, and for an unbounded end. Savings also have `p`, that of no saving.
+        not reached, and for an unbounded end. Savings also have `p`, that of no saving; None where no times are.
     """
     random, pair = numpy.random.default_rng(0), (configuration, baseline)
     values = [side.means for side in pair]
@@ -204,7 +204,8 @@ def _saved(own: Array, others: Array, end: float) -> dict[str, float | None]:
         never = numpy.isinf(others)
         least = 1 - own / numpy.where(never, end, others)
         most = numpy.where(never & numpy.isfinite(own), 1.0, 1 - own / others)
-        saved = percentile_interval(least, most) | {"p": percentile_p(least, most)}
+        is_measured = not (math.isnan(end) or numpy.isnan(own).all() or numpy.isnan(others).all())
+        saved = percentile_interval(least, most) | {"p": percentile_p(least, most) if is_measured else None}
     return {**saved, "value": None} if never[0] else saved
 
 

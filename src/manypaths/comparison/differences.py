@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,20 +34,17 @@ def pair_up(
 
     Args:
         wish: True pairs the units that both have, if these are two or more, and leaves out the others; False pairs
-            nothing; None pairs if both have the same units, these are `SHARED` or more, and all runs have a recipe, by
-            which runs of one seed have the same order of data and the same start.
+            nothing; None pairs if `are_shared`, and all runs have a recipe, because runs of one seed have the same
+            order of data by recipes that do not differ in it. If they do, pairing costs width and stays correct.
 
     Returns:
-        The two, and whether they are paired; as they are if not.
+        The two, and whether they are paired; as they are if not. Seeds are never paired with starts.
     """
-    names = [side.units for side in (configuration, base)]
-    if wish is False or any(None in units or max(Counter(units).values()) > 1 for units in names):
-        return configuration, base, False
-    shared = sorted(set(names[0]) & set(names[1]), key=str)
+    shared = sorted(_shared_units(configuration, base))
     is_usual = are_shared(configuration, base) and all(
         run.settings for side in (configuration, base) for run in side.runs
     )
-    if len(shared) < 2 or (wish is None and not is_usual):
+    if wish is False or len(shared) < 2 or (wish is None and not is_usual):
         return configuration, base, False
     own, others = (_with_units(side, shared) for side in (configuration, base))
     return own, others, True
@@ -55,12 +52,20 @@ def pair_up(
 
 def are_shared(configuration: Configuration, base: Configuration) -> bool:
     """Whether both have the same units, and these are `SHARED` or more."""
-    return len(base.units) >= SHARED and sorted(map(str, configuration.units)) == sorted(map(str, base.units))
+    return len(_shared_units(configuration, base)) == max(len(configuration.units), len(base.units), SHARED)
 
 
-def _with_units(configuration: Configuration, units: list[str | None]) -> Configuration:
+def _shared_units(configuration: Configuration, base: Configuration) -> set[str]:
+    """The names of the units that both have; none if one has seeds and the other starts."""
+    names = set(configuration.units) & set(base.units) if configuration.unit == base.unit else set()
+    return {name for name in names if name is not None}
+
+
+def _with_units(configuration: Configuration, units: Sequence[str]) -> Configuration:
     rows = [configuration.units.index(unit) for unit in units]
-    return replace(configuration, units=units, values=configuration.values[rows], seconds=configuration.seconds[rows])
+    return replace(
+        configuration, units=list(units), values=configuration.values[rows], seconds=configuration.seconds[rows]
+    )
 
 
 def against(configuration: Configuration, base: Configuration, wish: bool | None, margin: float | None) -> Comparison:
@@ -88,16 +93,17 @@ def against(configuration: Configuration, base: Configuration, wish: bool | None
 def _last(own: Configuration, others: Configuration, paired: bool, margin: float | None) -> Comparison:
     """The difference at the end.
 
-    `value`, `low`, `high`; `p`, the smallest level of significance at which it differs from 0; `paired`, and the
-    interval that it would have `unpaired`; `p_equivalent` and `p_at_most_worse`, the same for a difference within the
-    margin and for one above minus the margin, None without a margin; the smallest difference that is `detectable` with
-    a power of 80 %; and `sensitivity`, the difference without each benchmark.
+    `value`, `low`, `high`; `p`, the smallest level of significance at which it differs from 0; `paired`, and with it
+    the number of `pairs` and the interval that they would have `unpaired`; `p_equivalent` and `p_at_most_worse`, the
+    same for a difference within the margin and for one above minus the margin, None without a margin; the smallest
+    difference that is `detectable` with a power of 80 %; and `sensitivity`, the difference without each benchmark.
     """
     pair, scale = (own.estimates[-1], others.estimates[-1]), own.scale
     result = bounds(scale, *pair, paired)
     result["p"] = _finite(p_value(*pair, paired=paired))
     result["paired"] = paired
     if paired:
+        result["pairs"] = len(own.units)
         result["unpaired"] = {key: value for key, value in bounds(scale, *pair).items() if key != "value"}
     is_usable = margin is not None and own.measure.is_share and result["low"] is not None
     result["p_equivalent"] = p_within(*pair, margin or 0.0, paired=paired) if is_usable else None
@@ -115,10 +121,13 @@ def _without(configuration: Configuration, benchmark: int) -> Estimate:
     """The mean at the end over the other benchmarks."""
     kept = configuration.blocks != benchmark
     blocks = configuration.blocks[kept]
-    others = numpy.delete(configuration.means_only, benchmark)
-    is_bounded = configuration.measure.top is not None
+    others, errors = (
+        numpy.delete(of_benchmarks, benchmark) for of_benchmarks in (configuration.means_only, configuration.errors[-1])
+    )
+    noise = math.sqrt((errors**2).sum()) / len(errors)
     cells = configuration.values[:, -1, kept]
-    return estimate(cells, blocks - (blocks > benchmark), others, configuration.noise[-1], bounded=is_bounded)
+    is_bounded = configuration.measure.top is not None
+    return estimate(cells, blocks - (blocks > benchmark), others, noise, bounded=is_bounded)
 
 
 def bounds(scale: float, mean: Estimate, base: Estimate | None = None, paired: bool = False) -> Comparison:

@@ -111,11 +111,9 @@ def at_least(value: float, unit: Unit, places: int | None) -> str:
 
 
 def amount(value: float, unit: Unit, places: int | None = None) -> str:
-    """The size of a difference in words, such as "2 points"."""
-    shown = number(value, unit, places, signed=True).lstrip("+-")
-    if places is None and "." in shown:
-        shown = shown.rstrip("0").rstrip(".")
-    return f"{shown} {unit.of_difference}".rstrip()
+    """The size of a difference in words, such as "2 points"; six digits, so that a margin stays as it was set."""
+    shown = f"{unit.factor * value:.6g}" if places is None else number(value, unit, places, signed=True).lstrip("+-")
+    return f"{shown} {unit.of_difference.removesuffix('s') if shown == '1' else unit.of_difference}".rstrip()
 
 
 def p_value(p: float) -> str:

@@ -100,7 +100,12 @@ class Protocol:
     @property
     def metric(self) -> str:
         """The metric that the comparison is about."""
-        return str(self.primary[0].metric)
+        return self.metrics[0]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of all endpoints, the primary ones first."""
+        return list(dict.fromkeys(str(endpoint.metric) for endpoint in (*self.primary, *self.secondary)))
 
 
 def _endpoint(item: Any) -> Endpoint:
@@ -162,7 +167,7 @@ def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
         "missing": [f"The arm {name} has no results." for name, arm in arms.items() if arm is None]
         + [
             f"{metric} was not recorded in all runs."
-            for metric in dict.fromkeys(item.metric for item in (*protocol.primary, *protocol.secondary))
+            for metric in protocol.metrics
             if metric not in comparison["measures"]
         ],
         "exploratory": [name for name in by_name if name not in (*protocol.arms, protocol.baseline)],

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from manypaths.comparison.contents import MANY, Comparison, configurations, family_size, further_measures, has_race
 from manypaths.comparison.numbers import (
     COSTS,
+    PLAIN,
     SAVED,
     Unit,
     amount,
@@ -19,6 +20,7 @@ from manypaths.comparison.numbers import (
     unit_of,
     with_interval,
 )
+from manypaths.comparison.verdicts import DIFFERENCE, PLAIN_DIFFERENCE, UNTESTED
 from manypaths.counts import ACCURACY, measure
 
 FEW_SEEDS, FEW_PROBLEMS = 5, 30  # with fewer seeds, or no more problems, the difference that can be seen is named
@@ -66,8 +68,8 @@ def verdict(item: Comparison, family: int) -> str:
         family: The number of configurations that the p value is corrected for.
     """
     word = item["verdict"]
-    if word == "one seed":
-        return "one seed, so another may disagree"
+    if word in ("one seed", "one start"):
+        return f"{word}, so another may disagree"
     if word == "unknown" or item["p"] is None:
         return "unknown, as there is no interval"
     corrected = family > 1 and item["p_holm"] is not None
@@ -89,7 +91,8 @@ def verdict_at_the_end(item: Comparison, family: int, unit: Unit, margin: float 
     words = verdict(item, family)
     high, top = item["high"], 1.0 if unit.after_value == "%" else None
     if words == "no difference shown" and high is not None and high > 0 and (top is None or high < top):
-        words += f"; a gain above {amount(high, unit, decimals(item, unit))} is excluded"
+        gain = "an increase" if unit is PLAIN else "a gain"
+        words += f"; {gain} above {at_least(high, unit, decimals(item, unit))} is excluded"
     if within := _within(item, unit, margin):
         words += f"; {within}"
     return words + _but(item)
@@ -100,7 +103,7 @@ def brief_verdict(item: Comparison, family: int, unit: Unit, margin: float | Non
     word: str = item["verdict"]
     corrected = family > 1 and item["p_holm"] is not None
     p = item["p_holm"] if corrected else item["p"]
-    if word not in ("one seed", "unknown") and p is not None:
+    if word not in UNTESTED and p is not None:
         after = " after Holm" * (word == "not shown" and corrected and _excludes_zero(item))
         word += f"{after} ({p_value(p)})"
     if within := _within(item, unit, margin):
@@ -153,52 +156,68 @@ def _paragraph(comparison: Comparison, configuration: Comparison, base: Comparis
     difference = f"{with_interval(last, unit, signed=True)} {unit.of_difference}".rstrip()
     words = verdict_at_the_end(last, family, unit, comparison["margin"])
     parts = [f"{configuration['name']} against {base['name']}, {what}at the end: {difference}: {words}."]
-    parts += [_pairing(configuration, base, unit), _design(comparison, configuration, base), _benchmarks(last)]
+    parts += [_pairing(configuration, unit), _design(comparison, configuration, base), _benchmarks(last)]
     parts.append(no_worse(comparison, configuration))
     if has_race(comparison):
-        units = COSTS if configuration["seconds"] and base["seconds"] else ["steps"]
-        savings = "; ".join(_saving(configuration, base, cost, family) for cost in units)
+        costs = costs_of(configuration, base)
+        savings = "; ".join(_saving(configuration, base, cost, family) for cost in costs)
         parts.append(f"To {goal(comparison)}: {savings}.")
     return " ".join(filter(None, parts))
 
 
-def _pairing(configuration: Comparison, base: Comparison, unit: Unit) -> str:
+def _pairing(configuration: Comparison, unit: Unit) -> str:
     """What pairing changed."""
     last = configuration["against"]["last"]
     if not last["paired"]:
         return ""
     own, other = (interval(bounds, unit, signed=True) for bounds in (last, last["unpaired"]))
-    if configuration["units"] < len(configuration["runs"]):
-        return f"Taken start by start: {own} instead of {other}."
-    shared = len(set(configuration["seeds"]) & set(base["seeds"]))
-    return f"Taken seed by seed over {shared} shared seeds: {own} instead of {other}."
+    one = configuration["unit"]
+    return f"Taken {one} by {one} over {last['pairs']} shared {one}s: {own} instead of {other}."
 
 
 def is_small(comparison: Comparison, configuration: Comparison, base: Comparison) -> bool:
     """Whether a design is so small that the difference that it can see is named."""
     problems: int | None = comparison["problems"]
-    seeds: int = min(configuration["units"], base["units"])
-    return seeds < FEW_SEEDS or (problems is not None and problems <= FEW_PROBLEMS)
+    return _units(configuration, base) < FEW_SEEDS or (problems is not None and problems <= FEW_PROBLEMS)
+
+
+def _units(configuration: Comparison, base: Comparison) -> int:
+    """The number of pairs, or the smaller number of seeds or starts."""
+    pairs: int | None = configuration["against"]["last"].get("pairs")
+    return pairs or min(configuration["units"], base["units"])
 
 
 def _design(comparison: Comparison, configuration: Comparison, base: Comparison) -> str:
     """The smallest difference that a small design can see."""
-    last, unit = configuration["against"]["last"], unit_of(comparison["metric"])
-    if last["detectable"] is None or last["verdict"] == "one seed" or not is_small(comparison, configuration, base):
+    last = configuration["against"]["last"]
+    if last["detectable"] is None or last["verdict"] in UNTESTED or not is_small(comparison, configuration, base):
         return ""
-    size = at_least(last["detectable"], unit, decimals(last, unit))
-    seeds = min(configuration["units"], base["units"])
-    on = f" and {comparison['problems']} problems" if comparison["problems"] else ""
-    return f"The smallest difference that {seeds} seeds{on} show with a power of 80 % is {size}."
+    size = smallest(last, comparison["metric"])
+    units = " or ".join(dict.fromkeys(f"{side['unit']}s" for side in (configuration, base)))
+    design = f"{_units(configuration, base)} {units}"
+    if problems := comparison["problems"]:
+        design += f" and {problems} problem{'s' * (problems > 1)}"
+    if size is None:
+        return f"With {design} no difference is shown with a power of 80 %."
+    return f"The smallest difference that {design} show with a power of 80 % is {size}."
+
+
+def smallest(last: Comparison, name: str) -> str | None:
+    """The smallest difference in a measure that a design can see, in words; None if it is larger than any can be."""
+    top, unit = measure(name).top, unit_of(name)
+    if top is not None and last["detectable"] > top:
+        return None
+    return at_least(last["detectable"], unit, decimals(last, unit))
 
 
 def _benchmarks(last: Comparison) -> str:
     """Whether a verdict hangs on one benchmark."""
-    if last["verdict"] not in ("better", "worse") or not last["sensitivity"]:
+    if last["verdict"] in (*UNTESTED, "not shown") or not last["sensitivity"]:
         return ""
     needed = [item["without"] for item in last["sensitivity"] if not _excludes_zero(item)]
     if needed:
-        return f"It hangs on {', '.join(needed)}: without it, or without one of these, the interval includes 0."
+        without = "it" if len(needed) == 1 else "any one of these"
+        return f"It hangs on {', '.join(needed)}: without {without} the interval includes 0."
     return f"Without any one of the {len(last['sensitivity'])} benchmarks the interval still excludes 0."
 
 
@@ -211,28 +230,44 @@ def no_worse(comparison: Comparison, configuration: Comparison) -> str:
         return ""
     unit = unit_of(ACCURACY)
     below = loss["high"] is not None and loss["high"] < -comparison["margin"]
-    if gain["verdict"] == "better" and loss["at_most_worse"]:
+    better, worse = PLAIN_DIFFERENCE if unit_of(comparison["metric"]) is PLAIN else DIFFERENCE
+    if gain["verdict"] == better and loss["at_most_worse"]:
         answer = "yes"
     else:
-        answer = "no" if gain["verdict"] == "worse" or below else "not shown"
+        answer = "no" if gain["verdict"] == worse or below else "not shown"
     size, title = amount(comparison["margin"], unit), measure(comparison["metric"]).title
     difference = f"accuracy {with_interval(loss, unit, signed=True)} {unit.of_difference}"
-    return f"Better in {title} and at most {size} worse in accuracy: {answer} ({difference}){_but(gain)}."
+    claim = f"{better.capitalize()} in {title} and at most {size} worse in accuracy"
+    return f"{claim}: {answer} ({difference}){_but(gain)}."
 
 
 def _saving(configuration: Comparison, base: Comparison, cost: str, family: int) -> str:
-    pair = [side["to_target"][cost] for side in (configuration, base)]
-    amounts = " against ".join(
-        "not reached" if side["value"] is None else number(side["value"], COSTS[cost], decimals(side, COSTS[cost]))
-        for side in pair
+    own, other = (
+        None if side["value"] is None else number(side["value"], COSTS[cost], decimals(side, COSTS[cost]))
+        for side in (configuration["to_target"][cost], base["to_target"][cost])
     )
     saved = configuration["to_target"][f"{cost}_saved"]
-    values = [side["value"] for side in pair]
-    if values == [None, None]:
+    if own is None and other is None:
         return f"not reached by either, in {cost}"
-    if None in values or saved["value"] is None:
-        return f"{amounts} {cost}"
-    return f"{amounts} {cost}, saved {with_interval(saved, SAVED)}: {verdict(saved, family)}"
+    if own is None or other is None:
+        amounts = (
+            f"not reached, against {other} {cost}" if own is None else f"{own} {cost}, not reached by {base['name']}"
+        )
+    else:
+        amounts = f"{own} against {other} {cost}"
+        if saved["value"] is not None:
+            amounts += f", saved {with_interval(saved, SAVED)}"
+    return f"{amounts}: {verdict(saved, family)}"
+
+
+def costs_of(*compared: Comparison) -> list[str]:
+    """What the race is about: steps, and hours where they were measured until the target for each of these."""
+    timed = all(
+        side["seconds"]
+        and (side["to_target"]["steps"]["value"] is None) >= (side["to_target"]["hours"]["value"] is None)
+        for side in compared
+    )
+    return list(COSTS) if timed else ["steps"]
 
 
 # Remarks

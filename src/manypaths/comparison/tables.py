@@ -16,18 +16,8 @@ from manypaths.comparison.contents import (
     has_race,
     heading,
 )
-from manypaths.comparison.numbers import (
-    COSTS,
-    SAVED,
-    SHARE,
-    at_least,
-    decimals,
-    interval,
-    number,
-    unit_of,
-    with_interval,
-)
-from manypaths.comparison.sentences import brief_verdict, goal, is_small, level, verdict_heading
+from manypaths.comparison.numbers import COSTS, SAVED, SHARE, decimals, interval, number, unit_of, with_interval
+from manypaths.comparison.sentences import brief_verdict, goal, is_small, level, smallest, verdict_heading
 from manypaths.counts import ACCURACY, measure
 from manypaths.names import PARTS, metric, shown_metrics
 
@@ -81,15 +71,16 @@ def _verdict_row(comparison: Comparison, configuration: Comparison, base: Compar
     unit, last = unit_of(comparison["metric"]), configuration["against"]["last"]
     family, saved = family_size(comparison, configuration["name"]), configuration["to_target"]["steps_saved"]
     small = last["detectable"] is not None and is_small(comparison, configuration, base)
-    raced = has_race(comparison) and saved["value"] is not None
+    raced = has_race(comparison)
+    steps = [side["to_target"]["steps"]["value"] for side in (configuration, base)]
     return [
         configuration["name"],
         with_interval(last, unit, signed=True),
         interval(last["unpaired"], unit, signed=True) if last["paired"] else "",
         brief_verdict(last, family, unit, comparison["margin"]),
-        at_least(last["detectable"], unit, decimals(last, unit)) if small else "",
-        with_interval(saved, SAVED) if raced else "",
-        brief_verdict(saved, family, SAVED, None) if raced else "",
+        (smallest(last, comparison["metric"]) or "none") if small else "",
+        with_interval(saved, SAVED, missing="not reached" if steps[0] is None else "") if raced else "",
+        brief_verdict(saved, family, SAVED, None) if raced and steps != [None, None] else "",
     ]
 
 
@@ -104,7 +95,8 @@ def _of_difference(name: str) -> str:
 def _on(comparison: Comparison) -> str:
     """The benchmarks and the number of problems, for a title."""
     benchmarks = comparison["benchmarks"]
-    problems = f" ({comparison['problems']} problems)" if comparison["problems"] else ""
+    number_of = comparison["problems"]
+    problems = f" ({number_of} problem{'s' * (number_of > 1)})" if number_of else ""
     if benchmarks in ([ACCURACY], [comparison["metric"]]):
         return problems
     return f" on {', '.join(benchmarks) if len(benchmarks) <= LISTED else f'{len(benchmarks)} benchmarks'}{problems}"
@@ -114,12 +106,12 @@ def _measure_table(comparison: Comparison) -> Table:
     """The metric at the end and at the peak, minus the baseline's."""
     name, minus = comparison["metric"], f"minus {comparison['baseline']}{_of_difference(comparison['metric'])}"
     compared, race = configurations(comparison), has_race(comparison)
-    peak = ["peak, held out [95 %]", "step", minus, verdict_heading(comparison, "at the peak")] if race else []
+    peak = [_peak_heading(compared), "step", minus, verdict_heading(comparison, "at the peak")] if race else []
     steps = race or len({configuration["last"]["step"] for configuration in compared}) > 1
     header = ["", "seeds", "at the end [95 %]", *["step"] * steps, minus, *peak]
     rows = []
     for configuration in compared:
-        row = [configuration["name"], str(len(configuration["runs"]))]
+        row = [configuration["name"], _seeds(configuration)]
         for when in ("last", "peak") if race else ("last",):
             step = number(configuration[when]["step"], COSTS["steps"])
             row += [with_interval(configuration[when], unit_of(name)), *[step] * steps]
@@ -128,6 +120,20 @@ def _measure_table(comparison: Comparison) -> Table:
             row.append(_verdict_at_the_peak(comparison, configuration))
         rows.append(row)
     return f"{heading(name)}{_on(comparison)}", [header, *rows]
+
+
+def _peak_heading(compared: list[Comparison]) -> str:
+    """The head of the column of peaks; they are not held out where a problem chooses its own peak."""
+    held_out = all(configuration["peak"]["held_out"] for configuration in compared)
+    return "peak, held out [95 %]" if held_out else "peak [95 %]"
+
+
+def _seeds(configuration: Comparison) -> str:
+    """The number of runs, and of starts or seeds where these are fewer."""
+    runs, units = len(configuration["runs"]), configuration["units"]
+    if runs == units:
+        return str(runs)
+    return f"{units} in {runs} runs" if configuration["unit"] == "seed" else f"{runs} of {units} starts"
 
 
 def _verdict_at_the_peak(comparison: Comparison, configuration: Comparison) -> str:
@@ -145,7 +151,11 @@ def _difference(configuration: Comparison, when: str, name: str) -> str:
 def _further_table(comparison: Comparison, name: str) -> Table:
     """A measure beside the metric: at the end, minus the baseline's, the peak, and the steps to its target."""
     minus, race = f"minus {comparison['baseline']}{_of_difference(name)} [95 %]", has_race(comparison)
-    raced = ["peak, held out [95 %]", f"steps to {level(comparison, name)} [95 %]", SAVED_TITLE] if race else []
+    raced = (
+        [_peak_heading(configurations(comparison, name)), f"steps to {level(comparison, name)} [95 %]", SAVED_TITLE]
+        if race
+        else []
+    )
     rows = []
     for configuration in configurations(comparison, name):
         against, unit = configuration.get("against"), unit_of(name)
@@ -202,9 +212,9 @@ def _race_row(comparison: Comparison, configuration: Comparison, costs: list[str
     to_target, against = configuration["to_target"], configuration.get("against")
     cells = [configuration["name"]]
     for cost in costs:
-        measured = cost == "steps" or configuration["seconds"]
         saved = with_interval(to_target[f"{cost}_saved"], SAVED, missing="") if against else ""
-        cells += [with_interval(to_target[cost], COSTS[cost]), saved] if measured else ["not measured", ""]
+        missing = "not reached" if to_target["steps"]["value"] is None else "not measured"
+        cells += [with_interval(to_target[cost], COSTS[cost], missing=missing), saved]
     if not against:
         return [*cells, *[""] * len(costs)]
     unit = unit_of(comparison["metric"])

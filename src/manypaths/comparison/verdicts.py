@@ -11,14 +11,16 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from manypaths.counts import measure
 from manypaths.statistics import holm
 
 Comparison = dict[str, Any]
 ALPHA = 0.05
-UNTESTED = ("one seed", "unknown")  # verdicts
+UNTESTED = ("one seed", "one start", "unknown")  # verdicts
+DIFFERENCE, PLAIN_DIFFERENCE = ("better", "worse"), ("higher", "lower")  # the latter of a plain number
 ENDPOINTS = {  # (part of a compared measure, its key) -> the verdict on a difference above 0, and below
-    ("against", "last"): ("better", "worse"),
-    ("against", "peak"): ("better", "worse"),
+    ("against", "last"): DIFFERENCE,
+    ("against", "peak"): DIFFERENCE,
     ("to_target", "steps_saved"): ("faster", "slower"),
     ("to_target", "hours_saved"): ("faster", "slower"),
 }
@@ -27,9 +29,10 @@ ENDPOINTS = {  # (part of a compared measure, its key) -> the verdict on a diffe
 def judge(comparison: Comparison, arms: Collection[str] | None = None) -> None:
     """Add `p_holm` and `verdict` to every difference and saving of a comparison.
 
-    A verdict is one of the words of `ENDPOINTS`, "not shown", "one seed" where either side has a single seed or start,
-    or "unknown" where there is no interval. Differences at the end also have `equivalent` and `at_most_worse`: whether
-    that is shown, after the same correction, by the margin; None without a margin and where it could not be tested.
+    A verdict is one of the words of `ENDPOINTS`, "not shown", "one seed" or "one start" where a side has a single one,
+    or "unknown" where there is no interval. A plain number is "higher" or "lower", as nothing says which is better.
+    Differences at the end also have `equivalent` and `at_most_worse`: whether that is shown, after the same correction,
+    by the margin; None without a margin and where it could not be tested.
 
     Args:
         comparison: With `p` in every difference; it is changed.
@@ -43,13 +46,20 @@ def judge(comparison: Comparison, arms: Collection[str] | None = None) -> None:
         for name in comparison["measures"]:
             for (part, key), words in ENDPOINTS.items():
                 judged = [configuration["measures"][name][part][key] for configuration in family]
-                few = [min(configuration["units"], base["units"]) == 1 for configuration in family]
+                singles = [_single(configuration, base) for configuration in family]
+                if words == DIFFERENCE and measure(name).top is None:
+                    words = PLAIN_DIFFERENCE
                 adjusted = corrected([item["p"] for item in judged], comparison["correction"], more)
-                for item, single, p in zip(judged, few, adjusted, strict=True):
+                for item, single, p in zip(judged, singles, adjusted, strict=True):
                     item["p_holm"] = p if comparison["correction"] == "holm" else None
-                    item["verdict"] = "one seed" if single else _verdict(item, p, words)
+                    item["verdict"] = single or _verdict(item, p, words)
             last = [configuration["measures"][name]["against"]["last"] for configuration in family]
             _judge_margins(last, comparison["correction"], more)
+
+
+def _single(configuration: Comparison, base: Comparison) -> str | None:
+    """The verdict on a side with a single seed or start; None if there is none."""
+    return next((f"one {side['unit']}" for side in (configuration, base) if side["units"] == 1), None)
 
 
 def _judge_margins(last: list[Comparison], correction: str, missing: int) -> None:
