@@ -7,6 +7,8 @@ from typing import Any
 from manypaths.counts import ACCURACY, AT_K, measure
 
 Comparison = dict[str, Any]  # of `manypaths.comparison.compare.compare`, or a part of it
+UNTESTED = ("one seed", "one start", "unknown")  # verdicts
+DIFFERENCE, PLAIN_DIFFERENCE = ("better", "worse"), ("higher", "lower")  # verdicts; the latter of a plain number
 MANY = 3  # with more configurations than these, a table of verdicts takes the place of their paragraphs
 
 

@@ -24,13 +24,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from manypaths.comparison.contents import UNTESTED, Comparison
 from manypaths.comparison.curves import rise_of
-from manypaths.comparison.verdicts import ALPHA, UNTESTED, corrected
+from manypaths.comparison.verdicts import ALPHA, corrected
 from manypaths.names import nearest
 from manypaths.typed import build
 from manypaths.yaml_text import from_yaml
 
-Comparison = dict[str, Any]
 PLACES = {  # where an endpoint is read -> (part of a compared measure, its key)
     "end": ("against", "last"),
     "peak": ("against", "peak"),

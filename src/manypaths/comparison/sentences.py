@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from manypaths.comparison.contents import MANY, Comparison, configurations, family_size, further_measures, has_race
+from manypaths.comparison.contents import (
+    DIFFERENCE,
+    MANY,
+    PLAIN_DIFFERENCE,
+    UNTESTED,
+    Comparison,
+    configurations,
+    family_size,
+    further_measures,
+    has_race,
+)
 from manypaths.comparison.numbers import (
     COSTS,
     PLAIN,
@@ -20,7 +30,6 @@ from manypaths.comparison.numbers import (
     unit_of,
     with_interval,
 )
-from manypaths.comparison.verdicts import DIFFERENCE, PLAIN_DIFFERENCE, UNTESTED
 from manypaths.counts import ACCURACY, measure
 
 FEW_SEEDS, FEW_PROBLEMS = 5, 30  # with fewer seeds, or no more problems, the difference that can be seen is named

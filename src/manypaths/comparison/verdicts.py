@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Any
 
+from manypaths.comparison.contents import DIFFERENCE, PLAIN_DIFFERENCE, UNTESTED, Comparison
 from manypaths.counts import measure
 from manypaths.statistics import holm
 
-Comparison = dict[str, Any]
 ALPHA = 0.05
-UNTESTED = ("one seed", "one start", "unknown")  # verdicts
-DIFFERENCE, PLAIN_DIFFERENCE = ("better", "worse"), ("higher", "lower")  # the latter of a plain number
 ENDPOINTS = {  # (part of a compared measure, its key) -> the verdict on a difference above 0, and below
     ("against", "last"): DIFFERENCE,
     ("against", "peak"): DIFFERENCE,
