@@ -15,6 +15,8 @@ import pytest
 from manypaths import __version__, checkpoint, cli, recipe
 from manypaths.cli import main, parser
 from manypaths.files import content_of
+from manypaths.methods.bind import bind_advantage, bind_reweight
+from manypaths.methods.inputs import inputs_of
 
 QUICK = {
     "trainer.per_device_train_batch_size": 4,
@@ -209,9 +211,33 @@ def test_train_without_recipes_names_some(complaint_of, tmp_path):
 
 def test_recipes_lists_every_shipped_recipe_with_its_first_comment(capsys):
     assert main(["recipes"]) == 0
-    listed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    lines = capsys.readouterr().out.splitlines()
+    listed = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
     assert set(listed) - {"--launch"} == set(recipe.shipped()) and "--launch" in listed
     assert all(comment and not comment.startswith("#") for comment in listed.values())
+
+
+def test_recipes_groups_methods_by_what_they_need(capsys):
+    assert main(["recipes"]) == 0
+    heading, groups = None, {}
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith("  methods/"):
+            groups[line.split()[0]] = heading
+        elif line.endswith(":"):
+            heading = line.removeprefix("Methods that need ").removesuffix(":")
+    assert set(groups) == {name for name in recipe.shipped() if name.startswith("methods/")}
+    for name, needs in groups.items():
+        content = recipe.content([name])
+        method = {"among_correct": False, "options": {}, "advantage_options": {}, **content.get("method", {})}
+        bound = {
+            "reweight": bind_reweight(method.get("reweight"), method["options"], "x", method["among_correct"]),
+            "advantage": bind_advantage(method.get("advantage"), method["advantage_options"], "x"),
+        }
+        wanted = {own for role, function in bound.items() if function for own in inputs_of(function, role)}
+        if content.get("replay", {}).get("weight"):
+            wanted |= {"correct", "keys"}
+        shown = [own for own in ("correct", "keys", "similarity", "logprobs") if own in wanted]
+        assert needs == (" and ".join(shown) or "nothing"), name
 
 
 def test_recipes_that_are_named_print_yaml_that_reads_back(capsys, tmp_path):

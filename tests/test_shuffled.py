@@ -10,7 +10,7 @@ import torch
 from test_family_keys import groups, of
 from torch.testing import assert_close
 
-from manypaths import cosine_similarity, dra, mmr
+from manypaths import cosine_similarity, dra, mmr, recipe
 from manypaths.methods import (
     among_correct,
     darling,
@@ -19,11 +19,13 @@ from manypaths.methods import (
     grpo_pos,
     ips,
     keep_equal_rewards,
+    maxrl,
     rarity,
     shuffled,
 )
-from manypaths.methods.bind import replace_advantages
+from manypaths.methods.bind import bind_advantage, bind_reweight, replace_advantages
 from manypaths.methods.inputs import inputs_of, options_of
+from manypaths.training.trainer_arguments import methods_and_keys
 
 NAN = math.nan
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
@@ -276,3 +278,28 @@ def test_a_method_without_keys_or_similarity_is_refused():
         ValueError, match="given a method of keys or similarity, got 'grpo_pos', whose inputs are rewards"
     ):
         shuffled(grpo_pos)
+
+
+def test_settings_shuffle_what_compares_completions_and_nothing_else():
+    method = bind_reweight("mmr", {}, "method.reweight", among=True, placebo=True)
+    assert isinstance(method, among_correct) and isinstance(method.__wrapped__, shuffled)
+    inputs = every_input(3)
+    direct = among_correct(shuffled(functools.partial(mmr)))
+    assert_close(of(method, inputs), of(direct, inputs), equal_nan=True)
+    chain = bind_advantage(["maxrl", "rarity"], {}, "method.advantage", placebo=True)
+    wanted = [inputs[name] for name in ("rewards", "correct", "keys")]
+    base = maxrl(inputs["rewards"], inputs["correct"])
+    expected = shuffled(rarity)(inputs["rewards"], inputs["correct"], inputs["keys"], base)
+    assert_close(chain(*wanted, torch.zeros_like(base)), expected)
+    assert not isinstance(bind_advantage("maxrl", {}, "method.advantage", placebo=True), shuffled)
+
+
+def test_a_recipe_without_a_method_that_compares_is_refused_as_a_placebo():
+    for names in (["mmr"], ["maxrl-rarity", "keys.name=answer"]):
+        words = ["smollm2-135m", "grpo", "arithmetic", *(name for name in names if "=" not in name)]
+        overrides = ["method.shuffled=true", *(name for name in names if "=" in name)]
+        methods_and_keys(recipe.read(words, overrides))
+    for name in ("none", "maxrl"):
+        spec = recipe.read(["smollm2-135m", "grpo", "arithmetic", name], ["method.shuffled=true"])
+        with pytest.raises(ValueError, match=r"method\.shuffled=true must come with a method of keys or similarity"):
+            methods_and_keys(spec)

@@ -27,6 +27,7 @@ RENAMED_KEYS = {"method.policy_ratio": "method.importance_ratio"}  # key of an e
 ADDED_KEYS = {
     "method.correct": None,
     "method.among_correct": False,
+    "method.shuffled": False,
     "keys.name": None,
     "replay.weight": None,
     "replay.capacity": 16,
@@ -103,9 +104,10 @@ class Method:
 
     `reweight` names a function of `manypaths.methods.REWEIGHTERS`, `options` are its named arguments. With
     `among_correct` it moves credit among right completions only, and with `keep_equal_rewards` zero-variance groups
-    keep their raw rewards. `advantage` names a function of `manypaths.methods.ADVANTAGES`, `advantage_options` are its
-    named arguments; of a list of names, each works on the advantages of the one before it, and the options are {name:
-    arguments}. `correct` names the reward by which a
+    keep their raw rewards. With `shuffled` its keys or similarities, or those of the advantage, are those of other
+    completions of the group: a placebo (`manypaths.methods.shuffled`). `advantage` names a function of
+    `manypaths.methods.ADVANTAGES`, `advantage_options` are its named arguments; of a list of names, each works on the
+    advantages of the one before it, and the options are {name: arguments}. `correct` names the reward by which a
     completion is correct, above 0.5, for methods with such an input. Without `importance_ratio` there is no pi / pi_old
     and nothing clips (RGRA).
     """
@@ -114,6 +116,7 @@ class Method:
     options: dict[str, Any] = field(default_factory=dict)
     among_correct: bool = False
     keep_equal_rewards: bool = False
+    shuffled: bool = False
     advantage: str | list[str] | None = None
     advantage_options: dict[str, Any] = field(default_factory=dict)
     correct: str | None = None

@@ -29,18 +29,20 @@ class Diversity:
     `among_correct` it moves credit among the right completions of a group only, and with `keep_equal_rewards` groups
     whose raw scores are all equal keep them. `advantage` names a function of `manypaths.methods.ADVANTAGES`, which
     replaces verl's advantages, and `advantage_options` are its named arguments. Of a list of names, each works on the
-    advantages of the one before it, and the options are {name: arguments}. `embedder` is ngram, or a
-    sentence-transformers model (hub id, folder, package:NAME), `embedder_options` go to it; left out it is ngram where
-    there is a method or an advantage; `keys` makes similarity of the keys, 1 where two are equal and 0 elsewhere.
-    `keys` names a function of `manypaths.keys`, or one of yours by its dotted path, `keys_options` go to it. `correct:
-    score` says that a completion is correct where verl's score is above 0.5, for methods with that input. Without a
-    method and an advantage diversity is only measured.
+    advantages of the one before it, and the options are {name: arguments}. With `shuffled` the keys and similarities of
+    methods are those of other completions of the group, a placebo. `embedder` is ngram, or a sentence-transformers
+    model (hub id, folder, package:NAME), `embedder_options` go to it; left out it is ngram where there is a method or
+    an advantage; `keys` makes similarity of the keys, 1 where two are equal and 0 elsewhere. `keys` names a function of
+    `manypaths.keys`, or one of yours by its dotted path, `keys_options` go to it. `correct: score` says that a
+    completion is correct where verl's score is above 0.5, for methods with that input. Without a method and an
+    advantage diversity is only measured.
     """
 
     method: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     among_correct: bool = False
     keep_equal_rewards: bool = False
+    shuffled: bool = False
     advantage: str | list[str] | None = None
     advantage_options: dict[str, Any] = field(default_factory=dict)
     embedder: str | None = None
@@ -99,12 +101,12 @@ def _check_groups(spec: Diversity, config: DictConfig) -> None:
 
 
 def reweighter_for(spec: Diversity) -> Reweighter | None:
-    wrappers = spec.among_correct, spec.keep_equal_rewards
+    wrappers = spec.among_correct, spec.keep_equal_rewards, spec.shuffled
     return bind_reweight(spec.method, spec.options, "diversity.method", *wrappers)
 
 
 def advantage_for(spec: Diversity) -> Method | None:
-    return bind_advantage(spec.advantage, spec.advantage_options, "diversity.advantage")
+    return bind_advantage(spec.advantage, spec.advantage_options, "diversity.advantage", spec.shuffled)
 
 
 def scaling_of(config: DictConfig) -> Scaling | None:

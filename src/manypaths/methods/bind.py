@@ -17,6 +17,7 @@ from manypaths.methods.contracts import to_tensor
 from manypaths.methods.diagnostics import collected
 from manypaths.methods.inputs import INPUTS, check_inputs, inputs_of
 from manypaths.methods.keep_equal import keep_equal_rewards
+from manypaths.methods.shuffled import shuffled
 from manypaths.names import name_of, nearest
 
 Method = Callable[..., Tensor]
@@ -24,7 +25,12 @@ TABLES: dict[str, dict[str, Method]] = {"reweight": REWEIGHTERS, "advantage": AD
 
 
 def bind_reweight(
-    name: str | None, options: Mapping[str, Any], where: str, among: bool = False, keep_equal: bool = False
+    name: str | None,
+    options: Mapping[str, Any],
+    where: str,
+    among: bool = False,
+    keep_equal: bool = False,
+    placebo: bool = False,
 ) -> Method | None:
     """The reweighter that settings name, in the wrappers that they name.
 
@@ -32,35 +38,51 @@ def bind_reweight(
         name, options, where: as of `bind`.
         among: whether it acts among the right completions only, see `among_correct`.
         keep_equal: whether zero-variance groups keep their rewards, see `keep_equal_rewards`.
+        placebo: whether its keys and similarities, if it has any, are those of other completions, see `shuffled`.
 
     Raises:
         ValueError: as of `bind`.
     """
     method = bind("reweight", name, options, where)
+    if method is not None and placebo and compares(method, "reweight"):
+        method = shuffled(method)
     if method is not None and among:
         method = among_correct(method)
     return keep_equal_rewards(method) if method is not None and keep_equal else method
 
 
-def bind_advantage(name: str | Sequence[str] | None, options: Mapping[str, Any], where: str) -> Method | None:
+def bind_advantage(
+    name: str | Sequence[str] | None, options: Mapping[str, Any], where: str, placebo: bool = False
+) -> Method | None:
     """The advantage that settings name, or several, each of which works on those of the one before it.
 
     Args:
         name: a key of `ADVANTAGES`, or a list of them.
         options: named arguments of the method; of a list, {name: arguments}.
         where: as of `bind`.
+        placebo: as of `bind_reweight`, of each of the methods.
 
     Raises:
         ValueError: as of `bind`, for an empty list, and for options of a method that is not in the list.
     """
-    if name is None or isinstance(name, str):
-        return bind("advantage", name, options, where)
+    if name is None:
+        return None
+    if isinstance(name, str):
+        return bind_advantage([name], {name: options}, where, placebo)
     if not name or len(set(name)) < len(name):
         raise ValueError(f"{where} must name one method or several different ones, got {list(name)}.")
     if others := [key for key in options if key not in name]:
         raise ValueError(f"The options of {where} must be those of {', '.join(name)}, got {others[0]!r}.")
-    methods = [bind("advantage", own, options.get(own) or {}, where) for own in name]
-    return chained([method for method in methods if method is not None])
+    bound = [bind("advantage", own, options.get(own) or {}, where) for own in name]
+    methods = [method for method in bound if method is not None]
+    if placebo:
+        methods = [shuffled(method) if compares(method, "advantage") else method for method in methods]
+    return methods[0] if len(methods) == 1 else chained(methods)
+
+
+def compares(method: Method, role: str) -> bool:
+    """Whether a method compares completions: by similarity or keys."""
+    return bool({"keys", "similarity"} & {*inputs_of(method, role)})
 
 
 def bind(role: str, name: str | None, options: Mapping[str, Any], where: str) -> Method | None:

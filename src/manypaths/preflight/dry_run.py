@@ -156,7 +156,7 @@ def _reweighting(spec: Recipe) -> str:
     if not method.reweight:
         return "none"
     options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in method.options.items())
-    among = " among the right completions" * method.among_correct
+    among = " among the right completions" * method.among_correct + ", shuffled: a placebo" * method.shuffled
     equal = "; groups of equal rewards keep them" * method.keep_equal_rewards
     return f"{method.reweight}{among} ({options or 'no options'}){equal}"
 

@@ -14,6 +14,8 @@ from manypaths import recipe, run_folder
 from manypaths.preflight.cautions import cautions
 from manypaths.recipe import Recipe
 
+NEEDS = "# Needs: "  # in the recipe of a method: its inputs beside rewards, or nothing
+
 
 def train(options: argparse.Namespace) -> int:
     """Train the recipes `options.recipes`, in this process or in several, or estimate that -> the exit code."""
@@ -131,6 +133,13 @@ def recipes(options: argparse.Namespace) -> int:
     from manypaths.training import launch
 
     launches = {f"--launch {name}": path for name, path in launch.shipped().items()}
+    by_need: dict[str, list[str]] = {}
     for name, path in {**recipe.shipped(), **launches}.items():
-        print(f"{name:<28} {path.read_text('utf-8').splitlines()[0].removeprefix('# ')}")
+        lines = path.read_text("utf-8").splitlines()
+        stated = [line.removeprefix(NEEDS) for line in lines if line.startswith(NEEDS)]
+        by_need.setdefault("".join(stated), []).append(f"  {name:<28} {lines[0].removeprefix('# ')}")
+    others = by_need.pop("")
+    for needs in sorted(by_need, key=lambda needs: (needs != "nothing", needs.count(","), needs)):
+        print("\n".join([f"Methods that need {needs.replace(', ', ' and ')}:", *by_need[needs], ""]))
+    print("\n".join(["Models, problems, variants, settings of papers, launches:", *others]))
     return 0

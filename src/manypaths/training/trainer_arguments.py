@@ -8,7 +8,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from manypaths import keys, rewards
-from manypaths.methods.bind import Method, bind_advantage, bind_reweight
+from manypaths.methods.bind import Method, bind_advantage, bind_reweight, compares
 from manypaths.methods.effect import check_effect
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.recipe import Recipe
@@ -56,10 +56,19 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
     method = spec.method
     methods: dict[str, Method | None] = {
         "reweight": bind_reweight(
-            method.reweight, method.options, "method.reweight", method.among_correct, method.keep_equal_rewards
+            method.reweight,
+            method.options,
+            "method.reweight",
+            method.among_correct,
+            method.keep_equal_rewards,
+            method.shuffled,
         ),
-        "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
+        "advantage": bind_advantage(
+            method.advantage, method.advantage_options, "method.advantage", placebo=method.shuffled
+        ),
     }
+    if method.shuffled and not any(own is not None and compares(own, role) for role, own in methods.items()):
+        raise ValueError("method.shuffled=true must come with a method of keys or similarity, got none. Remove it.")
     if spec.embedder.name == "keys" and spec.keys.name is None:
         raise ValueError("embedder.name=keys must come with keys.name, such as keys.name=answer.")
     if spec.keys.options and spec.keys.name is None:
