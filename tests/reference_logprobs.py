@@ -20,7 +20,7 @@ def _unlikeliness(rewards, logprobs, lengths, beta, per_token):
         rank = 1.0
         for j in range(G):
             if i != j:
-                tied = abs(likelihood[i] - likelihood[j]) <= TIED * max(1, abs(likelihood[i]), abs(likelihood[j]))
+                tied = abs(likelihood[i] - likelihood[j]) <= TIED * max(1, abs(likelihood[i]))
                 rank += 0.5 if tied else likelihood[j] > likelihood[i]
         result.append(rewards[i] * (1 - beta * (G - rank) / G))
     return result

@@ -125,9 +125,11 @@ def test_ucpo_gives_a_part_to_the_unlikeliest_and_with_the_sums_nearly_all_of_it
     expected = torch.tensor([[0.4 + 0.2 / (1 + e), 0.4 + 0.2 * e / (1 + e), -1.0]])
     assert_close(ucpo(own, correct, logprobs, lengths, per_token=True), expected)
     assert torch.equal(ucpo(own, correct, logprobs, lengths, tau=0.0), own)
-    far = torch.tensor([[-4.0, -4000.0, -1.0]])  # no share of probability below 1e-6 with per_token
-    expected = torch.tensor([[0.4 + 0.2 / (1 + 1e6), 0.4 + 0.2 * 1e6 / (1 + 1e6), -1.0]])
-    assert_close(ucpo(own, correct, far, lengths, per_token=True), expected)
+    far, correct = torch.tensor([[-4.0, -4000.0, -8000.0]]), torch.ones(1, 3)  # no share of probability below 1e-6
+    expected = torch.tensor([[0.0, 0.75, 0.75]])
+    own = torch.full((1, 3), 0.5)
+    assert_close(ucpo(own, correct, far, lengths, tau=1.0, per_token=True), expected)
+    assert_close(ucpo(own, correct, far, lengths, tau=1.0), torch.tensor([[0.0, 0.0, 1.5]]))
 
 
 def test_ucpo_works_on_advantages_of_another_method():
@@ -148,6 +150,12 @@ def test_copies_share_the_mean_of_their_ranks_whatever_their_rounding():
     adjusted = unlikeliness(torch.ones(1, 4), logprobs, lengths, beta=0.4)
     assert_close(adjusted, torch.tensor([[0.85, 0.85, 0.7, 1.0]]))
     assert_close(unlikeliness(torch.ones(1, 4), torch.zeros(1, 4), lengths), torch.full((1, 4), 1 - 0.25 * 1.5 / 4))
+
+
+def test_an_unscored_completion_ties_with_no_other_not_even_with_an_empty_one():
+    rewards, logprobs = torch.tensor([[1.0, NAN, 1.0]]), torch.tensor([[0.0, -1.0, -2.0]])
+    adjusted = unlikeliness(rewards, logprobs, torch.tensor([[0, 1, 1]]))
+    assert_close(adjusted, torch.tensor([[0.875, NAN, 1.0]]), equal_nan=True)
 
 
 def test_the_sum_and_the_mean_per_token_rank_differently():

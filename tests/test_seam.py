@@ -394,6 +394,17 @@ def test_with_images_log_probabilities_are_trls_own_or_refused(vision_model, tmp
     assert (ours.groups.inputs["logprobs"] < 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
+def test_with_images_of_a_rollout_function_log_probabilities_are_refused_too(vision_model, tmp_path):
+    def rollout(prompts, trainer):
+        ids = [[1, 2] for _ in prompts]
+        return {"prompt_ids": ids, "completion_ids": ids, "logprobs": None}
+
+    named = {"data": with_images(), "reweight": lambda rewards, logprobs: rewards + logprobs, "embedder": None}
+    with pytest.raises(ValueError, match="logprobs must have text alone"):
+        trainer(vision_model, tmp_path, rewards=of_messages, rollout_func=rollout, **named).train()
+
+
 def of_messages(completions, **_):
     return vowels([text_of(messages) for messages in completions])
 

@@ -46,11 +46,11 @@ def unlikeliness(
     scored = ~rewards.isnan()
     likelihood = log_likelihood("unlikeliness", scored, logprobs, lengths, per_token)
     report("logprob", likelihood)
-    own, other = likelihood.unsqueeze(-1), likelihood.unsqueeze(-2)
-    near = TIED * torch.maximum(own.abs(), other.abs()).clamp(min=1.0)
-    outranked = ((own > other + near).double() + (own >= other - near).double()) / 2  # [B, i, j]: j by i; 1/2 for a tie
-    itself = torch.eye(rewards.shape[-1], dtype=torch.bool, device=own.device)
-    counts = scored.unsqueeze(-2).to(own.device) & ~itself
-    below = outranked.masked_fill(~counts, 0.0).sum(-1)  # G - rank
-    total = scored.sum(-1, keepdim=True).clamp(min=1).to(own.device)
+    near = TIED * likelihood.abs().clamp(min=1.0)
+    scored = scored.to(likelihood.device)
+    ascending = likelihood.masked_fill(~scored, torch.inf).sort(-1).values
+    less = torch.searchsorted(ascending, likelihood - near)  # how many are less likely, and how many at most as likely
+    at_most = torch.searchsorted(ascending, likelihood + near, right=True)
+    below = (less + at_most - 1).to(likelihood) / 2  # G - rank: a tie counts 1/2, the completion itself not
+    total = scored.sum(-1, keepdim=True).clamp(min=1)
     return rewards * (1 - beta * below / total).to(rewards)
