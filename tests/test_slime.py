@@ -171,18 +171,16 @@ def by_group(method, scores, estimator="grpo", by_deviation=True, reweighted=Non
             "logprobs": torch.tensor([-1.0 - 0.5 * at for at in range(8)][group]),
             "advantages": normalised(adjusted, estimator, by_deviation),
         }
-        returned = method(*(inputs[name].unsqueeze(0) for name in inputs_of(method, "advantage")))[0]
+        inputs = {name: values.unsqueeze(0) for name, values in inputs.items()} | {"progress": torch.tensor(0.5)}
+        returned = method(*(inputs[name] for name in inputs_of(method, "advantage")))[0]
         results.append(returned.masked_fill(raw.isnan(), 0.0))
     return torch.cat(results)
 
 
-WITHOUT_PROGRESS = [name for name, method in ADVANTAGES.items() if "progress" not in inputs_of(method, "advantage")]
-
-
 @pytest.mark.parametrize("scores", [SCORES, [None, *SCORES[1:]]], ids=["scored", "one unscored"])
-@pytest.mark.parametrize("name", WITHOUT_PROGRESS)
+@pytest.mark.parametrize("name", ADVANTAGES)
 def test_each_advantage_is_that_of_its_function_on_each_group(name, scores):
-    actual = replaced(arguments(), ADVANTAGES[name], scores)
+    actual = replaced(arguments(), ADVANTAGES[name], scores, progress=0.5)
     torch.testing.assert_close(actual, by_group(ADVANTAGES[name], scores), rtol=1e-4, atol=1e-4)
 
 
@@ -214,6 +212,13 @@ def test_log_probabilities_are_those_of_the_tokens_that_the_model_wrote():
     assert rewards[2] == -3.0
 
 
+def test_progress_is_a_number_or_a_function_that_is_called_for_each_rollout():
+    done = iter([0.25, 0.5])
+    post_process = partial(replaced, arguments(), lambda advantages, progress: 0 * advantages + progress)
+    assert [post_process(progress=done.__next__)[0].item() for _ in range(2)] == [0.25, 0.5]
+    assert post_process(progress=0)[0] == 0
+
+
 def test_among_the_right_ones_it_is_the_wrapper():
     """The right ones share their sum by how many are like them; the others keep their rewards."""
     args = arguments(rewards_normalization=False)
@@ -229,11 +234,7 @@ def test_among_the_right_ones_it_is_the_wrapper():
     ("changed", "named", "sentence"),
     [
         ({}, {"reweight": None}, "must be given a method, got none"),
-        (
-            {},
-            {"advantage": lambda progress: progress},
-            "must be given progress, .* slime does not say which step it is",
-        ),
+        ({}, {"advantage": lambda progress: progress}, "must be given progress, .* slime does not say which step"),
         ({}, {"advantage": ADVANTAGES["maxrl"], "correct": None}, r"must be given correct, .* Pass correct='reward'"),
         (
             {"advantage_estimator": "ppo"},

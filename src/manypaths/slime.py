@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ def post_process_rewards(
     embedder: Embedder | None = None,
     keys: Keys | None = None,
     correct: str | None = None,
+    progress: float | Callable[[], float] | None = None,
 ) -> tuple[list[float], list[float]]:
     """Rewards of a rollout, reweighted and then normalised as slime does it, or advantages in the place of the result.
 
@@ -42,10 +44,11 @@ def post_process_rewards(
         args, samples: slime's own.
         reweight, embedder, keys: as in `manypaths.trl.DiverseGRPOTrainer`.
         advantage: as there; it gets the normalised rewards as `advantages`, and replaces them. slime takes this number
-            for the advantage of every token of a response (under `reinforce_plus_plus_baseline` minus the KL term). The
-            input progress is missing, because slime does not pass the step.
+            for the advantage of every token of a response (under `reinforce_plus_plus_baseline` minus the KL term).
         correct: "reward" says that a response is correct where slime's reward is above 0.5, for methods with the input
             `correct`.
+        progress: the share of the training that is done, or a function that returns it, for methods with that input:
+            slime does not pass its step. Without a schedule the number does not matter.
 
     Returns:
         slime's (raw rewards, rewards), one each for every sample.
@@ -65,9 +68,9 @@ def post_process_rewards(
         embedder,
         keys,
         methods={"reweight": reweight, "advantage": advantage},
-        available=available("slime", correct=correct is not None),
+        available=available("slime", correct=correct is not None, progress=progress is not None),
         remedies=REMEDIES
-        | {"correct": "Pass correct='reward'.", "progress": "slime does not say which step it is."}
+        | {"correct": "Pass correct='reward'.", "progress": "Pass progress=: slime does not say which step it is."}
         | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=."),
         scaling=scaling_of(args),
     )
@@ -84,6 +87,8 @@ def post_process_rewards(
         inputs["lengths"] = torch.tensor([sample.effective_response_length for sample in samples]).view(rewards.shape)
     if "logprobs" in of_texts.wanted:
         inputs["logprobs"] = torch.tensor([_logprob(sample) for sample in samples]).view(rewards.shape)
+    if progress is not None:
+        inputs["progress"] = torch.tensor(float(progress() if callable(progress) else progress))
     inputs |= of_texts.of_groups(rows, rewards.shape, copies=False, texts=texts)
     adjusted = rewards if reweight is None else adjust(reweight, inputs)[0]
     result = adjusted

@@ -27,20 +27,22 @@ TRAINERS: dict[str, dict[str, tuple[str, ...]]] = {
         "advantage": ("rewards", "correct", "progress", "lengths", "logprobs", *ADVANTAGE),
     },
     "slime": {
-        "reweight": ("rewards", "correct", "lengths", "logprobs"),
-        "advantage": ("rewards", "correct", "lengths", "logprobs", *ADVANTAGE),
+        "reweight": ("rewards", "correct", "progress", "lengths", "logprobs"),
+        "advantage": ("rewards", "correct", "progress", "lengths", "logprobs", *ADVANTAGE),
     },
 }
 
 
-def available(trainer: str, correct: bool) -> dict[str, Sequence[str]]:
+def available(trainer: str, correct: bool, progress: bool = True) -> dict[str, Sequence[str]]:
     """The names of the inputs that a trainer has by itself, by role.
 
     Args:
         trainer: a key of `TRAINERS`.
         correct: whether the setting is there by which a completion is correct.
+        progress: whether the share of the training that is done is known, where a setting says it.
     """
-    return {role: [name for name in names if correct or name != "correct"] for role, names in TRAINERS[trainer].items()}
+    missing = [name for name, given in (("correct", correct), ("progress", progress)) if not given]
+    return {role: [name for name in names if name not in missing] for role, names in TRAINERS[trainer].items()}
 
 
 def trl_scaling(args: object) -> Scaling | None:

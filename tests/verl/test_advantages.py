@@ -39,7 +39,7 @@ def at(step, ours):
     return ours
 
 
-def called(method, tokenizer, step=3):
+def called(method, tokenizer, role="advantage", step=3):
     """A method by hand on the tensors of one uid at a time, without padding."""
 
     def values_of(texts, scores):
@@ -55,7 +55,7 @@ def called(method, tokenizer, step=3):
         inputs = {name: torch.tensor([values]) for name, values in inputs.items()}
         inputs |= {"keys": torch.tensor([[texts.index(text) for text in texts]]), "lengths": torch.tensor([lengths])}
         inputs["progress"] = torch.tensor((step - 1) / 8)
-        return method(*(inputs[name] for name in inputs_of(method, "advantage")))[0].tolist()
+        return method(*(inputs[name] for name in inputs_of(method, role)))[0].tolist()
 
     return by_uid(values_of)
 
@@ -66,6 +66,18 @@ def test_each_advantage_is_that_of_its_function_on_each_uid(queue, trainer, toke
     actual, metrics, scores = advantages(queue, ours, put(queue, tokenizer, ANSWERS))
     torch.testing.assert_close(actual, called(ADVANTAGES[name], tokenizer), rtol=1e-5, atol=1e-5)
     assert scores == [score for _, score in ANSWERS.values()] and metrics["timing_s/diversity"] > 0
+
+
+@pytest.mark.parametrize("name", REWEIGHTERS)
+def test_each_reweighter_is_that_of_its_function_on_each_uid(queue, trainer, tokenizer, name):
+    """Seen through rloo's advantages: n / (n - 1) times the distance to the mean; alone, the adjusted score."""
+    ours = trainer(f"+diversity.method={name}", "algorithm.adv_estimator=rloo", *SETTINGS)
+    actual, _, _ = advantages(queue, at(3, ours), put(queue, tokenizer, ANSWERS))
+    adjusted = dict(zip(ANSWERS, called(REWEIGHTERS[name], tokenizer, "reweight").tolist(), strict=True))
+    for key, advantage in zip(ANSWERS, actual.tolist(), strict=True):
+        others = [value for place, value in adjusted.items() if place[0] == key[0] and place != key]
+        mean = sum(others) / len(others) if others else 0.0
+        assert advantage == pytest.approx(adjusted[key] - mean, abs=1e-4)
 
 
 @pytest.mark.parametrize("estimator", GROUPED)
