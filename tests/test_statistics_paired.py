@@ -172,6 +172,19 @@ def test_paired_curves_have_the_variance_and_the_freedom_of_the_intervals(seeds,
     assert student(curve_freedom(*curves, paired=True)) == pytest.approx((high - low) / 2 / spread, rel=1e-3)
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_half_a_problem_more_moves_two_curves_alike_as_far_as_their_difference_says(paired):
+    draw = numpy.random.default_rng(8)
+    first, second = map(estimate, 0.5 + draw.normal(0, 0.01, (2, 4, 6)))  # of alike problems it is most of the error
+    shifts = curve_shifts({0.0: first}, {0.0: second}, draw, paired=paired, draws=20_000)
+    for shift, side in zip(shifts, (first, second), strict=True):
+        assert shift.var() == pytest.approx(UNSEEN * side.value * (1 - side.value) / (6 * (5 + UNSEEN)), rel=0.05)
+    parts = seed_parts(first, second, paired=paired) + problem_parts(first, second, paired=paired)
+    both = variance_of(parts, "above")[0]
+    assert (shifts[0] - shifts[1]).var() == pytest.approx(both, rel=0.05)
+    assert both < shifts[0].var() / 5
+
+
 def test_paired_paces_share_their_draws():
     seconds = numpy.array([[10.0, 11.0, 15.0], [20.0, 22.0, 30.0], [14.0, 13.0, 9.0]])
     paces = bootstrap_paces(seconds, numpy.random.default_rng(0), draws=20_000)
