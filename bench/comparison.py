@@ -5,7 +5,7 @@
 Without a question it answers all of them, in about 15 minutes on one core, and prints the tables of docs/results.md.
 comparison_worlds.py has the simulated runs, comparison_questions.py and comparison_curves.py what is measured on them.
 A cell with three numbers has those of 3, 5 and 10 seeds. Of n worlds a rate p has the standard error sqrt(p (1 - p) /
-n): at 95 % that is 0.5 points of 2,000 worlds, 0.7 of 1,000 and 1.1 of 400.
+n): at 95 % that is 0.5 points of 2,000 worlds, 0.7 of 1,000 and 1.3 of 300.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Bench:
     def by_seeds(self, question, default, seeds=SEEDS, **settings):
         """{name: "3 seeds / 5 seeds / 10 seeds"}: the percentages of worlds."""
         rates = [self.of(question, default, seeds=count, **settings) for count in seeds]
-        return {name: " / ".join(f"{rate[name].mean():.1%}".rstrip("%") for rate in rates) for name in rates[0]}
+        return {name: " / ".join(f"{100 * rate[name].mean():.1f}" for rate in rates) for name in rates[0]}
 
 
 def row(*cells):
@@ -83,19 +83,28 @@ def pairing(bench):
 
 def arms(bench):
     names = ("any false, uncorrected", "any false", "shown, uncorrected", "shown", "any gain excluded wrongly")
-    head(f"{ARMS} arms and one baseline at the end, 1,000 worlds: % of worlds", "arms", "luck", "pairs", *names)
-    for correlation, (name, paired) in (
-        (0.0, ("unpaired", False)),
-        (0.6, ("unpaired", False)),
-        (0.6, ("paired", True)),
-    ):
-        world = World("arms", correlation=correlation)
-        setting = {"world": world, "paired": paired}
-        rates = bench.by_seeds(questions.arms, 1000, effects=(0.0,) * ARMS, **setting)
-        row("no effect", f"correlation {correlation}", name, *(rates[key] for key in names))
-        effects = (0.12,) + (0.0,) * (ARMS - 1)
-        rates = bench.by_seeds(questions.arms, 1000, effects=effects, **setting)
-        row("one is 12 points better", f"correlation {correlation}", name, *(rates[key] for key in names))
+    head(
+        "Arms with one baseline, at the end: % of worlds (8 without effect: 2,000; else 1,000)",
+        "arms",
+        "luck",
+        "pairs",
+        *names,
+    )
+    for correlation, paired in ((0.0, False), (0.6, False), (0.6, True)):
+        setting = {"world": World("arms", correlation=correlation), "paired": paired}
+        for count, effect, worlds in ((ARMS, 0.0, 2000), (20, 0.0, 1000), (ARMS, 0.12, 1000)):
+            rates = bench.by_seeds(questions.arms, worlds, effects=(effect,) + (0.0,) * (count - 1), **setting)
+            words = f"{count}, one is 12 points better" if effect else f"{count}, no effect"
+            values = ["" if not effect and name.startswith("shown") else rates[name] for name in names]
+            row(words, f"correlation {correlation}", "paired" if paired else "unpaired", *values)
+
+
+def tails(bench):
+    levels = questions.LEVELS
+    head("One arm without an effect, 5,000 worlds: % with a p value of at most", "pairs", *levels)
+    for name, paired in PAIRINGS.items():
+        rates = bench.by_seeds(questions.tail, 5000, world=World("tails"), paired=paired)
+        row(name, *(rates[level] for level in levels))
 
 
 def margins(bench):
@@ -130,7 +139,7 @@ def power(bench):
 
 def protocols(bench):
     columns = ("truth", "points of pass@8, accuracy", "arms", "pairs", "an arm succeeds", "better at pass@8")
-    head("Primary endpoints: pass@8 better, accuracy at most 3 points worse; 5 seeds, 400 worlds: %", *columns)
+    head("Primary endpoints: pass@8 better, accuracy at most 3 points worse; 5 seeds, 200 worlds: %", *columns)
     world = World("protocol", problems=(40,), luck=0.1, correlation=0.6)
     truths = {
         "alike": Arm(),
@@ -140,47 +149,72 @@ def protocols(bench):
     }
     for name, arm in truths.items():
         gaps = [100 * (truth(world, arm, of) - truth(world, BASE, of)) for of in ("pass@8", "accuracy")]
-        for count, paired in ((1, False), (1, True), (4, True)):
+        for count, paired in ((1, False), (4, True)):
             setting = {"world": world, "others": [arm] * count, "paired": paired, "margin": 0.03}
-            rates = bench.by_seeds(questions.protocol, 400, seeds=(5,), **setting)
+            rates = bench.by_seeds(questions.protocol, 200, seeds=(5,), **setting)
             row(name, f"{gaps[0]:+.1f}, {gaps[1]:+.1f}", count, "paired" if paired else "unpaired", *rates.values())
 
 
+DESIGNS = {
+    "alike, unpaired": (40.0, 0.0, False),
+    "alike, paired": (40.0, 0.6, True),
+    "faster, unpaired": (28.0, 0.0, False),
+    "faster, paired": (28.0, 0.6, True),
+}  # the pace, the correlation of the luck, and whether seeds are paired
+
+
 def curves(bench):
-    columns = ("seeds", "luck, pairs", "faster by", "quantity", "truth", "median", "median width", "truth inside, %")
-    head("Peaks, targets and savings, 400 worlds", *columns, "without 0, %")
-    for seeds in (3, 5, 10, 1):
-        for correlation, paired in ((0.0, False), (0.6, True)):
-            for pace in (40.0, 28.0):
-                if seeds > 1 or not paired:
-                    setting = {"seeds": seeds, "pace": pace, "problems": 128, "correlation": correlation}
-                    answers = bench.of(comparison_curves.quantities, 400, **setting, paired=paired)
-                    words = f"{correlation}, {'paired' if paired else 'unpaired'}"
-                    _quantities((seeds, words, f"{1 - pace / 40:.0%}"), answers)
+    answers = {}
+    for name, (pace, correlation, paired) in DESIGNS.items():
+        setting = {"pace": pace, "problems": 128, "correlation": correlation, "paired": paired}
+        for seeds in (*SEEDS, *[1] * (not paired)):
+            answers[name, seeds] = bench.of(comparison_curves.quantities, 300, seeds=seeds, **setting)
+    of_one = [name for name in DESIGNS if (name, 1) in answers]
+    columns = [*DESIGNS, *(f"one seed, {name.split(',')[0]}" for name in of_one)]
+    head("Curves, 300 worlds: % of intervals that hold the truth", "quantity", *columns)
+    quantities = list(next(iter(answers.values())))
+    for quantity in quantities:
+        cells = [[_held(answers[name, seeds][quantity]) for seeds in SEEDS] for name in DESIGNS]
+        cells += [[_held(answers[name, 1][quantity])] for name in of_one]
+        row(quantity, *(" / ".join(rates) for rates in cells))
+    names = [f"{what}, {pairs}" for pairs in PAIRINGS for what in ("median", "median width", "% shown")]
+    head("30 % faster, 300 worlds", "quantity", "truth", *names)
+    for quantity in quantities:
+        cells = []
+        for name in ("faster, unpaired", "faster, paired"):
+            found = [_found(quantity, answers[name, seeds][quantity]) for seeds in SEEDS]
+            cells += [" / ".join(filter(None, of_seeds)) for of_seeds in zip(*found, strict=True)]
+        row(quantity, f"{answers['faster, paired', 3][quantity][0, 0]:.3f}", *cells)
 
 
-def _quantities(start, answers):
-    for name, rows in answers.items():
-        real, value, low, high = rows.T
-        middle, width = numpy.median(value), numpy.median(high - low)
-        cells = [f"{number:.3f}" if numpy.isfinite(number) else "none" for number in (middle, width)]
-        shown = f"{100 * ((low > 0) | (high < 0)).mean():.1f}" if "difference" in name or "saved" in name else ""
-        row(*start, name, f"{real.mean():.3f}", *cells, f"{100 * ((low <= real) & (real <= high)).mean():.1f}", shown)
+def _held(rows):
+    real, _, low, high = rows.T
+    return f"{100 * ((low <= real) & (real <= high)).mean():.1f}"
+
+
+def _found(quantity, rows):
+    """The median, the median width, and how often the interval excludes 0 where that matters."""
+    _, value, low, high = rows.T
+    middle, width = numpy.median(value), numpy.median(high - low)
+    shown = f"{100 * ((low > 0) | (high < 0)).mean():.0f}" if "difference" in quantity or "saved" in quantity else ""
+    return f"{middle:.3f}", f"{width:.3f}" if numpy.isfinite(width) else "unbounded", shown
 
 
 def verdicts(bench):
     names = ("at the end", "at the peaks", "steps saved", "hours saved")
     columns = [column for name in names for column in (f"{name}, uncorrected", name)]
-    head(f"{ARMS} arms that learn like the baseline, 400 worlds: % with any verdict", "luck", "pairs", *columns)
-    for correlation, paired in ((0.0, False), (0.6, False), (0.6, True)):
+    title = f"{ARMS} arms that learn like the baseline, 1,000 worlds (of savings 300): % with any verdict"
+    head(title, "luck", "pairs", *columns)
+    for correlation, paired in ((0.0, False), (0.6, True)):
         setting = {"arms": ARMS, "problems": 64, "correlation": correlation, "paired": paired}
-        rates = bench.by_seeds(comparison_curves.verdicts, 400, **setting)
+        rates = bench.by_seeds(comparison_curves.peak_verdicts, 1000, **setting)
+        rates |= bench.by_seeds(comparison_curves.saving_verdicts, 300, **setting)
         row(f"correlation {correlation}", "paired" if paired else "unpaired", *(rates[name] for name in columns))
 
 
 QUESTIONS = {
     question.__name__: question
-    for question in (intervals, measures, pairing, arms, margins, power, protocols, curves, verdicts)
+    for question in (intervals, measures, pairing, arms, tails, margins, power, protocols, curves, verdicts)
 }
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ WORLDS = [
     World("a plain number", correlation=0.6, only="number"),
 ]
 PAIRINGS = {"unpaired": False, "paired": True}
+LEVELS = (0.05, 0.0125, 0.00625, 0.0025)  # the last is that of Holm's first step over 20 arms
 GAPS = {3: 0.12, 5: 0.08, 10: 0.05}  # seeds -> a difference that is shown in about half of the worlds
 
 
@@ -88,6 +89,13 @@ def arms(number, world, seeds, effects, paired):
         "shown": after[0],
         "any gain excluded wrongly": any(excluded),
     }
+
+
+def tail(number, world, seeds, paired):
+    """Whether the p value of an arm without an effect is at most a level."""
+    [(sides, _)] = estimates(world, seeds, [Arm()], random_of(number, seeds)).values()
+    p = p_value(sides[1], sides[0], paired=paired)
+    return {level: p <= level for level in LEVELS}
 
 
 def margins(number, world, seeds, margin, gap):
