@@ -92,7 +92,8 @@ def arms(bench):
     )
     for correlation, paired in ((0.0, False), (0.6, False), (0.6, True)):
         setting = {"world": World("arms", correlation=correlation), "paired": paired}
-        for count, effect, worlds in ((ARMS, 0.0, 2000), (20, 0.0, 1000), (ARMS, 0.12, 1000)):
+        rows = [(ARMS, 0.0, 2000), (ARMS, 0.12, 1000), *[(20, 0.0, 1000)] * (correlation == 0)]
+        for count, effect, worlds in rows:
             rates = bench.by_seeds(questions.arms, worlds, effects=(effect,) + (0.0,) * (count - 1), **setting)
             words = f"{count}, one is 12 points better" if effect else f"{count}, no effect"
             values = ["" if not effect and name.startswith("shown") else rates[name] for name in names]
@@ -203,12 +204,12 @@ def _found(quantity, rows):
 def verdicts(bench):
     names = ("at the end", "at the peaks", "steps saved", "hours saved")
     columns = [column for name in names for column in (f"{name}, uncorrected", name)]
-    title = f"{ARMS} arms that learn like the baseline, 1,000 worlds (of savings 300): % with any verdict"
+    title = f"{ARMS} arms that learn like the baseline, 500 worlds (of savings 200): % with any verdict"
     head(title, "luck", "pairs", *columns)
     for correlation, paired in ((0.0, False), (0.6, True)):
         setting = {"arms": ARMS, "problems": 64, "correlation": correlation, "paired": paired}
-        rates = bench.by_seeds(comparison_curves.peak_verdicts, 1000, **setting)
-        rates |= bench.by_seeds(comparison_curves.saving_verdicts, 300, **setting)
+        rates = bench.by_seeds(comparison_curves.peak_verdicts, 500, **setting)
+        rates |= bench.by_seeds(comparison_curves.saving_verdicts, 200, **setting)
         row(f"correlation {correlation}", "paired" if paired else "unpaired", *(rates[name] for name in columns))
 
 
