@@ -1,5 +1,6 @@
 """A reweighter that the trainer's scaling cancels, and a bonus that it blows up, are refused; methods are not."""
 
+import doctest
 import inspect
 import math
 from functools import partial
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_slime import arguments, rollout
+from test_slime import PAGE, arguments, rollout
 from test_trl import length, trainer_of, vowels
 from trl import GRPOTrainer, RLOOConfig
 
@@ -123,6 +124,11 @@ def standard(values):
     mean = sum(values) / len(values)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
     return [(value - mean) / deviation if deviation > 1e-6 else 0.0 for value in values]
+
+
+def test_the_numbers_of_the_page():
+    results = doctest.testfile(str(PAGE), module_relative=False)
+    assert results.failed == 0 and results.attempted == 4
 
 
 def test_a_reweighter_is_tried_without_a_trace():

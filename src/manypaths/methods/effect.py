@@ -23,7 +23,7 @@ from manypaths.methods.bind import adjust
 from manypaths.methods.groups import cosine_similarity, has_nonzero_std
 from manypaths.names import name_of
 
-BLOWN_UP = 20.0  # mmr has 2 and dra 5 here; a bonus of weight w that is spread as the rewards are has about 1 / w
+BLOWN_UP = 20.0  # docs/trainers.md has what methods have
 EQUAL = 1e-6  # standard deviations below it are rounding
 SAME = 1e-4  # advantages that differ by less are equal: methods may compute in float32
 
@@ -59,11 +59,9 @@ def check_effect(reweight: Callable[..., Any], scaling: Scaling) -> None:
             group, they change `BLOWN_UP` times as much in zero-variance groups as in others, as root mean squares.
     """
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            tried = [(inputs["rewards"], adjust(reweight, inputs)[0]) for inputs in trials()]
+        raw, adjusted = _tried(reweight)
     except Exception:  # of the user's function; in training it is raised with what the trainer has
         return
-    raw, adjusted = (torch.cat(rewards) for rewards in zip(*tried, strict=True))
     changes = scaled(adjusted, scaling.by) - scaled(raw, scaling.by)
     if not torch.allclose(adjusted, raw, equal_nan=True) and changes.abs().max() < SAME:
         changed = "the mean" if scaling.by == "none" else "the scale and the mean"
@@ -71,9 +69,7 @@ def check_effect(reweight: Callable[..., Any], scaling: Scaling) -> None:
             f"reweight {name_of(reweight)!r} must change more than {changed} of a group's rewards, which the trainer "
             f"takes out again ({scaling.setting}): it would have no effect. {scaling.remedy}"
         )
-    size = changes.square().mean(1).sqrt()
-    varied = has_nonzero_std(raw)
-    equal, unequal = size[~varied].mean().item(), size[varied].mean().item()
+    equal, unequal = _sizes(raw, changes)
     if scaling.by == "group" and equal > BLOWN_UP * unequal:
         times = f"{equal / unequal:.0f} times" if unequal > SAME else "far more than"
         raise ValueError(
@@ -82,6 +78,27 @@ def check_effect(reweight: Callable[..., Any], scaling: Scaling) -> None:
             f"({scaling.setting}), which is that of a small bonus there. Keep equal rewards (keep_equal_rewards), or: "
             f"{scaling.remedy}"
         )
+
+
+def blow_up(reweight: Callable[..., Any]) -> float:
+    """How many times as much a reweighter changes zero-variance groups as others, after division by their deviation."""
+    raw, adjusted = _tried(reweight)
+    equal, unequal = _sizes(raw, scaled(adjusted, "group") - scaled(raw, "group"))
+    return equal / unequal
+
+
+def _tried(reweight: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    """Raw and adjusted rewards of the random groups; random numbers go on as if nothing had been tried."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        tried = [(inputs["rewards"], adjust(reweight, inputs)[0]) for inputs in trials()]
+    raw, adjusted = (torch.cat(rewards) for rewards in zip(*tried, strict=True))
+    return raw, adjusted
+
+
+def _sizes(raw: Tensor, changes: Tensor) -> tuple[float, float]:
+    """Root mean squares of changes [B, G], averaged over zero-variance groups, and over the others."""
+    size, varied = changes.square().mean(1).sqrt(), has_nonzero_std(raw)
+    return size[~varied].mean().item(), size[varied].mean().item()
 
 
 def scaled(rewards: Tensor, by: str) -> Tensor:
