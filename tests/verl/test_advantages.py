@@ -184,3 +184,14 @@ def test_settings_that_mean_nothing_are_refused(configure, case):
 
 def test_the_kl_term_may_be_in_the_reward_of_a_reweighter(configure):
     assert check(configure("+diversity.method=mmr", "algorithm.use_kl_in_reward=true")).method == "mmr"
+
+
+def test_a_reweighter_that_verl_would_cancel_is_refused_by_its_settings(configure, monkeypatch):
+    monkeypatch.setitem(REWEIGHTERS, "tripled", lambda rewards: 3 * rewards)
+    method = "+diversity.method=tripled"
+    with pytest.raises(ValueError, match=r"must change more .* \(algorithm.norm_adv_by_std_in_grpo=true\)"):
+        check(configure(method))
+    with pytest.raises(ValueError, match=r"must change more .*reinforce_plus_plus_baseline"):
+        check(configure(method, "algorithm.adv_estimator=reinforce_plus_plus_baseline"))
+    for settings in ("algorithm.norm_adv_by_std_in_grpo=false", "algorithm.adv_estimator=rloo"):
+        assert check(configure(method, settings)).method == "tripled"
