@@ -241,7 +241,7 @@ def sizes():
         for width in (384, 768):
             own, whole = (4 * count * width for count in (it.own, it.completions))
             pairs = it.completions * it.group
-            held = whole + max(2 * whole, 30 * pairs)
+            held = whole + max(2 * whole, 21 * pairs)
             travels = map(size, (own, whole)) if it.processes > 1 else ("-", "-")
             rows.append([str(it), str(width), *travels, size(4 * pairs), size(held)])
     return ["setting", "D", "a process sends", "and receives", "similarity", "held at most"], rows

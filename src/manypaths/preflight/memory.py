@@ -269,11 +269,11 @@ def groups(run: Workload, width: int) -> Row:
     """What every process holds to reweight a generation of N completions in groups of G.
 
     N x D embeddings in float32, gathered, and twice that for a moment to give them unit length; then, for each of N x G
-    pairs of siblings, 4 bytes of similarity and up to 26 more in the method.
+    pairs of siblings, 4 bytes of similarity and up to 17 more in the method.
     """
     count = run.generation
     detail = f"{count:,} x {width:,} embeddings, " * bool(width) + f"{count:,} x {run.group} pairs"
-    return Row("groups", detail, count * (4 * width + max(8 * width, 30 * run.group)), 0)
+    return Row("groups", detail, count * (4 * width + max(8 * width, 21 * run.group)), 0)
 
 
 def gpu_bytes(name: str) -> tuple[float, str]:
