@@ -313,6 +313,9 @@ def test_the_tables_parse_back_to_the_values(name):
             assert agrees(row[place], *bounds(configuration[when]), factor=unit.factor)
             if race:
                 assert float(row[place + 1]) == configuration[when]["step"]
+            if len(rows) == 1:  # a configuration alone has no columns of differences
+                assert not any("minus" in title for title in head)
+                continue
             difference = row[place + 1 + race]
             if "against" in configuration:
                 assert agrees(difference, *bounds(configuration["against"][when]), factor=unit.factor)
@@ -332,14 +335,14 @@ def test_a_race_is_shown_where_there_was_one(name):
     assert ("hours [95 %]" in head) == any(configuration["seconds"] for configuration in configurations(comparison))
     for configuration, row in zip(configurations(comparison), rows, strict=True):
         for cost in ("steps", "hours") if "hours [95 %]" in head else ("steps",):
-            cell, saving = row[head.index(f"{cost} [95 %]") :][:2]
+            cell, *savings = row[head.index(f"{cost} [95 %]") :][: 2 if len(rows) > 1 else 1]
             target, saved = (configuration["to_target"][key] for key in (cost, f"{cost}_saved"))
             if cost == "hours" and not configuration["seconds"]:
-                assert (cell, saving) == ("not measured", "")
+                assert cell == "not measured" and not any(savings)
                 continue
             assert cell == "not reached" if target["value"] is None else agrees(cell, *bounds(target))
             never = "against" not in configuration or saved["value"] is None
-            assert saving == "" if never else agrees(saving, *bounds(saved), factor=100)
+            assert all(saving == "" if never else agrees(saving, *bounds(saved), factor=100) for saving in savings)
 
 
 @pytest.mark.parametrize("name", CASES)

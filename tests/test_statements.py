@@ -14,13 +14,15 @@ from test_verdicts import STEPS, last, runs_of
 
 from manypaths.cli import main
 from manypaths.comparison import report
+from manypaths.comparison.command import Question, check
 from manypaths.comparison.compare import compare
 from manypaths.comparison.contents import configurations
 from manypaths.comparison.numbers import SHARE, amount
 from manypaths.comparison.protocol import Protocol
 from manypaths.comparison.read import read
 from manypaths.comparison.runs import Run, Score
-from manypaths.comparison.sentences import sentences, verdict_at_the_end
+from manypaths.comparison.sentences import no_worse, sentences, verdict_at_the_end, verdict_heading
+from manypaths.comparison.tables import tables, verdict_tables
 from manypaths.statistics import estimate, interval
 
 NULL = {
@@ -187,6 +189,35 @@ def test_without_a_benchmark_its_standard_error_is_gone_and_the_others_weigh_mor
             assert item[key] == pytest.approx(expected[key])
 
 
+def test_a_margin_of_points_says_to_which_measures_it_does_not_apply():
+    runs = [*runs_of("base", 3), *runs_of("new", 3)]
+    note = "The margin is in points, so it does not apply to distinct@4."
+    assert note in compare(runs, "base", margin=2)["notes"] and note not in compare(runs, "base")["notes"]
+
+
+def test_many_configurations_have_the_answer_of_a_single_one_to_the_trade():
+    gains = {"base": 0.0, "a": 2.0, "b": -2.0, "c": 0.1, "d": 0.2}
+    runs = {name: runs_of(name, 5, gain) for name, gain in gains.items()}
+    comparison = compare([run for own in runs.values() for run in own], "base", metric="pass@4", margin=5)
+    [(_, [header, *rows])] = verdict_tables(comparison)
+    column = header.index("better in pass@4 and at most 5 points worse in accuracy")
+    for configuration, row in zip(comparison["configurations"][1:], rows, strict=True):
+        assert f": {row[column]} (accuracy " in no_worse(comparison, configuration)
+    assert [row[column] for row in rows[:2]] == ["yes", "no"]
+
+
+def test_a_configuration_alone_has_no_empty_column():
+    for runs in (runs_of("base", 3), of_means("base", [0.4, 0.5])):
+        for _, [header, *rows] in tables(compare(runs)):
+            assert all(any(row[at] for row in rows) for at in range(1, len(header)))
+
+
+def test_p_values_over_other_numbers_of_configurations_are_called_so():
+    protocol = Protocol("two and one", "base", ["a", "b"], ["accuracy"])
+    runs = [run for name in ("base", "a", "b", "c") for run in runs_of(name, 3)]
+    assert verdict_heading(compare(runs, protocol=protocol)) == "verdict (p after Holm over 1 or 2)"
+
+
 # The race
 
 
@@ -229,6 +260,13 @@ def test_a_target_that_one_side_misses_has_a_verdict():
     assert re.search(r"[0-9.]+ steps, not reached by base: faster \(p ", sentence)
     [sentence] = sentences(compare(runs, "new", target))
     assert re.search(r"not reached, against [0-9.]+ steps: slower \(p ", sentence)
+
+
+@pytest.mark.parametrize("margin", [0, -1, 100])
+def test_a_margin_of_a_protocol_is_checked_before_the_runs(margin, tmp_path):
+    (tmp_path / "p.yaml").write_text(f"{{name: p, baseline: a, arms: [b], primary: [accuracy], margin: {margin}}}")
+    with pytest.raises(ValueError, match=r"p\.yaml' is not a protocol: .*margin must be above 0"):
+        check(Question(protocol=tmp_path / "p.yaml"), curves=False)
 
 
 # Files

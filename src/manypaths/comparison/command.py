@@ -71,9 +71,8 @@ def check(question: Question, curves: bool) -> None:
         raise ValueError(
             f"{' and '.join(missing)} must be installed to compare runs. Run: pip install numpy matplotlib pyyaml"
         )
-    from manypaths.comparison.compare import check_margin
     from manypaths.comparison.curves import rise_of
-    from manypaths.comparison.protocol import read_protocol
+    from manypaths.comparison.protocol import check_margin, read_protocol
 
     rise_of(question.target)
     check_margin(question.margin)

@@ -14,7 +14,7 @@ from manypaths.comparison.cautions import cautions, other_sampling
 from manypaths.comparison.configurations import Configuration, Group, configured, grouped, measures_in_common
 from manypaths.comparison.curves import DRAWS, PEAK, level_of, peak, rise_of, time_to_target
 from manypaths.comparison.differences import against, are_shared, bounds, pair_up, scores
-from manypaths.comparison.protocol import Protocol, answer
+from manypaths.comparison.protocol import Protocol, answer, check_margin
 from manypaths.comparison.runs import Run
 from manypaths.comparison.verdicts import judge
 from manypaths.counts import ACCURACY
@@ -74,6 +74,8 @@ def compare(
         measures[name], more = configured(groups, of_runs.benchmarks, name)
         notes += more
     first = measures[metric]
+    if margin is not None and (others := [name for name, own in measures.items() if not own[0].measure.is_share]):
+        notes.append(f"The margin is in points, so it does not apply to {', '.join(others)}.")
     targets = {name: target if name == metric or rise_of(target) is not None else PEAK for name in measures}
     share = None if margin is None else margin / 100
     numbers = {
@@ -102,12 +104,6 @@ def compare(
     }
     judge(comparison, None if protocol is None else protocol.arms)
     return comparison | {"protocol": None if protocol is None else answer(protocol, comparison)}
-
-
-def check_margin(margin: float | None) -> None:
-    """Check a margin in points. Raises ValueError for one that is not above 0 and below 100."""
-    if margin is not None and not 0 < margin < 100:
-        raise ValueError(f"The margin must be above 0 and below 100 points, got {margin:g}. Pass 2 for 2 points.")
 
 
 def _baseline_first(groups: Sequence[Group], baseline: str | None) -> list[Group]:

@@ -14,8 +14,9 @@
 
 The first primary endpoint names the metric of the comparison. An endpoint has a `metric`, where it is read (`at`: end,
 peak, or the steps or hours to the target) and a `claim`: better, not worse, equivalent; a metric alone is better at
-the end. Several primary endpoints must all be met, so the largest of their p values counts for an arm and no correction
-over them is needed; Holm's correction is over all arms of the protocol. What the protocol does not name is exploratory.
+the end. A plain number, such as a logged reward, is better where it is higher. Several primary endpoints must all be
+met, so the largest of their p values counts for an arm and no correction over them is needed; Holm's correction is over
+all arms of the protocol. What the protocol does not name is exploratory.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class Protocol:
             raise ValueError(f"correction must be {' or '.join(CORRECTIONS)}, got {self.correction!r}. Name one.")
         if self.margin is None and any(item.claim != "better" for item in (*self.primary, *self.secondary)):
             raise ValueError("The claims not worse and equivalent must have a margin, got none. Add it, in points.")
+        check_margin(self.margin)
         rise_of(self.target)
 
     @property
@@ -106,6 +108,12 @@ class Protocol:
     def metrics(self) -> list[str]:
         """The metrics of all endpoints, the primary ones first."""
         return list(dict.fromkeys(str(endpoint.metric) for endpoint in (*self.primary, *self.secondary)))
+
+
+def check_margin(margin: float | None) -> None:
+    """Check a margin in points. Raises ValueError for one that is not above 0 and below 100."""
+    if margin is not None and not 0 < margin < 100:
+        raise ValueError(f"The margin must be above 0 and below 100 points, got {margin:g}. Pass 2 for 2 points.")
 
 
 def _endpoint(item: Any) -> Endpoint:

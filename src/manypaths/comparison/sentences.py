@@ -122,9 +122,10 @@ def brief_verdict(item: Comparison, family: int, unit: Unit, margin: float | Non
 
 def verdict_heading(comparison: Comparison, what: str = "verdict") -> str:
     """The head of a column of `brief_verdict`."""
-    families = sorted({family_size(comparison, side["name"]) for side in comparison["configurations"][1:]} - {1})
+    families = sorted({family_size(comparison, side["name"]) for side in comparison["configurations"][1:]})
     over = " or ".join(map(str, families))
-    return f"{what} (p after Holm over {over})" if families and comparison["correction"] == "holm" else f"{what} (p)"
+    is_corrected = families and families != [1] and comparison["correction"] == "holm"
+    return f"{what} (p after Holm over {over})" if is_corrected else f"{what} (p)"
 
 
 def _within(item: Comparison, unit: Unit, margin: float | None) -> str:
@@ -230,24 +231,35 @@ def _benchmarks(last: Comparison) -> str:
     return f"Without any one of the {len(last['sensitivity'])} benchmarks the interval still excludes 0."
 
 
-def no_worse(comparison: Comparison, configuration: Comparison) -> str:
-    """The answer to "better in the metric, and at most the margin worse in accuracy"; empty without this question."""
+def no_worse_claim(comparison: Comparison) -> str:
+    """The question whether a configuration is better in the metric, and at most the margin worse in accuracy."""
+    better, _ = PLAIN_DIFFERENCE if unit_of(comparison["metric"]) is PLAIN else DIFFERENCE
+    size, title = amount(comparison["margin"] or 0.0, unit_of(ACCURACY)), measure(comparison["metric"]).title
+    return f"{better} in {title} and at most {size} worse in accuracy"
+
+
+def no_worse_answer(comparison: Comparison, configuration: Comparison) -> str:
+    """yes, no or not shown; empty without a margin or without accuracies beside the metric."""
     if comparison["margin"] is None or ACCURACY not in further_measures(comparison):
         return ""
     gain, loss = (configuration["measures"][name]["against"]["last"] for name in (comparison["metric"], ACCURACY))
     if loss["at_most_worse"] is None:
         return ""
-    unit = unit_of(ACCURACY)
     below = loss["high"] is not None and loss["high"] < -comparison["margin"]
     better, worse = PLAIN_DIFFERENCE if unit_of(comparison["metric"]) is PLAIN else DIFFERENCE
     if gain["verdict"] == better and loss["at_most_worse"]:
-        answer = "yes"
-    else:
-        answer = "no" if gain["verdict"] == worse or below else "not shown"
-    size, title = amount(comparison["margin"], unit), measure(comparison["metric"]).title
+        return "yes"
+    return "no" if gain["verdict"] == worse or below else "not shown"
+
+
+def no_worse(comparison: Comparison, configuration: Comparison) -> str:
+    """`no_worse_claim` and its answer as a sentence; empty without an answer."""
+    if not (answer := no_worse_answer(comparison, configuration)):
+        return ""
+    gain, loss = (configuration["measures"][name]["against"]["last"] for name in (comparison["metric"], ACCURACY))
+    unit, claim = unit_of(ACCURACY), no_worse_claim(comparison)
     difference = f"accuracy {with_interval(loss, unit, signed=True)} {unit.of_difference}"
-    claim = f"{better.capitalize()} in {title} and at most {size} worse in accuracy"
-    return f"{claim}: {answer} ({difference}){_but(gain)}."
+    return f"{claim[:1].upper()}{claim[1:]}: {answer} ({difference}){_but(gain)}."
 
 
 def _saving(configuration: Comparison, base: Comparison, cost: str, family: int) -> str:

@@ -17,7 +17,16 @@ from manypaths.comparison.contents import (
     heading,
 )
 from manypaths.comparison.numbers import COSTS, SAVED, SHARE, decimals, interval, number, unit_of, with_interval
-from manypaths.comparison.sentences import brief_verdict, goal, is_small, level, smallest, verdict_heading
+from manypaths.comparison.sentences import (
+    brief_verdict,
+    goal,
+    is_small,
+    level,
+    no_worse_answer,
+    no_worse_claim,
+    smallest,
+    verdict_heading,
+)
 from manypaths.counts import ACCURACY, measure
 from manypaths.names import PARTS, metric, shown_metrics
 
@@ -27,7 +36,14 @@ SAVED_TITLE = "saved [95 %]"
 
 
 def tables(comparison: Comparison) -> Iterator[Table]:
-    """Every table of a comparison but the verdicts."""
+    """Every table of a comparison but the verdicts; without the columns that a configuration alone leaves empty."""
+    is_alone = len(comparison["configurations"]) == 1
+    for title, rows in _tables(comparison):
+        kept = [at for at in range(len(rows[0])) if not is_alone or any(row[at] for row in rows[1:])]
+        yield title, [[row[at] for at in kept] for row in rows]
+
+
+def _tables(comparison: Comparison) -> Iterator[Table]:
     yield _measure_table(comparison)
     yield from _benchmark_tables(comparison)
     if has_race(comparison):
@@ -59,6 +75,7 @@ def verdict_tables(comparison: Comparison, names: list[str] | None = None) -> It
         f"minus {comparison['baseline']}{_of_difference(name)} [95 %]",
         "not seed by seed",
         verdict_heading(comparison),
+        no_worse_claim(comparison),
         "smallest shown with power 80 %",
         "steps saved [95 %]",
         verdict_heading(comparison, "steps"),
@@ -78,6 +95,7 @@ def _verdict_row(comparison: Comparison, configuration: Comparison, base: Compar
         with_interval(last, unit, signed=True),
         interval(last["unpaired"], unit, signed=True) if last["paired"] else "",
         brief_verdict(last, family, unit, comparison["margin"]),
+        no_worse_answer(comparison, configuration),
         (smallest(last, comparison["metric"]) or "none") if small else "",
         with_interval(saved, SAVED, missing="not reached" if steps[0] is None else "") if raced else "",
         brief_verdict(saved, family, SAVED, None) if raced and steps != [None, None] else "",
