@@ -29,7 +29,7 @@ from manypaths.methods.measures import vendi_score
 from manypaths.preflight import dry_run, memory, workload
 from manypaths.preflight.cautions import cautions
 from manypaths.preflight.shape import Shape, count, shape_of
-from manypaths.recipe import DTYPES
+from manypaths.sections import DTYPES
 from manypaths.trl import DiverseGRPOTrainer
 
 COUNTS = {

@@ -32,8 +32,9 @@ ROOMS = {
     "grouping": ("messages", "", ""),
     "typed": ("names", "", ""),
     "yaml_text": ("", "yaml", ""),
-    "recipe": ("names typed yaml_text", "", ""),
-    "run_folder": ("files names recipe results yaml_text", "", ""),
+    "sections": ("", "", ""),
+    "recipe": ("names sections typed yaml_text", "", ""),
+    "run_folder": ("files names recipe results sections yaml_text", "", ""),
     "resume": ("checkpoint files run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "latex2sympy2_extended math_verify sympy", ""),
@@ -53,19 +54,19 @@ ROOMS = {
     "verl_settings": ("completion_inputs embed keys methods names trainers typed", "omegaconf", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
-        "checkpoint counts cpu embed files graded grading keys messages names printable problems recipe results "
-        "run_folder statistics tables",
+        "checkpoint counts cpu embed files graded grading keys messages names printable problems results "
+        "run_folder sections statistics tables",
         "",
         "torch transformers vllm",
     ),
     "preflight": (
-        "__init__ methods names problems recipe rewards typed",
+        "__init__ methods names problems recipe rewards sections typed",
         "yaml",
         "huggingface_hub packaging peft psutil torch transformers trl",
     ),
     "training": (
         "checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
-        "resume rewards run_folder trainers trl typed yaml_text",
+        "resume rewards run_folder sections trainers trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from manypaths import recipe
-from manypaths.recipe import Problems, dump, find, read, read_recorded, shipped
+from manypaths.recipe import dump, find, read, read_recorded, shipped
+from manypaths.sections import Problems
 from manypaths.typed import check_arguments
 from manypaths.yaml_text import Loader, canonical, to_yaml
 

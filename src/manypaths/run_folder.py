@@ -36,8 +36,9 @@ from typing import Any
 from manypaths import recipe, results
 from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
 from manypaths.names import PARTS, SECONDS, current
-from manypaths.recipe import Recipe, dump
+from manypaths.recipe import dump
 from manypaths.results import Counted
+from manypaths.sections import Recipe
 from manypaths.yaml_text import canonical, to_yaml
 
 RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metrics.jsonl", "groups.jsonl"

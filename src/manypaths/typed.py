@@ -64,7 +64,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if dataclasses.is_dataclass(kind) and isinstance(value, dict):
             return build(kind, value, where + ".")
     if not _fits(hint, value):
-        expected = re.sub(r"typing\.|manypaths\.recipe\.", "", str(hint) if typing.get_args(hint) else hint.__name__)
+        expected = re.sub(r"typing\.|manypaths\.sections\.", "", str(hint) if typing.get_args(hint) else hint.__name__)
         raise ValueError(f"{where} must be {expected}, got {value!r}.")
     return _typed(hint, value)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from manypaths import problems, recipe, run_folder
+from manypaths import problems, run_folder
 from manypaths.embed import NgramEmbedder
 from manypaths.evaluation.distinct import check_keys
 from manypaths.evaluation.evaluate import check_problems, evaluate_sets
@@ -22,8 +22,8 @@ from manypaths.grading import shared_grader
 from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 from manypaths.problems.rows import name_of
-from manypaths.recipe import Recipe
 from manypaths.results import ANSWER, check_settings, lines_file
+from manypaths.sections import Evaluation, Problems, Recipe
 
 PAPERS = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768}  # how the papers evaluate
 FLAGS = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size", "seed", "dtype")
@@ -80,11 +80,7 @@ def evaluate_model(options: argparse.Namespace) -> int:
 
 
 def _settings(
-    options: argparse.Namespace,
-    spec: Recipe | None,
-    evaluation: recipe.Evaluation | None,
-    backend: str,
-    sampling: Sampling,
+    options: argparse.Namespace, spec: Recipe | None, evaluation: Evaluation | None, backend: str, sampling: Sampling
 ) -> dict[str, Any]:
     """The settings of the evaluation; `evaluation` is the run's where its own problems are used."""
     prompt = options.prompt or (spec.prompt if spec else problems.PROMPT)
@@ -151,7 +147,7 @@ def _note_golds(name: str, members: list[problems.Problem]) -> None:
             print(f"Note: {label}: the gold answer {shown(problem.answer)} cannot be graded: {one_line(reason)}")
 
 
-def _defaults(spec: Recipe | None, evaluation: recipe.Evaluation | None, papers: bool) -> dict[str, Any]:
+def _defaults(spec: Recipe | None, evaluation: Evaluation | None, papers: bool) -> dict[str, Any]:
     """The fields of `Sampling` without options: those of the run's evaluation, of the papers, or one greedy completion.
 
     Args:
@@ -201,13 +197,13 @@ def _place(model: str, spec: Recipe | None, benchmarks: str | None) -> Path:
     return run_folder.benchmark_folder(run, read_json(run / run_folder.SUMMARY)["steps"])
 
 
-def _problem_sets(options: argparse.Namespace, evaluation: recipe.Evaluation | None) -> dict[str, list[Any]]:
+def _problem_sets(options: argparse.Namespace, evaluation: Evaluation | None) -> dict[str, list[Any]]:
     """The problems by the name of their set."""
     columns = _given(options, ("split", "problem_column", "answer_column", "limit", "revision"))
     if options.benchmarks:
         return _benchmarks(options.benchmarks.split(","), options.data_dir, columns)
     if options.problems:
-        section = recipe.Problems(options.problems)
+        section = Problems(options.problems)
     elif evaluation is not None:
         section = evaluation.problems
     else:

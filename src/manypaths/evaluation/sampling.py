@@ -14,8 +14,8 @@ from manypaths import checkpoint
 from manypaths.evaluation.generate import Generate, transformers_generate, vllm_generate
 from manypaths.evaluation.server import server_generate
 from manypaths.printable import one_line
-from manypaths.recipe import Recipe, check_sampling
 from manypaths.results import ANSWER, KEYS
+from manypaths.sections import Recipe, check_sampling
 
 AT_ONCE = 1024  # completions per call of vLLM; problems per call of a server
 OWN_SAMPLING = (  # settings of a generation_config that `Sampling` does not have

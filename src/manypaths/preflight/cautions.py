@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from manypaths.preflight.workload import DEFAULTS
-from manypaths.recipe import Recipe
+from manypaths.sections import Recipe
 
 MOMENTS = {"at the beginning": 0.0, "in the middle": 0.5, "at the end": 1.0}  # of the training
 

@@ -20,7 +20,7 @@ from manypaths.preflight.cautions import cautions
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory, replayed
 from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import DEFAULTS, Workload, workload
-from manypaths.recipe import Recipe
+from manypaths.sections import Recipe
 from manypaths.typed import check_arguments
 
 LOSSES = {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from manypaths.names import nearest
 from manypaths.preflight.shape import Shape
 from manypaths.preflight.workload import DEFAULTS, Workload
-from manypaths.recipe import Recipe
+from manypaths.sections import Recipe
 
 GIB, PROMPT_TOKENS = 2**30, 512
 GPUS = {  # GB as sold, MiB as nvidia-smi shows them

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from manypaths.preflight.memory import Row
     from manypaths.preflight.shape import Shape
     from manypaths.preflight.workload import Workload
-    from manypaths.recipe import Recipe
+    from manypaths.sections import Recipe
 
 GIB = 2**30
 FIRST, EVALUATION = "make quickstart", "(manypaths evaluate MODEL --benchmarks ...)"

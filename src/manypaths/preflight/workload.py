@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from manypaths import problems
-from manypaths.recipe import Recipe
+from manypaths.sections import Recipe
 
 # The defaults of TRL's GRPOConfig, so that a page needs no TRL; a test compares them.
 DEFAULTS: dict[str, Any] = yaml.safe_load("""{

@@ -12,7 +12,7 @@ from typing import Any
 
 from manypaths import recipe, run_folder
 from manypaths.preflight.cautions import cautions
-from manypaths.recipe import Recipe
+from manypaths.sections import Recipe
 
 NEEDS = "# Needs: "  # in the recipe of a method: its inputs beside rewards, or nothing
 

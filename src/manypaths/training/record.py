@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 
 from manypaths.messages import prompt_text, text_of
 from manypaths.names import SECONDS
-from manypaths.recipe import Recipe
 from manypaths.run_folder import append_groups, append_metrics
+from manypaths.sections import Recipe
 from manypaths.trl import DiverseGRPOTrainer, Groups
 
 

@@ -28,8 +28,8 @@ from manypaths.messages import prompt_text
 from manypaths.preflight import trainer_settings
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
-from manypaths.recipe import Recipe
 from manypaths.resume import last_checkpoint
+from manypaths.sections import Recipe
 from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
 from manypaths.training.record import Recorder

@@ -11,7 +11,7 @@ from manypaths import keys, rewards
 from manypaths.methods.bind import Method, bind_advantage, bind_reweight, compares
 from manypaths.methods.effect import check_effect
 from manypaths.methods.inputs import check_inputs, inputs_of
-from manypaths.recipe import Recipe
+from manypaths.sections import Recipe
 from manypaths.trainers import available, trl_scaling
 from manypaths.trl import Replay, check
 from manypaths.trl.replay import check_replay

@@ -14,8 +14,8 @@ from trl import GRPOConfig
 
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import BATCH_COUNTS, check_counts, workload
-from manypaths.recipe import Recipe
 from manypaths.run_folder import CHECKPOINTS
+from manypaths.sections import Recipe
 from manypaths.typed import check_arguments
 
 SET_BY_THE_RUN = ("output_dir", "seed", "reward_weights", "remove_unused_columns", "resume_from_checkpoint")
