@@ -95,7 +95,9 @@ def test_banks_take_turns_and_a_new_one_comes_at_the_end_of_the_round():
     taken = [banks.take().prompt[0] for _ in range(4)]
     banks.add([0], [(7, [0])])
     taken += [banks.take().prompt[0] for _ in range(7)]
-    assert taken == [3, 1, 2, 3, 1, 2, 0, 3, 1, 2, 0]
+    banks.add([9], [(7, [9])])
+    taken += [banks.take().prompt[0] for _ in range(2)]
+    assert taken == [3, 1, 2, 3, 1, 2, 0, 3, 1, 2, 0, 9, 3]
 
 
 def test_a_bank_is_taken_in_the_order_of_its_keys():
