@@ -2,7 +2,8 @@
 
 A *keys function* is `(completions, problems) -> [N] int64`: N texts that a model wrote and the N texts of their prompts
 in, one integer for each out. It is a pure function of each completion and its problem, so that a completion has the
-same key in every process. Only keys within one group are ever compared.
+same key in every process. Only keys of one problem are compared: within a group and, for verified replay, over a whole
+training.
 
 Completions are hostile input: nothing here executes, hangs or recurses without bound. Completions without a key (no
 answer, no equation, not parsable) share the key `NO_KEY`: gibberish is one way, not many rare ones.
