@@ -31,7 +31,7 @@ class LogprobsGRPOTrainer(DynamicSamplingGRPOTrainer):
     _of_policy: list[Tensor]  # [n, T] each, padded on the right: what TRL has computed of it with `self.model`
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self._has_images = any(row.get("image") or row.get("images") for row in inputs)
+        self._has_images = any(row.get(name) is not None for row in inputs for name in ("image", "images"))
         try:
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         finally:
