@@ -246,7 +246,7 @@ def test_a_resumed_training_ends_with_equal_weights_and_banks(ending_model, tmp_
         ({"replay": 0.1}, r"replay must be a manypaths\.trl\.Replay, got 0\.1"),
         ({"rollout_func": lambda prompts, trainer: {}}, "Replay must have text alone, got tools, an environment or"),
     ],
-    ids=str,
+    ids=["no keys", "no verdicts", "keys of groups", "a number", "rollout"],
 )
 def test_refusals(ending_model, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
