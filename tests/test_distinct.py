@@ -222,7 +222,12 @@ def test_an_unknown_keys_function_is_refused_before_anything_is_sampled(evaluate
 
 def test_other_keys_are_a_caution_of_distinct_right_answers_alone(recipe, tmp_path):
     for name, keys in (("a", "answer"), ("b", "text"), ("c", "answer")):
-        words = [str(recipe), f"evaluation.keys={keys}", "trainer.max_steps=1", f"method.options.lam=0.{ord(name)}"]
+        words = [
+            str(recipe),
+            f"evaluation.keys={keys}",
+            "trainer.max_steps=1",
+            f"method.options.lam=0.{ord(name) - 92}",
+        ]
         assert main(["train", *words, "--out", str(tmp_path / name)]) == 0
     runs = {run.name: run for run in read([tmp_path / name for name in "abc"])[0]}
     notes = compare([runs["a"], runs["b"]])["notes"]

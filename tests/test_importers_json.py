@@ -146,7 +146,7 @@ def test_where_there_is_nothing(tmp_path):
         with pytest.raises(ValueError, match=r"must be, or hold, results of lighteval .*, got none\. Name a file"):
             read_json(path)
     runs, sentences = read.read([tmp_path, tmp_path / "nowhere"])
-    assert runs == [] and "it holds no results" in sentences[0] and "it does not exist" in sentences[1]
+    assert runs == [] and "has no recipe.yaml and no results" in sentences[0] and "it does not exist" in sentences[1]
 
 
 def test_files_beside_are_read_or_named(tmp_path):

@@ -216,7 +216,7 @@ class DiverseReward:
             return 1
         called = _IN_TRAINERS.setdefault(trainer, [])
         if self not in called:
-            if scaling := self._scaling_in(trainer.args):
+            if scaling := self._scaling_in(trainer.args) if hasattr(trainer, "args") else None:
                 check_effect(self.reweight, scaling)
             called.append(self)
         return called.index(self) + 1

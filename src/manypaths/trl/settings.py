@@ -1,4 +1,4 @@
-"""Settings of TRL under which RGRA would not compute what its paper defines."""
+"""Settings of TRL under which a method would compute something else, or a training would stop in its first step."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ WITHOUT_RATIO: dict[str, tuple[object, ...]] = {
 }
 
 
+AGGREGATIONS = (
+    "sum_then_normalize",
+    "normalize_then_sum",
+)  # of several rewards; TRL looks at the name in its first step
+
+
 def check(args: GRPOConfig, *, importance_ratio: bool) -> None:
     """Refuse settings with which a method would compute something else.
 
@@ -22,6 +28,9 @@ def check(args: GRPOConfig, *, importance_ratio: bool) -> None:
     Raises:
         ValueError: names the setting, and the value that it must have.
     """
+    if args.multi_objective_aggregation not in AGGREGATIONS:
+        names, given = " or ".join(AGGREGATIONS), args.multi_objective_aggregation
+        raise ValueError(f"multi_objective_aggregation must be {names}, got {given!r}. Name one of them.")
     if importance_ratio:
         return
     for name, allowed in WITHOUT_RATIO.items():
