@@ -11,6 +11,7 @@ import yaml
 
 from manypaths.cli import main
 from manypaths.comparison.compare import compare
+from manypaths.comparison.configurations import grouped
 from manypaths.comparison.read import read
 from manypaths.comparison.runs import read_evaluation, read_run
 from manypaths.files import read_jsonl
@@ -442,3 +443,14 @@ def test_a_broken_run_is_named_and_the_others_are_read(name, content, trained, t
     assert str(tmp_path / "b") in sentence and len(sentence) < 500
     assert Path(name).name in sentence or content in NAMELESS
     assert sentence.endswith(".") and "\n" not in sentence
+
+
+def test_run_folders_of_one_name_are_named_by_their_paths(trained, tmp_path):
+    ignored = shutil.ignore_patterns("model", "checkpoints")
+    folders = [shutil.copytree(trained, tmp_path / method / "7", ignore=ignored) for method in ("grpo", "mmr")]
+    recipe = folders[0] / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("reweight: mmr", "reweight: null"))
+    runs, refused = read(folders)
+    assert refused == [] and [run.name for run in runs] == ["grpo", "mmr"]
+    assert [group.name for group in grouped(runs).groups] == ["grpo", "mmr"]
+    assert read(folders[:1])[0][0].name == "7"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manypaths.methods import adaptive_lambda, cosine_similarity, dra, mmr
+    from manypaths.methods import adaptive_lambda, among_correct, cosine_similarity, dra, mmr
 
 __version__ = "0.1.0"
-__all__ = ["adaptive_lambda", "cosine_similarity", "dra", "mmr"]
+__all__ = ["adaptive_lambda", "among_correct", "cosine_similarity", "dra", "mmr"]
 
 
 def __getattr__(name: str) -> Any:

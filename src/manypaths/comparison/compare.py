@@ -22,7 +22,7 @@ from manypaths.names import PARTS, shown_metrics
 from manypaths.statistics import halves_correlation, interquartile_mean
 
 Comparison = dict[str, Any]
-FEWER_DRAWS = 2_000  # bootstrapped curves of the measures that the comparison is not about
+FEWER_DRAWS = 1_000  # bootstrapped curves of the measures that the comparison is not about
 
 
 def compare(

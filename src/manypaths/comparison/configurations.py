@@ -286,11 +286,11 @@ def _by_configuration(runs: Sequence[Run]) -> dict[str, list[Run]]:
     named: dict[str, list[Run]] = {}
     for members in groups.values():
         stems = [
-            re.sub(rf"([-_ ]|[-_. ]?seed[-_ ]?){re.escape(str(run.seed))}$", "", run.name) or run.name
+            re.sub(rf"([-_ /]|[-_. /]?seed[-_ ]?){re.escape(str(run.seed))}$", "", run.name) or run.name
             for run in members
         ]
         same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False))
-        name = "".join(letters[0] for letters in same).rstrip("-_. ") or stems[0]
+        name = "".join(letters[0] for letters in same).rstrip("-_. /") or stems[0]
         numbered = (f"{name} ({number})" for number in itertools.count(2))
         free = (other for other in itertools.chain([name], numbered) if other not in named)
         named[next(free)] = members

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from manypaths import results, run_folder
@@ -39,9 +40,21 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
             runs += _read(path, reading or Reading(), names[path] if len(parts) > 1 else None, tables)
         except DAMAGED as error:
             refused.append(_complaint(path, error))
+    _name_by_path([run for run in runs if run.folder is not None], names)
     if runs:
         runs[0].notes += [note for root in roots for note in _not_read(root, parts)]
     return runs, refused
+
+
+def _name_by_path(runs: Sequence[Run], names: Mapping[Path, RunName]) -> None:
+    """Name runs whose folders have one name, such as grpo/1 and mmr/1, by what differs in their paths."""
+    count = Counter(run.name for run in runs)
+    for run in runs:
+        if run.folder is not None and count[run.name] > 1:
+            old, run.name = run.name, names[run.folder].name
+            run.notes = [
+                run.name + note.removeprefix(old) if note.startswith(f"{old} ") else note for note in run.notes
+            ]
 
 
 def _not_read(root: Path, parts: Collection[Path]) -> list[str]:

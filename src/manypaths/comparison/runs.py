@@ -84,6 +84,7 @@ class Run:
     results: dict[int, dict[str, Score]] = field(default_factory=dict)  # step -> benchmark -> score
     notes: list[str] = field(default_factory=list)  # sentences for the reader of the comparison
     finished: bool | None = None  # None if nothing says whether the training came to its end
+    folder: Path | None = field(default=None, compare=False)  # of a run folder
     cluster: str | None = None  # the start that several seeds share, such as a model from one cold start
 
     def seconds_at(self, step: float) -> float:
@@ -127,6 +128,7 @@ def read_run(folder: Path) -> Run:
     }
     run.results = _results(folder, recipe, last)
     run.notes += _lacking(run)
+    run.folder = folder
     run.finished = run_folder.is_finished(folder)
     if not run.finished:
         planned = (recipe.get("trainer") or {}).get("max_steps")
