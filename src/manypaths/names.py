@@ -101,6 +101,8 @@ def current(metrics: Mapping[str, T]) -> dict[str, T]:
 
     Where a name is there in both forms, today's counts.
     """
+    if RENAMED.keys().isdisjoint(metrics):
+        return dict(metrics)
     return {RENAMED.get(name, name): value for name, value in metrics.items()} | {
         name: metrics[name] for name in RENAMED.values() if name in metrics
     }

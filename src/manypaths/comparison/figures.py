@@ -19,7 +19,7 @@ from manypaths.files import atomic_write, whole
 
 BESIDE = 12  # names up to so many fit into the place of a panel
 PNG: dict[str, Any] = {
-    "dpi": 160,
+    "dpi": 128,
     "pil_kwargs": {"compress_level": 3},
 }  # the usual level of compression takes twice as long
 

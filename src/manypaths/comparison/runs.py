@@ -123,7 +123,7 @@ def read_run(folder: Path) -> Run:
     _set_times(run, lines)
     run.curves = {
         name: [(step, line[name]) for step, line in lines.items() if _is_finite(line.get(name))]
-        for name in shown_metrics(name for line in lines.values() for name in line)
+        for name in shown_metrics(set().union(*lines.values()))
         if any(_is_finite(line.get(name)) for line in lines.values())
     }
     run.results = _results(folder, recipe, last)
