@@ -27,7 +27,7 @@ METHODS = {
     "DAPO": ["dapo-dynamic", "none"],
     "MMR-GRPO": ["grpo", "mmr-paper"],
     "MMR-GRPO, equal rewards kept": ["grpo", "mmr-paper", "method.keep_equal_rewards=true"],
-    "DRA-GRPO": ["grpo", "dra"],
+    "DRA-GRPO": ["grpo", "dra-paper"],
 }
 
 
