@@ -34,7 +34,7 @@ METHODS = ("none", "mmr-paper", "mmr-fixed", "mmr-released", "dra-paper", "rgra"
 SETTINGS: dict[str, tuple[str, list[str]]] = {  # label: method, overrides
     **{method: (method, []) for method in METHODS},
     "mmr-keep-equal": ("mmr-paper", ["method.keep_equal_rewards=true"]),
-    "dra-floor": ("dra", ["method.options.floor=-1.0"]),
+    "dra-floor": ("dra-paper", ["method.options.floor=-1.0"]),
     "none-reused": ("none", ["trainer.num_iterations=2"]),
     "mmr-reused": ("mmr-paper", ["trainer.num_iterations=2"]),
     "rgra-reused": ("rgra", ["trainer.num_iterations=2"]),
