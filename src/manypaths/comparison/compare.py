@@ -66,13 +66,8 @@ def compare(
     if not of_runs.groups:
         raise ValueError(" ".join(["None of these runs has results to compare.", *of_runs.left_out, *notes]))
     groups = _baseline_first(of_runs.groups, baseline)
-    measures = {}
     wanted = [metric] if protocol is None else list(dict.fromkeys([metric, *protocol.metrics]))
-    names, only_some = measures_in_common(groups, of_runs.benchmarks, wanted)
-    notes += only_some
-    for name in names:
-        measures[name], more = configured(groups, of_runs.benchmarks, name)
-        notes += more
+    measures = _by_measure(groups, of_runs.benchmarks, wanted, notes)
     first = measures[metric]
     if margin is not None and (others := [name for name, own in measures.items() if not own[0].measure.is_share]):
         notes.append(f"The margin is in points, so it does not apply to {', '.join(others)}.")
@@ -104,6 +99,19 @@ def compare(
     }
     judge(comparison, None if protocol is None else protocol.arms)
     return comparison | {"protocol": None if protocol is None else answer(protocol, comparison)}
+
+
+def _by_measure(
+    groups: Sequence[Group], benchmarks: Sequence[str], wanted: Sequence[str], notes: list[str]
+) -> dict[str, list[Configuration]]:
+    """The configurations of each measure that all groups have, the wanted ones first; notes get what is left out."""
+    names, only_some = measures_in_common(groups, benchmarks, wanted)
+    notes += only_some
+    measures = {}
+    for name in names:
+        measures[name], more = configured(groups, benchmarks, name)
+        notes += more
+    return measures
 
 
 def _baseline_first(groups: Sequence[Group], baseline: str | None) -> list[Group]:

@@ -205,8 +205,8 @@ def _claim_p(endpoint: Endpoint, item: Comparison) -> float | None:
 
 def _all_of(p_values: list[float | None]) -> float | None:
     """The p value of several claims together (intersection-union test); None if one could not be tested."""
-    known = [p for p in p_values if p is not None]
-    return max(known) if len(known) == len(p_values) else None
+    tested = [p for p in p_values if p is not None]
+    return max(tested) if len(tested) == len(p_values) else None
 
 
 def _corrected(p_values: dict[str, float | None], protocol: Protocol) -> Comparison:
