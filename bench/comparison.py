@@ -183,8 +183,8 @@ def curves(bench):
     for quantity in quantities:
         cells = []
         for name in ("faster, unpaired", "faster, paired"):
-            found = [_found(quantity, answers[name, seeds][quantity]) for seeds in SEEDS]
-            cells += [" / ".join(filter(None, of_seeds)) for of_seeds in zip(*found, strict=True)]
+            by_seeds = [_found(quantity, answers[name, seeds][quantity]) for seeds in SEEDS]
+            cells += [" / ".join(filter(None, of_seeds)) for of_seeds in zip(*by_seeds, strict=True)]
         row(quantity, f"{answers['faster, paired', 3][quantity][0, 0]:.3f}", *cells)
 
 

@@ -55,8 +55,8 @@ def main() -> None:
     for ways in (0, 1, 4, 16):
         tokens = batch(max(1, ways))
         trainer.banks = type(trainer.banks)(16)
-        found = list(enumerate(tokens["completion_ids"].tolist()))[:ways]
-        trainer.banks.add(tokens["prompt_ids"][0].tolist(), found)
+        ways_of_prompt = list(enumerate(tokens["completion_ids"].tolist()))[:ways]
+        trainer.banks.add(tokens["prompt_ids"][0].tolist(), ways_of_prompt)
         times = []
         for _ in range(REPEATS + 1):
             began = time.process_time()

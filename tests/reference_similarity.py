@@ -65,16 +65,16 @@ def logdet(rewards, advantages, similarity, weight=0.5, centre=False):
 @scored_alone
 def evol(rewards, correct, similarity, tolerance=1e-4):
     """EVOL-RL (arXiv 2509.15194); novelties that differ by no more than the tolerance are equal."""
-    known = [i for i, verdict in enumerate(correct) if not math.isnan(verdict)]
+    graded = [i for i, verdict in enumerate(correct) if not math.isnan(verdict)]
     similarity = [[min(max(value, 0.0), 1.0) for value in row] for row in similarity]
     adjusted = list(rewards)
     for verdict, lowest in ((1, 0.5), (0, -1.0)):
-        members = [i for i in known if correct[i] == verdict]
+        members = [i for i in graded if correct[i] == verdict]
         novelty = {}
         for i in members:
             near = [similarity[i][j] for j in members if j != i]
             mean = sum(near) / len(near) if near else 0.0
-            largest = max([similarity[i][j] for j in known if j != i], default=0.0)
+            largest = max([similarity[i][j] for j in graded if j != i], default=0.0)
             novelty[i] = 1 - (0.5 * mean + 0.5 * largest)
         for i in members:
             low, high = min(novelty.values()), max(novelty.values())

@@ -46,9 +46,11 @@ def test_pass_and_distinct_at_k_are_means_over_all_draws_of_k(letters):
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
 def test_the_limits_of_distinct_right_answers_are_closed_forms(n):
     for right, k in itertools.product(range(n + 1), range(1, n + 1)):
-        each, one = Counts(n, right, (1,) * right), Counts(n, right, (right,) if right else ())
-        assert value_of(each, f"distinct@{k}") == pytest.approx(right * k / n)  # the mean of a hypergeometric variable
-        assert value_of(one, f"distinct@{k}") == value_of(one, f"pass@{k}")
+        all_different, all_alike = Counts(n, right, (1,) * right), Counts(n, right, (right,) if right else ())
+        assert value_of(all_different, f"distinct@{k}") == pytest.approx(
+            right * k / n
+        )  # the mean of a hypergeometric variable
+        assert value_of(all_alike, f"distinct@{k}") == value_of(all_alike, f"pass@{k}")
     assert value_of(Counts(n, 0, ()), f"distinct@{n}") == 0.0
 
 

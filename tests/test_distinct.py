@@ -160,8 +160,8 @@ def test_two_processes_record_the_counts_of_one(recipe, tmp_path):
     assert process.returncode == 0, errors[-3000:]
     assert_counted(tmp_path / "two" / "evaluation", ("before", "step-1", "after"), KEYS["test_distinct.lengths"])
     assert main(["train", *map(str, words), "trainer.max_steps=1", "--out", str(tmp_path / "one")]) == 0
-    two, one = (read_json(tmp_path / name / "evaluation" / "counts.json")["before"] for name in ("two", "one"))
-    assert two == one
+    of_two, of_one = (read_json(tmp_path / name / "evaluation" / "counts.json")["before"] for name in ("two", "one"))
+    assert of_two == of_one
 
 
 @pytest.fixture

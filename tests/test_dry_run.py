@@ -837,9 +837,9 @@ def test_the_keys_are_checked_against_trl_and_peft(override, words):
 )
 def test_a_published_method_that_meets_rewards_for_form_has_a_caution(words, is_warned):
     names, overrides = [word for word in words if "=" not in word], [word for word in words if "=" in word]
-    found = cautions(recipe.read(["smollm2-135m", "grpo", *names, "gsm8k"], overrides))
-    assert bool(found) == is_warned
-    assert all("Set method.among_correct=true" in sentence for sentence in found)
+    sentences = cautions(recipe.read(["smollm2-135m", "grpo", *names, "gsm8k"], overrides))
+    assert bool(sentences) == is_warned
+    assert all("Set method.among_correct=true" in sentence for sentence in sentences)
 
 
 def test_replay_is_a_term_with_its_cost():

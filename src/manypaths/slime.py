@@ -78,18 +78,9 @@ def post_process_rewards(
     size = group_size([sample.group_index for sample in samples], [args.n_samples_per_prompt])
     scores = [torch.nan if reward is None else reward for reward in raw]
     rewards = torch.tensor(scores, dtype=torch.float32).view(-1, size)
-    problems = [prompt_text(sample.prompt) for sample in samples] if of_texts.wants_keys else []
-    rows = of_texts.of_process([sample.response for sample in samples], problems)
-    rows = {name: values.to(rewards.device) for name, values in rows.items()}
-    texts = [(sample.response, problem) for sample, problem in zip(samples, problems, strict=False)]
-    inputs = {"rewards": rewards, "correct": is_correct(rewards)}
-    if "lengths" in of_texts.wanted:
-        inputs["lengths"] = torch.tensor([sample.effective_response_length for sample in samples]).view(rewards.shape)
-    if "logprobs" in of_texts.wanted:
-        inputs["logprobs"] = torch.tensor([_logprob(sample) for sample in samples]).view(rewards.shape)
+    inputs = {"rewards": rewards, "correct": is_correct(rewards), **_inputs_of(samples, of_texts, rewards.shape)}
     if progress is not None:
         inputs["progress"] = torch.tensor(float(progress() if callable(progress) else progress))
-    inputs |= of_texts.of_groups(rows, rewards.shape, copies=False, texts=texts)
     adjusted = rewards if reweight is None else adjust(reweight, inputs)[0]
     result = adjusted
     if args.rewards_normalization:
@@ -98,6 +89,20 @@ def post_process_rewards(
         own = result.nan_to_num(0.0)
         result, _ = replace_advantages(advantage, {**inputs, "rewards": adjusted, "advantages": own})
     return raw, result.nan_to_num(0.0).flatten().tolist()
+
+
+def _inputs_of(samples: list[Any], of_texts: CompletionInputs, groups: torch.Size) -> dict[str, Tensor]:
+    """What methods want of the samples beside rewards, by name, in groups [B, G]."""
+    problems = [prompt_text(sample.prompt) for sample in samples] if of_texts.wants_keys else []
+    rows = of_texts.of_process([sample.response for sample in samples], problems)
+    rows = {name: values.cpu() for name, values in rows.items()}
+    texts = [(sample.response, problem) for sample, problem in zip(samples, problems, strict=False)]
+    inputs: dict[str, Tensor] = {}
+    if "lengths" in of_texts.wanted:
+        inputs["lengths"] = torch.tensor([sample.effective_response_length for sample in samples]).view(groups)
+    if "logprobs" in of_texts.wanted:
+        inputs["logprobs"] = torch.tensor([_logprob(sample) for sample in samples]).view(groups)
+    return inputs | of_texts.of_groups(rows, groups, copies=False, texts=texts)
 
 
 def scaling_of(args: Any) -> Scaling | None:

@@ -181,8 +181,8 @@ def _pairing(configuration: Comparison, unit: Unit) -> str:
     if not last["paired"]:
         return ""
     own, other = (interval(bounds, unit, signed=True) for bounds in (last, last["unpaired"]))
-    one = configuration["unit"]
-    return f"Taken {one} by {one} over {last['pairs']} shared {one}s: {own} instead of {other}."
+    unit_name = configuration["unit"]
+    return f"Taken {unit_name} by {unit_name} over {last['pairs']} shared {unit_name}s: {own} instead of {other}."
 
 
 def is_small(comparison: Comparison, configuration: Comparison, base: Comparison) -> bool:

@@ -123,7 +123,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
         **_inputs_and_diagnostics(spec, run),
         "advantage": f"{instead}reward minus the mean of its group, {SCALES.get(scale, scale)}",
         "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
-        **({"caution": " ".join(found)} if (found := cautions(spec)) else {}),
+        **({"caution": " ".join(warned)} if (warned := cautions(spec)) else {}),
         "KL": f"{settings['beta']:g} x the divergence from {initial}" if settings["beta"] else "none",
         "clipping": _clipping(spec, run),
     }

@@ -82,13 +82,13 @@ class ReplayGRPOTrainer(DynamicSamplingGRPOTrainer):
         fits = accepted(rewards, correct, keys).flatten().tolist()
         prompts = _unpadded(output["prompt_ids"], output["prompt_mask"])
         completions = _unpadded(output["completion_ids"], output["completion_mask"])
-        found = [
+        verified = [
             (first + row, prompt, completion)
             for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
             if fits[first + row] and complete(completion, self.eos_token_ids, self.max_completion_length)
         ]
         names = keys.flatten().tolist()
-        for _, group in groupby(gather_object(found), key=lambda of: of[0] // size):
+        for _, group in groupby(gather_object(verified), key=lambda of: of[0] // size):
             rows = list(group)
             self.banks.add(rows[0][1], [(names[row], completion) for row, _, completion in rows])
         self._replay_seconds += time.perf_counter() - began

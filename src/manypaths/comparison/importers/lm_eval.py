@@ -112,11 +112,11 @@ def _by_problem(path: Path, name: str, taken: dict[str, str], score: Score, note
     if broken or len(shares) < len(rows) or None in shares.values() or not shares:
         notes.append(f"{str(file)!r} is not used, because not every line is one problem with a share as {metric}.")
         return score
-    known = {problem: share for problem, share in shares.items() if share is not None}
-    if abs(fmean(known.values()) - mean) > 1e-6:
+    by_problem = {problem: share for problem, share in shares.items() if share is not None}
+    if abs(fmean(by_problem.values()) - mean) > 1e-6:
         notes.append(f"{str(file)!r} is not used, because its mean differs from that of the results.")
         return score
-    return Score.of_shares(known, score.sampling)
+    return Score.of_shares(by_problem, score.sampling)
 
 
 def _number(value: Any) -> Any:
