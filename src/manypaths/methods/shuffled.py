@@ -8,12 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manypaths.methods.groups import in_float64
+from manypaths.methods.draws import CONTENT, draws
 from manypaths.methods.wrapped import Reweighter, Wrapped
 from manypaths.names import name_of
-
-CONTENT = ("rewards", "similarity", "correct", "keys", "lengths")  # inputs that decide how a group is shuffled
-GRAIN = 0.01  # numbers are read this coarsely, so that rounding in another batch shuffles no other way
 
 
 class shuffled(Wrapped):
@@ -72,20 +69,11 @@ class shuffled(Wrapped):
 
 def _places(content: Mapping[str, Tensor], seed: int) -> Tensor:
     """Whose key or row each completion gets: [B, G] int64, a permutation of each group."""
-    device, scored = content["rewards"].device, ~content["rewards"].isnan()
+    scored = ~content["rewards"].isnan()
     kind = scored.long()  # completions change places within a kind: unscored 0, scored 1, right ones 2
     if "correct" in content:
         kind = kind + (scored & (content["correct"] == 1)).long()
-    rank = scored.long().cumsum(-1)
-    numbers = [_whole(content[name]).to(device) for name in CONTENT if name in content]
-    hashed = _hash(rank + seed * 2**32)
-    for values in numbers:
-        if values.dim() == 3:
-            pairs = _hash(values + hashed.unsqueeze(-2))
-            values = pairs.masked_fill(~scored.unsqueeze(-2), 0).sum(-1)
-        hashed = _hash(hashed + values)
-    group = hashed.masked_fill(~scored, 0).sum(-1, keepdim=True)
-    draw = torch.where(scored, _hash(group + rank) & (2**62 - 1), rank * 0)
+    draw = draws(content, seed)
     drawn = _sorted(kind, draw)
     return torch.empty_like(drawn).scatter(1, _sorted(kind, torch.zeros_like(draw)), drawn)
 
@@ -94,19 +82,3 @@ def _sorted(kind: Tensor, draw: Tensor) -> Tensor:
     """The places of completions, by kind, and within a kind by what they drew: [B, G]."""
     order = draw.argsort(dim=-1, stable=True)
     return order.gather(1, kind.gather(1, order).argsort(dim=-1, stable=True))
-
-
-def _whole(values: Tensor) -> Tensor:
-    """Numbers as whole ones: int64 as they are, others in steps of `GRAIN`."""
-    if not values.is_floating_point():
-        return values.long()
-    # The 0.3 keeps common fractions away from the edge of a step.
-    return (in_float64(values).nan_to_num(-1.0).clamp(-1e9, 1e9) / GRAIN + 0.3).floor().long()
-
-
-def _hash(values: Tensor) -> Tensor:
-    """Whole numbers to numbers without a pattern, int64: the steps of SplitMix64 (Steele et al. 2014)."""
-    values = values - 0x61C8864680B583EB
-    values = (values ^ (values >> 30 & 2**34 - 1)) * -0x40A7B892E31B1A47
-    values = (values ^ (values >> 27 & 2**37 - 1)) * -0x6B2FB644ECCEEE15
-    return values ^ (values >> 31 & 2**33 - 1)
