@@ -4,12 +4,12 @@
 
 Seconds are the minimum of several calls within one process: CPU time of one thread, or of the GPU where there is one.
 
-The first table has a row for each method of `manypaths.methods`, with its defaults, and for two placebos: the time of
-groups of three sizes, first that of the quickstart, and its share of a step of the quickstart: of the given run, of a
-step of so many seconds, or of three steps made for this. What a method's inputs cost is not in its row; the first lines
-have the embedding of the run. "Inputs once" is one pass over the inputs of a method and its result at the bandwidth
-measured here, below which no method can be. Peak is the most memory that the call holds beyond its arguments, for the
-largest groups.
+The first table has a row for each method of `manypaths.methods`, with its defaults, for two placebos, and for each rule
+that selects whom to train on, with half of a group: the time of groups of three sizes, first that of the quickstart,
+and its share of a step of the quickstart: of the given run, of a step of so many seconds, or of three steps made for
+this. What a method's inputs cost is not in its row; the first lines have the embedding of the run. "Inputs once" is one
+pass over the inputs of a method and its result at the bandwidth measured here, below which no method can be. Peak is
+the most memory that the call holds beyond its arguments, for the largest groups.
 
 The second table compares `mmr` with Algorithm 1 as written in the paper, one group after another: "loop" in few and
 small operations on tensors, "lists" on Python numbers, which would need a copy from a GPU. "A pass a pick" is one pass
@@ -32,7 +32,7 @@ from torch.utils._pytree import tree_leaves
 from manypaths import cosine_similarity, dra, mmr, recipe
 from manypaths.cli import main
 from manypaths.files import read_jsonl
-from manypaths.methods import ADVANTAGES, REWEIGHTERS, rarity, shuffled
+from manypaths.methods import ADVANTAGES, REWEIGHTERS, SELECTIONS, rarity, shuffled
 from manypaths.methods.inputs import INPUTS, inputs_of
 from manypaths.training.trainer_config import trainer_config
 from manypaths.trl import PARTS
@@ -167,10 +167,15 @@ def methods(device, rate, step):
     print(f"| method | inputs | {times} | inputs once, ms | peak, MB | of a step |")
     print("|---" * (len(SIZES) + 5) + "|")
     placebos = {"shuffled(dra)": shuffled(dra)}, {"shuffled(rarity)": shuffled(rarity)}
-    for role, table in (("reweight", REWEIGHTERS | placebos[0]), ("advantage", ADVANTAGES | placebos[1])):
+    rules = {f"select_{name}": rule for name, rule in SELECTIONS.items()}
+    tables = {"reweight": REWEIGHTERS | placebos[0], "advantage": ADVANTAGES | placebos[1], "select": rules}
+    for role, table in tables.items():
         for name, method in table.items():
-            wanted = inputs_of(method, role)
-            calls = [partial(method, *(inputs[value] for value in wanted)) for inputs in made]
+            bound = [partial(method, count=size // 2) if role == "select" else method for _, size in SIZES]
+            wanted = inputs_of(bound[0], role)
+            calls = [
+                partial(own, *(inputs[value] for value in wanted)) for own, inputs in zip(bound, made, strict=True)
+            ]
             spent = [seconds(call, device, WITHIN) for call in calls]
             read = sum(made[-1][value].nbytes for value in wanted) + made[-1]["rewards"].nbytes
             cells = [f"`{name}`", ", ".join(wanted), *(f"{1e3 * taken:.3g}" for taken in spent)]

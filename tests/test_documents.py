@@ -3,7 +3,7 @@
 import doctest
 from pathlib import Path
 
-from manypaths.methods import ADVANTAGES, REWEIGHTERS
+from manypaths.methods import ADVANTAGES, REWEIGHTERS, SELECTIONS
 from manypaths.rewards import REWARDS
 
 METHODS = Path(__file__).parent.parent / "docs" / "methods.md"
@@ -16,5 +16,6 @@ def test_the_worked_numbers():
 
 def test_every_method_and_reward_has_its_place():
     text = METHODS.read_text("utf-8")
-    for name in (*REWEIGHTERS, *(f"methods.{name}" for name in ADVANTAGES), *REWARDS):
+    rules = [f"methods.{rule.__name__}" for rule in SELECTIONS.values()]
+    for name in (*REWEIGHTERS, *(f"methods.{name}" for name in ADVANTAGES), *rules, *REWARDS):
         assert f"`{name}`" in text or f"`manypaths.{name}`" in text, f"docs/methods.md does not explain {name}"

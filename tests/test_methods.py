@@ -25,6 +25,7 @@ from manypaths.embed import NgramEmbedder
 from manypaths.methods import (
     ADVANTAGES,
     REWEIGHTERS,
+    SELECTIONS,
     advantages,
     darling,
     darling_correct,
@@ -595,6 +596,7 @@ EXAMPLES = [
     "gapo",
     "darling",
     "ips",
+    "selection",
     "shuffled",
 ]
 
@@ -609,6 +611,7 @@ def test_the_examples_in_docstrings_give_what_they_show(module, tiny_model, tmp_
         "DiverseGRPOTrainer": DiverseGRPOTrainer,
         "torch": torch,
         "shuffled": shuffled,
+        **{rule.__name__: rule for rule in SELECTIONS.values()},
     }
     tests = doctest.DocTestFinder().find(importlib.import_module(f"manypaths.{module}"), globs=names)
     monkeypatch.setattr(PrinterCallback, "on_log", lambda *_, **__: None)

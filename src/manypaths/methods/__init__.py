@@ -20,6 +20,9 @@ From log-probabilities: unlikeliness.py `unlikeliness`, rewards; ucpo.py `ucpo`,
 A method names the inputs that it wants by its positional parameters (inputs.py); what it reports about itself
 (diagnostics.py) is logged. groups.py has what all methods share, measures.py what is logged of groups.
 
+selection.py says whom to train on: `select_mmr`, `select_max_variance` and the control, `select_random`. draws.py has
+the random numbers of `shuffled` and `select_random`.
+
 From here a method enters each trainer through one function, `adjust` in bind.py:
 
     trl/trainer.py  DiverseGRPOTrainer._calculate_rewards   adds the column adjusted - raw, which TRL sums up
@@ -50,6 +53,7 @@ from manypaths.methods.passk import passk
 from manypaths.methods.pkpo import pkpo
 from manypaths.methods.positive_negative import nsr, psr, w_reinforce
 from manypaths.methods.rarity import rarity
+from manypaths.methods.selection import Selection, select_max_variance, select_mmr, select_random
 from manypaths.methods.setpo import setpo
 from manypaths.methods.shuffled import shuffled
 from manypaths.methods.ucpo import ucpo
@@ -59,9 +63,11 @@ from manypaths.methods.wrapped import Reweighter
 __all__ = [
     "ADVANTAGES",
     "REWEIGHTERS",
+    "SELECTIONS",
     "TIES",
     "Advantage",
     "Reweighter",
+    "Selection",
     "adaptive_lambda",
     "among_correct",
     "cosine_similarity",
@@ -86,6 +92,9 @@ __all__ = [
     "rarity",
     "reinforce",
     "report",
+    "select_max_variance",
+    "select_mmr",
+    "select_random",
     "setpo",
     "shuffled",
     "ucpo",
@@ -120,3 +129,4 @@ ADVANTAGES: dict[str, Advantage] = {
     "ucpo": ucpo,
     "rarity": rarity,
 }
+SELECTIONS: dict[str, Selection] = {"mmr": select_mmr, "max_variance": select_max_variance, "random": select_random}

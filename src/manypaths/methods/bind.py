@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manypaths.functions import check_options
-from manypaths.methods import ADVANTAGES, REWEIGHTERS
+from manypaths.functions import check_options, find_function
+from manypaths.methods import ADVANTAGES, REWEIGHTERS, SELECTIONS
 from manypaths.methods.among_correct import among_correct
 from manypaths.methods.chained import chained
-from manypaths.methods.contracts import to_tensor
+from manypaths.methods.contracts import to_mask, to_tensor
 from manypaths.methods.diagnostics import collected
 from manypaths.methods.inputs import INPUTS, check_inputs, inputs_of
 from manypaths.methods.keep_equal import keep_equal_rewards
@@ -78,6 +78,43 @@ def bind_advantage(
     if placebo:
         methods = [shuffled(method) if compares(method, "advantage") else method for method in methods]
     return methods[0] if len(methods) == 1 else chained(methods)
+
+
+def bind_selection(
+    rule: str | Method | None, count: int | None, options: Mapping[str, Any], where: str
+) -> functools.partial[Tensor] | None:
+    """The rule that settings name, which says whom to train on, with its count and options bound and tried.
+
+    Args:
+        rule: a key of `SELECTIONS`, the dotted path of another function, or a function of the same form: positional
+            parameters that name inputs, a keyword-only `count`, and options. None is none.
+        count: how many completions of each group it selects, 2 or more.
+        options: further named arguments of the rule.
+        where: the setting that these come from, for messages, such as select.
+
+    Raises:
+        ValueError: for an unknown name, a count below 2, a rule without a parameter `count`, options that the rule does
+            not have or of a wrong type, and a rule that selects an unscored completion.
+    """
+    if rule is None:
+        return None
+    function = find_function(f"rule of {where}", rule, SELECTIONS) if isinstance(rule, str) else rule
+    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+        raise ValueError(
+            f"{where}'s count must be a whole number of 2 or more, got {count!r}. Set how many completions of each "
+            "group to train on."
+        )
+    caller, named = f"{where} {name_of(function)!r}", {"count": count, **options}
+    if "count" in options:
+        raise ValueError(f"The options of {caller} must not contain count, which is set beside them. Leave it out.")
+    select = functools.partial(function, **named)
+    try:
+        inputs = inputs_of(functools.partial(function, count=count), "select")
+        check_options(caller, function, named, inputs)
+        choose(select, _trial())
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"The options of {caller}, {dict(options)}, have a wrong type: {error}.") from error
+    return select
 
 
 def compares(method: Method, role: str) -> bool:
@@ -168,6 +205,32 @@ def replace_advantages(advantage: Method, inputs: Mapping[str, Tensor]) -> tuple
     if not replaced.isfinite().all():
         raise ValueError(f"{who} must return finite advantages for scored completions, got NaN or infinity.")
     return replaced, diagnostics
+
+
+def choose(select: functools.partial[Any], inputs: Mapping[str, Tensor]) -> Tensor:
+    """Whom to train on, as a rule says of the inputs that it names.
+
+    Args:
+        select: of `bind_selection`. It gets copies.
+        inputs: by name; `rewards` [B, G] among them.
+
+    Returns:
+        bool [B, G], on the device of the rewards: True for at most `count` scored completions of each group.
+
+    Raises:
+        ValueError: names the rule and what it must return, or the input that is missing.
+    """
+    rewards, count = inputs["rewards"], select.keywords["count"]
+    returned, _ = _call(select, "select", inputs)
+    who = f"Rule {name_of(select)!r}"
+    selected = to_mask(who, returned).to(rewards.device)
+    if selected.shape != rewards.shape:
+        raise ValueError(f"{who} must return [B, G], here {list(rewards.shape)}, got {list(selected.shape)}.")
+    if (selected & rewards.isnan()).any():
+        raise ValueError(f"{who} must leave out unscored completions, whose reward is NaN, got one selected.")
+    if (most := max(selected.sum(-1).tolist(), default=0)) > count:
+        raise ValueError(f"{who} must select at most {count} completions of a group, its count, got {most}.")
+    return selected
 
 
 def _call(method: Method, role: str, inputs: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:

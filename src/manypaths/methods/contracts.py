@@ -21,6 +21,7 @@ from manypaths.names import name_of
 KINDS = {  # what each must be, with an example
     "reweight": "a function of inputs by name, such as manypaths.mmr",
     "advantage": "a function of inputs by name, such as manypaths.methods.grpo_pos",
+    "select": "a number of completions and a rule, such as (4, manypaths.methods.select_mmr)",
     "replay": "a function of inputs by name, which the trainer passes",
     "embedder": "a function of a list of texts, such as SentenceEmbedder(...)",
     "keys": "a function of completions and their problems, such as manypaths.keys.answer",
@@ -88,6 +89,19 @@ def to_tensor(who: str, returned: Any) -> Tensor:
     if tensor.is_complex():
         raise ValueError(f"{who} must return real numbers, got {tensor.dtype}.")
     return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def to_mask(who: str, returned: Any) -> Tensor:
+    """What a function returned, as a dense tensor of truth values.
+
+    Raises:
+        ValueError: names `who`, where it is none: numbers may be scores, and a score above 0 selects nothing by itself.
+    """
+    to_tensor(who, returned)  # refuses what is no tensor
+    mask = _converted(returned)
+    if mask.dtype != torch.bool:
+        raise ValueError(f"{who} must return truth values, torch.bool, got {mask.dtype}. Compare the scores first.")
+    return mask
 
 
 def _converted(returned: Any) -> Tensor:

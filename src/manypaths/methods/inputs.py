@@ -29,7 +29,11 @@ from manypaths.names import name_of, nearest
 
 INPUTS = ("rewards", "adjusted", "similarity", "correct", "keys", "lengths", "logprobs", "advantages", "progress")
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-UNNAMED = {"reweight": ("rewards", "similarity"), "advantage": ("rewards", "advantages")}
+UNNAMED = {
+    "reweight": ("rewards", "similarity"),
+    "advantage": ("rewards", "advantages"),
+    "select": ("rewards", "similarity"),
+}
 
 
 def inputs_of(method: Callable[..., Any], role: str = "reweight") -> tuple[str, ...]:
@@ -40,7 +44,7 @@ def inputs_of(method: Callable[..., Any], role: str = "reweight") -> tuple[str, 
             function of two parameters of which neither has such a name is called with rewards and similarity, as an
             `advantage` with rewards and advantages; so is `(rewards, _)`, `(*inputs)`, and a function whose signature
             Python cannot tell.
-        role: `reweight` or `advantage`.
+        role: `reweight`, `advantage` or `select`.
 
     Raises:
         ValueError: for a positional parameter without a default that is no input, for a function without inputs, and
@@ -99,7 +103,7 @@ def check_inputs(
 
     Args:
         method: a method, see `inputs_of`.
-        role: `reweight` or `advantage`.
+        role: `reweight`, `advantage` or `select`.
         available: the names of the inputs that the trainer has for it.
         remedies: for an input that may be missing, a sentence that says where it could be had.
 
