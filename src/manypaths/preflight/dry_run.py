@@ -7,7 +7,6 @@ diagnostics; `check` imports TRL.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import math
 import textwrap
@@ -18,6 +17,7 @@ from manypaths import recipe, rewards
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.cautions import cautions
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory, replayed
+from manypaths.preflight.method_rows import corrects_vllm, inputs_and_diagnostics, reweighting
 from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import DEFAULTS, Workload, workload
 from manypaths.sections import Recipe
@@ -119,8 +119,8 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     initial = "the initial model, " + ("a copy" if spec.lora is None else "which is this one with LoRA off")
     rows = {
         "rewards": " + ".join(f"{weight:g} x {name}" for name, weight in spec.rewards.items()),
-        "reweighting": _reweighting(spec),
-        **_inputs_and_diagnostics(spec, run),
+        "reweighting": reweighting(spec),
+        **inputs_and_diagnostics(spec, run),
         "advantage": f"{instead}reward minus the mean of its group, {SCALES.get(scale, scale)}",
         "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
         **({"caution": " ".join(warned)} if (warned := cautions(spec)) else {}),
@@ -129,7 +129,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     }
     if coefficient := settings.get("entropy_coef"):
         rows["entropy"] = f"{coefficient:g} x the mean entropy of a token is subtracted from the loss"
-    if _corrects_vllm(settings):
+    if corrects_vllm(settings):
         rows["vLLM"] = "completions are weighted by pi / pi of vLLM (vllm_importance_sampling_correction)"
     replaced = f"groups with zero variance in {sampling.reward} are replaced, from at most {sampling.max_batches} "
     rows["dynamic sampling"] = f"{replaced}generation batches" if sampling.reward else "none"
@@ -150,64 +150,16 @@ def _replay(spec: Recipe, run: Workload) -> str:
     return f"{term}{cost}. Banks: at most {own.capacity} ways and {size:,.1f} KiB a prompt{whole}, in each process"
 
 
-def _reweighting(spec: Recipe) -> str:
-    """The method as the recipe sets it."""
-    method = spec.method
-    if not method.reweight:
-        return "none"
-    options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in method.options.items())
-    among = " among the right completions" * method.among_correct + ", shuffled: a placebo" * method.shuffled
-    equal = "; groups of equal rewards keep them" * method.keep_equal_rewards
-    return f"{method.reweight}{among} ({options or 'no options'}){equal}"
-
-
-def _inputs_and_diagnostics(spec: Recipe, run: Workload) -> dict[str, str]:
-    """What the methods take and what they report, as they say themselves; no rows where torch is not installed."""
-    if importlib.util.find_spec("torch") is None:
-        return {}
-    from manypaths.methods.bind import bind_advantage, bind_reweight, diagnostics_of
-    from manypaths.methods.inputs import inputs_of
-
-    sources = {"similarity": spec.embedder.name, "keys": spec.keys.name, "correct": spec.method.correct}
-    sources["logprobs"] = _source_of_logprobs(spec, run)
-    method = spec.method
-    methods = {
-        "reweight": bind_reweight(method.reweight, method.options, "method.reweight", method.among_correct),
-        "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
-    }
-    inputs: dict[str, str] = {}
-    diagnostics: list[str] = []
-    for role, function in methods.items():
-        if function is not None:
-            inputs |= {key: f"{key} by {sources[key]}" if key in sources else key for key in inputs_of(function, role)}
-            diagnostics += diagnostics_of(function, role)
-    if not inputs:
-        return {}
-    return {"inputs": ", ".join(inputs.values()), "diagnostics": ", ".join(diagnostics) or "none"}
-
-
-def _source_of_logprobs(spec: Recipe, run: Workload) -> str:
-    """Where the input `logprobs` comes from, as `manypaths.trl.logprobs` chooses."""
-    settings = {**DEFAULTS, **spec.trainer}
-    if (_corrects_vllm(settings) or not run.on_policy) and not settings.get("mask_truncated_completions"):
-        return "TRL, which has them for its importance ratio"
-    return "vLLM" if settings["use_vllm"] else "one more forward pass a generation, without gradient"
-
-
 def _clipping(spec: Recipe, run: Workload) -> str:
     settings = {**DEFAULTS, **spec.trainer}
     if not spec.method.importance_ratio:
         return "has no effect: there is no pi / pi_old (RGRA)"
     if run.on_policy:
         exact = "has no effect: each batch of completions serves a single update, so that pi / pi_old is 1"
-        return exact + ", but for rounding and dropout" * _corrects_vllm(settings)
+        return exact + ", but for rounding and dropout" * corrects_vllm(settings)
     low, high = settings["epsilon"], settings["epsilon_high"]
     high = low if high is None else high
     return f"outside {1 - low:g} to {1 + high:g} of pi / pi_old: batches of completions serve more than one update"
-
-
-def _corrects_vllm(settings: dict[str, Any]) -> bool:
-    return bool(settings["use_vllm"] and settings["vllm_importance_sampling_correction"])
 
 
 def _s(count: float) -> str:
