@@ -112,6 +112,13 @@ def _add_train(commands: Commands) -> None:
     train.add_argument("recipes", nargs="*", help="shipped recipes, YAML files, overrides such as trainer.max_steps=5")
     train.add_argument("--out", type=Path, help="run folder; an existing run is resumed [runs/NAMES]")
     train.add_argument("--dry-run", action="store_true", help="only print what the run would do, and its memory")
+    train.add_argument(
+        "--pilot",
+        type=int,
+        metavar="N",
+        help="only sample N prompts of the first steps, such as 32, and print how many groups have different rewards, "
+        "how many completions are cut off, and what the run will take",
+    )
     train.add_argument("--gpu", help="GPU to estimate for, with --dry-run: such as h100, a100-40gb, 24gb [h100]")
     train.add_argument(
         "--processes", type=int, metavar="N", help="number of processes; with GPUs, each needs its own [1]"

@@ -22,6 +22,7 @@ SHARE = "diversity/share"
 RAW_REWARD = "diversity/raw_reward"
 ADJUSTED_REWARD = "diversity/adjusted_reward"
 ZERO_STD = "groups/zero_std"
+CLIPPED_RATIO = "completions/clipped_ratio"  # TRL's: share of completions without an end
 ENTROPY = "entropy"
 REWARD = "reward"
 ACCURACY = "rewards/accuracy/mean"

@@ -28,6 +28,8 @@ def train(options: argparse.Namespace) -> int:
     spec = _read(words) if names else run_folder.read_recipe(out, options.recipes)
     if options.dry_run and options.launch:
         raise ValueError("--launch must be left out of --dry-run, which estimates GPUs that hold the whole model.")
+    if options.pilot is not None:
+        return _pilot(spec, out, options)
     if options.dry_run:
         return _dry_run(spec, [word for word in words if "=" not in word], options)
     if options.gpu:
@@ -39,11 +41,38 @@ def train(options: argparse.Namespace) -> int:
         return launch(words, options.processes, options.launch, on_cpu=bool(spec.trainer.get("use_cpu")))
     from manypaths.training import run
 
-    for sentence in cautions(spec) if os.environ.get("RANK", "0") == "0" else ():
-        print(f"Caution: {sentence}", file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":
+        _caution(cautions(spec))
     summary = run.train(run.prepare(spec, out))
     if summary is not None:  # in the first process
         _print_summary(summary, out, time.perf_counter() - began)
+    return 0
+
+
+def _caution(sentences: list[str]) -> None:
+    for sentence in sentences:
+        print(f"Caution: {sentence}", file=sys.stderr, flush=True)
+
+
+def _pilot(spec: Recipe, out: Path, options: argparse.Namespace) -> int:
+    if options.pilot < 1:
+        raise ValueError(f"--pilot must be a number of prompts, 1 or more, got {options.pilot}.")
+    if options.dry_run or options.gpu:
+        raise ValueError(
+            "--dry-run and --gpu must be left out of --pilot, which loads the model. Run one, then the other."
+        )
+    if options.launch or options.processes is not None or "LOCAL_RANK" in os.environ:
+        raise ValueError(
+            "--processes and --launch must be left out of --pilot, which samples in one process. Remove them."
+        )
+    from manypaths.preflight import pilot
+    from manypaths.training.pilot import run_pilot
+
+    _caution(cautions(spec))
+    sampled, run = run_pilot(spec, out, options.pilot)
+    print(pilot.page(sampled, spec, run), flush=True)
+    _caution(pilot.cautions(sampled, spec))
+    print("Nothing was kept: the run folder is as it was.")
     return 0
 
 
@@ -82,6 +111,7 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
         raise
     check()
     print("\nThe keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
+    print("What shows only by sampling, such as zero-variance groups and the time of a step: --pilot 32.")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers import TrainerCallback
 
 from manypaths.messages import prompt_text, text_of
 from manypaths.names import SECONDS
+from manypaths.preflight.pilot import LastSteps
 from manypaths.run_folder import append_groups, append_metrics
 from manypaths.sections import Recipe
 from manypaths.trl import DiverseGRPOTrainer, Groups
@@ -24,8 +26,12 @@ class Recorder(TrainerCallback):
 
     def __init__(self, run: Path, spec: Recipe, golds: dict[str, list[str]]) -> None:
         self.run, self.method, self.record = run, spec.method.reweight, spec.record
+        self.last_steps = LastSteps(spec)
         self.golds = {prompt: " or ".join(dict.fromkeys(answers)) for prompt, answers in golds.items()}
         self.trainer: DiverseGRPOTrainer | None = None  # set after the trainer is made, which takes this callback
+
+    def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        self.last_steps.step = state.global_step
 
     def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         self._write_groups(state.global_step + 1)
@@ -61,6 +67,8 @@ class Recorder(TrainerCallback):
         means = means or ["completions of the step before"]
         spent = sum(logs.get(name) or 0.0 for name in SECONDS.values())
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
+        for sentence in self.last_steps.add(state.global_step, logs):
+            print(f"Caution: {sentence}", file=sys.stderr, flush=True)
 
 
 def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, Any]]:

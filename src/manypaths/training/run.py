@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import transformers
 from accelerate import PartialState
@@ -37,6 +38,8 @@ from manypaths.training.trainer_arguments import method_arguments
 from manypaths.training.trainer_config import lora_config, shards_weights, trainer_config
 from manypaths.trl import DiverseGRPOTrainer
 
+T = TypeVar("T", bound=DiverseGRPOTrainer)
+
 
 @dataclass
 class Plan:
@@ -63,22 +66,27 @@ def prepare(spec: Recipe, out: Path) -> Plan:
     """
     config, lora = trainer_config(spec, out), lora_config(spec)
     with PartialState().main_process_first():  # the first process alone reports a mistake, and makes the folder
-        trainer_settings.check_packages(config)
-        trainer_settings.check_values(config)
-        _check_models(spec)
-        plan = Plan(
-            recipe=spec,
-            out=out,
-            config=config,
-            lora=lora,
-            method=method_arguments(spec, config),
-            problems=load(**asdict(spec.problems)),
-            held_out=_held_out(spec, config),
-        )
+        plan = checked(spec, out, config, lora)
         if PartialState().is_main_process:
             refuse_if_in_use(out)
         run_folder.prepare_run_dir(out, spec)
     return plan
+
+
+def checked(spec: Recipe, out: Path, config: GRPOConfig, lora: LoraConfig | None) -> Plan:
+    """The plan of a recipe, with nothing written; raises ValueError for what cannot be carried out."""
+    trainer_settings.check_packages(config)
+    trainer_settings.check_values(config)
+    _check_models(spec)
+    return Plan(
+        recipe=spec,
+        out=out,
+        config=config,
+        lora=lora,
+        method=method_arguments(spec, config),
+        problems=load(**asdict(spec.problems)),
+        held_out=_held_out(spec, config),
+    )
 
 
 def _check_models(spec: Recipe) -> None:
@@ -137,9 +145,7 @@ def _train_and_evaluate(plan: Plan) -> None:
     if PartialState().is_main_process:
         run_folder.write_environment(plan.out, environment())
     if not (plan.out / run_folder.MODEL).exists():
-        spec = plan.recipe.embedder
-        embed = None if spec.name == "keys" else embedder(spec.name, **spec.options)
-        model, tokenizer = _load(plan, plan.recipe.model.name)
+        model, tokenizer, embed = load_start(plan)
         _measure(plan, "before", 0, model, tokenizer)
         _train_model(plan, model, tokenizer, embed)
         del model, tokenizer, embed
@@ -153,6 +159,13 @@ def _last_step(run: Path) -> int:
     if not lines:
         raise ValueError(f"{run / run_folder.METRICS} has no step, though the training is finished. Restore it.")
     return int(lines[-1]["step"])
+
+
+def load_start(plan: Plan) -> tuple[Any, Any, Any]:
+    """What the training starts from: the model, its tokenizer, and the embedder, which is None for keys."""
+    spec = plan.recipe.embedder
+    embed = None if spec.name == "keys" else embedder(spec.name, **spec.options)
+    return *_load(plan, plan.recipe.model.name), embed
 
 
 def _load(plan: Plan, source: str) -> tuple[Any, Any]:
@@ -222,27 +235,42 @@ def _train_model(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
 
 
 def _trainer(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> DiverseGRPOTrainer:
+    golds: dict[str, list[str]] = {}
+    for row in _rows(plan):
+        golds.setdefault(prompt_text(row["prompt"]), []).append(row["answer"])
+    recorder = Recorder(plan.out, plan.recipe, golds)
+    trainer: DiverseGRPOTrainer = new_trainer(plan, model, tokenizer, embed, callbacks=[recorder])
+    recorder.trainer = trainer
+    trainer.add_callback(Evaluations(plan, tokenizer))  # after the callback that counts the seconds of the step
+    return trainer
+
+
+def _rows(plan: Plan) -> list[dict[str, Any]]:
+    prompts = [render(plan.recipe.prompt, problem.question) for problem in plan.problems]
+    return [{"prompt": p, "answer": problem.answer} for p, problem in zip(prompts, plan.problems, strict=True)]
+
+
+def new_trainer(
+    plan: Plan,
+    model: Any,
+    tokenizer: Any,
+    embed: Any,
+    callbacks: Sequence[TrainerCallback] = (),
+    make: Callable[..., T] = DiverseGRPOTrainer,
+) -> T:
+    """The trainer of a plan, made by `make`, which is DiverseGRPOTrainer or a subclass of it."""
     import datasets
 
-    prompts = [render(plan.recipe.prompt, problem.question) for problem in plan.problems]
-    answers = [problem.answer for problem in plan.problems]
-    rows = [{"prompt": prompt, "answer": answer} for prompt, answer in zip(prompts, answers, strict=True)]
-    golds: dict[str, list[str]] = {}
-    for prompt, answer in zip(prompts, answers, strict=True):
-        golds.setdefault(prompt_text(prompt), []).append(answer)
-    recorder = Recorder(plan.out, plan.recipe, golds)
-    trainer = DiverseGRPOTrainer(
+    trainer: T = make(
         model,
         args=plan.config,
-        train_dataset=datasets.Dataset.from_list(rows),
+        train_dataset=datasets.Dataset.from_list(_rows(plan)),
         processing_class=tokenizer,
         peft_config=plan.lora,
-        callbacks=[recorder],
+        callbacks=[*callbacks],
         embedder=embed,
         **plan.method,
     )
-    recorder.trainer = trainer
-    trainer.add_callback(Evaluations(plan, tokenizer))  # after the callback that counts the seconds of the step
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
 
