@@ -307,4 +307,4 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(words, sentence
 
 def test_the_dry_run_points_to_the_pilot(command, capsys):
     assert command("--dry-run") == 0
-    assert "--pilot 32" in capsys.readouterr().out.splitlines()[-1]
+    assert "--pilot 32" in capsys.readouterr().out.splitlines()[-2]

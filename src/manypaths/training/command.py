@@ -110,8 +110,8 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
         check()  # its message is better where a value has a wrong type
         raise
     check()
-    print("\nThe keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
-    print("What shows only by sampling, such as zero-variance groups and the time of a step: --pilot 32.")
+    print("\nZero-variance groups, completions that are cut off and seconds show only by sampling: --pilot 32.")
+    print("The keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
     return 0
 
 
