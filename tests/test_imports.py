@@ -60,7 +60,7 @@ ROOMS = {
         "torch transformers vllm",
     ),
     "preflight": (
-        "__init__ methods names printable problems recipe rewards sections statistics typed",
+        "__init__ methods names printable problems recipe rewards sections statistics trainers typed",
         "yaml",
         "huggingface_hub packaging peft psutil torch transformers trl",
     ),

@@ -248,6 +248,7 @@ def test_a_recipe_includes_others_before_itself(tmp_path):
     top = write(tmp_path / "top.yaml", f"include: [grpo, {middle}]\nseed: 3\n")
     assert recipe.content([top]) == {
         "seed": 3,
+        "method": {"skip_zero_advantage": None},
         "trainer": {"loss_type": "grpo", "scale_rewards": "group", "num_generations": 8, "max_steps": 2, "beta": 0.1},
     }
     round_about = tmp_path / "round.yaml"

@@ -23,6 +23,7 @@ RAW_REWARD = "diversity/raw_reward"
 ADJUSTED_REWARD = "diversity/adjusted_reward"
 ZERO_STD = "groups/zero_std"
 CLIPPED_RATIO = "completions/clipped_ratio"  # TRL's: share of completions without an end
+TRAINED = "update/trained"
 ENTROPY = "entropy"
 REWARD = "reward"
 ACCURACY = "rewards/accuracy/mean"
@@ -53,6 +54,7 @@ METRICS = {  # in the order in which they are shown
     RAW_REWARD: Metric("raw reward", "mean of the weighted sum of the reward functions"),
     ADJUSTED_REWARD: Metric("adjusted reward", "mean of the rewards after reweighting"),
     ZERO_STD: Metric("zero-variance groups", "share of groups whose raw rewards are all equal", "share"),
+    TRAINED: Metric("trained completions", "share of completions that the update runs through the model", "share"),
     ENTROPY: Metric("entropy", "mean entropy of the policy over the tokens of the completions", "nats"),
     REWARD: Metric("reward, as adjusted", "mean of the rewards that the update used: the adjusted ones"),
 }

@@ -83,7 +83,8 @@ class Method:
     `manypaths.methods.ADVANTAGES`, `advantage_options` are its named arguments; of a list of names, each works on the
     advantages of the one before it, and the options are {name: arguments}. `correct` names the reward by which a
     completion is correct, above 0.5, for methods with such an input. Without `importance_ratio` there is no pi / pi_old
-    and nothing clips (RGRA).
+    and nothing clips (RGRA). `skip_zero_advantage` leaves completions with advantage 0 out of the update, which changes
+    its time alone; null does so where that is exact.
     """
 
     reweight: str | None = None
@@ -95,6 +96,7 @@ class Method:
     advantage_options: dict[str, Any] = field(default_factory=dict)
     correct: str | None = None
     importance_ratio: bool = True
+    skip_zero_advantage: bool | None = False
 
 
 @dataclass

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from manypaths.methods.effect import Scaling
 
+MEANS_OF_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")  # loss types of TRL that divide by the number of completions
+NORMALISED_BEFORE = ("dapo", "cispo", "vespo")  # those that divide by the tokens of the whole batch; bnpo: of a part
 OF_TEXTS = ("similarity", "keys")  # every trainer has them, from the settings `embedder` and `keys`
 ADVANTAGE = ("adjusted", "advantages")  # inputs that exist for the role `advantage` alone
 
@@ -55,3 +57,20 @@ def trl_scaling(args: object) -> Scaling | None:
     if by not in ("group", "batch", "none"):
         return None
     return Scaling(by, f"scale_rewards={by!r}", AS_ADVANTAGE if by == "none" else NO_DIVISION)
+
+
+def acts_at_advantage_0(args: object) -> str | None:
+    """What of TRL's loss gives a gradient to a completion with advantage 0; None where nothing does.
+
+    Args:
+        args: a configuration of TRL's GRPO, or the settings of one; a setting that is missing has TRL's default.
+    """
+    if beta := getattr(args, "beta", 0.0):
+        return f"the KL term of beta={beta}"
+    if getattr(args, "entropy_coef", 0.0) or getattr(args, "use_adaptive_entropy", False):
+        return "the entropy bonus"
+    if (quantile := getattr(args, "top_entropy_quantile", 1.0)) < 1.0:
+        return f"the entropy mask of top_entropy_quantile={quantile}"
+    if (loss := getattr(args, "loss_type", "dapo")) not in (*MEANS_OF_ROWS, *NORMALISED_BEFORE, "bnpo"):
+        return f"loss_type={loss}, which is not among those that were checked,"
+    return None

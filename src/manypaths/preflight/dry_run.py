@@ -7,10 +7,12 @@ diagnostics; `check` imports TRL.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import math
 import textwrap
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 from manypaths import recipe, rewards
@@ -134,7 +136,19 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     replaced = f"groups with zero variance in {sampling.reward} are replaced, from at most {sampling.max_batches} "
     rows["dynamic sampling"] = f"{replaced}generation batches" if sampling.reward else "none"
     rows["replay"] = _replay(spec, run)
-    return rows
+    return {**rows, **_update(spec)}
+
+
+def _update(spec: Recipe) -> dict[str, str]:
+    """Which completions the update runs through the model; no row where torch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    from manypaths.trainers import acts_at_advantage_0
+
+    reason = acts_at_advantage_0(SimpleNamespace(**spec.trainer))
+    if spec.method.skip_zero_advantage is False or reason is not None:
+        return {"update": "all completions" + f"; {reason} acts on those with advantage 0, too" * bool(reason)}
+    return {"update": "completions with an advantage other than 0 alone; the loss is the same without the others"}
 
 
 def _replay(spec: Recipe, run: Workload) -> str:

@@ -42,6 +42,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
         **methods,
         "correct": _position(functions, "method.correct", method.correct if wants_correct else None),
         "importance_ratio": method.importance_ratio,
+        "skip_zero_advantage": method.skip_zero_advantage,
         "dynamic_sampling": _position(functions, "dynamic_sampling.reward", sampling.reward),
         "max_batches": sampling.max_batches,
     }

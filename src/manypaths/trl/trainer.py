@@ -28,10 +28,11 @@ from manypaths.trl.logprobs import LogprobsGRPOTrainer
 from manypaths.trl.replay import ReplayGRPOTrainer, check_replay
 from manypaths.trl.replay_bank import Replay, accepted
 from manypaths.trl.settings import check
+from manypaths.trl.trained_rows import TrainedRowsGRPOTrainer, zero_in_flat_groups
 from manypaths.wrapper import DiverseReward
 
 
-class DiverseGRPOTrainer(ReplayGRPOTrainer, LogprobsGRPOTrainer):
+class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPOTrainer):
     """`trl.GRPOTrainer` whose rewards and advantages a method may set, with what the three papers put around that.
 
     Each argument is one override that passes through when it is left out; with none of them, and in evaluation, this
@@ -53,6 +54,9 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, LogprobsGRPOTrainer):
             input `correct`.
         importance_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where
             completions serve several updates.
+        skip_zero_advantage: whether completions without a gradient are left out of the update, exactly; False, True, or
+            None for where it is exact. See `TrainedRowsGRPOTrainer`. Advantages of zero-variance groups are then 0
+            without TRL's rounding.
         replay: verified replay, such as `Replay(weight=0.1)`; needs `keys` and `correct`. See `ReplayGRPOTrainer`.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
         host: everything else goes to `GRPOTrainer`.
@@ -237,15 +241,22 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, LogprobsGRPOTrainer):
         self._spend("sampling", began + sum(self.seconds.values()))
         if self.replay is not None and self.groups is not None:
             self.fill_banks(output, self.groups.raw, self.groups.inputs["correct"], self.groups.inputs["keys"])
-        of_adjusted = self._adds_column or self.reweight is None  # whether TRL computed them of the adjusted rewards
-        if self.groups is not None and (self.advantage is not None or not of_adjusted):
-            logged = self._logs["advantages"]
-            if not of_adjusted:
-                logged.extend(normalize_then_sum.scaled_over_batch(self.groups.adjusted).flatten().tolist())
-            if self.advantage is not None:
-                logged.extend(self._other_advantages(self.groups, self.advantage, torch.tensor(list(logged))))
-            output["advantages"] = torch.tensor(self._own(list(logged), len(inputs))).to(output["advantages"])
+        if self.groups is not None:
+            advantages = self._own(self._final_advantages(self.groups), len(inputs))
+            output["advantages"] = torch.tensor(advantages).to(output["advantages"])
         return output
+
+    def _final_advantages(self, groups: Groups) -> list[float]:
+        """The advantages of all processes [N], as they are logged: TRL's own unless a setting replaces them."""
+        logged = self._logs["advantages"]
+        normalised = self.multi_objective_aggregation == normalize_then_sum.NAME
+        if self.reweight is not None and normalised:  # TRL's own are of the raw rewards
+            logged.extend(normalize_then_sum.scaled_over_batch(groups.adjusted).flatten().tolist())
+        if self.advantage is not None:
+            logged.extend(self._other_advantages(groups, self.advantage, torch.tensor(list(logged))))
+        elif self.skip_zero_advantage and not normalised:
+            logged.extend(zero_in_flat_groups(torch.tensor(list(logged)), groups.adjusted.cpu()).tolist())
+        return list(logged)
 
     def _other_advantages(self, groups: Groups, advantage: Advantage, own: Tensor) -> list[float]:
         """Advantages in place of TRL's own [N], of all processes; what the method reports is logged."""
