@@ -663,11 +663,14 @@ def test_what_fits_is_said():
         ),
         (
             ("grpo", "dra", "method.keep_equal_rewards=true"),
-            "dra among the right completions (no options); groups of equal rewards keep them",
+            "dra among the right completions (floor null); groups of equal rewards keep them",
         ),
-        (("grpo", "dra-paper"), "reweighting       dra (no options)"),
+        (("grpo", "dra-paper"), "reweighting       dra (floor null)"),
         (("grpo", "dra-paper"), "caution           dra acts on all completions of a group here, and boxed can differ"),
-        (("grpo", "grpo-pos"), " in place of the reward minus the mean of its group, divided by the"),
+        (
+            ("grpo", "grpo-pos"),
+            "grpo_pos (no options) in place of TRL's: reward minus the mean of its group, divided by",
+        ),
         (("grpo", "mmr"), "KL                none"),
         (("grpo", "mmr", "trainer.beta=0.04"), "0.04 x the divergence from the initial model, which is this one"),
         (("grpo", "mmr", "trainer.beta=0.04", "lora=null"), "the divergence from the initial model, a copy"),
@@ -692,7 +695,10 @@ def test_an_unlisted_method_shows_its_inputs_and_diagnostics(monkeypatch):
     settings = ["method.reweight=toy", "method.options={strength: 2.0}", "keys.name=answer", "method.correct=accuracy"]
     names = ["smollm2-135m", "grpo", "gsm8k"]
     page = dry_run.page(spec(*settings, names=names), names)
-    rows = ["reweighting       toy (strength 2.0)", "inputs            rewards, keys by answer, correct by accuracy"]
+    rows = [
+        "reweighting       toy (strength 2.0)",
+        "inputs            rewards, keys by answer, correct by accuracy > 0.5",
+    ]
     assert "\n  ".join([*rows, "diagnostics       surprise\n"]) in page
     with pytest.raises(ValueError, match=r"method\.reweight=toy takes the options strength, got 'lam'"):
         dry_run.page(spec("method.reweight=toy"), NAMES)  # with MMR's options

@@ -21,12 +21,41 @@ def _acts_on_wrong_ones(spec: Recipe) -> list[str]:
     others = [name for name in weighted if name != method.correct]
     if method.reweight is None or method.among_correct or not others or len(weighted) < 2:
         return []
+    if not _tells_wrong_ones_apart(spec):
+        return []
     listed = " and ".join(others)
     return [
         f"{method.reweight} acts on all completions of a group here, and {listed} can differ where nothing in it is "
-        "right: then the wrong completion that is least like the others gains. Set method.among_correct=true "
+        "right: then a wrong completion gains where it is least like the others. Set method.among_correct=true "
         "to move credit among right completions only."
     ]
+
+
+def _tells_wrong_ones_apart(spec: Recipe) -> bool:
+    """Whether a reweighter, in a group where nothing is right, looks at more than the rewards; without torch, yes.
+
+    Random groups are reweighted twice, with the same rewards and other similarities, keys, lengths and likelihoods.
+    """
+    if importlib.util.find_spec("torch") is None:
+        return True
+    import torch
+
+    from manypaths.methods.bind import adjust, bind_reweight
+    from manypaths.methods.groups import cosine_similarity
+
+    method = bind_reweight(spec.method.reweight, spec.method.options, "method.reweight")
+    assert method is not None
+    draw = torch.Generator().manual_seed(0)
+    rewards = torch.rand(4, 8, generator=draw)
+    centred = []
+    for _ in range(2):
+        inputs = {"rewards": rewards, "correct": torch.zeros(4, 8), "progress": torch.tensor(0.5)}
+        inputs["similarity"] = cosine_similarity(torch.rand(4, 8, 5, generator=draw))
+        inputs["keys"], inputs["lengths"] = torch.randint(1, 4, (2, 4, 8), generator=draw).unbind()
+        inputs["logprobs"] = -torch.rand(4, 8, generator=draw)
+        adjusted, _ = adjust(method, inputs)
+        centred.append(adjusted - adjusted.mean(1, keepdim=True))
+    return not torch.allclose(centred[0], centred[1], atol=1e-6)
 
 
 def _learns_nothing(spec: Recipe) -> list[str]:

@@ -19,7 +19,7 @@ from manypaths import recipe, rewards
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.cautions import cautions
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory, replayed
-from manypaths.preflight.method_rows import corrects_vllm, inputs_and_diagnostics, reweighting
+from manypaths.preflight.method_rows import corrects_vllm, method_rows
 from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import DEFAULTS, Workload, workload
 from manypaths.sections import Recipe
@@ -117,13 +117,11 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     """From rewards to the loss, a row for each part."""
     settings, sampling = {**DEFAULTS, **spec.trainer}, spec.dynamic_sampling
     scale = {True: "group", False: "none"}.get(settings["scale_rewards"], settings["scale_rewards"])
-    instead = f"{spec.method.advantage} in place of the " * bool(spec.method.advantage)
+    own = f"reward minus the mean of its group, {SCALES.get(scale, scale)}"
     initial = "the initial model, " + ("a copy" if spec.lora is None else "which is this one with LoRA off")
     rows = {
         "rewards": " + ".join(f"{weight:g} x {name}" for name, weight in spec.rewards.items()),
-        "reweighting": reweighting(spec),
-        **inputs_and_diagnostics(spec, run),
-        "advantage": f"{instead}reward minus the mean of its group, {SCALES.get(scale, scale)}",
+        **method_rows(spec, run, own),
         "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
         **({"caution": " ".join(warned)} if (warned := cautions(spec)) else {}),
         "KL": f"{settings['beta']:g} x the divergence from {initial}" if settings["beta"] else "none",

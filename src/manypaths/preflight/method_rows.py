@@ -4,46 +4,95 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from manypaths.preflight.workload import DEFAULTS, Workload
 from manypaths.sections import Recipe
 
 
-def reweighting(spec: Recipe) -> str:
-    """The method as the recipe sets it."""
-    method = spec.method
-    if not method.reweight:
-        return "none"
-    options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in method.options.items())
-    among = " among the right completions" * method.among_correct + ", shuffled: a placebo" * method.shuffled
-    equal = "; groups of equal rewards keep them" * method.keep_equal_rewards
-    return f"{method.reweight}{among} ({options or 'no options'}){equal}"
+def method_rows(spec: Recipe, run: Workload, own: str) -> dict[str, str]:
+    """The rows `reweighting`, `inputs`, `diagnostics` and `advantage`; the second and third need torch.
+
+    Args:
+        spec: the resolved recipe.
+        run: its workload.
+        own: TRL's advantage in words.
+    """
+    method, equal = spec.method, "; groups of equal rewards keep them" * spec.method.keep_equal_rewards
+    among = " among the right completions" * method.among_correct
+    reweight = _named("reweight", method.reweight, method.options, method.shuffled, among) if method.reweight else ""
+    return {
+        "reweighting": reweight + equal if reweight else "none",
+        **_inputs_and_diagnostics(spec, run),
+        "advantage": _advantage(spec, own),
+    }
 
 
-def inputs_and_diagnostics(spec: Recipe, run: Workload) -> dict[str, str]:
-    """What the methods take and what they report, as they say themselves; no rows where torch is not installed."""
+def _advantage(spec: Recipe, own: str) -> str:
+    """TRL's advantage, or what is put in its place."""
+    name, options = spec.method.advantage, spec.method.advantage_options
+    if not name:
+        return own
+    names, of_each = ([name], {name: options}) if isinstance(name, str) else (name, options)
+    replaced = [_named("advantage", each, of_each.get(each) or {}, spec.method.shuffled) for each in names]
+    given = "; each gets the advantages of the one before it" if len(names) > 1 else ""
+    return f"{', then '.join(replaced)} in place of TRL's: {own}{given}"
+
+
+def _named(role: str, name: str, options: Mapping[str, Any], placebo: bool, among: str = "") -> str:
+    """A method with the values of its options; without torch those alone that the recipe sets."""
+    compares_completions = True
+    if importlib.util.find_spec("torch") is not None:
+        from manypaths.methods.bind import bind, compares
+        from manypaths.methods.inputs import options_of
+
+        method = bind(role, name, options, f"method.{role}")
+        assert method is not None
+        compares_completions = compares(method, role)
+        options = {option.name: option.default for option in options_of(method)}
+    values = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in options.items())
+    shuffled = ", shuffled: a placebo" * (placebo and compares_completions)
+    return f"{name}{among}{shuffled} ({values or 'no options'})"
+
+
+def _inputs_and_diagnostics(spec: Recipe, run: Workload) -> dict[str, str]:
+    """What the methods take, with where it comes from, and what they report, as they say themselves."""
     if importlib.util.find_spec("torch") is None:
         return {}
     from manypaths.methods.bind import bind_advantage, bind_reweight, diagnostics_of
     from manypaths.methods.inputs import inputs_of
 
-    sources = {"similarity": spec.embedder.name, "keys": spec.keys.name, "correct": spec.method.correct}
-    sources["logprobs"] = _source_of_logprobs(spec, run)
-    method = spec.method
+    method, sources = spec.method, _sources(spec, run)
+    wrappers = method.among_correct, method.keep_equal_rewards, method.shuffled
     methods = {
-        "reweight": bind_reweight(method.reweight, method.options, "method.reweight", method.among_correct),
-        "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
+        "reweight": bind_reweight(method.reweight, method.options, "method.reweight", *wrappers),
+        "advantage": bind_advantage(
+            method.advantage, method.advantage_options, "method.advantage", placebo=method.shuffled
+        ),
     }
-    inputs: dict[str, str] = {}
-    diagnostics: list[str] = []
-    for role, function in methods.items():
-        if function is not None:
-            inputs |= {key: f"{key} by {sources[key]}" if key in sources else key for key in inputs_of(function, role)}
-            diagnostics += diagnostics_of(function, role)
-    if not inputs:
+    bound = {role: function for role, function in methods.items() if function is not None}
+    wanted = [name for role, function in bound.items() for name in inputs_of(function, role)]
+    diagnostics = [name for role, function in bound.items() for name in diagnostics_of(function, role)]
+    if spec.replay.weight is not None:
+        wanted += ["correct", "keys"]
+    if not wanted:
         return {}
-    return {"inputs": ", ".join(inputs.values()), "diagnostics": ", ".join(diagnostics) or "none"}
+    inputs = ", ".join(f"{name} by {sources[name]}" if name in sources else name for name in dict.fromkeys(wanted))
+    return {"inputs": inputs, "diagnostics": ", ".join(diagnostics) or "none"}
+
+
+def _sources(spec: Recipe, run: Workload) -> dict[str, str]:
+    """Where each input comes from; rewards are those of the row above."""
+    return {
+        "similarity": "equal keys" if spec.embedder.name == "keys" else spec.embedder.name,
+        "keys": spec.keys.name or "nothing (set keys.name)",
+        "correct": f"{spec.method.correct} > 0.5" if spec.method.correct else "nothing (set method.correct)",
+        "logprobs": _source_of_logprobs(spec, run),
+        "lengths": "tokens",
+        "progress": "steps",
+        "advantages": "TRL",
+    }
 
 
 def _source_of_logprobs(spec: Recipe, run: Workload) -> str:
