@@ -288,7 +288,7 @@ def _time_rows(pilot: Pilot, spec: Recipe, run: Workload) -> dict[str, str]:
     generation = pilot.mean(lambda generation: generation.seconds)
     rows = {
         "a generation": f"{generation:.1f} s for {run.generation} completions, scoring included",
-        "an update": f"{pilot.update_seconds:.1f} s, measured on one batch, whose weights are thrown away",
+        "an update": f"{pilot.update_seconds:.1f} s, measured on one batch; the new weights are thrown away",
     }
     batches, reward = 1.0, spec.dynamic_sampling.reward
     if reward is not None:

@@ -1,4 +1,4 @@
-"""`manypaths train --pilot N`: the trainer of a run samples its first prompts and updates once; nothing is kept."""
+"""`manypaths train --pilot N`: the trainer of a run samples its first prompts and times an update; nothing is kept."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ KEEPS_NOTHING = {  # settings of the trainer without which it writes, uploads or
 
 
 class PilotTrainer(DiverseGRPOTrainer):
-    """`DiverseGRPOTrainer` with one change: it samples `count` generation batches, updates once, and stops.
+    """`DiverseGRPOTrainer` with one change: it samples `count` generation batches, times an update, and stops.
 
-    The loader, the generation and the rewards are the trainer's own, so that the first batch is the run's. The last of
-    the batches is the one of the update.
+    The loader, the generation and the rewards are the trainer's own, so that the first batch is the run's. All batches
+    are sampled from the initial model. The last of them is then used for an update twice: the first update, in which
+    libraries and memory are set up, does not count.
 
     Args:
         count: generation batches, 1 or more, within the first epoch. The update takes more of them where it
@@ -45,16 +46,20 @@ class PilotTrainer(DiverseGRPOTrainer):
 
     Attributes:
         generations: what was sampled.
-        update_seconds: of the one update, optimizer included.
+        update_seconds: of the second update, optimizer included; of the first where a run has only that, or where the
+            second would be the short one at the end of an epoch.
     """
 
     def __init__(self, *host: Any, count: int, rewards: list[str], **named_host: Any) -> None:
         self.count, self.names, self.generations, self.update_seconds = count, rewards, list[Generation](), 0.0
+        self._batches, self._inputs = list[Any](), list[dict[str, Any]]()  # of the update
         super().__init__(*host, **named_host)
-        self.add_callback(StopAfterUpdate(self))  # after the callback that counts the seconds of the step
+        self.add_callback(StopAfterUpdates(self))  # after the callback that counts the seconds of the step
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], *more: Any) -> tuple[list[Any], Any]:
         """The micro-batches of the update; those of the generations before it are sampled here."""
+        if self.state.global_step:
+            return self._batches[: more[0]], None
         args = self.args
         uses = args.steps_per_generation * args.num_iterations  # of a batch: the loader repeats it as often
         for _ in range(self.count - -(-args.gradient_accumulation_steps // uses)):
@@ -63,8 +68,18 @@ class PilotTrainer(DiverseGRPOTrainer):
             self._prepare_inputs(batch)
             self._buffered_inputs = None  # else the next batch would not be sampled
             print(f"Generation {len(self.generations)}: {self.generations[-1].seconds:.1f} s", flush=True)
+        self._inputs.clear()
         batches: tuple[list[Any], Any] = super().get_batch_samples(epoch_iterator, *more)
+        self._batches = batches[0]
         return batches
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """Inputs of a micro-batch, newly sampled in the first update only."""
+        if self.state.global_step:
+            return dict(self._inputs.pop(0))
+        inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
+        self._inputs.append(inputs)
+        return inputs
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         before = sum(self.seconds.values())
@@ -87,19 +102,21 @@ class PilotTrainer(DiverseGRPOTrainer):
         return output
 
 
-class StopAfterUpdate(TrainerCallback):
-    """Ends a pilot after its update."""
+class StopAfterUpdates(TrainerCallback):
+    """Ends a pilot after its second update."""
 
     def __init__(self, trainer: PilotTrainer) -> None:
         self.trainer = trainer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.update_seconds = self.trainer.seconds["update"]
-        control.should_training_stop = True
+        is_whole = self.trainer.current_gradient_accumulation_steps == args.gradient_accumulation_steps
+        if state.global_step == 1 or is_whole:
+            self.trainer.update_seconds = self.trainer.seconds["update"]
+        control.should_training_stop = control.should_training_stop or state.global_step == 2
 
 
 def run_pilot(spec: Recipe, out: Path, prompts: int) -> tuple[Pilot, Workload]:
-    """Sample at least so many prompts of the first steps of a run, in whole generation batches, and update once.
+    """Sample at least so many prompts of the first steps of a run, in whole generation batches, and time an update.
 
     Args:
         spec: the recipe of the run.
