@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from transformers import TrainerState
 
 from manypaths import recipe as recipes
 from manypaths.cli import main
@@ -31,6 +32,7 @@ from manypaths.preflight.workload import Workload
 from manypaths.sections import Model, Problems, Recipe
 from manypaths.statistics import wilson_interval
 from manypaths.training.pilot import run_pilot
+from manypaths.training.record import Recorder
 
 NAN = math.nan
 SPEC = Recipe(Model("m"), Problems("arithmetic"), {"num_generations": 4, "max_completion_length": 32})
@@ -42,6 +44,15 @@ ZERO_STD, CLIPPED = "groups/zero_std", "completions/clipped_ratio"
 
 def generation(raw, cut_off=0.0, seconds=2.0, mean_length=10.0):
     return Generation(raw, {"accuracy": raw}, mean_length, cut_off, seconds)
+
+
+SAMPLED = []
+
+
+def counted(completions, **_):
+    """A reward of 0 that counts the completions."""
+    SAMPLED.extend(completions)
+    return [0.0] * len(completions)
 
 
 def line_of(text, title):
@@ -182,6 +193,15 @@ def test_lines_of_several_steps_weigh_as_many():
     assert sentence.startswith("in the last 10 steps 60%")
 
 
+def test_a_resumed_log_counts_its_own_steps(tmp_path, capsys):
+    recorder = Recorder(tmp_path, SPEC, {})
+    recorder.on_train_begin(None, TrainerState(global_step=20), None)
+    for step in range(21, 31):
+        assert "Caution" not in capsys.readouterr().err, step
+        recorder.on_log(None, TrainerState(global_step=step, max_steps=40), None, {"loss": 0.0, ZERO_STD: 1.0})
+    assert "Caution: in the last 10 steps 100% of the groups" in capsys.readouterr().err
+
+
 def test_durations_are_short():
     assert [duration(seconds) for seconds in (3.4, 119, 120, 7199, 7200)] == [
         "3 seconds", "119 seconds", "2 minutes", "120 minutes", "2.0 hours",
@@ -278,8 +298,11 @@ def test_a_model_that_is_always_wrong_is_foreseen_to_the_last_group(settings, co
 
 def test_a_pilot_with_dynamic_sampling_samples_each_prompt_once(settings, command, capsys):
     settings["dynamic_sampling"] = {"reward": "accuracy", "max_batches": 3}
+    settings["rewards"] = {"accuracy": 1.0, "test_pilot.counted": 0.0}
+    SAMPLED.clear()
     assert command("--pilot", 4) == 0
     printed = capsys.readouterr().out
+    assert len(SAMPLED) == 16
     assert line_of(printed, "completions").startswith("completions 16,") and "3.0 generation batches" in printed
 
 

@@ -66,7 +66,6 @@ class PilotTrainer(DiverseGRPOTrainer):
             batch = [next(epoch_iterator) for _ in range(uses)].pop()
             self.model.train()  # as a training step begins
             self._prepare_inputs(batch)
-            self._buffered_inputs = None  # else the next batch would not be sampled
             print(f"Generation {len(self.generations)}: {self.generations[-1].seconds:.1f} s", flush=True)
         self._inputs.clear()
         batches: tuple[list[Any], Any] = super().get_batch_samples(epoch_iterator, *more)
