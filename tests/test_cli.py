@@ -215,6 +215,9 @@ def test_recipes_lists_every_shipped_recipe_with_its_first_comment(capsys):
     listed = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
     assert set(listed) - {"--launch"} == set(recipe.shipped()) and "--launch" in listed
     assert all(comment and not comment.startswith("#") for comment in listed.values())
+    for name, path in recipe.shipped().items():  # whole sentences: what follows the first line begins another
+        second = path.read_text("utf-8").splitlines()[1]
+        assert listed[name][-1] not in ",;" and (not second.startswith("# ") or second[2].isupper()), name
 
 
 def test_recipes_groups_methods_by_what_they_need(capsys):
