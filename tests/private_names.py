@@ -25,8 +25,8 @@ NAMES = {
     ),
     "_generate_and_score_completions": Use(
         TRL,
-        f"{TRAINERS} logprobs",
-        "the batch is filled before it, and the advantages are replaced after it",
+        f"{TRAINERS} logprobs prompt_history",
+        "the batch is filled and prompts are replaced before it, and the advantages are replaced after it",
         "Find the method that turns rows of the data into completions with advantages, and override that one",
     ),
     "_calculate_rewards": Use(
@@ -57,7 +57,7 @@ NAMES = {
     ),
     "_metrics": Use(
         TRL,
-        f"{TRAINERS} replay",
+        f"{TRAINERS} prompt_history replay",
         "the seconds of a step, and the means over all sampled completions",
         "Override GRPOTrainer.log and set the values there",
     ),
@@ -88,15 +88,15 @@ NAMES = {
     ),
     "_save_optimizer_and_scheduler": Use(
         "transformers.Trainer",
-        "replay",
-        "the banks are written before the state of the trainer",
+        "prompt_history replay",
+        "banks and histories are written before the state of the trainer",
         "Find where Trainer writes the optimizer into a checkpoint, before trainer_state.json, and write them there",
     ),
     "_load_optimizer_and_scheduler": Use(
         "transformers.Trainer",
-        "replay",
-        "the banks of the checkpoint from which a training is resumed",
-        "Find where Trainer reads the optimizer of a checkpoint, and read the banks there",
+        "prompt_history replay",
+        "banks and histories of the checkpoint from which a training is resumed",
+        "Find where Trainer reads the optimizer of a checkpoint, and read them there",
     ),
     "_use_triton": Use(
         "trl.trainer.utils",

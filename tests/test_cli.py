@@ -239,6 +239,8 @@ def test_recipes_groups_methods_by_what_they_need(capsys):
         wanted = {own for role, function in bound.items() if function for own in inputs_of(function, role)}
         if content.get("replay", {}).get("weight"):
             wanted |= {"correct", "keys"}
+        if content.get("history", {}).get("target") is not None:
+            wanted |= {"correct"}
         shown = [own for own in ("correct", "keys", "similarity", "logprobs") if own in wanted]
         assert needs == (" and ".join(shown) or "nothing"), name
 

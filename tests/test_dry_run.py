@@ -848,6 +848,14 @@ def test_a_published_method_that_meets_rewards_for_form_has_a_caution(words, is_
     assert all("Set method.among_correct=true" in sentence for sentence in sentences)
 
 
+def test_a_history_says_which_prompts_are_passed_over():
+    own = recipe.read([*NAMES, "history"], ["method.correct=accuracy", "trainer.max_steps=1", "history.target=0.3"])
+    pages = [" ".join(dry_run.page(each, NAMES).split()) for each in (spec("trainer.max_steps=1"), own)]
+    assert "history none" in pages[0]
+    assert "history prompts that were all right or all wrong lately by accuracy are passed over before" in pages[1]
+    assert "aiming at 30% of such groups; exploration rates start at 0.5 and move by 0.01 a step" in pages[1]
+
+
 def test_replay_is_a_term_with_its_cost():
     named = ["replay", "trainer.num_generations=16", "trainer.per_device_train_batch_size=16"]
     named += ["trainer.gradient_accumulation_steps=2", "trainer.max_completion_length=256", "trainer.max_steps=1"]

@@ -124,7 +124,7 @@ def test_logged_columns_stay_with_their_completions(tiny_model, tmp_path):
 def test_fresh_prompts_depend_on_the_seed_and_the_step_alone(tiny_model, tmp_path):
     def drawn(step, seed=1):
         ours.state.global_step, ours.args.seed = step, seed
-        batches = ours._fresh_inputs(5, 20)
+        batches = ours.fresh_inputs(5, 20)
         return [[row["prompt"] for row in next(batches)] for _ in range(3)]
 
     ours = trainer_of(tiny_model, tmp_path, Watched, interesting, dynamic_sampling="interesting")

@@ -27,7 +27,7 @@ KINDS = ("models", "variants", "methods", "problems", "papers")
 MODELS, VARIANTS, METHODS, PROBLEMS, PAPERS = (
     [key.partition("/")[2] for key in recipe.shipped() if key.startswith(f"{kind}/")] for kind in KINDS
 )
-KEYS = {name: recipe.content([name]).get("method", {}) for name in METHODS}  # entropy and replay set none
+KEYS = {name: recipe.content([name]).get("method", {}) for name in METHODS}  # entropy, history and replay set none
 REWEIGHTING = [name for name in METHODS if "reweight" in KEYS[name]]
 GRADIENT = [name for name in METHODS if "importance_ratio" in KEYS[name]]
 OUT = Path("runs", "nowhere")  # never written to
@@ -139,7 +139,9 @@ def wants_correct(spec):
         "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
     }
     wanted = [inputs_of(function, role) for role, function in bound.items() if function is not None]
-    return spec.replay.weight is not None or any("correct" in inputs for inputs in wanted)
+    if spec.replay.weight is not None or spec.history.target is not None:
+        return True
+    return any("correct" in inputs for inputs in wanted)
 
 
 def test_compositions_are_valid_as_far_as_no_file_is_needed():
@@ -152,7 +154,14 @@ def test_compositions_are_valid_as_far_as_no_file_is_needed():
                     check_arguments(kind, dict([item]), where, SET_BY_THE_RUN)
                     passed.add(key)
         sampling = spec.dynamic_sampling
-        settings = [spec.trainer, spec.rewards, vars(spec.method), vars(sampling), vars(spec.replay)]
+        settings = [
+            spec.trainer,
+            spec.rewards,
+            vars(spec.method),
+            vars(sampling),
+            vars(spec.replay),
+            vars(spec.history),
+        ]
         if (key := json.dumps(settings)) not in passed:
             config = config_of(spec)
             if spec.method.correct is None and wants_correct(spec):
@@ -310,6 +319,12 @@ def test_replay_composes_with_every_method_in_any_order():
         other = recipe.content(["replay", name])
         assert merged | {"keys": None} == other | {"keys": None}
         assert other["keys"] == alone.get("keys", merged["keys"])  # a method from keys and replay share them: the last
+
+
+def test_a_history_composes_with_every_method_and_variant_in_any_order():
+    for name in [*METHODS, *VARIANTS]:
+        alone, merged = recipe.content([name]), recipe.content([name, "history"])
+        assert merged == {**alone, **recipe.content(["history"])} == recipe.content(["history", name])
 
 
 def test_the_two_smollm2_differ_in_the_name_alone():

@@ -24,6 +24,10 @@ ADJUSTED_REWARD = "diversity/adjusted_reward"
 ZERO_STD = "groups/zero_std"
 CLIPPED_RATIO = "completions/clipped_ratio"  # TRL's: share of completions without an end
 TRAINED = "update/trained"
+PASSED_OVER = "history/passed_over"
+SPREAD = "history/spread"
+EXPLORE_EASY, EXPLORE_HARD = "history/explore_easy", "history/explore_hard"
+KNOWN_PROMPTS = "history/prompts"
 ENTROPY = "entropy"
 REWARD = "reward"
 ACCURACY = "rewards/accuracy/mean"
@@ -55,6 +59,11 @@ METRICS = {  # in the order in which they are shown
     ADJUSTED_REWARD: Metric("adjusted reward", "mean of the rewards after reweighting"),
     ZERO_STD: Metric("zero-variance groups", "share of groups whose raw rewards are all equal", "share"),
     TRAINED: Metric("trained completions", "share of completions that the update runs through the model", "share"),
+    PASSED_OVER: Metric("prompts passed over", "prompts of a step that were passed over before sampling", "prompts"),
+    SPREAD: Metric("groups with spread", "share of the sampled groups with right and wrong completions", "share"),
+    EXPLORE_EASY: Metric("exploration, easy", "base exploration rate of prompts that were all right", "share"),
+    EXPLORE_HARD: Metric("exploration, hard", "base exploration rate of prompts that were all wrong", "share"),
+    KNOWN_PROMPTS: Metric("prompts with a history", "number of prompts with a history", "prompts", ".0f"),
     ENTROPY: Metric("entropy", "mean entropy of the policy over the tokens of the completions", "nats"),
     REWARD: Metric("reward, as adjusted", "mean of the rewards that the update used: the adjusted ones"),
 }

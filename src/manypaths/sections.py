@@ -114,6 +114,29 @@ class DynamicSampling:
 
 
 @dataclass
+class History:
+    """Which prompts are sampled, as in GRESO (arXiv 2506.02177); needs `method.correct`.
+
+    `target` is the share of groups all right or all wrong that is aimed at, and null samples all prompts. The others
+    are settings of `manypaths.trl.PromptHistory`; `discount` 0 and `prior` 0 are the paper's rule. Raises ValueError
+    for numbers out of their range.
+    """
+
+    target: float | None = None
+    discount: float = 0.8
+    prior: float = 0.5
+    explore: float = 0.5
+    step: float = 0.01
+
+    def __post_init__(self) -> None:
+        bounds = {"target": (0, 1), "discount": (0, 1), "prior": (0, 1000), "explore": (0.05, 0.95), "step": (0, 1)}
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"history.{name} must be from {low} to {high}, got {value}.")
+
+
+@dataclass
 class Replay:
     """Verified replay (arXiv 2610.11064): `weight` is its lambda, such as 0.1, and null is none.
 
@@ -184,6 +207,7 @@ class Recipe:
     reward_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     method: Method = field(default_factory=Method)
     dynamic_sampling: DynamicSampling = field(default_factory=DynamicSampling)
+    history: History = field(default_factory=History)
     replay: Replay = field(default_factory=Replay)
     embedder: Embedder = field(default_factory=Embedder)
     keys: Keys = field(default_factory=Keys)

@@ -21,7 +21,7 @@ from manypaths.preflight.cautions import cautions
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory, replayed
 from manypaths.preflight.method_rows import corrects_vllm, method_rows
 from manypaths.preflight.shape import shape_of
-from manypaths.preflight.workload import DEFAULTS, Workload, workload
+from manypaths.preflight.workload import DEFAULTS, Workload, passed_over, workload
 from manypaths.sections import Recipe
 from manypaths.typed import check_arguments
 
@@ -133,6 +133,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
         rows["vLLM"] = "completions are weighted by pi / pi of vLLM (vllm_importance_sampling_correction)"
     replaced = f"groups with zero variance in {sampling.reward} are replaced, from at most {sampling.max_batches} "
     rows["dynamic sampling"] = f"{replaced}generation batches" if sampling.reward else "none"
+    rows["history"] = passed_over(spec)
     rows["replay"] = _replay(spec, run)
     return {**rows, **_update(spec)}
 

@@ -116,3 +116,15 @@ def workload(spec: Recipe, processes: int = 1) -> Workload:
     if steps is None and run.epoch is not None:
         steps = math.ceil(settings["num_train_epochs"] * -(-run.epoch // run.accumulation))
     return dataclasses.replace(run, steps=steps)
+
+
+def passed_over(spec: Recipe) -> str:
+    """Which prompts a step passes over before it samples."""
+    own = spec.history
+    if own.target is None:
+        return "none"
+    which = (
+        f"prompts that were all right or all wrong lately by {spec.method.correct} are passed over before sampling, "
+    )
+    rates = f"exploration rates start at {own.explore:g} and move by {own.step:g} a step"
+    return f"{which}aiming at {own.target:.0%} of such groups; {rates}"

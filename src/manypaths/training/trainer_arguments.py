@@ -1,7 +1,8 @@
-"""What of a recipe makes the trainer: rewards, methods with their inputs, dynamic sampling."""
+"""What of a recipe makes the trainer: rewards, methods with their inputs, dynamic sampling, the history of prompts."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from manypaths.methods.effect import check_effect
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.sections import Recipe
 from manypaths.trainers import available, trl_scaling
-from manypaths.trl import Replay, check
+from manypaths.trl import PromptHistory, Replay, check
 from manypaths.trl.replay import check_replay
 from manypaths.trl.replay_bank import accepted
 
@@ -33,10 +34,10 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     functions = rewards.bind(spec.rewards, spec.reward_options, config.max_completion_length)
     method, sampling = spec.method, spec.dynamic_sampling
     check(config, importance_ratio=method.importance_ratio)
-    methods = methods_and_keys(spec)
+    methods, history = methods_and_keys(spec), _history(spec)
     roles = ("reweight", "advantage")
     wants_correct = any("correct" in inputs_of(methods[role], role) for role in roles if methods[role] is not None)
-    wants_correct |= methods["replay"] is not None
+    wants_correct |= methods["replay"] is not None or history is not None
     return {
         "reward_funcs": list(functions.values()),
         **methods,
@@ -45,6 +46,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
         "skip_zero_advantage": method.skip_zero_advantage,
         "dynamic_sampling": _position(functions, "dynamic_sampling.reward", sampling.reward),
         "max_batches": sampling.max_batches,
+        "history": history,
     }
 
 
@@ -95,6 +97,15 @@ def _replay(spec: Recipe, made: keys.Keys | None, inputs: set[str]) -> Replay | 
     check_inputs(accepted, "replay", inputs, REMEDIES)
     check_replay(replay := Replay(spec.replay.weight, spec.replay.capacity), made)
     return replay
+
+
+def _history(spec: Recipe) -> PromptHistory | None:
+    """The recipe's history of prompts, which is empty; None where its target is null."""
+    if spec.history.target is None:
+        return None
+    if spec.method.correct is None:
+        raise ValueError(f"history must be given correct, which is missing here. {REMEDIES['correct']}")
+    return PromptHistory(**asdict(spec.history))
 
 
 def _position(functions: dict[str, Any], setting: str, name: str | None) -> int | None:

@@ -2,8 +2,19 @@
 
 from manypaths.names import PARTS
 from manypaths.trl.groups import Groups
+from manypaths.trl.history import PromptHistory
 from manypaths.trl.replay_bank import Replay
 from manypaths.trl.settings import WITHOUT_RATIO, check
 from manypaths.trl.trainer import DiverseGRPOTrainer, StepSeconds, own_weights
 
-__all__ = ["PARTS", "WITHOUT_RATIO", "DiverseGRPOTrainer", "Groups", "Replay", "StepSeconds", "check", "own_weights"]
+__all__ = [
+    "PARTS",
+    "WITHOUT_RATIO",
+    "DiverseGRPOTrainer",
+    "Groups",
+    "PromptHistory",
+    "Replay",
+    "StepSeconds",
+    "check",
+    "own_weights",
+]

@@ -126,6 +126,12 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
     ) -> Tensor:
         if self._sampled is not None:
             return self._sampled.rewards
+        return self.fresh_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def fresh_rewards(
+        self, inputs: list[Any], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
+    ) -> Tensor:
+        """Rewards [N, K] of a batch that was just sampled, of all processes."""
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return rewards
 
@@ -138,10 +144,10 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         places = count * self.accelerator.num_processes // size
         varied: list[tuple[list[Any], Tensor]] = []  # rows and rewards of each group
         equal: list[tuple[list[Any], Tensor]] = []  # zero-variance groups
-        fresh, everything = self._fresh_inputs(places, count), []
+        fresh, everything = self.fresh_inputs(places, count), []
         first_end, seconds = 0.0, 0.0
         for batch in range(1, self.max_batches + 1):
-            rows, rewards, spent = self._sample(inputs if batch == 1 else _with_columns(next(fresh), inputs))
+            rows, rewards, spent = self._sample(inputs if batch == 1 else with_columns(next(fresh), inputs))
             seconds += spent
             everything.append(rewards)
             for group, has_std in enumerate(has_nonzero_std(rewards[:, self._column].view(-1, size)).tolist()):
@@ -180,7 +186,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         prompts = [row["prompt"] for row in inputs]
         prompt_ids, completion_ids, completions, logprobs = text_alone(super()._generate(prompts))
         began = time.perf_counter()
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        rewards = self.fresh_rewards(inputs, prompts, completions, completion_ids)
         seconds = time.perf_counter() - began
         counts = self.reward_weights != 0
         counts[self._column] = True
@@ -190,7 +196,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         columns = (inputs, prompt_ids, completion_ids, completions, logprobs or [None] * len(inputs), extra)
         return gather_object(list(zip(*columns, strict=True))), rewards, seconds
 
-    def _fresh_inputs(self, places: int, count: int) -> Iterator[list[dict[str, Any]]]:
+    def fresh_inputs(self, places: int, count: int) -> Iterator[list[dict[str, Any]]]:
         """Yield this process's `count` rows of further batches of `places` prompts.
 
         They follow the loader's batch in the order of the data, or are drawn at random. All processes yield the same
@@ -249,7 +255,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         super()._log_metric(name, value)
 
 
-def _with_columns(rows: list[dict[str, Any]], first: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_columns(rows: list[dict[str, Any]], first: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows with only the columns of the loader's rows, which may lack columns that the model does not take."""
     columns = {*itertools.chain(*first)}
     return [{name: row[name] for name in row if name in columns} for row in rows]

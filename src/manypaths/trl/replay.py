@@ -15,14 +15,14 @@ from torch import Tensor
 from manypaths.keys import Keys, needs_whole_groups
 from manypaths.names import name_of
 from manypaths.trl.data_order import Position
-from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer
+from manypaths.trl.prompt_history import PromptHistoryGRPOTrainer
 from manypaths.trl.replay_bank import Bank, Banks, Replay, accepted, complete, own_part, replay_loss
 
 FILE = "replay.pt"  # of a checkpoint
 METRICS = ("loss", "ways", "banks", "exemplars", "seconds")
 
 
-class ReplayGRPOTrainer(DynamicSamplingGRPOTrainer):
+class ReplayGRPOTrainer(PromptHistoryGRPOTrainer):
     """Adds one term to the loss of an update: the mean over the ways of one bank of -log pi(e) / |e|, times a factor.
 
     A bank holds, for one prompt, a right completion of each way that the policy has found (`replay_bank.Banks`); the
@@ -36,7 +36,7 @@ class ReplayGRPOTrainer(DynamicSamplingGRPOTrainer):
 
     Args:
         replay: the settings; None: the parameters are equal to GRPOTrainer's to the bit.
-        host: the arguments of `DynamicSamplingGRPOTrainer`.
+        host: the arguments of `PromptHistoryGRPOTrainer`.
 
     Raises:
         ValueError: for tools, environments, rollout functions, images and other media, whose completions are not the

@@ -10,30 +10,35 @@ from datasets import Dataset
 GENERATED = 8  # values that TRL's `_generate` returns
 
 
-def check_data(data: Any) -> None:
-    """Raise ValueError unless `data` is a dataset with a length and its columns and first row are text."""
+def check_data(data: Any, what: str = "Dynamic sampling", setting: str = "dynamic_sampling") -> None:
+    """Raise ValueError unless `data` is a dataset with a length and its columns and first row are text.
+
+    `what` needs that, and is turned off by leaving out `setting`.
+    """
     if not isinstance(data, Dataset):
         raise ValueError(
-            f"Dynamic sampling must have a dataset with a length, got {type(data).__name__}. Load the data as a "
-            "datasets.Dataset, or leave dynamic_sampling out."
+            f"{what} must have a dataset with a length, got {type(data).__name__}. Load the data as a "
+            f"datasets.Dataset, or leave {setting} out."
         )
     if media := {"image", "images"} & {*data.column_names}:
-        raise _media(f"a column {' and '.join(sorted(media))}")
-    check_rows([data[0]] if len(data) else [])
+        raise _media(f"a column {' and '.join(sorted(media))}", what, setting)
+    check_rows([data[0]] if len(data) else [], what, setting)
 
 
-def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+def check_rows(
+    rows: Sequence[Mapping[str, Any]], what: str = "Dynamic sampling", setting: str = "dynamic_sampling"
+) -> None:
     """Raise ValueError for media in a column or a message, where a transform of the data may have put them."""
     for row in rows:
         for name in ("image", "images"):
             empty = isinstance(row.get(name), (list, tuple, str)) and not row[name]
             if row.get(name) is not None and not empty:
-                raise _media(f"a column {name}")
+                raise _media(f"a column {name}", what, setting)
         prompt = row.get("prompt") or ()
         for message in () if isinstance(prompt, str) else prompt:
             for block in message["content"] if isinstance(message.get("content"), list) else ():
                 if isinstance(block, Mapping) and block.get("type") != "text":
-                    raise _media(f"a block of type {block.get('type')!r} in a message")
+                    raise _media(f"a block of type {block.get('type')!r} in a message", what, setting)
 
 
 def text_alone(generated: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
@@ -53,8 +58,8 @@ def text_alone(generated: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
     return prompt_ids, completion_ids, completions, logprobs
 
 
-def _media(content: str) -> ValueError:
+def _media(content: str, what: str = "Dynamic sampling", setting: str = "dynamic_sampling") -> ValueError:
     return ValueError(
-        f"Dynamic sampling must have text alone, got {content}, which it cannot move between batches. Leave "
-        "dynamic_sampling out, or train on text."
+        f"{what} must have text alone, got {content}, which it cannot move between batches. Leave {setting} out, or "
+        "train on text."
     )

@@ -19,7 +19,7 @@ from manypaths.methods import Advantage, Reweighter, has_nonzero_std, weighted_s
 from manypaths.methods.bind import adjust, replace_advantages
 from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures, of_scored
-from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct, position_of
+from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct
 from manypaths.trainers import available, trl_scaling
 from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
@@ -51,7 +51,7 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
         keys: `(completions, problems) -> [N]` whole numbers, such as `manypaths.keys.answer`, for the input `keys`.
             Without an embedder, similarity is 1 where two keys are equal and 0 elsewhere.
         correct: the name of the reward function, or its position, by which a completion is correct: above 0.5. For the
-            input `correct`.
+            input `correct`, and for `history`.
         importance_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where
             completions serve several updates.
         skip_zero_advantage: whether completions without a gradient are left out of the update, exactly; False, True, or
@@ -59,6 +59,8 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
             without TRL's rounding.
         replay: verified replay, such as `Replay(weight=0.1)`; needs `keys` and `correct`. See `ReplayGRPOTrainer`.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
+        history: prompts are passed over before sampling, such as `PromptHistory()`; needs `correct`. See
+            `PromptHistoryGRPOTrainer`.
         host: everything else goes to `GRPOTrainer`.
 
     Attributes:
@@ -119,13 +121,12 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
             check(args, importance_ratio=importance_ratio)
         check_replay(replay, keys)
         self.data_order = DataOrder()
-        super().__init__(*host, replay=replay, **named_host)
+        super().__init__(*host, replay=replay, correct=correct, **named_host)
         if any(isinstance(function, DiverseReward) for function in self.reward_funcs):
             raise ValueError(
                 "reward_funcs must hold the reward functions themselves here, got a DiverseReward. Pass its functions, "
                 "and its reweight and embedder to the trainer."
             )
-        self._correct = None if correct is None else position_of(self.names_in_trl, correct, "correct")
         self.importance_ratio = importance_ratio
         self.groups: Groups | None = None
         self._logprobs = torch.empty(0)  # [n] of this process, of the last generation, where a method wants them
