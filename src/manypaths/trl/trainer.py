@@ -59,8 +59,7 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
             without TRL's rounding.
         replay: verified replay, such as `Replay(weight=0.1)`; needs `keys` and `correct`. See `ReplayGRPOTrainer`.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
-        history: prompts are passed over before sampling, such as `PromptHistory()`; needs `correct`. See
-            `PromptHistoryGRPOTrainer`.
+        history: such as `PromptHistory()`; needs `correct`. See `PromptHistoryGRPOTrainer`.
         host: everything else goes to `GRPOTrainer`.
 
     Attributes:
