@@ -95,6 +95,12 @@ def test_a_step_has_its_share_of_a_generation(updates, seconds):
     assert line_of(text, "a step").startswith(f"a step {seconds:.1f} s") and " the run  " not in text
 
 
+def test_the_update_says_how_much_of_its_batch_it_ran():
+    assert " 3.0 s, measured on one batch;" in page(Pilot([generation([[0, 1, 0, 1]])], 3.0), SPEC, WORKLOAD)
+    text = page(Pilot([generation([[0, 1, 0, 1]])], 3.0, 0.75), SPEC, WORKLOAD)
+    assert " 3.0 s, measured on 75% of one batch;" in " ".join(text.split())
+
+
 def test_groups_without_a_scored_completion_have_no_spread_and_no_verdict():
     pilot = Pilot([generation([[NAN] * 4, [NAN] * 4])], 1.0)
     verdicts = pilot.verdicts("accuracy")
@@ -281,11 +287,13 @@ def test_a_pilot_leaves_no_trace(settings, command, tmp_path, capsys):
 
 def test_a_model_that_is_always_wrong_is_foreseen_to_the_last_group(settings, command, tmp_path, capsys):
     settings["rewards"] = {"accuracy": 1.0}
+    settings["method"] = {"skip_zero_advantage": True}
     settings["trainer"] |= {"max_steps": 12, "learning_rate": 1e-3}
     run = tmp_path / "run"
     assert command("--pilot", 20, "--out", run) == 0
     printed, warned = capsys.readouterr()
     assert line_of(printed, "groups with spread").startswith("groups with spread 0.0% [0.0%,")
+    assert "measured on 0% of one batch" in line_of(printed, "an update")
     assert line_of(printed, "groups all wrong").startswith("groups all wrong 100.0% [")
     assert "Caution: 100% of the groups have equal rewards" in warned and "easier problems" in warned
     assert warned.count("are cut off at 8 tokens") == 1

@@ -74,6 +74,7 @@ class Pilot:
 
     generations: Sequence[Generation]
     update_seconds: float
+    trained: float | None = None  # share of the completions of that update that were run; None where all must be
 
     def __post_init__(self) -> None:
         if not self.generations:
@@ -288,7 +289,7 @@ def _time_rows(pilot: Pilot, spec: Recipe, run: Workload) -> dict[str, str]:
     generation = pilot.mean(lambda generation: generation.seconds)
     rows = {
         "a generation": f"{generation:.1f} s for {run.generation} completions, scoring included",
-        "an update": f"{pilot.update_seconds:.1f} s, measured on one batch; the new weights are thrown away",
+        "an update": f"{pilot.update_seconds:.1f} s, measured on {_part(pilot)}one batch; the new weights are dropped",
     }
     batches, reward = 1.0, spec.dynamic_sampling.reward
     if reward is not None:
@@ -306,6 +307,11 @@ def _time_rows(pilot: Pilot, spec: Recipe, run: Workload) -> dict[str, str]:
         rows["the run"] = f"{run.steps:,} steps: {total}, of which sampling and scoring {sampling}. Not included: "
         rows["the run"] += "loading, checkpoints, evaluations, and that lengths change"
     return rows
+
+
+def _part(pilot: Pilot) -> str:
+    """How much of its batch the update ran, which differs from batch to batch as the share of flat groups does."""
+    return "" if pilot.trained is None else f"{pilot.trained:.0%} of "
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from manypaths import cpu
-from manypaths.names import CLIPPED_RATIO
+from manypaths.names import CLIPPED_RATIO, TRAINED
 from manypaths.preflight.pilot import Generation, Pilot
 from manypaths.preflight.workload import Workload, workload
 from manypaths.sections import Recipe
@@ -48,10 +48,12 @@ class PilotTrainer(DiverseGRPOTrainer):
         generations: what was sampled.
         update_seconds: of the second update, optimizer included; of the first where a run has only that, or where the
             second would be the short one at the end of an epoch.
+        trained: the share of completions that it ran, None where all must be run.
     """
 
     def __init__(self, *host: Any, count: int, rewards: list[str], **named_host: Any) -> None:
         self.count, self.names, self.generations, self.update_seconds = count, rewards, list[Generation](), 0.0
+        self.trained: float | None = None
         self._batches, self._inputs = list[Any](), list[dict[str, Any]]()  # of the update
         super().__init__(*host, **named_host)
         self.add_callback(StopAfterUpdates(self))  # after the callback that counts the seconds of the step
@@ -111,6 +113,10 @@ class StopAfterUpdates(TrainerCallback):
         is_whole = self.trainer.current_gradient_accumulation_steps == args.gradient_accumulation_steps
         if state.global_step == 1 or is_whole:
             self.trainer.update_seconds = self.trainer.seconds["update"]
+        if shares := self.trainer._metrics["train"].get(
+            TRAINED
+        ):  # of the micro-batches so far: the same in each update
+            self.trainer.trained = sum(shares) / len(shares)
         control.should_training_stop = control.should_training_stop or state.global_step == 2
 
 
@@ -146,4 +152,4 @@ def run_pilot(spec: Recipe, out: Path, prompts: int) -> tuple[Pilot, Workload]:
             trainer = new_trainer(plan, model, tokenizer, embed, make=make)
             trainer.train()
     run = replace(workload(spec), problems=problems, steps=trainer.state.max_steps)
-    return Pilot(trainer.generations, trainer.update_seconds), run
+    return Pilot(trainer.generations, trainer.update_seconds, trainer.trained), run
