@@ -25,8 +25,9 @@ NAMES = {
     ),
     "_generate_and_score_completions": Use(
         TRL,
-        f"{TRAINERS} logprobs prompt_history",
-        "the batch is filled and prompts are replaced before it, and the advantages are replaced after it",
+        f"{TRAINERS} logprobs prompt_history pilot",
+        "the batch is filled and prompts are replaced before it, and the advantages are replaced after it; a pilot reads "
+        "what was sampled",
         "Find the method that turns rows of the data into completions with advantages, and override that one",
     ),
     "_calculate_rewards": Use(
@@ -45,8 +46,8 @@ NAMES = {
     ),
     "_compute_loss": Use(
         TRL,
-        "trainer replay",
-        "RGRA leaves the old log-probabilities out, and verified replay adds a term",
+        "trainer replay trained_rows",
+        "RGRA leaves the old log-probabilities out, skipping leaves completions out, and verified replay adds a term",
         "Find where TRL reads old_per_token_logps, and remove the key before that; add the term where the loss is made",
     ),
     "_log_metric": Use(
@@ -55,9 +56,15 @@ NAMES = {
         "logs metrics of a generation, and refuses our names to reward functions",
         "Find what TRL passes to reward functions as log_metric",
     ),
+    "_prepare_inputs": Use(
+        TRL,
+        "pilot",
+        "samples a generation batch, and gives the second update of a pilot the completions of the first",
+        "Find where TRL decides between a new generation and a buffered one, and override that",
+    ),
     "_metrics": Use(
         TRL,
-        f"{TRAINERS} prompt_history replay",
+        f"{TRAINERS} prompt_history replay trained_rows",
         "the seconds of a step, and the means over all sampled completions",
         "Override GRPOTrainer.log and set the values there",
     ),
@@ -82,7 +89,7 @@ NAMES = {
     ),
     "_logs": Use(
         TRL,
-        "trainer record",
+        "trainer record pilot",
         "texts, rewards and advantages of all processes",
         "Find where TRL keeps the rows of its table of completions, or gather them in _calculate_rewards",
     ),

@@ -73,6 +73,7 @@ def test_names_of_verl_are_pinned_beside_verl(name):
         ("_generate_and_score_completions", ["inputs"]),
         ("_calculate_rewards", ["inputs", "prompts", "completions", "completion_ids_list"]),
         ("_compute_loss", ["model", "inputs"]),
+        ("_prepare_inputs", ["generation_batch"]),
         ("_log_metric", ["name", "value"]),
         ("_get_train_sampler", ["dataset"]),
         ("_save_optimizer_and_scheduler", ["output_dir"]),
