@@ -26,8 +26,8 @@ NAMES = {
     "_generate_and_score_completions": Use(
         TRL,
         f"{TRAINERS} logprobs prompt_history pilot",
-        "the batch is filled and prompts are replaced before it, and the advantages are replaced after it; a pilot reads "
-        "what was sampled",
+        "the batch is filled and prompts are replaced before it, and the advantages are replaced after it; a pilot "
+        "reads what was sampled",
         "Find the method that turns rows of the data into completions with advantages, and override that one",
     ),
     "_calculate_rewards": Use(

@@ -169,7 +169,11 @@ def test_a_caution_is_due_above_half_and_above_a_tenth():
     assert not flat_caution(0.5, SPEC) and not cut_off_caution(0.1, SPEC)
     assert not flat_caution(NAN, SPEC) and not cut_off_caution(NAN, SPEC)
     (flat,), (cut_off,) = flat_caution(0.51, SPEC), cut_off_caution(0.11, SPEC)
-    assert "51% of the groups" in flat and "solves sometimes" in flat and "set dynamic_sampling.reward" in flat
+    assert "51% of the groups" in flat and "solves sometimes" in flat
+    assert "set dynamic_sampling.reward" in flat and "set history.target" in flat
+    both = Recipe(Model("m"), Problems("arithmetic"), {})
+    both.dynamic_sampling.reward, both.history.target = "accuracy", 0.25
+    assert flat_caution(0.51, both)[0].endswith("with smaller groups (trainer.num_generations).")
     assert "11% of the completions are cut off at 32 tokens" in cut_off and "mask_truncated_completions" in cut_off
     masked = Recipe(Model("m"), Problems("arithmetic"), {"mask_truncated_completions": True})
     assert "left out of the loss. Raise" in cut_off_caution(0.11, masked)[0]
@@ -306,6 +310,7 @@ def test_a_model_that_is_always_wrong_is_foreseen_to_the_last_group(settings, co
 
 def test_a_pilot_with_dynamic_sampling_samples_each_prompt_once(settings, command, capsys):
     settings["dynamic_sampling"] = {"reward": "accuracy", "max_batches": 3}
+    settings["history"], settings["method"]["correct"] = {"target": 0.25}, "accuracy"
     settings["rewards"] = {"accuracy": 1.0, "test_pilot.counted": 0.0}
     SAMPLED.clear()
     assert command("--pilot", 4) == 0

@@ -155,12 +155,14 @@ def flat_caution(flat: float, spec: Recipe, verdicts: Verdicts | None = None) ->
     problems = "problems that the model solves sometimes"
     if verdicts is not None and verdicts.right.value != verdicts.wrong.value:
         problems = "harder problems" if verdicts.right.value > verdicts.wrong.value else "easier problems"
-    sampling = "set dynamic_sampling.reward, which samples other prompts in their place"
-    if spec.dynamic_sampling.reward is not None:
-        sampling = "leave it to dynamic sampling, which samples more for it"
+    settings = ["dynamic_sampling.reward, which samples other prompts in their place"] * (
+        not spec.dynamic_sampling.reward
+    )
+    settings += ["history.target, which passes over such prompts when they come again"] * (spec.history.target is None)
+    others = "".join(f"; or set {setting}" for setting in settings)
     return [
-        f"{flat:.0%} of the groups have equal rewards, and GRPO learns nothing from them. Take {problems}, take more "
-        f"prompts with smaller groups (trainer.num_generations), or {sampling}."
+        f"{flat:.0%} of the groups have equal rewards, and GRPO learns nothing from them. Take {problems}, or more "
+        f"prompts with smaller groups (trainer.num_generations){others}."
     ]
 
 

@@ -126,7 +126,8 @@ def run_pilot(spec: Recipe, out: Path, prompts: int) -> tuple[Pilot, Workload]:
     Args:
         spec: the recipe of the run.
         out: the run folder, which is neither read nor written.
-        prompts: their number, 1 or more. Dynamic sampling is off, so that each of them is sampled once.
+        prompts: their number, 1 or more. Dynamic sampling and the history of prompts are off,
+            so that each of them is sampled once.
 
     Returns:
         What was sampled, and the counts of the run, with its steps.
@@ -145,7 +146,7 @@ def run_pilot(spec: Recipe, out: Path, prompts: int) -> tuple[Pilot, Workload]:
     with tempfile.TemporaryDirectory() as folder:
         quiet = replace(spec, trainer={**spec.trainer, **KEEPS_NOTHING})
         plan = replace(plan, config=trainer_config(quiet, Path(folder)))
-        plan.method["dynamic_sampling"] = None
+        plan.method |= {"dynamic_sampling": None, "history": None}
         model, tokenizer, embed = load_start(plan)
         make = partial(PilotTrainer, count=count, rewards=[*spec.rewards])
         with cpu.score_completions_only() if plan.config.use_cpu else nullcontext():
