@@ -153,6 +153,18 @@ class Replay:
 
 
 @dataclass
+class Select:
+    """Whom to train on: `count` completions of each group, by a rule of `manypaths.methods.SELECTIONS`; null: all.
+
+    `rule` may be the dotted path of another function. `options` are its named arguments.
+    """
+
+    rule: str | None = None
+    count: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Embedder:
     """`name`: ngram, or a sentence-transformers model (hub id, folder, package:NAME); `options` go to it.
 
@@ -208,6 +220,7 @@ class Recipe:
     method: Method = field(default_factory=Method)
     dynamic_sampling: DynamicSampling = field(default_factory=DynamicSampling)
     history: History = field(default_factory=History)
+    select: Select = field(default_factory=Select)
     replay: Replay = field(default_factory=Replay)
     embedder: Embedder = field(default_factory=Embedder)
     keys: Keys = field(default_factory=Keys)

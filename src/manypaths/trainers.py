@@ -21,6 +21,7 @@ TRAINERS: dict[str, dict[str, tuple[str, ...]]] = {
     "DiverseGRPOTrainer": {
         "reweight": ("rewards", "correct", "progress", "lengths", "logprobs"),
         "advantage": ("rewards", "correct", "progress", "lengths", "logprobs", *ADVANTAGE),
+        "select": ("rewards", "correct", "progress", "lengths", "logprobs"),
         "replay": ("rewards", "correct", "progress", "lengths", "logprobs"),
     },
     "DiverseReward": {"reweight": ("rewards", "correct", "progress", "lengths")},

@@ -76,9 +76,10 @@ def share_of_advantage(raw: Tensor, adjusted: Tensor) -> Tensor:
 
     The advantage is the distance from the group's mean, scaled. That distance is one of the raw rewards plus one of
     adjusted - raw, and the share is mean |second| / (mean |first| + mean |second|), whatever the scale. 1 is a
-    zero-variance group, whose advantages come from diversity alone.
+    zero-variance group, whose advantages come from diversity alone. A completion without an adjusted reward, which is
+    not trained on, counts in no mean.
     """
-    distances = torch.stack([raw, adjusted - raw])
+    distances = torch.stack([raw.masked_fill(adjusted.isnan(), torch.nan), adjusted - raw])
     own, changed = (distances - distances.nanmean(-1, keepdim=True)).abs().nansum(-1)
     share: Tensor = changed / (own + changed)
     return share

@@ -7,19 +7,17 @@ diagnostics; `check` imports TRL.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import math
 import textwrap
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
 from manypaths import recipe, rewards
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.cautions import cautions
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory, replayed
-from manypaths.preflight.method_rows import corrects_vllm, method_rows
+from manypaths.preflight.method_rows import corrects_vllm, method_rows, update
 from manypaths.preflight.shape import shape_of
 from manypaths.preflight.workload import DEFAULTS, Workload, passed_over, workload
 from manypaths.sections import Recipe
@@ -135,19 +133,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
     rows["dynamic sampling"] = f"{replaced}generation batches" if sampling.reward else "none"
     rows["history"] = passed_over(spec)
     rows["replay"] = _replay(spec, run)
-    return {**rows, **_update(spec)}
-
-
-def _update(spec: Recipe) -> dict[str, str]:
-    """Which completions the update runs through the model; no row where torch is not installed."""
-    if importlib.util.find_spec("torch") is None:
-        return {}
-    from manypaths.trainers import acts_at_advantage_0
-
-    reason = acts_at_advantage_0(SimpleNamespace(**spec.trainer))
-    if spec.method.skip_zero_advantage is False or reason is not None:
-        return {"update": "all completions" + f"; {reason} acts on those with advantage 0, too" * bool(reason)}
-    return {"update": "completions with an advantage other than 0 alone; the loss is the same without the others"}
+    return {**rows, **update(spec, run)}
 
 
 def _replay(spec: Recipe, run: Workload) -> str:

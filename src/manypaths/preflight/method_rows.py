@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from manypaths.preflight.workload import DEFAULTS, Workload
@@ -60,7 +61,7 @@ def _inputs_and_diagnostics(spec: Recipe, run: Workload) -> dict[str, str]:
     """What the methods take, with where it comes from, and what they report, as they say themselves."""
     if importlib.util.find_spec("torch") is None:
         return {}
-    from manypaths.methods.bind import bind_advantage, bind_reweight, diagnostics_of
+    from manypaths.methods.bind import bind_advantage, bind_reweight, bind_selection, diagnostics_of
     from manypaths.methods.inputs import inputs_of
 
     method, sources = spec.method, _sources(spec, run)
@@ -71,6 +72,8 @@ def _inputs_and_diagnostics(spec: Recipe, run: Workload) -> dict[str, str]:
             method.advantage, method.advantage_options, "method.advantage", placebo=method.shuffled
         ),
     }
+    rule = spec.select
+    methods["select"] = bind_selection(rule.rule, rule.count, rule.options, "select")
     bound = {role: function for role, function in methods.items() if function is not None}
     wanted = [name for role, function in bound.items() for name in inputs_of(function, role)]
     diagnostics = [name for role, function in bound.items() for name in diagnostics_of(function, role)]
@@ -101,6 +104,23 @@ def _source_of_logprobs(spec: Recipe, run: Workload) -> str:
     if (corrects_vllm(settings) or not run.on_policy) and not settings.get("mask_truncated_completions"):
         return "TRL, which has them for its importance ratio"
     return "vLLM" if settings["use_vllm"] else "one more forward pass a generation, without gradient"
+
+
+def update(spec: Recipe, run: Workload) -> dict[str, str]:
+    """Which completions are selected and run through the model; one row less where torch is not installed."""
+    rule = spec.select
+    options = ", ".join(f"{key} {json.dumps(value, default=str)}" for key, value in rule.options.items())
+    named = f"{rule.rule} ({options})" if options else rule.rule
+    rows = {"selection": f"{rule.count} of {run.group} completions by {named}" if rule.rule else "none"}
+    if importlib.util.find_spec("torch") is None:
+        return rows
+    from manypaths.trainers import acts_at_advantage_0
+
+    chosen = "the selected completions" if rule.rule else "all completions"
+    reason = acts_at_advantage_0(SimpleNamespace(**spec.trainer))
+    if spec.method.skip_zero_advantage is False or reason is not None:
+        return rows | {"update": chosen + f"; {reason} acts on those with advantage 0, too" * bool(reason)}
+    return rows | {"update": f"{chosen} whose advantage is not 0; the loss is the same without the others"}
 
 
 def corrects_vllm(settings: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from manypaths import keys, rewards
-from manypaths.methods.bind import Method, bind_advantage, bind_reweight, compares
+from manypaths.methods.bind import Method, bind_advantage, bind_reweight, bind_selection, compares
 from manypaths.methods.effect import check_effect
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.sections import Recipe
@@ -35,8 +35,9 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
     method, sampling = spec.method, spec.dynamic_sampling
     check(config, importance_ratio=method.importance_ratio)
     methods, history = methods_and_keys(spec), _history(spec)
-    roles = ("reweight", "advantage")
-    wants_correct = any("correct" in inputs_of(methods[role], role) for role in roles if methods[role] is not None)
+    functions_by_role = {role: methods[role] for role in ("reweight", "advantage")}
+    functions_by_role["select"] = methods["select"][1] if methods["select"] else None
+    wants_correct = any("correct" in inputs_of(own, role) for role, own in functions_by_role.items() if own is not None)
     wants_correct |= methods["replay"] is not None or history is not None
     return {
         "reward_funcs": list(functions.values()),
@@ -51,7 +52,7 @@ def method_arguments(spec: Recipe, config: GRPOConfig) -> dict[str, Any]:
 
 
 def methods_and_keys(spec: Recipe) -> dict[str, Any]:
-    """The recipe's `reweight`, `advantage` and `keys`, bound; None where it names none.
+    """The recipe's `reweight`, `advantage`, `keys`, `select` and `replay`, bound; None where it names none.
 
     Raises:
         ValueError: for an unknown name, options that do not fit, and an input that the recipe does not give.
@@ -78,7 +79,8 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
         raise ValueError(f"keys.options must come with keys.name, got {spec.keys.options} without. Name the function.")
     of_texts = {"similarity", *(["keys"] if spec.keys.name is not None else [])}
     of_trainer = available("DiverseGRPOTrainer", correct=method.correct is not None)
-    for role, function in methods.items():
+    select = bind_selection(spec.select.rule, spec.select.count, spec.select.options, "select")
+    for role, function in {**methods, "select": select}.items():
         if function is not None:
             check_inputs(function, role, {*of_texts, *of_trainer[role]}, REMEDIES)
     scaling = trl_scaling(SimpleNamespace(**spec.trainer))
@@ -87,7 +89,12 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
     if spec.evaluation is not None:
         keys.bind(spec.evaluation.keys, {})
     made = keys.bind(spec.keys.name, spec.keys.options) if spec.keys.name is not None else None
-    return {**methods, "keys": made, "replay": _replay(spec, made, {*of_texts, *of_trainer["replay"]})}
+    return {
+        **methods,
+        "keys": made,
+        "select": None if select is None else (spec.select.count, select),
+        "replay": _replay(spec, made, {*of_texts, *of_trainer["replay"]}),
+    }
 
 
 def _replay(spec: Recipe, made: keys.Keys | None, inputs: set[str]) -> Replay | None:

@@ -9,17 +9,16 @@ from typing import Any
 import torch
 from accelerate.utils import gather, gather_object
 from torch import Tensor
-from transformers import TrainerCallback
 
 from manypaths.completion_inputs import REMEDIES, CompletionInputs, is_correct
 from manypaths.embed import Embedder
 from manypaths.keys import Keys
 from manypaths.messages import own_tokens, prompt_text, text_of
-from manypaths.methods import Advantage, Reweighter, has_nonzero_std, weighted_sum
-from manypaths.methods.bind import adjust, replace_advantages
+from manypaths.methods import Advantage, Reweighter, Selection, has_nonzero_std, weighted_sum
+from manypaths.methods.bind import adjust, choose, replace_advantages
 from manypaths.methods.contracts import check_finite
 from manypaths.methods.measures import measures, of_scored
-from manypaths.names import DIAGNOSTICS, PARTS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct
+from manypaths.names import DIAGNOSTICS, SECONDS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD, distinct
 from manypaths.trainers import available, trl_scaling
 from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
@@ -27,12 +26,14 @@ from manypaths.trl.groups import Groups
 from manypaths.trl.logprobs import LogprobsGRPOTrainer
 from manypaths.trl.replay import ReplayGRPOTrainer, check_replay
 from manypaths.trl.replay_bank import Replay, accepted
+from manypaths.trl.selection import SelectionGRPOTrainer, selection_of
 from manypaths.trl.settings import check
-from manypaths.trl.trained_rows import TrainedRowsGRPOTrainer, zero_in_flat_groups
+from manypaths.trl.step_seconds import StepSeconds
+from manypaths.trl.trained_rows import zero_in_flat_groups
 from manypaths.wrapper import DiverseReward
 
 
-class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPOTrainer):
+class DiverseGRPOTrainer(ReplayGRPOTrainer, SelectionGRPOTrainer, LogprobsGRPOTrainer):
     """`trl.GRPOTrainer` whose rewards and advantages a method may set, with what the three papers put around that.
 
     Each argument is one override that passes through when it is left out; with none of them, and in evaluation, this
@@ -54,9 +55,10 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
             input `correct`, and for `history`.
         importance_ratio: False is RGRA (arXiv 2603.18756): no pi / pi_old, so that nothing clips, not even where
             completions serve several updates.
-        skip_zero_advantage: whether completions without a gradient are left out of the update, exactly; False, True, or
-            None for where it is exact. See `TrainedRowsGRPOTrainer`. Advantages of zero-variance groups are then 0
-            without TRL's rounding.
+        select: (count, rule): so many completions of each group are trained on, as if no others had been sampled. The
+            rule is "mmr", "max_variance" or "random" (`manypaths.methods.SELECTIONS`), or a function of your own. See
+            `SelectionGRPOTrainer`.
+        skip_zero_advantage: see `TrainedRowsGRPOTrainer`. Advantages of zero-variance groups are then exactly 0.
         replay: verified replay, such as `Replay(weight=0.1)`; needs `keys` and `correct`. See `ReplayGRPOTrainer`.
         dynamic_sampling, max_batches: see `DynamicSamplingGRPOTrainer`.
         history: such as `PromptHistory()`; needs `correct`. See `PromptHistoryGRPOTrainer`.
@@ -104,13 +106,20 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
         advantage: Advantage | None = None,
         importance_ratio: bool = True,
         replay: Replay | None = None,
+        select: tuple[int, str | Selection] | None = None,
         **named_host: Any,
     ) -> None:
         args = named_host.get("args", host[2] if len(host) > 2 else None)
+        rule = selection_of(select)
         self.inputs = CompletionInputs(
             embedder,
             keys,
-            methods={"reweight": reweight, "advantage": advantage, "replay": accepted if replay else None},
+            methods={
+                "select": rule,
+                "reweight": reweight,
+                "advantage": advantage,
+                "replay": accepted if replay else None,
+            },
             available=available("DiverseGRPOTrainer", correct=correct is not None),
             remedies=REMEDIES
             | dict.fromkeys(("advantages", "adjusted"), "Pass the method as advantage=, which works on GRPO's own."),
@@ -120,7 +129,7 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
             check(args, importance_ratio=importance_ratio)
         check_replay(replay, keys)
         self.data_order = DataOrder()
-        super().__init__(*host, replay=replay, correct=correct, **named_host)
+        super().__init__(*host, replay=replay, select=rule, correct=correct, **named_host)
         if any(isinstance(function, DiverseReward) for function in self.reward_funcs):
             raise ValueError(
                 "reward_funcs must hold the reward functions themselves here, got a DiverseReward. Pass its functions, "
@@ -157,16 +166,20 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
             return rewards
         check_finite(self.reward_func_names, rewards, self.reward_weights)
         scored = self._spend("rewards", began - (self._sampled.seconds if self._sampled else 0.0))
-        aggregation, size = self.multi_objective_aggregation, self.num_generations
-        raw = normalize_then_sum.raw_rewards(rewards, self.reward_weights, size, aggregation).view(-1, size)
+        raw = self._raw(rewards)
         wanted = {"rewards": raw, **self._other_inputs(prompts, completions, completion_ids_list, rewards)}
         embedded = self._spend("embedding", scored)
-        adjusted: Tensor = raw
-        diagnostics: dict[str, Tensor] = {}
+        trained, diagnostics = raw, dict[str, Tensor]()  # the rewards of the completions that are trained on
+        if self.select is not None:
+            diagnostics["selected"] = choose(self.select, wanted)
+            rewards = self.leave_out(rewards, diagnostics["selected"])
+            trained = self._raw(rewards)
+        adjusted = trained
         if self.reweight is not None:
-            adjusted, diagnostics = adjust(self.reweight, wanted)
+            adjusted, reported = adjust(self.reweight, wanted | {"rewards": trained})
+            diagnostics |= reported
         if self._adds_column:
-            rewards = torch.cat([rewards, (adjusted - raw).view(-1, 1)], dim=1)
+            rewards = torch.cat([rewards, (adjusted - trained).view(-1, 1)], dim=1)
             self._without_diversity = self.reward_func_names, self.reward_weights
             self.reward_func_names = [*self.reward_func_names, self.diversity_name]
             self.reward_weights = torch.cat([self.reward_weights, torch.ones(1).to(self.reward_weights)])
@@ -174,6 +187,11 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
         self.groups = Groups(raw, adjusted, wanted, diagnostics)
         self._measure(self.groups)
         return rewards
+
+    def _raw(self, rewards: Tensor) -> Tensor:
+        """The reward of each completion [B, G], as TRL sums the rewards [N, K] of the reward functions."""
+        size, aggregation = self.num_generations, self.multi_objective_aggregation
+        return normalize_then_sum.raw_rewards(rewards, self.reward_weights, size, aggregation).view(-1, size)
 
     @property
     def _adds_column(self) -> bool:
@@ -316,23 +334,6 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, TrainedRowsGRPOTrainer, LogprobsGRPO
     @embedder.setter
     def embedder(self, embedder: Embedder | None) -> None:
         self.inputs.replace(embedder, self.inputs.methods)
-
-
-class StepSeconds(TrainerCallback):
-    """Puts the seconds of a step, part by part, among the metrics of its trainer."""
-
-    def __init__(self, trainer: DiverseGRPOTrainer) -> None:
-        self.trainer, self.began = trainer, 0.0
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.began = time.perf_counter()
-        self.trainer.seconds.clear()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        spent = self.trainer.seconds
-        spent["update"] = time.perf_counter() - self.began - sum(spent.values())
-        for part in PARTS:
-            self.trainer._metrics["train"][SECONDS[part]].append(spent[part])
 
 
 def own_weights(weights: Tensor, count: int) -> Tensor:
