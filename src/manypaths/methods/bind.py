@@ -99,7 +99,7 @@ def bind_selection(
     if rule is None:
         return None
     function = find_function(f"rule of {where}", rule, SELECTIONS) if isinstance(rule, str) else rule
-    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+    if not isinstance(count, int) or count < 2:
         raise ValueError(
             f"{where}'s count must be a whole number of 2 or more, got {count!r}. Set how many completions of each "
             "group to train on."

@@ -145,7 +145,7 @@ def select_random(rewards: Tensor, lengths: Tensor, *, count: int, seed: int = 0
 
 
 def _check_count(who: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < LEAST:
+    if not isinstance(count, int) or count < LEAST:
         raise ValueError(
             f"{who}'s count must be a whole number of {LEAST} or more, got {count!r}. One completion alone has no "
             "advantage over another."
