@@ -1,0 +1,38 @@
+"""The grids of bench/race.yaml and bench/race_mixed.yaml: every run is accepted, and the protocol names their runs."""
+
+from pathlib import Path
+
+import pytest
+
+from manypaths import problems, recipe
+from manypaths.comparison.protocol import read_protocol
+from manypaths.training.sweep import jobs, read_grid
+from manypaths.training.trainer_arguments import method_arguments
+from manypaths.training.trainer_config import trainer_config
+
+BENCH = Path(__file__).parent.parent / "bench"
+GRIDS = {"race": 14, "race_mixed": 9}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_run_of_the_race_is_accepted(name, tmp_path):
+    grid = read_grid(BENCH / f"{name}.yaml")
+    runs = jobs(grid)
+    assert len(grid.seeds) == 5 and len(runs) == 5 * GRIDS[name]
+    for job in runs[: GRIDS[name]]:  # of the first seed
+        spec = recipe.read([w for w in job.words if "=" not in w], [w for w in job.words if "=" in w])
+        config = trainer_config(spec, tmp_path)
+        assert config.generation_batch_size == 64 and config.num_iterations == 2
+        arguments = method_arguments(spec, config)
+        assert (arguments["select"] is None) == (spec.select.rule is None)
+        assert (arguments["history"] is None) == (spec.history.target is None)
+    made = problems.load(spec.problems.name, options=spec.problems.options)
+    assert len(made) == spec.problems.options["count"]
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_protocol_names_runs_of_both_races(name):
+    grid = read_grid(BENCH / f"{name}.yaml")
+    planned = read_protocol(BENCH / "race_protocol.yaml")
+    assert {planned.baseline, *planned.arms} <= {*grid.grid["trained"]}
+    assert Path(grid.protocol).samefile(BENCH / "race_protocol.yaml") and grid.baseline is None
