@@ -244,15 +244,17 @@ def command(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("own", "steps"),
+    ("own", "steps", "sections"),
     [
-        ({}, 6),
-        ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "steps_per_generation": 1}, 4),
-        ({"steps_per_generation": 2, "num_iterations": 2}, 12),
+        ({}, 6, {}),
+        ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "steps_per_generation": 1}, 4, {}),
+        ({"steps_per_generation": 2, "num_iterations": 2}, 12, {}),
+        ({}, 6, {"select": {"count": 2, "rule": "max_variance"}}),
     ],
-    ids=["a batch a step", "three batches a step", "four steps a batch"],
+    ids=["a batch a step", "three batches a step", "four steps a batch", "two of each group"],
 )
-def test_a_pilot_samples_what_a_run_would_if_it_learnt_nothing(own, steps, settings, command, tmp_path):
+def test_a_pilot_samples_what_a_run_would_if_it_learnt_nothing(own, steps, sections, settings, command, tmp_path):
+    settings |= sections
     settings["trainer"] |= own | {"max_steps": steps}
     run = tmp_path / "run"
     assert command("--out", run) == 0
