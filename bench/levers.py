@@ -21,6 +21,8 @@ success rate misleads, for easy and hard prompts are flat and the mean does not 
 
     manypaths sweep bench/sweep.yaml --out sweep && python bench/levers.py --runs sweep/grpo-*
 
+with `method.skip_zero_advantage=false` among the recipes of that grid: the update must have run all rows.
+
 The shares for GPUs are those of bench/scaling.py. There sampling is bounded from below by ideal batching; waiting for
 the longest completion makes it longer, and what is saved in the update smaller.
 """
@@ -34,6 +36,7 @@ from statistics import fmean
 
 import scaling
 
+from manypaths.names import TRAINED
 from manypaths.run_folder import read_metrics, stream_groups
 from manypaths.tables import markdown
 
@@ -75,6 +78,10 @@ def measure(runs):
         raise SystemExit(f"The runs must have groups of one size, all recorded, got sizes {sorted(sizes)}.")
     (size,) = sizes
     lines = [line for run in runs for line in read_metrics(run) if "seconds/sampling" in line]
+    if any(line.get(TRAINED, 1) < 1 for line in lines):
+        raise SystemExit(
+            "The runs must train all completions, got some that skip. Set method.skip_zero_advantage=false."
+        )
     spent = {part: sum(line[f"seconds/{part}"] for line in lines) for part in ("sampling", "update", "embedding")}
     step = spent["sampling"] + spent["update"]
     parts = [2**power for power in range(1, size.bit_length()) if 2**power <= size]

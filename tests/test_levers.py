@@ -45,6 +45,9 @@ def test_runs_are_measured(levers, tmp_path):
     assert measured.group == 4 and measured.spread.keys() == {2, 4}
     assert_close([*measured.spread.values()], [(0.5 + 0.0 + 4 / 6 + 0.0) / 4, 0.5])
     assert_close([measured.sampling, measured.similarity], [0.4, 0.02])
+    (run / "metrics.jsonl").write_text(json.dumps(metrics[0] | {"update/trained": 0.5}) + "\n")
+    with pytest.raises(SystemExit, match="must train all completions"):
+        levers["measure"]([run])
 
 
 def test_seconds_by_hand(levers):
