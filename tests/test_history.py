@@ -194,7 +194,7 @@ def test_a_state_goes_through_a_file_and_back(tmp_path):
     for seed in range(6):
         rights = random.Random(seed).choices((0, 2, 4), k=8)
         history.update([f"{place} é" for place in range(8)], groups(*rights))
-        if seed != 3:
+        if seed not in (3, 5):
             history.adapt()
     torch.save(history.state_dict(), tmp_path / "history.pt")
     again = PromptHistory(discount=0.7)

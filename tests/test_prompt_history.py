@@ -81,14 +81,27 @@ def loaders(model, out, **settings):
 class ByHand:
     """Which prompts are sampled, by a naive loop over lists: a second writing of the rule, for `eager` histories."""
 
-    def __init__(self, prompts, seed=42, shuffled=True):
-        self.prompts, self.seed, self.shuffled, self.flat = prompts, seed, shuffled, set()
+    def __init__(self, prompts, seed=42, shuffled=True, spread=lambda prompt: kind(prompt) == "mixed"):
+        self.prompts, self.seed, self.shuffled, self.spread, self.flat = prompts, seed, shuffled, spread, set()
         self.passed_over = []
 
     def step(self, number, batch, substep=0):
         """The batch of the loader -> the batch that is sampled in this step."""
+        return self.filled(number, batch, substep, at_least=0)[0]
+
+    def filled(self, number, batch, substep=0, at_least=2):
+        """The batch of the loader -> the batches that are sampled until so many groups have spread."""
         draw = random.Random(f"{self.seed} history {number} {substep}")
-        further = self.further(number, batch, substep)
+        further, size = self.further(number, batch, substep), len(batch)
+        self.passed_over.append(0)
+        batches = []
+        while not batches or sum(map(self.spread, itertools.chain(*batches))) < at_least:
+            own = [self.prompts[next(further)] for _ in range(size)] if batches else batch
+            batches.append(self.chosen(own, draw, further))
+        return batches
+
+    def chosen(self, batch, draw, further):
+        """A batch in which prompts were replaced."""
         seen, result, passed_over = set(batch), [], 0
         for own in batch:
             candidates, count = [own], 0
@@ -105,9 +118,9 @@ class ByHand:
                     count += 1
             result += candidates or [own]
             passed_over += count if candidates else count - 1
-        self.passed_over.append(passed_over)
+        self.passed_over[-1] += passed_over
         self.flat -= set(result)
-        self.flat |= {prompt for prompt in result if kind(prompt) != "mixed"}
+        self.flat |= {prompt for prompt in result if not self.spread(prompt)}
         return result
 
     def passes(self, prompt, draw):
@@ -179,12 +192,15 @@ def test_without_a_history_it_is_grpo_trainer_to_the_bit(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_prompts_that_are_all_flat_are_sampled_all_the_same(tiny_model, tmp_path, shuffled):
-    named = {"steps": 14, "rewards": [never, length], "correct": "never", "shuffle_dataset": shuffled}
-    ours = remembering(tiny_model, tmp_path, **named)
+    named = {"steps": 14, "shuffle_dataset": shuffled}
+    batches = loaders(tiny_model, tmp_path, **named)
+    ours = remembering(tiny_model, tmp_path, rewards=[never, length], correct="never", **named)
     ours.train()
-    assert len(sampled(ours)) == 14 and set(logged(ours, "spread")) == {0.0}
-    late = logged(ours, "passed_over")[8:]
-    assert 0 < max(late) <= 2 * TRIES and set(sampled(ours)[-1]) <= {*PROMPTS}
+    hand = ByHand(PROMPTS, shuffled=shuffled, spread=lambda prompt: False)
+    expected = [hand.step(number, batch) for number, batch in enumerate(batches)]
+    assert sampled(ours) == expected and set(logged(ours, "spread")) == {0.0}
+    assert logged(ours, "passed_over") == hand.passed_over and max(hand.passed_over) > 5
+    assert any(batch == other for batch, other in zip(batches[8:], expected[8:], strict=True))  # sampled after all
 
 
 def test_data_of_one_batch_train_with_their_own_prompts(tiny_model, tmp_path):
@@ -223,23 +239,16 @@ def test_further_batches_of_dynamic_sampling_pass_over_prompts_too(tiny_model, t
     plain.train()
     ours = remembering(tiny_model, tmp_path, Batches, **named)
     ours.train()
-    known = {prompt for _, prompts in ours.batches for prompt in prompts}
-    assert known <= {*PROMPTS} and len(ours.history) == len(known)
-    assert all(len(set(prompts)) == 2 for _, prompts in ours.batches)
     assert len(ours.batches) < 0.75 * len(plain.batches)  # fewer batches fill the same number of updates
-    assert sum(logged(ours, "passed_over")) > 10
     assert not any(kind(prompt) != "mixed" for prompt, _ in ours.updated) and len(ours.updated) == 12 * 8
-    sizes = [len(list(group)) for _, group in itertools.groupby(ours.batches, key=lambda batch: batch[0])]
-    spread = [
-        sum(kind(prompt) == "mixed" for _, prompts in group for prompt in prompts) / (2 * size)
-        for (_, group), size in zip(itertools.groupby(ours.batches, key=lambda batch: batch[0]), sizes, strict=True)
-    ]
+    hand = ByHand(PROMPTS, shuffled=shuffled)
+    batches = loaders(tiny_model, tmp_path, steps=12, shuffle_dataset=shuffled)
+    expected = [hand.filled(number, batch) for number, batch in enumerate(batches)]
+    assert ours.batches == [(step, batch) for step, sampled in enumerate(expected) for batch in sampled]
+    assert logged(ours, "passed_over") == hand.passed_over and sum(hand.passed_over) > 10
+    spread = [sum(kind(prompt) == "mixed" for batch in step for prompt in batch) / (2 * len(step)) for step in expected]
     assert logged(ours, "spread") == pytest.approx(spread)
-    if not shuffled:  # within a step, prompts in the order of the data, with gaps
-        for _, group in itertools.groupby(ours.batches, key=lambda batch: batch[0]):
-            rows = [PROMPTS.index(prompt) for _, prompts in group for prompt in prompts][2:]
-            ahead = [(later - earlier) % len(PROMPTS) for earlier, later in itertools.pairwise(rows)]
-            assert all(0 < gap <= TRIES + 1 for gap in ahead)
+    assert len(ours.history) == len({prompt for _, batch in ours.batches for prompt in batch})
 
 
 def test_rates_follow_the_shares_of_flat_groups(tiny_model, tmp_path):

@@ -131,7 +131,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
         rows["vLLM"] = "completions are weighted by pi / pi of vLLM (vllm_importance_sampling_correction)"
     replaced = f"groups with zero variance in {sampling.reward} are replaced, from at most {sampling.max_batches} "
     rows["dynamic sampling"] = f"{replaced}generation batches" if sampling.reward else "none"
-    rows["history"] = passed_over(spec)
+    rows["history"] = passed_over(spec, run)
     rows["replay"] = _replay(spec, run)
     return {**rows, **update(spec, run)}
 

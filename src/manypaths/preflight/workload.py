@@ -118,8 +118,8 @@ def workload(spec: Recipe, processes: int = 1) -> Workload:
     return dataclasses.replace(run, steps=steps)
 
 
-def passed_over(spec: Recipe) -> str:
-    """Which prompts a step passes over before it samples."""
+def passed_over(spec: Recipe, run: Workload) -> str:
+    """Which prompts a step passes over before it samples, and how often a run sees each."""
     own = spec.history
     if own.target is None:
         return "none"
@@ -127,4 +127,8 @@ def passed_over(spec: Recipe) -> str:
         f"prompts that were all right or all wrong lately by {spec.method.correct} are passed over before sampling, "
     )
     rates = f"exploration rates start at {own.explore:g} and move by {own.step:g} a step"
-    return f"{which}aiming at {own.target:.0%} of such groups; {rates}"
+    seen = ""
+    if run.problems and run.steps is not None:
+        times = run.generations * run.generation / run.group / run.problems
+        seen = f". The run samples each prompt {times:.1f} times on average; at the first time none is passed over"
+    return f"{which}aiming at {own.target:.0%} of such groups; {rates}{seen}"
