@@ -403,7 +403,7 @@ def test_what_yaml_makes_another_number_of_or_a_date_is_text(text, tmp_path):
 
 
 def test_a_key_that_earlier_versions_lack_has_its_default():
-    spec = dataclasses.asdict(read(["smollm2-135m", "grpo", "none", "arithmetic"], ["method.correct=null"]))
+    spec = dataclasses.asdict(read(["smollm2-135m", "none", "arithmetic"], ["method.correct=null"]))
     for name, default in recipe.ADDED_KEYS.items():
         section, _, key = name.rpartition(".")
         assert (spec[section] if section else spec)[key] == default
