@@ -17,7 +17,7 @@ from transformers import get_scheduler
 from trl import GRPOConfig
 
 from manypaths import recipe
-from manypaths.methods.bind import bind_advantage, bind_reweight
+from manypaths.methods.bind import bind_advantage, bind_reweight, bind_selection
 from manypaths.methods.inputs import inputs_of
 from manypaths.training import run
 from manypaths.training.trainer_config import SET_BY_THE_RUN, trainer_config
@@ -118,7 +118,7 @@ def config_of(spec: recipe.Recipe) -> GRPOConfig:
 
 SECTIONS = (MODELS, VARIANTS, METHODS, PROBLEMS + PAPERS)
 COMPOSITIONS = [  # in which each pair of values of two sections occurs
-    (MODELS[(row + column) % len(MODELS)], VARIANTS[(row + 2 * column) % len(VARIANTS)], method, problems)
+    (MODELS[(row + column) % len(MODELS)], VARIANTS[(row + row // 8 + 3 * column) % len(VARIANTS)], method, problems)
     for row, method in enumerate(METHODS)
     for column, problems in enumerate(PROBLEMS + PAPERS)
 ]
@@ -137,6 +137,7 @@ def wants_correct(spec):
     bound = {
         "reweight": bind_reweight(method.reweight, method.options, "method.reweight", method.among_correct),
         "advantage": bind_advantage(method.advantage, method.advantage_options, "method.advantage"),
+        "select": bind_selection(spec.select.rule, spec.select.count, spec.select.options, "select"),
     }
     wanted = [inputs_of(function, role) for role, function in bound.items() if function is not None]
     if spec.replay.weight is not None or spec.history.target is not None:
