@@ -22,8 +22,8 @@ def test_the_script_trains(tiny_model, tmp_path, monkeypatch, capsys):
 def test_grids_that_are_shown_can_be_swept(tmp_path):
     (shown,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "grid.yaml").write_text(shown)
-    assert [job.name for job in jobs(read_grid(tmp_path / "grid.yaml"))][:2] == ["grpo-1", "mmr-grpo-1"]
-    assert len(jobs(read_grid(README.parent / "bench" / "sweep.yaml"))) == 12
+    assert [job.name for job in jobs(read_grid(tmp_path / "grid.yaml"))][:2] == ["grpo-1", "mmr-1"]
+    assert len(jobs(read_grid(README.parent / "bench" / "sweep.yaml"))) == 35
 
 
 def test_the_tree_names_every_room():
