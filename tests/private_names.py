@@ -25,7 +25,7 @@ NAMES = {
     ),
     "_generate_and_score_completions": Use(
         TRL,
-        f"{TRAINERS} logprobs prompt_history pilot",
+        f"{TRAINERS} logprobs prompt_history pilot selection",
         "the batch is filled and prompts are replaced before it, and the advantages are replaced after it; a pilot "
         "reads what was sampled",
         "Find the method that turns rows of the data into completions with advantages, and override that one",
@@ -64,7 +64,7 @@ NAMES = {
     ),
     "_metrics": Use(
         TRL,
-        f"{TRAINERS} prompt_history replay trained_rows",
+        f"{TRAINERS} prompt_history replay step_seconds trained_rows",
         "the seconds of a step, and the means over all sampled completions",
         "Override GRPOTrainer.log and set the values there",
     ),
@@ -89,7 +89,7 @@ NAMES = {
     ),
     "_logs": Use(
         TRL,
-        "trainer record pilot",
+        "trainer record pilot selection",
         "texts, rewards and advantages of all processes",
         "Find where TRL keeps the rows of its table of completions, or gather them in _calculate_rewards",
     ),

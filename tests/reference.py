@@ -98,10 +98,10 @@ def reinforce(rewards):
 
 
 def raft(rewards):
-    """RAFT (arXiv 2304.06767): the best answer gets the weight of the whole group, equally good ones share it."""
+    """RAFT (arXiv 2304.06767): the best answer gets the weight of all that are scored, equally good ones share it."""
     scored = [x for x in rewards if not math.isnan(x)]
     winners = sum(x == max(scored) for x in scored)
-    return [x if math.isnan(x) else len(rewards) / winners if x == max(scored) else 0.0 for x in rewards]
+    return [x if math.isnan(x) else len(scored) / winners if x == max(scored) else 0.0 for x in rewards]
 
 
 def scored_alone(method):

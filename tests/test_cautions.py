@@ -1,4 +1,4 @@
-"""An advantage that is 0 in every group is named before a run."""
+"""An advantage that is 0 in every group, and a selection that works against it, are named before a run."""
 
 import pytest
 
@@ -40,3 +40,23 @@ def test_several_advantages_are_named_together():
 def test_no_advantage_is_0_everywhere_by_its_defaults(method):
     assert cautions_of(f"method.advantage={method}", "trainer.num_generations=8") == []
     assert cautions_of("passk", "method.advantage_options.k=[7,1]", "trainer.num_generations=8") == []
+
+
+@pytest.mark.parametrize("advantage", ["maxrl", "passk", "pkpo", "focal", "[focal,ucpo]"])
+@pytest.mark.parametrize("rule", ["mmr", "max_variance"])
+def test_a_selection_that_changes_the_share_an_advantage_depends_on_is_named(advantage, rule):
+    words = [f"method.advantage={advantage}", "select.count=4", "trainer.num_generations=8"]
+    [sentence] = cautions_of(f"select.rule={rule}", *words)
+    of = advantage.strip("[").partition(",")[0]
+    assert (
+        sentence.startswith(f"select.rule={rule} changes the share of right") and f"advantage={of} depends" in sentence
+    )
+    assert cautions_of("select.rule=random", *words) == []
+    assert cautions_of(f"select.rule={rule}", "method.advantage=rarity", *words[1:]) == []
+
+
+def test_a_selection_of_everything_is_named():
+    words = ["select.rule=max_variance", "select.count=8"]
+    assert cautions_of(*words, "trainer.num_generations=16") == []
+    [sentence] = cautions_of(*words, "trainer.num_generations=8")
+    assert sentence.startswith("select.count=8 leaves no completion out of groups of 8.")

@@ -10,13 +10,17 @@ from forked import in_processes
 from layouts import EachByItself
 from peft import LoraConfig
 from test_processes import COMPILES, environment_of
-from test_trained_rows import STEEP, seldom
+from test_trained_rows import STEEP, mixture, seldom
 from test_trl import equal, steps, trained, trainer_of, vowels
 
 from manypaths import mmr
 from manypaths.embed import NgramEmbedder
-from manypaths.methods import maxrl, select_max_variance, select_mmr, select_random
+from manypaths.methods import ADVANTAGES, maxrl, select_max_variance, select_mmr, select_random
+from manypaths.methods.bind import replace_advantages
+from manypaths.methods.diagnostics import report
 from manypaths.recipe import read
+from manypaths.training.record import nearest
+from manypaths.training.trainer_arguments import methods_and_keys
 from manypaths.trl import DiverseGRPOTrainer
 
 LOSSES = ["grpo", "bnpo", "dr_grpo", "dapo"]
@@ -27,6 +31,11 @@ NAMED = {"mmr": {"embedder": NgramEmbedder(), "correct": 0}}
 def even(rewards, *, count):
     """A rule of one's own: the first completions of each group."""
     return (torch.arange(rewards.shape[1]) < count).expand_as(rewards) & ~rewards.isnan()
+
+
+def odd(completions, **_):
+    """1 and 0 in turn, whatever was written."""
+    return [float(place % 2) for place, _ in enumerate(completions)]
 
 
 def nothing(rewards, *, count):
@@ -130,6 +139,52 @@ def test_with_a_reweighter_and_an_advantage_the_selected_ones_are_the_group(tiny
     torch.testing.assert_close(torch.tensor(list(ours._logs["advantages"])), expected)
 
 
+@pytest.mark.parametrize("name", ["focal", "ucpo", "raft"])
+def test_verdicts_of_completions_that_are_left_out_change_no_advantage(tiny_model, tmp_path, name):
+    named = {"select": (4, even), "num_generations": 8, "advantage": ADVANTAGES[name], "correct": "odd"}
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, odd, steps=1, scale_rewards="none", **named)
+    ours.train()
+    inputs = {key: values[:, :4] for key, values in ours.groups.inputs.items() if values.dim() == 2}
+    inputs |= {"rewards": ours.groups.raw[:, :4], "adjusted": ours.groups.raw[:, :4]}
+    inputs["advantages"] = inputs["rewards"] - inputs["rewards"].mean(1, keepdim=True)
+    among, _ = replace_advantages(ADVANTAGES[name], inputs)
+    assert among.any() and ours.groups.inputs.get("correct", ours.groups.raw)[:, 4:].any()
+    torch.testing.assert_close(torch.tensor(list(ours._logs["advantages"])), torch.nn.functional.pad(among, (0, 4))[0])
+
+
+def test_an_entropy_bonus_is_a_mean_over_the_selected_completions(tiny_model, tmp_path):
+    named = {"loss_type": "dapo", "entropy_coef": 0.5, **STEEP}
+    ours = trained(tiny_model, tmp_path, EachByItself, vowels, select=(2, even), **named)
+    alone = trained(
+        tiny_model, tmp_path, TheFirstTwo, vowels, num_generations=2, per_device_train_batch_size=4, **named
+    )
+    torch.testing.assert_close(ours, alone)
+
+
+def test_neighbours_and_diagnostics_are_of_the_selected_ones(tiny_model, tmp_path):
+    def weights(rewards, similarity):
+        report("weight", torch.arange(1.0, 9.0).expand_as(rewards))
+        return rewards
+
+    named = {"select": (3, even), "reweight": weights, "num_generations": 8, "embedder": NgramEmbedder()}
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, vowels, steps=1, **named)
+    ours.train()
+    assert steps(ours)[0]["diversity/weight"] == 2.0
+    (of_group,) = nearest(ours.groups)
+    assert {neighbour["nearest"] for neighbour in of_group[:3]} <= {0, 1, 2}
+    assert [neighbour["nearest"] for neighbour in of_group[3:]] == [None] * 5
+
+
+def test_columns_of_the_table_of_completions_have_one_length(tiny_model, tmp_path):
+    named = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4, "eval_on_start": True}
+    named |= {"select": (2, even), "reweight": mmr, "embedder": NgramEmbedder(), "log_completions": True}
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, [seldom, vowels], **named)
+    ours.train()
+    logs = ours._logs
+    assert {len(column) for column in (logs["prompt"], logs["advantages"], *logs["rewards"].values())} == {8}
+    assert not torch.tensor(list(logs["rewards"]["vowels"])).isnan().any()
+
+
 @pytest.mark.parametrize("settings", [{}, {"multi_objective_aggregation": "normalize_then_sum"}])
 def test_metrics_and_logs_are_of_all_completions(tiny_model, tmp_path, settings):
     named = {"rewards": [seldom, vowels], "steps": 2, "learning_rate": 0.0, **settings}
@@ -176,11 +231,35 @@ def test_dynamic_sampling_fills_the_batch_before_completions_are_selected(tiny_m
         ((1, "mmr"), "count must be a whole number of 2 or more, got 1"),
         ((2, "mrm"), "mrm"),
         ((2, "mmr"), "select 'select_mmr' must be given similarity, which is missing here"),
+        ((5, "random"), "select's count must be at most num_generations, here 4, got 5. Set a smaller count"),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_model_loads(tmp_path, select, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         trainer_of(tmp_path / "no-model", tmp_path, DiverseGRPOTrainer, select=select)
+
+
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo"])
+@pytest.mark.parametrize("bonus", [{"entropy_coef": 0.01}, {"use_adaptive_entropy": True}])
+def test_an_entropy_bonus_that_the_factor_would_multiply_is_refused(tmp_path, loss, bonus):
+    named = {"select": (2, "random"), "loss_type": loss, **bonus}
+    with pytest.raises(ValueError, match=rf"select must be left out with loss_type='{loss}' and an entropy bonus"):
+        trainer_of(tmp_path / "no-model", tmp_path, DiverseGRPOTrainer, **named)
+
+
+def test_so_is_a_router_loss(tiny_model, tmp_path):
+    named = {"select": (2, "random"), "loss_type": "grpo"}
+    with pytest.raises(ValueError, match="select must be left out with loss_type='grpo' and a model with a router"):
+        trainer_of(mixture(tiny_model, tmp_path), tmp_path, DiverseGRPOTrainer, **named)
+
+
+def test_a_count_without_a_rule_is_refused():
+    spec = read(["smollm2-135m", "arithmetic", "grpo"], ["select.count=4"])
+    with pytest.raises(ValueError, match=r"must come with select\.rule"):
+        methods_and_keys(spec)
+    spec = read(["smollm2-135m", "arithmetic", "select-mmr"], ["method.correct=accuracy", "trainer.num_generations=2"])
+    with pytest.raises(ValueError, match="at most num_generations, here 2, got 4"):
+        methods_and_keys(spec)
 
 
 @pytest.mark.parametrize("rule", ["select-mmr", "select-pods", "select-random"])

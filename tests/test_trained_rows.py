@@ -14,9 +14,9 @@ from test_trl import equal, steps, trained, trainer_of
 from manypaths import dra
 from manypaths.embed import NgramEmbedder
 from manypaths.keys import bigrams
-from manypaths.methods import maxrl
+from manypaths.methods import grpo_pos, maxrl
 from manypaths.trl import DiverseGRPOTrainer, Replay
-from manypaths.trl.trained_rows import zero_in_flat_groups
+from manypaths.trl.trained_rows import only_rows, zero_in_flat_groups
 
 LOSSES = ["grpo", "bnpo", "dr_grpo", "dapo", "luspo", "sapo", "cispo", "vespo"]
 STEEP = {"optim": "sgd", "learning_rate": 0.3, "lr_scheduler_type": "constant"}
@@ -151,6 +151,91 @@ def test_the_rounding_of_a_mean_is_no_advantage(tiny_model, tmp_path):
     assert steps(ours)[0]["update/trained"] == 0.0
 
 
+def test_nor_is_it_one_for_a_method_that_works_on_advantages(tiny_model, tmp_path):
+    named = {"num_generations": 8, "steps": 1, "skip_zero_advantage": True, "advantage": grpo_pos}
+    ours = trainer_of(tiny_model, tmp_path, DiverseGRPOTrainer, tenths, **named)
+    ours.train()
+    assert list(ours._logs["advantages"]) == [0.0] * 8
+
+
+def test_with_normalised_rewards_flat_groups_are_left_out_too(tiny_model, tmp_path):
+    named = {"rewards": [seldom, tenths], "multi_objective_aggregation": "normalize_then_sum"}
+    named |= {"per_device_train_batch_size": 32, "steps": 1}
+    ours, plain, trainer = both(tiny_model, tmp_path, **named)
+    flat = (trainer.groups.raw == trainer.groups.raw[:, :1]).all(1)
+    own = torch.tensor(list(trainer._logs["advantages"])).view(-1, 4)
+    assert flat.any() and not flat.all()
+    assert torch.equal((own == 0).all(1), flat)
+    torch.testing.assert_close(ours, plain)
+
+
+def a_micro_batch(ratio_width):
+    """Eight completions of up to five tokens: some unselected, without advantage, truncated, or of tools alone."""
+    torch.manual_seed(0)
+    lengths = torch.tensor([3, 5, 2, 4, 1, 4, 2, 3])
+    inputs = {"prompt_ids": torch.arange(16).view(8, 2), "prompt_mask": torch.ones(8, 2, dtype=torch.int64)}
+    inputs |= {"completion_ids": torch.arange(40).view(8, 5), "old_per_token_logps": torch.rand(8, 5)}
+    inputs["completion_mask"] = (torch.arange(5) < lengths.unsqueeze(1)).long()
+    inputs["completion_mask"][3] = 0
+    inputs["tool_mask"] = torch.ones(8, 5, dtype=torch.int64)
+    inputs["tool_mask"][2], inputs["tool_mask"][0, 1] = 0, 0
+    inputs["advantages"] = torch.tensor([1.0, 0.0, -1.0, 2.0, -0.5, 0.5, 0.0, 0.25])
+    inputs["importance_sampling_ratio"] = torch.rand(8, ratio_width)
+    selected = torch.tensor([True, True, True, True, True, True, False, False])
+    return inputs | {
+        "num_items_in_batch": torch.tensor(30.0),
+        "selected": selected,
+        "share_selected": torch.tensor(0.6),
+    }
+
+
+def by_hand(inputs, loss_type):
+    """TRL's ways to divide, of a term per token that depends on everything that a token has."""
+    mask = inputs["completion_mask"] * inputs["tool_mask"]
+    terms = inputs["advantages"].unsqueeze(1) * inputs["importance_sampling_ratio"] * inputs["old_per_token_logps"]
+    terms = terms * (1 + inputs["completion_ids"] + inputs["prompt_ids"].sum(1, keepdim=True)) * mask
+    if loss_type in ("grpo", "sapo"):
+        return (terms.sum(1) / mask.sum(1).clamp(min=1)).mean()
+    if loss_type in ("dr_grpo", "luspo"):
+        return terms.sum(1).mean()
+    return terms.sum() / (mask.sum().clamp(min=1) if loss_type == "bnpo" else inputs["num_items_in_batch"])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("ratio_width", [1, 5])
+@pytest.mark.parametrize("most", [3, 5, 8])
+def test_the_loss_of_a_micro_batch_by_hand(loss, ratio_width, most):
+    """With vLLM's importance ratios of tokens and of sequences, tokens of tools, and truncated completions."""
+    inputs = a_micro_batch(ratio_width)
+    counted = (inputs["completion_mask"] * inputs["tool_mask"]).any(1)
+    needed = counted & inputs["selected"] & (inputs["advantages"] != 0)
+    assert needed.tolist() == [True, False, False, False, True, True, False, False]
+    kept, factor = only_rows(inputs, needed, most, loss)
+    assert kept["completion_ids"].shape == (most, 4) and kept["importance_sampling_ratio"].shape[1] in (1, 4)
+    assert kept["prompt_ids"].shape == (most, 2) and "selected" not in kept
+    own = inputs | {"completion_mask": inputs["completion_mask"] * inputs["selected"].unsqueeze(1)}
+    expected = by_hand(own, loss)
+    if loss in ("grpo", "sapo", "dr_grpo", "luspo"):
+        expected = expected / inputs["share_selected"]
+    assert expected != 0
+    torch.testing.assert_close(by_hand(kept, loss) * factor, expected)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_advantages_of_tokens_are_cut_too_and_fill_up_rows_count_nothing(loss):
+    inputs = a_micro_batch(5)
+    inputs["advantages"] = torch.rand(8, 5)
+    kept, _ = only_rows(inputs, torch.zeros(8, dtype=torch.bool), 2, loss)
+    assert kept["advantages"].shape == (2, 1) and not kept["completion_mask"].any()
+    kept, _ = only_rows(inputs, torch.arange(8) == 1, 1, loss)
+    assert torch.equal(kept["advantages"], inputs["advantages"][1:2])
+
+
+def test_images_are_refused():
+    with pytest.raises(ValueError, match="must be of text alone, got pixel_values"):
+        only_rows(a_micro_batch(1) | {"pixel_values": torch.zeros(8, 1)}, torch.ones(8, dtype=torch.bool), 8, "dapo")
+
+
 def test_only_flat_groups_become_zero():
     nan = torch.nan
     adjusted = torch.tensor([[0.7, 0.7, nan], [0.7, 0.1, 0.1], [nan, nan, nan], [nan, 1.0, nan]])
@@ -188,16 +273,21 @@ def test_with_none_it_is_on_where_it_is_exact(tiny_model, tmp_path, caplog):
     assert "advantage 0" not in caplog.text
 
 
-def test_a_router_loss_is_refused_when_the_model_is_there(tiny_model, tmp_path):
+def mixture(tiny_model, folder):
+    """The folder of a model with a router loss."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
     dense = AutoModelForCausalLM.from_pretrained(tiny_model).config
     sizes = {name: getattr(dense, name) for name in ("vocab_size", "hidden_size", "intermediate_size")}
     config = MixtralConfig(**sizes, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2)
-    MixtralForCausalLM(config).save_pretrained(tmp_path / "moe")
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "moe")
+    MixtralForCausalLM(config).save_pretrained(folder / "moe")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder / "moe")
+    return folder / "moe"
+
+
+def test_a_router_loss_is_refused_when_the_model_is_there(tiny_model, tmp_path):
     with pytest.raises(ValueError, match="skip_zero_advantage must be False here, got True: the model's router loss"):
-        trainer_of(tmp_path / "moe", tmp_path, DiverseGRPOTrainer, skip_zero_advantage=True)
+        trainer_of(mixture(tiny_model, tmp_path), tmp_path, DiverseGRPOTrainer, skip_zero_advantage=True)
 
 
 def test_evaluation_runs_every_completion(tiny_model, tmp_path):

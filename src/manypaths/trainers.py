@@ -75,3 +75,28 @@ def acts_at_advantage_0(args: object) -> str | None:
     if (loss := getattr(args, "loss_type", "dapo")) not in (*MEANS_OF_ROWS, *NORMALISED_BEFORE, "bnpo"):
         return f"loss_type={loss}, which is not among those that were checked,"
     return None
+
+
+def check_selection(args: object, count: int) -> None:
+    """Refuse a selection of `count` completions of each group that a group does not have, or whose loss is not exact.
+
+    Args:
+        args: as of `acts_at_advantage_0`.
+
+    Raises:
+        ValueError: for a count above the size of a group, and for an entropy bonus with a loss type that divides by the
+            completions or tokens of a micro-batch: the bonus would be multiplied by the share that TRL's divisor lacks.
+    """
+    size, loss = getattr(args, "num_generations", 8), getattr(args, "loss_type", "dapo")
+    if count > size:
+        raise ValueError(
+            f"select's count must be at most num_generations, here {size}, got {count}. Set a smaller count, or sample "
+            "larger groups."
+        )
+    if loss not in NORMALISED_BEFORE and (
+        getattr(args, "entropy_coef", 0.0) or getattr(args, "use_adaptive_entropy", 0)
+    ):
+        raise ValueError(
+            f"select must be left out with loss_type={loss!r} and an entropy bonus, got both: the bonus would not be a "
+            f"mean over the selected completions. Set loss_type to one of {', '.join(NORMALISED_BEFORE)}."
+        )

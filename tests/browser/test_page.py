@@ -80,12 +80,17 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     equal = group(1, 2, 3)
     for completion in equal["completions"]:
         completion["raw"] = 1.0
+    selected = group(1, 0, 4, method=None)
+    for place, completion in enumerate(selected["completions"]):
+        completion["diagnostics"] = {"selected": place % 2 == 0}
+        completion["adjusted"] = completion["raw"] if place % 2 == 0 else None
     text = "so 7 - 3 = \\boxed{4} " * 14
     return {
         "toy": page(folder / "toy", [toy], (HOSTILE,)),
         "usual": page(folder / "usual", [group(step, number, 8) for step in (2, 4, 5, 9) for number in range(3)]),
         "hostile": page(folder / HOSTILE.replace("/", "")[:40], [hostile, long]),
         "plain": page(folder / "plain", [group(1, 0, 8, method=None) | {"diagnostics": {}, "similarity": None}]),
+        "selected": page(folder / "selected", [selected]),
         "unscored": page(folder / "unscored", [unscored, nobody, equal, alone]),
         "two": page(folder / "two", [group(1, 0, 2)]),
         "many": page(folder / "many", [group(1, 0, 64)]),
@@ -291,8 +296,14 @@ def test_unscored_completions_and_plain_grpo_are_named(browser: Browser, pages: 
     assert "NaN" not in browser.run("return document.body.innerText")
     for few in ("#group-1", "#group-3"):
         assert "nothing to compare" in browser.run(f"return document.querySelector('{few} .why').textContent")
+    browser.open(pages["selected"])
+    left_out = browser.run(f"return {CARDS}.map(card => card.textContent.includes('not selected'))")
+    assert left_out == [False, True, False, True]
+    assert "the rewards of the selected completions were" in browser.run(
+        "return document.querySelector('.why').textContent"
+    )
     browser.open(pages["plain"])
-    assert "Plain GRPO" in browser.run("return document.querySelector('.why').textContent")
+    assert "Plain GRPO: the rewards were used" in browser.run("return document.querySelector('.why').textContent")
     assert not browser.run("return /[▲▼]/.test(document.querySelector('main').textContent)")
 
 

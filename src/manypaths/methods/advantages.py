@@ -28,11 +28,11 @@ def reinforce(rewards: Tensor, advantages: Tensor) -> Tensor:
 def raft(rewards: Tensor, advantages: Tensor) -> Tensor:
     """RAFT (arXiv 2304.06767): cross-entropy on the best completion of each group, which gets G and all others 0.
 
-    With G in place of 1 the mean over the G completions of a group is the cross-entropy of the best one. Equally good
-    completions share the G evenly, so that the mean over them is taken. In a zero-variance group every completion is
-    imitated, right or wrong, for RAFT has no baseline.
+    With G in place of 1 the mean over the G scored completions of a group is the cross-entropy of the best one. Equally
+    good completions share the G evenly, so that the mean over them is taken. In a zero-variance group every completion
+    is imitated, right or wrong, for RAFT has no baseline.
     """
     scored = ~rewards.isnan()
     top = scored & (rewards == rewards.masked_fill(~scored, -torch.inf).amax(-1, keepdim=True))
-    share = rewards.shape[-1] / top.sum(-1, keepdim=True).clamp(min=1)
+    share = scored.sum(-1, keepdim=True) / top.sum(-1, keepdim=True).clamp(min=1)
     return (top * share).to(advantages.dtype)

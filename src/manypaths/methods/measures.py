@@ -15,11 +15,11 @@ def measures(
     """The metrics of groups, by their names in the logs.
 
     Args:
-        raw, adjusted: [B, G], NaN for an unscored completion.
+        raw, adjusted: [B, G], NaN for an unscored completion; adjusted also where it is not trained on.
         similarity: [B, G, G]; None where there is none.
         diagnostics: what the methods reported about themselves (`manypaths.methods.report`), [B] or [B, G]; None where
-            there is no method. NAME becomes `diversity/NAME`, NaN for an unscored completion or group; whole numbers,
-            such as the order of mmr's picks, have no mean that says anything and are left out.
+            there is no method. NAME becomes `diversity/NAME`, NaN for a completion or group without an adjusted reward;
+            whole numbers, such as the order of mmr's picks, have no mean that says anything and are left out.
 
     Returns:
         name -> [B], or [B, G] for a diagnostic of each completion; NaN where a metric is not defined.
@@ -31,10 +31,10 @@ def measures(
     if diagnostics is None:
         return result
     result[SHARE] = share_of_advantage(raw, adjusted)
-    return result | {DIAGNOSTICS + name: values for name, values in of_scored(diagnostics, raw).items()}
+    return result | {DIAGNOSTICS + name: values for name, values in of_scored(diagnostics, adjusted).items()}
 
 
-def of_scored(diagnostics: dict[str, Tensor], raw: Tensor) -> dict[str, Tensor]:
+def of_scored(diagnostics: dict[str, Tensor], adjusted: Tensor) -> dict[str, Tensor]:
     """Diagnostics [B] or [B, G], NaN for an unscored group or completion; those of any other shape as they are.
 
     Whole numbers are left out.
@@ -43,7 +43,7 @@ def of_scored(diagnostics: dict[str, Tensor], raw: Tensor) -> dict[str, Tensor]:
     for name, values in diagnostics.items():
         if not values.is_floating_point():
             continue
-        unscored = raw.isnan().to(values.device)
+        unscored = adjusted.isnan().to(values.device)
         unscored = unscored.all(1) if values.dim() == 1 else unscored
         result[name] = values.masked_fill(unscored, torch.nan) if values.shape == unscored.shape else values
     return result

@@ -7,12 +7,14 @@ import importlib.util
 from manypaths.preflight.workload import DEFAULTS
 from manypaths.sections import Recipe
 
+OF_SHARE = ("maxrl", "passk", "pkpo", "focal")  # advantages that depend on the share of right completions in the group
+CHANGES_SHARE = ("mmr", "max_variance")  # rules of selection that do not keep it on average
 MOMENTS = {"at the beginning": 0.0, "in the middle": 0.5, "at the end": 1.0}  # of the training
 
 
 def cautions(spec: Recipe) -> list[str]:
     """A sentence for each known harm of a recipe; none for most."""
-    return [*_acts_on_wrong_ones(spec), *_learns_nothing(spec)]
+    return [*_acts_on_wrong_ones(spec), *_learns_nothing(spec), *_selects_in_vain(spec)]
 
 
 def _acts_on_wrong_ones(spec: Recipe) -> list[str]:
@@ -87,4 +89,21 @@ def _learns_nothing(spec: Recipe) -> list[str]:
     return [
         f"method.advantage={names} gives 0 to all completions in groups of {size}{when}, however many are right, so "
         "nothing is learnt. Raise trainer.num_generations, or change method.advantage_options."
+    ]
+
+
+def _selects_in_vain(spec: Recipe) -> list[str]:
+    """Where a selection leaves nothing out, or changes what the advantage depends on."""
+    rule, count, own = spec.select.rule, spec.select.count, spec.method.advantage
+    if rule is None:
+        return []
+    size = {**DEFAULTS, **spec.trainer}["num_generations"]
+    whole = f"select.count={count} leaves no completion out of groups of {size}. Lower it, or sample larger groups."
+    of_share = [name for name in ([own] if isinstance(own, str) else own or []) if name in OF_SHARE]
+    if not of_share or rule not in CHANGES_SHARE or count == size:
+        return [whole] * (count == size)
+    return [
+        f"select.rule={rule} changes the share of right completions in a group, on which method.advantage="
+        f"{', '.join(of_share)} depends, so that a prompt which is seldom solved counts as an easier one: set "
+        "select.rule=random, which keeps the share on average, or select none."
     ]

@@ -1,5 +1,7 @@
 // Why
 
+const isLeftOut = completion => completion.diagnostics.some(([name, value]) => name === "selected" && value === 0);
+
 const reason = (group, index, part, raised) => {
   const completion = group.completions[index], best = Math.max(...present(group.completions.map(sibling => sibling.raw)));
   if (raised && completion.raw === best && Math.abs(completion.raw - completion.adjusted) < 5e-4)
@@ -25,7 +27,8 @@ const explain = (group, part) => {
     tied.slice(0, 4).forEach((index, place) => line.append(place ? ", " : "", goTo(index)));
     line.append(tied.length > 4 ? ` and ${tied.length - 4} more` : "", ...(because.length ? [" (", ...because, ")"] : []), ". ");
   };
-  if (group.method === null) line.append("Plain GRPO: the rewards were used as they are.");
+  const some = group.completions.some(isLeftOut) ? " of the selected completions" : "";
+  if (group.method === null) line.append(`Plain GRPO: the rewards${some} were used as they are.`);
   else if (values.length < 2) line.append("Fewer than two completions have a reward, so there is nothing to compare.");
   else {
     most(Math.max(...values), true);
@@ -115,10 +118,11 @@ const picture = (group, order) => {
 
 const card = (group, index, change, largest) => {
   const completion = group.completions[index], plain = group.method === null, raw = completion.raw === null;
-  const word = raw ? "not scored" : plain || change === null ? "" : tiny(change) ? "unchanged" : change > 0 ? "raised" : "lowered";
+  const left = isLeftOut(completion);
+  const word = raw ? "not scored" : left ? "not selected" : plain || change === null ? "" : tiny(change) ? "unchanged" : change > 0 ? "raised" : "lowered";
   const node = make("article", { class: "card", tabindex: "0", "data-card": index, "aria-label": `Completion ${index}${word && ", " + word}` });
   const verdict = { 1: "✓ correct", 0: "✗ wrong" }[completion.rewards.accuracy] ?? "";
-  const mark = raw ? make("span", { class: "muted" }, "not scored") : plain || change === null ? "" : arrow(change);
+  const mark = raw || left ? make("span", { class: "muted" }, word) : plain || change === null ? "" : arrow(change);
   node.append(make("div", { class: "top" }, make("b", { class: "number" }, String(index)), make("span", { class: "muted" }, verdict), mark));
   if (!plain) {
     const wide = change === null || !largest ? 0 : 50 * Math.abs(change) / largest;

@@ -106,8 +106,11 @@ def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, A
 
 
 def nearest(groups: Groups) -> list[list[dict[str, Any]]]:
-    """Of each completion of each group its nearest scored sibling and their similarity; None where there is none."""
-    size, unscored = groups.raw.shape[1], groups.raw.isnan()
+    """Of each completion of each group its nearest sibling and their similarity; None where there is none.
+
+    Unscored completions and those that are not selected are nobody's neighbours.
+    """
+    size, unscored = groups.raw.shape[1], groups.adjusted.isnan()
     if groups.similarity is None:
         return [[{"nearest": None, "similarity": None}] * size for _ in groups.raw]
     excluded = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)

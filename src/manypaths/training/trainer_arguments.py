@@ -13,7 +13,7 @@ from manypaths.methods.bind import Method, bind_advantage, bind_reweight, bind_s
 from manypaths.methods.effect import check_effect
 from manypaths.methods.inputs import check_inputs, inputs_of
 from manypaths.sections import Recipe
-from manypaths.trainers import available, trl_scaling
+from manypaths.trainers import available, check_selection, trl_scaling
 from manypaths.trl import PromptHistory, Replay, check
 from manypaths.trl.replay import check_replay
 from manypaths.trl.replay_bank import accepted
@@ -79,10 +79,14 @@ def methods_and_keys(spec: Recipe) -> dict[str, Any]:
         raise ValueError(f"keys.options must come with keys.name, got {spec.keys.options} without. Name the function.")
     of_texts = {"similarity", *(["keys"] if spec.keys.name is not None else [])}
     of_trainer = available("DiverseGRPOTrainer", correct=method.correct is not None)
+    if spec.select.rule is None and (spec.select.count is not None or spec.select.options):
+        raise ValueError("select.count and select.options must come with select.rule, such as mmr, got none. Set it.")
     select = bind_selection(spec.select.rule, spec.select.count, spec.select.options, "select")
     for role, function in {**methods, "select": select}.items():
         if function is not None:
             check_inputs(function, role, {*of_texts, *of_trainer[role]}, REMEDIES)
+    if select is not None:
+        check_selection(SimpleNamespace(**spec.trainer), select.keywords["count"])
     scaling = trl_scaling(SimpleNamespace(**spec.trainer))
     if methods["reweight"] is not None and methods["advantage"] is None and scaling is not None:
         check_effect(methods["reweight"], scaling)

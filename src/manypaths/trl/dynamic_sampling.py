@@ -105,7 +105,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
                 inputs = self._fill_batch(inputs)
             logged = {name: len(values) for name, values in self._metrics["train"].items()}
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-            if (sampled := self._rewards_sampled()) is not None:
+            if (sampled := self.rewards_sampled()) is not None:
                 self._log_raw_rewards(sampled, logged)
         except BaseException:  # values that reward functions logged in a failed step must not reach the next one
             self._pending_extra_logs.clear()
@@ -135,7 +135,7 @@ class DynamicSamplingGRPOTrainer(ToolMaskGRPOTrainer):
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return rewards
 
-    def _rewards_sampled(self) -> Tensor | None:
+    def rewards_sampled(self) -> Tensor | None:
         """The rewards [M, K] of all completions that were sampled, where TRL was given those of some of them."""
         return None if self._sampled is None else self._sampled.everything
 

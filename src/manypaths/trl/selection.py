@@ -10,6 +10,7 @@ from torch import Tensor
 
 from manypaths.methods import Selection
 from manypaths.methods.bind import bind_selection
+from manypaths.trainers import NORMALISED_BEFORE, check_selection
 from manypaths.trl.trained_rows import SELECTED, SHARE_SELECTED, TrainedRowsGRPOTrainer
 
 
@@ -28,10 +29,22 @@ class SelectionGRPOTrainer(TrainedRowsGRPOTrainer):
     Args:
         select: a rule with its count, as `bind_selection` makes it; None: all completions are trained on.
         host: the arguments of `TrainedRowsGRPOTrainer`.
+
+    Raises:
+        ValueError: as `manypaths.trainers.check_selection` does, and for a router loss where that refuses an entropy
+            bonus.
     """
 
     def __init__(self, *host: Any, select: functools.partial[Tensor] | None = None, **named_host: Any) -> None:
+        args = named_host.get("args", host[2] if len(host) > 2 else None)
+        if select is not None and args is not None:
+            check_selection(args, select.keywords["count"])  # before the model is loaded
         super().__init__(*host, **named_host)
+        if select is not None and self.aux_loss_enabled and self.loss_type not in NORMALISED_BEFORE:
+            raise ValueError(
+                f"select must be left out with loss_type={self.loss_type!r} and a model with a router loss, got both. "
+                f"Set loss_type to one of {', '.join(NORMALISED_BEFORE)}, or the model's output_router_logits=False."
+            )
         self.select = select
         self._selected: Tensor | None = None  # bool [N] of all processes, of the generation at work
         self._before_selection: Tensor | None = None  # its rewards [N, K]
@@ -55,9 +68,15 @@ class SelectionGRPOTrainer(TrainedRowsGRPOTrainer):
         output |= {SELECTED: own, SHARE_SELECTED: share}
         return output | {"num_items_in_batch": self.accelerator.gather(counted.sum()).sum()}
 
-    def _rewards_sampled(self) -> Tensor | None:
-        sampled = super()._rewards_sampled()
+    def rewards_sampled(self) -> Tensor | None:
+        sampled = super().rewards_sampled()
         return self._before_selection if sampled is None else sampled
+
+
+def among_selected(inputs: dict[str, Tensor], trained: Tensor) -> dict[str, Tensor]:
+    """The inputs of a method where rewards [B, G] are NaN for completions that are left out: these have no verdict."""
+    verdicts = {name: inputs[name].masked_fill(trained.isnan(), torch.nan) for name in ("correct",) if name in inputs}
+    return inputs | verdicts | {"rewards": trained}
 
 
 def selection_of(select: tuple[int, str | Selection] | None) -> functools.partial[Tensor] | None:

@@ -82,7 +82,7 @@ class TrainedRowsGRPOTrainer(DynamicSamplingGRPOTrainer):
         of_processes = counts.view(-1, 2).tolist()
         most = max(1, *(needed_there for needed_there, _ in of_processes))
         trained, rows = (sum(column) for column in zip(*of_processes, strict=True))
-        kept, factor = self._only(inputs, needed, most)
+        kept, factor = only_rows(inputs, needed, most, self.loss_type)
         logged = {name: len(values) for name, values in self._metrics["train"].items()}
         loss: Tensor = super()._compute_loss(model, kept) * factor
         if trained == 0:  # TRL's metrics are of no token; NaN counts for no mean in the log
@@ -101,29 +101,42 @@ class TrainedRowsGRPOTrainer(DynamicSamplingGRPOTrainer):
             needed = needed & (advantages.view(len(advantages), -1) != 0).any(1)
         return needed
 
-    def _only(self, inputs: dict[str, Any], needed: Tensor, most: int) -> tuple[dict[str, Any], float | Tensor]:
-        """The micro-batch of `most` rows, among them those that are needed, and the factor that its loss lacks."""
-        chosen = needed.int().argsort(descending=True, stable=True)[:most].sort().values
-        counted, own = _counted(inputs), needed[chosen]
-        longest = max(1, int((inputs["completion_mask"] * needed.unsqueeze(1)).sum(1).max()))
-        kept = {name: inputs[name] for name in OF_BATCH if name in inputs}
-        width = inputs["completion_ids"].shape[1]
-        for name in {*inputs} - {*OF_BATCH, SELECTED}:
-            if name not in (*BY_TOKEN, *BY_ROW):
-                raise ValueError(
-                    f"A training that leaves completions out of the update must be of text alone, got {name}. Set "
-                    "skip_zero_advantage=False, and select no completions."
-                )
-            rows = inputs[name][chosen]
-            is_by_token = name in BY_TOKEN and rows.dim() == 2 and rows.shape[1] == width
-            kept[name] = rows[:, :longest] if is_by_token else rows
-        kept["completion_mask"] = kept["completion_mask"] * own.unsqueeze(1)
-        if self.loss_type in NORMALISED_BEFORE:
-            return kept, 1.0
-        if self.loss_type in MEANS_OF_ROWS:
-            return kept, len(chosen) / (len(needed) * float(inputs.get(SHARE_SELECTED, 1.0)))
-        selected = inputs.get(SELECTED, torch.ones_like(needed)).unsqueeze(1)
-        return kept, _counted(kept).sum().clamp(min=1) / (counted * selected).sum().clamp(min=1)
+
+def only_rows(
+    inputs: dict[str, Any], needed: Tensor, most: int, loss_type: str
+) -> tuple[dict[str, Any], float | Tensor]:
+    """The micro-batch of `most` rows, among them those that are needed, and the factor that its loss lacks.
+
+    Args:
+        inputs: of `_compute_loss`, by name.
+        needed: bool [n], of which at most `most` are True.
+        most: 1 to n; rows that are not needed fill up, with no token that counts.
+        loss_type: TRL's.
+
+    Raises:
+        ValueError: for an input that is not of text alone.
+    """
+    chosen = needed.int().argsort(descending=True, stable=True)[:most].sort().values
+    counted, own = _counted(inputs), needed[chosen]
+    longest = max(1, int((inputs["completion_mask"] * needed.unsqueeze(1)).sum(1).max()))
+    kept = {name: inputs[name] for name in OF_BATCH if name in inputs}
+    width = inputs["completion_ids"].shape[1]
+    for name in {*inputs} - {*OF_BATCH, SELECTED}:
+        if name not in (*BY_TOKEN, *BY_ROW):
+            raise ValueError(
+                f"A training that leaves completions out of the update must be of text alone, got {name}. Set "
+                "skip_zero_advantage=False, and select no completions."
+            )
+        rows = inputs[name][chosen]
+        is_by_token = name in BY_TOKEN and rows.dim() == 2 and rows.shape[1] == width
+        kept[name] = rows[:, :longest] if is_by_token else rows
+    kept["completion_mask"] = kept["completion_mask"] * own.unsqueeze(1)
+    if loss_type in NORMALISED_BEFORE:
+        return kept, 1.0
+    if loss_type in MEANS_OF_ROWS:
+        return kept, len(chosen) / (len(needed) * float(inputs.get(SHARE_SELECTED, 1.0)))
+    selected = inputs.get(SELECTED, torch.ones_like(needed)).unsqueeze(1)
+    return kept, _counted(kept).sum().clamp(min=1) / (counted * selected).sum().clamp(min=1)
 
 
 def _counted(inputs: dict[str, Any]) -> Tensor:

@@ -26,7 +26,7 @@ from manypaths.trl.groups import Groups
 from manypaths.trl.logprobs import LogprobsGRPOTrainer
 from manypaths.trl.replay import ReplayGRPOTrainer, check_replay
 from manypaths.trl.replay_bank import Replay, accepted
-from manypaths.trl.selection import SelectionGRPOTrainer, selection_of
+from manypaths.trl.selection import SelectionGRPOTrainer, among_selected, selection_of
 from manypaths.trl.settings import check
 from manypaths.trl.step_seconds import StepSeconds
 from manypaths.trl.trained_rows import zero_in_flat_groups
@@ -176,7 +176,7 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, SelectionGRPOTrainer, LogprobsGRPOTr
             trained = self._raw(rewards)
         adjusted = trained
         if self.reweight is not None:
-            adjusted, reported = adjust(self.reweight, wanted | {"rewards": trained})
+            adjusted, reported = adjust(self.reweight, among_selected(wanted, trained))
             diagnostics |= reported
         if self._adds_column:
             rewards = torch.cat([rewards, (adjusted - trained).view(-1, 1)], dim=1)
@@ -270,20 +270,20 @@ class DiverseGRPOTrainer(ReplayGRPOTrainer, SelectionGRPOTrainer, LogprobsGRPOTr
         normalised = self.multi_objective_aggregation == normalize_then_sum.NAME
         if self.reweight is not None and normalised:  # TRL's own are of the raw rewards
             logged.extend(normalize_then_sum.scaled_over_batch(groups.adjusted).flatten().tolist())
+        if self.skip_zero_advantage:
+            logged.extend(zero_in_flat_groups(torch.tensor(list(logged)), groups.adjusted.cpu()).tolist())
         if self.advantage is not None:
             logged.extend(self._other_advantages(groups, self.advantage, torch.tensor(list(logged))))
-        elif self.skip_zero_advantage and not normalised:
-            logged.extend(zero_in_flat_groups(torch.tensor(list(logged)), groups.adjusted.cpu()).tolist())
         return list(logged)
 
     def _other_advantages(self, groups: Groups, advantage: Advantage, own: Tensor) -> list[float]:
         """Advantages in place of TRL's own [N], of all processes; what the method reports is logged."""
         adjusted = groups.adjusted
-        inputs = {**groups.inputs, "rewards": adjusted, "advantages": own.view_as(adjusted).to(adjusted)}
+        inputs = among_selected(groups.inputs, adjusted) | {"advantages": own.view_as(adjusted).to(adjusted)}
         advantages, reported = replace_advantages(advantage, inputs)
         names = distinct([*groups.diagnostics, *reported])[len(groups.diagnostics) :]  # x_2 where both report x
         diagnostics = dict(zip(names, reported.values(), strict=True))
-        for name, values in of_scored(diagnostics, groups.raw).items():
+        for name, values in of_scored(diagnostics, adjusted).items():
             self.own_metrics.add(DIAGNOSTICS + name)
             self._metrics["train"][DIAGNOSTICS + name].append(values.nanmean().item())
         groups.diagnostics |= diagnostics
