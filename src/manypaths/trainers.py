@@ -93,9 +93,8 @@ def check_selection(args: object, count: int) -> None:
             f"select's count must be at most num_generations, here {size}, got {count}. Set a smaller count, or sample "
             "larger groups."
         )
-    if loss not in NORMALISED_BEFORE and (
-        getattr(args, "entropy_coef", 0.0) or getattr(args, "use_adaptive_entropy", 0)
-    ):
+    has_bonus = bool(getattr(args, "entropy_coef", 0.0)) or bool(getattr(args, "use_adaptive_entropy", False))
+    if has_bonus and loss not in NORMALISED_BEFORE:
         raise ValueError(
             f"select must be left out with loss_type={loss!r} and an entropy bonus, got both: the bonus would not be a "
             f"mean over the selected completions. Set loss_type to one of {', '.join(NORMALISED_BEFORE)}."
