@@ -152,6 +152,28 @@ def test_verdicts_of_completions_that_are_left_out_change_no_advantage(tiny_mode
     torch.testing.assert_close(torch.tensor(list(ours._logs["advantages"])), torch.nn.functional.pad(among, (0, 4))[0])
 
 
+def of_tools(cls):
+    """Every other token of a completion is a tool's, as TRL marks those."""
+
+    class OfTools(cls):
+        def _generate(self, prompts):
+            generated = super()._generate(prompts)
+            masks = [[place % 2 for place, _ in enumerate(ids)] for ids in generated[1]]
+            return (*generated[:2], masks, *generated[3:])
+
+    return OfTools
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_tokens_of_tools_count_in_no_divisor(tiny_model, tmp_path, loss):
+    named = {"loss_type": loss, "mask_truncated_completions": False, **STEEP}
+    ours = trained(tiny_model, tmp_path, of_tools(EachByItself), vowels, select=(2, even), **named)
+    alone = trained(
+        tiny_model, tmp_path, of_tools(TheFirstTwo), vowels, num_generations=2, per_device_train_batch_size=4, **named
+    )
+    torch.testing.assert_close(ours, alone)
+
+
 def test_an_entropy_bonus_is_a_mean_over_the_selected_completions(tiny_model, tmp_path):
     named = {"loss_type": "dapo", "entropy_coef": 0.5, **STEEP}
     ours = trained(tiny_model, tmp_path, EachByItself, vowels, select=(2, even), **named)
