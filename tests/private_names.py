@@ -95,13 +95,13 @@ NAMES = {
     ),
     "_save_optimizer_and_scheduler": Use(
         "transformers.Trainer",
-        "prompt_history replay",
+        "checkpoint_state",
         "banks and histories are written before the state of the trainer",
         "Find where Trainer writes the optimizer into a checkpoint, before trainer_state.json, and write them there",
     ),
     "_load_optimizer_and_scheduler": Use(
         "transformers.Trainer",
-        "prompt_history replay",
+        "checkpoint_state",
         "banks and histories of the checkpoint from which a training is resumed",
         "Find where Trainer reads the optimizer of a checkpoint, and read them there",
     ),

@@ -853,11 +853,13 @@ def test_a_history_says_which_prompts_are_passed_over():
     pages = [" ".join(dry_run.page(each, NAMES).split()) for each in (spec("trainer.max_steps=1"), own)]
     assert "history none" in pages[0]
     assert "history prompts that were all right or all wrong lately by accuracy are passed over before" in pages[1]
-    assert "aiming at 30% of such groups; exploration rates start at 0.5 and move by 0.01 a step" in pages[1]
+    assert "aiming at 30% of such groups; exploration rates start at 0.5 and move by 0.01 a generation" in pages[1]
     words = ["smollm2-135m", "grpo", "none", "arithmetic", "history"]
     settings = ["trainer.per_device_train_batch_size=16", "trainer.max_steps=90", "problems.options={count: 40}"]
     page = " ".join(dry_run.page(recipe.read(words, ["method.correct=accuracy", *settings]), words).split())
     assert "The run samples each prompt 4.5 times on average; at the first time none is passed over" in page
+    own = recipe.read(words, ["method.correct=accuracy", "dynamic_sampling.reward=accuracy", *settings])
+    assert "The run samples each prompt at least 4.5 times on" in " ".join(dry_run.page(own, words).split())
 
 
 def test_replay_is_a_term_with_its_cost():

@@ -106,7 +106,7 @@ def test_groups_without_a_scored_completion_have_no_spread_and_no_verdict():
     verdicts = pilot.verdicts("accuracy")
     assert (pilot.spread.value, verdicts.right.value, verdicts.wrong.value, verdicts.correct) == (0, 0, 0, None)
     text = page(pilot, SPEC, WORKLOAD)
-    assert "accuracy not scored" in text and "not scored of the completions, by accuracy" in text
+    assert "accuracy not scored" in text and "not scored of the completions of a group on average, by accuracy" in text
 
 
 @pytest.mark.parametrize("reward", [0.0, 1.0])
@@ -160,6 +160,22 @@ def test_dynamic_sampling_is_in_the_time_of_the_run():
     spec.dynamic_sampling.reward = "accuracy"
     text = page(Pilot([generation([[0, 0, 0, 0]] * 2, seconds=2.0)], 3.0), spec, WORKLOAD)
     assert line_of(text, "a step").startswith("a step 23.0 s") and "10.0 generation batches" in text
+
+
+def test_the_time_says_what_it_does_not_count():
+    spec = Recipe(Model("m"), Problems("arithmetic"), SPEC.trainer)
+    for reward, target, trained, texts in (
+        (None, None, 0.5, []),
+        ("accuracy", None, 1.0, []),
+        ("accuracy", None, None, []),
+        ("accuracy", None, 0.5, ["fewer flat groups in an update"]),
+        (None, 0.25, None, ["prompts are passed over"]),
+        ("accuracy", 0.25, 0.5, ["fewer flat groups in an update", "prompts are passed over"]),
+    ):
+        spec.dynamic_sampling.reward, spec.history.target = reward, target
+        text = " ".join(page(Pilot([generation([[0, 1, 0, 1]])], 3.0, trained), spec, WORKLOAD).split())
+        for part in ("fewer flat groups in an update", "prompts are passed over"):
+            assert (part in text) == (part in texts)
 
 
 # cautions

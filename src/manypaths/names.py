@@ -60,7 +60,7 @@ METRICS = {  # in the order in which they are shown
     ZERO_STD: Metric("zero-variance groups", "share of groups whose raw rewards are all equal", "share"),
     TRAINED: Metric("trained completions", "share of completions that the update runs through the model", "share"),
     PASSED_OVER: Metric("prompts passed over", "prompts of a step that were passed over before sampling", "prompts"),
-    SPREAD: Metric("groups with spread", "share of the sampled groups with right and wrong completions", "share"),
+    SPREAD: Metric("groups right and wrong", "share of the sampled groups with right and wrong completions", "share"),
     EXPLORE_EASY: Metric("exploration, easy", "base exploration rate of prompts that were all right", "share"),
     EXPLORE_HARD: Metric("exploration, hard", "base exploration rate of prompts that were all wrong", "share"),
     KNOWN_PROMPTS: Metric("prompts with a history", "number of prompts with a history", "prompts", ".0f"),

@@ -277,7 +277,7 @@ def _verdict_rows(pilot: Pilot, spec: Recipe) -> dict[str, str]:
     return {
         "groups all right": str(verdicts.right),
         "groups all wrong": str(verdicts.wrong),
-        "correct": f"{verdicts.correct or 'not scored'} of the completions, by {escaped(reward)}",
+        "correct": f"{verdicts.correct or 'not scored'} of the completions of a group on average, by {escaped(reward)}",
     }
 
 
@@ -307,8 +307,18 @@ def _time_rows(pilot: Pilot, spec: Recipe, run: Workload) -> dict[str, str]:
         sampling = duration(run.generations * batches * generation)
         total = duration(run.generations * batches * generation + run.steps * pilot.update_seconds)
         rows["the run"] = f"{run.steps:,} steps: {total}, of which sampling and scoring {sampling}. Not included: "
-        rows["the run"] += "loading, checkpoints, evaluations, and that lengths change"
+        rows["the run"] += f"loading, checkpoints, evaluations, {_saved_or_added(pilot, spec)}and that lengths change"
     return rows
+
+
+def _saved_or_added(pilot: Pilot, spec: Recipe) -> str:
+    """What the run samples or trains on otherwise than a pilot, in which dynamic sampling and the history are off."""
+    added = ""
+    if spec.dynamic_sampling.reward is not None and pilot.trained is not None and pilot.trained < 1:
+        added = "that dynamic sampling leaves fewer flat groups in an update, which then takes longer, "
+    if spec.history.target is not None:
+        added += "that prompts are passed over, "
+    return added
 
 
 def _part(pilot: Pilot) -> str:

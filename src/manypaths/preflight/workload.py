@@ -126,9 +126,12 @@ def passed_over(spec: Recipe, run: Workload) -> str:
     which = (
         f"prompts that were all right or all wrong lately by {spec.method.correct} are passed over before sampling, "
     )
-    rates = f"exploration rates start at {own.explore:g} and move by {own.step:g} a step"
+    rates = f"exploration rates start at {own.explore:g} and move by {own.step:g} a generation"
     seen = ""
     if run.problems and run.steps is not None:
         times = run.generations * run.generation / run.group / run.problems
-        seen = f". The run samples each prompt {times:.1f} times on average; at the first time none is passed over"
+        least = "at least " * (spec.dynamic_sampling.reward is not None)
+        seen = (
+            f". The run samples each prompt {least}{times:.1f} times on average; at the first time none is passed over"
+        )
     return f"{which}aiming at {own.target:.0%} of such groups; {rates}{seen}"

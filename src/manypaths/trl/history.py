@@ -19,6 +19,7 @@ from torch import Tensor
 
 LOWEST, HIGHEST = 0.05, 0.95  # bounds of the exploration rates, those of GRESO's released code
 MOST = 0.95  # highest probability with which a prompt is passed over
+KEY_BYTES = 16  # of the hash of a prompt
 BOUNDS = {"target": (0, 1), "discount": (0, 1), "prior": (0, 1000), "explore": (LOWEST, HIGHEST), "step": (0, 1)}
 
 
@@ -30,9 +31,10 @@ class PromptHistory:
         pass over = min(MOST, (1 - explore^z) * P(flat again)).
 
     The first factor is GRESO's probability (arXiv 2506.02177, the paper's equation of p_f); `explore` is its base
-    exploration rate, one for easy and one for hard prompts. After each step GRESO lowers a rate by `step` where the
-    share of easy (hard) groups among the sampled ones is at its target or above, and raises it otherwise. Its targets
-    are a third of `target` for easy and two thirds for hard groups, since hard prompts are the ones that change.
+    exploration rate, one for easy and one for hard prompts. After each generation GRESO lowers a rate by
+    `step` where the share of easy (hard) groups among the sampled ones is at its target or above, and raises it
+    otherwise. Its targets are a third of `target` for easy and two thirds for hard groups, since hard prompts are the
+    ones that change.
 
     The rest is ours. P(flat again) is the probability that the next group of G completions is all right (all wrong)
     as the last one was, under a Beta distribution of the prompt's success rate:
@@ -52,7 +54,7 @@ class PromptHistory:
         discount: weight of the visits before the last one, in [0, 1].
         prior: pseudo-counts of right and of wrong completions each, in [0, 1000]; 0.5 is Jeffreys' prior.
         explore: both rates at the start, in [0.05, 0.95].
-        step: change of a rate after a training step, in [0, 1]; with 0 the rates stay.
+        step: change of a rate after a generation, in [0, 1]; with 0 the rates stay.
 
     Raises:
         ValueError: a number is out of its range.
@@ -74,7 +76,7 @@ class PromptHistory:
                 raise ValueError(f"The {name} of a prompt history must be from {low} to {high}, got {value!r}.")
         self.target, self.discount, self.prior, self.step = target, discount, prior, step
         self.explore_easy = self.explore_hard = float(explore)
-        self._prompts: dict[str, tuple[float, float, int]] = {}  # key -> right, wrong, flat visits (hard: negative)
+        self._prompts: dict[bytes, tuple[float, float, int]] = {}  # key -> right, wrong, flat visits (hard: negative)
         self._easy = self._hard = self._groups = 0  # of prompts with a history, since the last `adapt`
 
     def __len__(self) -> int:
@@ -89,7 +91,7 @@ class PromptHistory:
             correct: [B, G], 1 for a right completion, 0 for a wrong one, NaN where that is unknown, which counts for
                 neither.
         """
-        visits: dict[str, tuple[int, int]] = {}
+        visits: dict[bytes, tuple[int, int]] = {}
         rights, wrongs = ((correct == verdict).sum(1).tolist() for verdict in (1, 0))
         for prompt, right, wrong in zip(prompts, rights, wrongs, strict=True):
             if not right + wrong:
@@ -126,7 +128,7 @@ class PromptHistory:
         return draw.random() < self.probability(prompt, size)
 
     def adapt(self) -> None:
-        """Move both rates by one step; to be called once after each training step that sampled.
+        """Move both rates by one step; to be called once after each generation, further batches included.
 
         Without groups of a prompt with a history since the last call nothing changes.
         """
@@ -140,13 +142,13 @@ class PromptHistory:
         return min(HIGHEST, max(LOWEST, explore + (-self.step if share >= aim else self.step)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, for a checkpoint: texts, numbers and flat tensors."""
+        """Everything, for a checkpoint: numbers, and three tensors with a row for each prompt."""
         keys = sorted(self._prompts)
         return {
             "settings": self.settings,
             "explore": (self.explore_easy, self.explore_hard),
             "since_adapted": (self._easy, self._hard, self._groups),
-            "keys": keys,
+            "keys": torch.tensor(list(b"".join(keys)), dtype=torch.uint8).view(-1, KEY_BYTES),
             "counts": torch.tensor([self._prompts[key][:2] for key in keys], dtype=torch.float64).view(-1, 2),
             "flat": torch.tensor([self._prompts[key][2] for key in keys], dtype=torch.int64),
         }
@@ -165,12 +167,10 @@ class PromptHistory:
                 )
         self.explore_easy, self.explore_hard = state["explore"]
         self._easy, self._hard, self._groups = state["since_adapted"]
-        counts = zip(state["counts"].tolist(), state["flat"].tolist(), strict=True)
-        self._prompts = {
-            key: (right, wrong, flat) for key, ((right, wrong), flat) in zip(state["keys"], counts, strict=True)
-        }
+        columns = (state[name].tolist() for name in ("keys", "counts", "flat"))
+        self._prompts = {bytes(key): (right, wrong, flat) for key, (right, wrong), flat in zip(*columns, strict=True)}
 
 
-def _key(prompt: str) -> str:
-    """A prompt as 32 hexadecimal digits, so that a history takes the same memory for long prompts."""
-    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+def _key(prompt: str) -> bytes:
+    """A hash of a prompt, so that a history takes the same memory for long prompts."""
+    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
 from manypaths.completion_inputs import is_correct
 from manypaths.messages import prompt_text
 from manypaths.names import EXPLORE_EASY, EXPLORE_HARD, KNOWN_PROMPTS, PASSED_OVER, SPREAD, position_of
+from manypaths.trl.checkpoint_state import CheckpointStateGRPOTrainer
 from manypaths.trl.dynamic_sampling import DynamicSamplingGRPOTrainer, with_columns
 from manypaths.trl.history import PromptHistory
 from manypaths.trl.text_alone import check_data, check_rows
@@ -25,7 +24,7 @@ NOT_TEXT = ("tools", "rollout_func", "environment_factory")  # arguments of GRPO
 WORDS = ("A prompt history", "history")  # in messages
 
 
-class PromptHistoryGRPOTrainer(DynamicSamplingGRPOTrainer):
+class PromptHistoryGRPOTrainer(CheckpointStateGRPOTrainer, DynamicSamplingGRPOTrainer):
     """Passes over prompts whose groups were all right or all wrong lately, before anything is sampled: `PromptHistory`.
 
     In training, each prompt of a generation batch is passed over with the probability of the history. A prompt of the
@@ -36,7 +35,8 @@ class PromptHistoryGRPOTrainer(DynamicSamplingGRPOTrainer):
     All processes take the same prompts, and so does a resumed training. Where no prompt is passed over the prompts
     are those that are sampled without a history.
 
-    Every completion that was sampled counts in the history, also those that dynamic sampling drops. A prompt is its
+    Every completion that was sampled counts in the history, also those that dynamic sampling drops. The rates move once
+    after each generation, however many steps it serves. A prompt is its
     text (`manypaths.messages.prompt_text`): rows of the data with the same prompt share a history.
 
     Args:
@@ -53,7 +53,7 @@ class PromptHistoryGRPOTrainer(DynamicSamplingGRPOTrainer):
     Metrics of this class, by step:
         history/passed_over: prompts that were passed over.
         history/spread: share of the sampled groups that have right and wrong completions.
-        history/explore_easy, history/explore_hard: the rates after the step.
+        history/explore_easy, history/explore_hard: the rates after the generation.
         history/prompts: prompts with a history.
     """
 
@@ -68,6 +68,7 @@ class PromptHistoryGRPOTrainer(DynamicSamplingGRPOTrainer):
         self.history = history
         if history is None:
             return
+        self.checkpoint_states[FILE] = history, "the history of prompts"
         if self.tools or self.environment_factories or self.rollout_func:
             raise _not_text()
         self._passed_over = self._with_spread = self._groups = 0  # of this step
@@ -156,25 +157,6 @@ class PromptHistoryGRPOTrainer(DynamicSamplingGRPOTrainer):
 
     def _prompt(self, row: int) -> str:
         return prompt_text(self.train_dataset[row]["prompt"])
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """The history is written before the state of the trainer, whose presence says that a checkpoint is complete."""
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.history is not None and self.args.should_save:
-            Path(output_dir).mkdir(parents=True, exist_ok=True)
-            torch.save(self.history.state_dict(), Path(output_dir) / FILE)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if self.history is None or checkpoint is None:
-            return
-        path = Path(checkpoint) / FILE
-        if not path.is_file():
-            raise ValueError(
-                f"{path} must hold the history of prompts, and is missing. Resume with the settings with which the "
-                "training began, or from a checkpoint that has the file."
-            )
-        self.history.load_state_dict(torch.load(path, weights_only=True))
 
 
 def _check(history: PromptHistory, correct: str | int | None, named: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,6 +60,7 @@ class ReplayGRPOTrainer(PromptHistoryGRPOTrainer):
         if self.tools or self.environment_factories or self.rollout_func:
             raise _not_text("tools, an environment or a rollout function")
         self.banks = Banks(replay.capacity)
+        self.checkpoint_states[FILE] = self.banks, "the banks of verified replay"
         self._replayed: Bank | None = None  # in this update
         self._replay_loss, self._replay_seconds = torch.zeros(()), 0.0  # of this update, so far
         self._micro_step = Position()
@@ -151,25 +151,6 @@ class ReplayGRPOTrainer(PromptHistoryGRPOTrainer):
         if self.accelerator.device.type == "cuda":
             torch.cuda.synchronize(self.accelerator.device)
         return time.perf_counter()
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """The banks are written before the state of the trainer, whose presence says that a checkpoint is complete."""
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.replay is not None and self.args.should_save:
-            Path(output_dir).mkdir(parents=True, exist_ok=True)
-            torch.save(self.banks.state_dict(), Path(output_dir) / FILE)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if self.replay is None or checkpoint is None:
-            return
-        path = Path(checkpoint) / FILE
-        if not path.is_file():
-            raise ValueError(
-                f"{path} must hold the banks of verified replay, and is missing. Resume with the settings with which "
-                "the training began, or from a checkpoint that has the file."
-            )
-        self.banks.load_state_dict(torch.load(path, weights_only=True))
 
 
 def check_replay(replay: Replay | None, keys: Keys | None) -> None:
