@@ -132,6 +132,6 @@ def passed_over(spec: Recipe, run: Workload) -> str:
         times = run.generations * run.generation / run.group / run.problems
         least = "at least " * (spec.dynamic_sampling.reward is not None)
         seen = (
-            f". The run samples each prompt {least}{times:.1f} times on average; at the first time none is passed over"
+            f". The run samples each prompt {least}{times:.2g} times on average; at the first time none is passed over"
         )
     return f"{which}aiming at {own.target:.0%} of such groups; {rates}{seen}"
