@@ -162,6 +162,16 @@ def test_dynamic_sampling_is_in_the_time_of_the_run():
     assert line_of(text, "a step").startswith("a step 23.0 s") and "10.0 generation batches" in text
 
 
+def test_the_time_of_the_run_is_that_of_its_generations_and_its_steps():
+    """10 steps of a generation that serves 4: 3 generations, each of 10 batches of 2 s, and 10 updates of 3 s."""
+    spec, run = Recipe(Model("m"), Problems("arithmetic"), SPEC.trainer), Workload(8, 1, 4, 1, 4, 1, 40, 10)
+    for reward, text in ((None, "36 seconds, of which sampling and scoring 6 "), ("accuracy", "90 seconds, of which ")):
+        spec.dynamic_sampling.reward = reward
+        line = " ".join(page(Pilot([generation([[0, 0, 0, 0]] * 8)], 3.0), spec, run).split())
+        assert f"the run 10 steps: {text}" in line
+    assert "90 seconds, of which sampling and scoring 60 seconds" in line
+
+
 def test_the_time_says_what_it_does_not_count():
     spec = Recipe(Model("m"), Problems("arithmetic"), SPEC.trainer)
     for reward, target, trained, texts in (
