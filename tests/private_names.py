@@ -68,6 +68,12 @@ NAMES = {
         "the seconds of a step, and the means over all sampled completions",
         "Override GRPOTrainer.log and set the values there",
     ),
+    "_buffered_inputs": Use(
+        TRL,
+        "record_groups",
+        "another object after each generation, which may serve several steps",
+        "Find where TRL keeps a generation until its last micro-step",
+    ),
     "_pending_metrics": Use(
         TRL,
         "dynamic_sampling",
@@ -89,7 +95,7 @@ NAMES = {
     ),
     "_logs": Use(
         TRL,
-        "trainer record pilot selection",
+        "trainer records record_groups pilot selection",
         "texts, rewards and advantages of all processes",
         "Find where TRL keeps the rows of its table of completions, or gather them in _calculate_rewards",
     ),

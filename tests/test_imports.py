@@ -35,7 +35,7 @@ ROOMS = {
     "sections": ("", "", ""),
     "recipe": ("names sections typed yaml_text", "", ""),
     "run_folder": ("files names recipe results sections yaml_text", "", ""),
-    "resume": ("checkpoint files run_folder", "", ""),
+    "resume": ("checkpoint files results run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "latex2sympy2_extended math_verify sympy", ""),
     "problems": ("grading hub messages printable", "", "datasets pyarrow"),
@@ -64,8 +64,13 @@ ROOMS = {
         "yaml",
         "huggingface_hub packaging peft psutil torch transformers trl",
     ),
+    "callbacks": (
+        "checkpoint evaluation files messages methods problems resume results run_folder trl wrapper",
+        "accelerate torch transformers",
+        "",
+    ),
     "training": (
-        "checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
+        "callbacks checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
         "resume rewards run_folder sections trainers trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",

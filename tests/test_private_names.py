@@ -19,7 +19,7 @@ from forked import SERVER
 from private_names import NAMES, gone
 from test_trl import trainer_of
 from transformers.integrations import deepspeed
-from trl import GRPOTrainer
+from trl import GRPOTrainer, RLOOTrainer
 
 from manypaths.embed import _without_zero3
 
@@ -190,6 +190,12 @@ def test_the_table_of_completions_is_of_all_processes(step):
     assert len(logs["prompt"]) == len(logs["advantages"]) == len(texts), gone("_logs")
     assert list(logs["rewards"]["lengths"]) == [float(len(text)) for text in texts], gone("_logs")
     assert list(logs["extra"]["length"]) == [len(text) for text in texts], gone("_logs")
+
+
+@pytest.mark.parametrize("trainer", [GRPOTrainer, RLOOTrainer])
+def test_a_generation_is_kept_until_its_last_micro_step(trainer):
+    source = inspect.getsource(trainer._prepare_inputs)
+    assert "self._buffered_inputs = [" in source and "self._buffered_inputs[" in source, gone("_buffered_inputs")
 
 
 def test_trl_decides_by_a_function_of_its_module_whether_triton_runs():

@@ -3,20 +3,26 @@
 import re
 from pathlib import Path
 
+from manypaths.cli import main
 from manypaths.training.sweep import jobs, read_grid
 
 README = Path(__file__).parent.parent / "README.md"
 
 
 def test_the_script_trains(tiny_model, tmp_path, monkeypatch, capsys):
-    (script,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    script, callbacks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(script.strip().splitlines()) <= 12
     monkeypatch.chdir(tmp_path)
-    scope = {"MODEL": str(tiny_model)}
+    assert len(callbacks.strip().splitlines()) == 3
+    training = "trainer.train()\n"
+    assert script.endswith(training)
+    script = script.removesuffix(training) + callbacks + training
+    scope = {"MODEL": str(tiny_model), "problems": [{"prompt": "1 + 1 = ", "answer": "2"}]}
     exec(compile(script, str(README), "exec"), scope)
     history = scope["trainer"].state.log_history
     assert scope["trainer"].state.global_step == 2
     assert any("rewards/diversity/mean" in entry for entry in history)
+    assert main(["inspect", "runs/groups"]) == 0 and Path("runs/groups/inspect.html").exists()
 
 
 def test_grids_that_are_shown_can_be_swept(tmp_path):

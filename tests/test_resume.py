@@ -15,13 +15,13 @@ import pytest
 import yaml
 from kill_points import contents, differing, without_clock
 
+from manypaths.callbacks.environment import commit
 from manypaths.checkpoint import damaged_file
 from manypaths.cli import main
 from manypaths.files import only_writer, read_json, read_jsonl
 from manypaths.recipe import read
 from manypaths.resume import last_checkpoint
 from manypaths.training import run as runs
-from manypaths.training.environment import commit
 from manypaths.training.record import Recorder
 
 STEPS = 4

@@ -14,7 +14,7 @@ from manypaths.comparison.runs import read_run
 from manypaths.files import atomic_write, read_json, read_jsonl
 from manypaths.names import PARTS
 from manypaths.recipe import dump
-from manypaths.run_folder import rewind
+from manypaths.resume import rewind
 
 OLD = Path(__file__).parent / "data" / "old_run"  # of commit 5ee801e: three steps, with the checkpoint of the second
 

@@ -13,9 +13,9 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from manypaths import dra, mmr, recipe
+from manypaths.callbacks.records import group_lines
 from manypaths.embed import NgramEmbedder
 from manypaths.names import distinct
-from manypaths.training.record import group_lines
 from manypaths.training.run import method_arguments
 from manypaths.trl import DiverseGRPOTrainer
 from manypaths.typed import build

@@ -1,4 +1,4 @@
-"""From which checkpoint a run is resumed: the newest one that is complete and undamaged."""
+"""From which checkpoint a run is resumed: the newest complete, undamaged one; and what that drops: later records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manypaths import results
 from manypaths.checkpoint import damaged_file
-from manypaths.files import read_json
-from manypaths.run_folder import checkpoints
+from manypaths.files import as_json, atomic_write, read_json, whole
+from manypaths.run_folder import COUNTS, EVALUATION, GROUPS, METRICS, SUMMARY, checkpoints, lines_with_steps, step_of
 
 STATE = "trainer_state.json"  # written last
 DAMAGED = "damaged-"  # prefix of the name of a checkpoint from which no run is resumed
@@ -89,3 +90,56 @@ def _rename(folder: Path) -> None:
     while target.exists():
         target, number = folder.with_name(f"{DAMAGED}{folder.name}-{number}"), number + 1
     folder.rename(target)
+
+
+def rewind(run: Path, step: int, trained: bool = False) -> None:
+    """Drop what was recorded after a checkpoint, because those steps will run again.
+
+    Args:
+        run: The folder of the run.
+        step: The step of the checkpoint; 0 drops everything but the evaluation before training.
+        trained: Whether that is the last step, so that the evaluation after training remains.
+
+    Raises:
+        ValueError: metrics.jsonl ends before the checkpoint, or a file is damaged.
+    """
+    reached = _keep_until(step, run / METRICS)
+    _keep_until(step, run / GROUPS)
+    if reached < step:  # the line of a step is on the disk before its checkpoint
+        raise ValueError(
+            f"{run / METRICS} must reach step {step}, of which there is a checkpoint, got {reached}: lines are "
+            "lost. Restore the file from a copy, or train again in another --out."
+        )
+    drop_evaluations(run, step, trained)
+
+
+def drop_evaluations(run: Path, step: int, trained: bool = False) -> None:
+    """Drop the evaluations after a checkpoint. Arguments as of `rewind`; raises ValueError for a damaged file."""
+    folder = run / EVALUATION
+    late = [path for path in folder.glob("step-*.jsonl*") if (step_of(_when(path), "step-") or 0) > step]
+    late += [] if trained else sorted(folder.glob("after.jsonl*"))
+    dropped = {_when(path) for path in late}
+    written = [name for name in (SUMMARY, COUNTS, results.SHARES) if (folder / name).exists()]
+    for name in written if late else ():
+        kept = {when: entry for when, entry in read_json(folder / name).items() if when not in dropped}
+        atomic_write(folder / name, as_json(kept, indent=2 if name == SUMMARY else None))
+    for path in late:
+        path.unlink()
+
+
+def _when(path: Path) -> str:
+    """before, step-N or after, of a file of evaluation/ such as step-3.jsonl.part1."""
+    return path.name.split(".")[0]
+
+
+def _keep_until(step: int, path: Path) -> int:
+    """Keep the lines of the steps up to `step` -> the last of these steps, 0 where there is none."""
+    reached = 0
+    if not path.exists():
+        return reached
+    with whole(path) as partial, partial.open("wb") as kept:
+        for content, line in lines_with_steps(path):
+            if content["step"] <= step:
+                kept.write(line)
+                reached = max(reached, content["step"])
+    return reached

@@ -2,6 +2,7 @@
 
     RUN/
       recipe.yaml           the resolved recipe; written first
+      script.json           in its place, what is known of a training by a script with `manypaths.callbacks`
       environment.json      versions, commit and hardware, and the fingerprint of recipe.yaml
       metrics.jsonl         one line per logged step: {step, loss, reward, seconds/sampling, ...}
       groups.jsonl          one line per recorded group of completions
@@ -34,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import recipe, results
-from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl, whole
+from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl
 from manypaths.names import PARTS, SECONDS, current
 from manypaths.recipe import dump
 from manypaths.results import Counted
@@ -42,6 +43,7 @@ from manypaths.sections import Recipe
 from manypaths.yaml_text import canonical, to_yaml
 
 RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metrics.jsonl", "groups.jsonl"
+SCRIPT = "script.json"
 CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"
 SUMMARY, COUNTS, SETTINGS = results.SUMMARY, results.COUNTS, results.SETTINGS  # SUMMARY in RUN and in evaluation/
 UNFINISHED_MODEL = ".model.partial"  # becomes MODEL once it is complete
@@ -105,13 +107,18 @@ def _fingerprint(run: Path) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
+    """Whether a folder holds a run of a recipe, finished or not."""
     return (folder / RECIPE).is_file()
+
+
+def is_recorded(folder: Path) -> bool:
+    """Whether a folder holds a run of a recipe or of a script."""
+    return is_run(folder) or (folder / SCRIPT).is_file()
 
 
 def runs_in(folder: Path) -> list[Path]:
     """The runs that lie in a folder, such as those of a sweep, by name."""
-    return [path.parent for path in sorted(folder.glob(f"*/{RECIPE}"))]
+    return sorted({path.parent for name in (RECIPE, SCRIPT) for path in folder.glob(f"*/{name}")})
 
 
 def is_finished(run: Path) -> bool:
@@ -162,9 +169,10 @@ def step_of(name: str, prefix: str) -> int | None:
 
 
 def write_environment(run: Path, environment: dict[str, Any]) -> None:
-    """Write where a run began, unless it is written already, beside the fingerprint of its recipe."""
+    """Write where a run began, unless it is written already, beside the fingerprint of its recipe if it has one."""
     if not (run / ENVIRONMENT).exists():
-        atomic_write(run / ENVIRONMENT, as_json({**environment, "recipe": _fingerprint(run)}, indent=2))
+        recipe = {"recipe": _fingerprint(run)} if is_run(run) else {}
+        atomic_write(run / ENVIRONMENT, as_json({**environment, **recipe}, indent=2))
 
 
 def append_metrics(run: Path, line: dict[str, Any]) -> None:
@@ -177,8 +185,12 @@ def append_groups(run: Path, lines: Iterable[dict[str, Any]]) -> None:
     append(run / GROUPS, "".join(as_json(line) + "\n" for line in lines))
 
 
-def write_summary(run: Path) -> dict[str, Any]:
+def write_summary(run: Path, steps: int | None = None) -> dict[str, Any]:
     """Write summary.json from the metrics and evaluations of a run -> {evaluation, steps, seconds}.
+
+    Args:
+        run: The folder of the run.
+        steps: The steps of the training; None for those that the metrics reach.
 
     Raises:
         ValueError: A file is damaged.
@@ -190,8 +202,11 @@ def write_summary(run: Path) -> dict[str, Any]:
     seconds = dict.fromkeys(PARTS, 0.0)
     for _, spent in seconds_between(lines):
         seconds = {part: seconds[part] + spent[part] for part in PARTS}
+    if not is_run(run) and not any(name in line for line in lines for name in SECONDS.values()):
+        seconds = {}  # TRL's own trainers do not log them
     seconds["evaluation"] = sum(figures.get("seconds") or 0.0 for figures in evaluation.values())
-    summary = {"evaluation": evaluation, "steps": lines[-1]["step"] if lines else 0, "seconds": seconds}
+    steps = (lines[-1]["step"] if lines else 0) if steps is None else steps
+    summary = {"evaluation": evaluation, "steps": steps, "seconds": seconds}
     atomic_write(run / SUMMARY, as_json(summary, indent=2))
     return summary
 
@@ -204,11 +219,14 @@ def read_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
 def read_recipe_content(run: Path) -> dict[str, Any]:
     """The recipe of a run as nested mappings with the names of today; its keys and values are not checked.
 
+    Of a run of a script, what is known of it in the same form.
     Settings that an earlier version did not have are as today's default, so that runs of equal recipes are equal.
 
     Raises:
-        ValueError: recipe.yaml is not YAML or holds no keys.
+        ValueError: recipe.yaml is not YAML or holds no keys, or script.json is damaged.
     """
+    if not is_run(run):
+        return read_json(run / SCRIPT)
     content = recipe.with_current_names(recipe.content([str(run / RECIPE)]))
     for name, default in recipe.ADDED_KEYS.items():
         section, _, key = name.rpartition(".")
@@ -261,15 +279,16 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: A line is damaged.
     """
-    return [current(line) for line, _ in _lines_with_steps(run / METRICS)]
+    return [current(line) for line, _ in lines_with_steps(run / METRICS)]
 
 
 def stream_groups(run: Path) -> Iterator[dict[str, Any]]:
     """The lines of groups.jsonl one after another, for they may exceed the memory. Raises as `read_metrics`."""
-    return (line for line, _ in _lines_with_steps(run / GROUPS))
+    return (line for line, _ in lines_with_steps(run / GROUPS))
 
 
-def _lines_with_steps(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+def lines_with_steps(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """(content, bytes) of each line of metrics.jsonl or groups.jsonl. Raises as `read_metrics`."""
     if not path.exists():
         return
     for number, (content, line) in enumerate(stream_jsonl(path), 1):
@@ -288,51 +307,3 @@ def seconds_between(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict
         steps = line["step"] - before
         yield line["step"], {part: steps * (line.get(name) or 0.0) for part, name in SECONDS.items()}
         before = line["step"]
-
-
-def rewind(run: Path, step: int, trained: bool = False) -> None:
-    """Drop what was recorded after a checkpoint, because those steps will run again.
-
-    Args:
-        run: The folder of the run.
-        step: The step of the checkpoint; 0 drops everything but the evaluation before training.
-        trained: Whether that is the last step, so that the evaluation after training remains.
-
-    Raises:
-        ValueError: metrics.jsonl ends before the checkpoint, or a file is damaged.
-    """
-    reached = _keep_until(step, run / METRICS)
-    _keep_until(step, run / GROUPS)
-    if reached < step:  # the line of a step is on the disk before its checkpoint
-        raise ValueError(
-            f"{run / METRICS} must reach step {step}, of which there is a checkpoint, got {reached}: lines are "
-            "lost. Restore the file from a copy, or train again in another --out."
-        )
-    folder = run / EVALUATION
-    late = [path for path in folder.glob("step-*.jsonl*") if (step_of(_when(path), "step-") or 0) > step]
-    late += [] if trained else sorted(folder.glob("after.jsonl*"))
-    dropped = {_when(path) for path in late}
-    written = [name for name in (SUMMARY, COUNTS, results.SHARES) if (folder / name).exists()]
-    for name in written if late else ():
-        kept = {when: entry for when, entry in read_json(folder / name).items() if when not in dropped}
-        atomic_write(folder / name, as_json(kept, indent=2 if name == SUMMARY else None))
-    for path in late:
-        path.unlink()
-
-
-def _when(path: Path) -> str:
-    """before, step-N or after, of a file of evaluation/ such as step-3.jsonl.part1."""
-    return path.name.split(".")[0]
-
-
-def _keep_until(step: int, path: Path) -> int:
-    """Keep the lines of the steps up to `step` -> the last of these steps, 0 where there is none."""
-    reached = 0
-    if not path.exists():
-        return reached
-    with whole(path) as partial, partial.open("wb") as kept:
-        for content, line in _lines_with_steps(path):
-            if content["step"] <= step:
-                kept.write(line)
-                reached = max(reached, content["step"])
-    return reached

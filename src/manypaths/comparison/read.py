@@ -59,7 +59,7 @@ def _name_by_path(runs: Sequence[Run], names: Mapping[Path, RunName]) -> None:
 
 def _not_read(root: Path, parts: Collection[Path]) -> list[str]:
     """Sentences on results that lie beside the run folders in a folder, and are none of the paths that are read."""
-    if run_folder.is_run(root) or not run_folder.runs_in(root):
+    if run_folder.is_recorded(root) or not run_folder.runs_in(root):
         return []
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.resolve() not in parts]
     return [
@@ -87,13 +87,13 @@ def _complaint(path: Path, error: Exception) -> str:
 
 def _expanded(path: Path) -> list[Path]:
     """The run folders in a folder of them, otherwise the path itself."""
-    return [path] if run_folder.is_run(path) else run_folder.runs_in(path) or importers.runs_in(path) or [path]
+    return [path] if run_folder.is_recorded(path) else run_folder.runs_in(path) or importers.runs_in(path) or [path]
 
 
 def _read(path: Path, reading: Reading, named: RunName | None, tables: importers.Tables) -> list[Run]:
     if _is_table(path):
         return importers.join(tables, importers.read_csv(path, reading, named))
-    if run_folder.is_run(path):
+    if run_folder.is_recorded(path):
         return [read_run(path)]
     if results.is_results(path):
         return [read_evaluation(path)]

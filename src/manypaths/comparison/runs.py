@@ -128,6 +128,11 @@ def read_run(folder: Path) -> Run:
     }
     run.results = _results(folder, recipe, last)
     run.notes += _lacking(run)
+    if not run_folder.is_run(folder):
+        run.notes.append(
+            f"{run.name} was trained by a script: its reward functions are known by name, its data by size alone, so "
+            "runs that differ there count as one configuration, unless their `settings` say so."
+        )
     run.folder = folder
     run.finished = run_folder.is_finished(folder)
     if not run.finished:

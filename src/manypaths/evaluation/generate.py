@@ -92,7 +92,7 @@ def transformers_generate(
 
     Args:
         model: A causal language model of transformers, or one with PEFT adapters.
-        tokenizer: Its tokenizer, which pads on the left.
+        tokenizer: Its tokenizer.
         max_new_tokens: The most tokens of a completion.
         temperature: 0 is greedy decoding.
         top_p: Nucleus sampling, from 0 (exclusive) to 1.
@@ -121,7 +121,8 @@ def transformers_generate(
         texts = [str(prompt) for prompt in prompts for _ in range(n)]
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         samples = [Sample("")] * len(texts)
-        encoded = {"return_tensors": "pt", "padding": True, "add_special_tokens": not conversational}
+        encoded: dict[str, Any] = {"return_tensors": "pt", "padding": True, "padding_side": "left"}
+        encoded["add_special_tokens"] = not conversational
         model.eval()
         with torch.random.fork_rng(devices, device_type=_forked(model)), torch.inference_mode(), _only(model, config):
             for start in range(0, len(order), batch_size):

@@ -6,62 +6,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import TrainerCallback
-
-from manypaths.messages import prompt_text, text_of
+from manypaths.callbacks.records import Records
 from manypaths.names import SECONDS
 from manypaths.preflight.pilot import LastSteps
-from manypaths.run_folder import append_groups, append_metrics
 from manypaths.sections import Recipe
-from manypaths.trl import DiverseGRPOTrainer, Groups
+from manypaths.trl import Groups
 
 
-class Recorder(TrainerCallback):
-    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works.
+class Recorder(Records):
+    """Writes metrics.jsonl and groups.jsonl of a run while its trainer works, and prints a line for each step.
 
-    `golds` maps a prompt to the gold answers of all problems with that prompt. Different ones are all recorded, as
-    "4 or 5", because the prompt does not identify the problem that was sampled.
+    `golds` maps a prompt to the gold answers of all problems with that prompt. `trainer` is set after the trainer is
+    made, which takes this callback.
     """
 
     def __init__(self, run: Path, spec: Recipe, golds: dict[str, list[str]]) -> None:
-        self.run, self.method, self.record = run, spec.method.reweight, spec.record
+        super().__init__(run, spec.record.every, spec.record.groups, golds)
+        self.method = spec.method.reweight
         self.last_steps = LastSteps(spec)
-        self.golds = {prompt: " or ".join(dict.fromkeys(answers)) for prompt, answers in golds.items()}
-        self.trainer: DiverseGRPOTrainer | None = None  # set after the trainer is made, which takes this callback
 
     def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         self.last_steps.step = state.global_step
 
-    def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        self._write_groups(state.global_step + 1)
+    def new_groups(self) -> Groups | None:
+        """The groups of the trainer, which forgets them."""
+        groups: Groups | None = self.trainer.groups
+        self.trainer.groups = None
+        return groups
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._write_groups(state.global_step)
-        if control.should_save or state.global_step >= state.max_steps:
-            control.should_log = True  # a line ends at each checkpoint, because a run that resumes there begins one
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if control.should_save:
-            control.should_log = True
-
-    def _write_groups(self, step: int) -> None:
-        assert self.trainer is not None
-        groups, self.trainer.groups = self.trainer.groups, None
-        if groups is None or not self.trainer.accelerator.is_main_process:
-            return
-        if step > 1 and step % self.record.every:
-            return
-        lines = [
-            {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"]), **line}
-            for line in group_lines(self.trainer, groups.first(self.record.groups))
-        ]
-        append_groups(self.run, lines)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
-            return
-        append_metrics(self.run, {"step": state.global_step, **logs})
+    def logged(self, state: Any, logs: dict[str, Any]) -> None:
+        """Print the rewards and the seconds of a step, and cautions on the last steps."""
         rewards = {key: logs[key] for key in logs if key.startswith("rewards/") and "mean" in key}
         means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
         means = means or ["completions of the step before"]
@@ -69,56 +43,3 @@ class Recorder(TrainerCallback):
         print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
         for sentence in self.last_steps.add(state.global_step, logs):
             print(f"Caution: {sentence}", file=sys.stderr, flush=True)
-
-
-def group_lines(trainer: DiverseGRPOTrainer, groups: Groups) -> list[dict[str, Any]]:
-    """The groups of the last generation as the trainer used them, advantages included, one dict per group.
-
-    `diagnostics` are what the methods reported: of the group, and in each completion of that completion.
-    """
-    logs, size, neighbours = trainer._logs, groups.raw.shape[1], nearest(groups)
-    of_group, of_completion = ({name: v for name, v in groups.diagnostics.items() if v.dim() == d} for d in (1, 2))
-
-    def completion(group: int, index: int) -> dict[str, Any]:
-        row = group * size + index
-        return {
-            "text": text_of(logs["completion"][row]),
-            "rewards": {name: logs["rewards"][name][row] for name in trainer.reward_func_names},
-            "raw": groups.raw[group, index].item(),
-            "adjusted": groups.adjusted[group, index].item(),
-            "advantage": logs["advantages"][row],
-            **neighbours[group][index],
-            "diagnostics": {name: values[group, index].item() for name, values in of_completion.items()},
-        }
-
-    return [
-        {
-            "group": group,
-            "prompt": prompt_text(logs["prompt"][group * size]),
-            "diagnostics": {name: values[group].item() for name, values in of_group.items()},
-            "completions": [completion(group, index) for index in range(size)],
-            "similarity": None
-            if groups.similarity is None
-            else [[round(value, 4) for value in row] for row in groups.similarity[group].tolist()],
-        }
-        for group in range(len(groups.raw))
-    ]
-
-
-def nearest(groups: Groups) -> list[list[dict[str, Any]]]:
-    """Of each completion of each group its nearest sibling and their similarity; None where there is none.
-
-    Unscored completions and those that are not selected are nobody's neighbours.
-    """
-    size, unscored = groups.raw.shape[1], groups.adjusted.isnan()
-    if groups.similarity is None:
-        return [[{"nearest": None, "similarity": None}] * size for _ in groups.raw]
-    excluded = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
-    values, indices = groups.similarity.masked_fill(excluded, -torch.inf).max(-1)
-    return [
-        [
-            {"nearest": index, "similarity": round(value, 4)} if value > -2 else {"nearest": None, "similarity": None}
-            for index, value in zip(*group, strict=True)
-        ]
-        for group in zip(indices.tolist(), values.tolist(), strict=True)
-    ]

@@ -12,30 +12,29 @@ from typing import Any, TypeVar
 
 import transformers
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import clear_device_cache
 from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, run_folder
+from manypaths.callbacks.environment import environment
+from manypaths.callbacks.evaluations import evaluate_at, shards_weights
 from manypaths.embed import check as check_embedder
 from manypaths.embed import embedder
-from manypaths.evaluation.evaluate import evaluate_sets
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
-from manypaths.evaluation.summary import add_moment, moments
 from manypaths.files import move_folder, only_writer, refuse_if_in_use
 from manypaths.messages import prompt_text
 from manypaths.preflight import trainer_settings
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
-from manypaths.resume import last_checkpoint
+from manypaths.resume import last_checkpoint, rewind
 from manypaths.sections import Recipe
-from manypaths.training.environment import environment
 from manypaths.training.inspect_page import write_page
 from manypaths.training.record import Recorder
 from manypaths.training.trainer_arguments import method_arguments
-from manypaths.training.trainer_config import lora_config, shards_weights, trainer_config
+from manypaths.training.trainer_config import lora_config, trainer_config
 from manypaths.trl import DiverseGRPOTrainer
 
 T = TypeVar("T", bound=DiverseGRPOTrainer)
@@ -178,24 +177,15 @@ def _load(plan: Plan, source: str) -> tuple[Any, Any]:
 
 def _measure(plan: Plan, moment: str, step: int, model: Any, tokenizer: Any) -> None:
     """Evaluate on the held-out problems into RUN/evaluation, unless that was done at this moment of the training."""
-    folder, spec, state = plan.out / run_folder.EVALUATION, plan.recipe.evaluation, PartialState()
-    if moment in moments(folder) or spec is None:
+    spec = plan.recipe.evaluation
+    if spec is None:
         return
-    state.print(f"Evaluating on {len(plan.held_out)} held-out problems, {moment.replace('-', ' ')}", flush=True)
     model.to(plan.config.device)
     sampling = Sampling(**of_recipe(plan.recipe))
     named: dict[str, Any] = {"model": str(plan.out), "backend": "transformers", "prompt": plan.recipe.prompt}
-    measures = evaluate_sets(
-        {moment: plan.held_out},
-        sampler(model, tokenizer, sampling),
-        folder,
-        settings_of(sampling, limit=spec.problems.limit, keys=spec.keys, **named),
-        progress=state.is_main_process,
-        processes=(state.process_index, state.num_processes),
-        gather=gather_object,
-    )
-    if state.is_main_process:
-        add_moment(folder, moment, step, name_of(spec.problems.name), measures[moment])
+    settings = settings_of(sampling, limit=spec.problems.limit, keys=spec.keys, **named)
+    folder, name = plan.out / run_folder.EVALUATION, name_of(spec.problems.name)
+    evaluate_at(moment, step, folder, plan.held_out, name, sampler(model, tokenizer, sampling), settings)
 
 
 class Evaluations(TrainerCallback):
@@ -281,9 +271,9 @@ def _resume_from(run: Path) -> str | None:
     if PartialState().is_main_process:
         shutil.rmtree(run / run_folder.UNFINISHED_MODEL, ignore_errors=True)
         if (last := last_checkpoint(run)) is None:
-            run_folder.rewind(run, 0)
+            rewind(run, 0)
         else:
-            run_folder.rewind(run, last.step, last.finished)
+            rewind(run, last.step, last.finished)
             folder = [str(last.folder)]
     broadcast_object_list(folder)
     return folder[0]

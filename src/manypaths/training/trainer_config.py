@@ -71,12 +71,6 @@ def lora_config(spec: Recipe) -> LoraConfig | None:
     return LoraConfig(**{"task_type": "CAUSAL_LM", **spec.lora})
 
 
-def shards_weights(config: GRPOConfig) -> bool:
-    """Whether each process holds a part of the weights alone: ZeRO-3 and FSDP."""
-    fsdp = config.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true"
-    return bool(fsdp) or (config.deepspeed_plugin is not None and config.deepspeed_plugin.zero_stage == 3)
-
-
 def check_saving(config: GRPOConfig, steps: Callable[[], int | None]) -> None:
     """Check that no checkpoint falls between two steps that one generation serves, where no run could resume.
 
