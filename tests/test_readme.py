@@ -13,7 +13,7 @@ def test_the_script_trains(tiny_model, tmp_path, monkeypatch, capsys):
     script, callbacks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(script.strip().splitlines()) <= 12
     monkeypatch.chdir(tmp_path)
-    assert len(callbacks.strip().splitlines()) == 3
+    assert len(callbacks.split("\n\n")) == 2 and len(callbacks.strip().splitlines()) == 4
     training = "trainer.train()\n"
     assert script.endswith(training)
     script = script.removesuffix(training) + callbacks + training
