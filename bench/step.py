@@ -13,7 +13,6 @@ rows and tokens of completions; and the step with skipping over the step of plai
 """
 
 import argparse
-import functools
 import statistics
 import tempfile
 import time
@@ -75,7 +74,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
-    run.new_trainer = functools.partial(run.new_trainer, make=InTurns)
+    run.DiverseGRPOTrainer = InTurns
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder, "run")
         words = ["smollm2-135m-pypi", "dr-grpo", "mmr", "select-mmr", "arithmetic", "quickstart", "evaluation=null"]

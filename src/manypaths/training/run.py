@@ -229,7 +229,7 @@ def _trainer(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> DiverseGRPOT
     for row in _rows(plan):
         golds.setdefault(prompt_text(row["prompt"]), []).append(row["answer"])
     recorder = Recorder(plan.out, plan.recipe, golds)
-    trainer: DiverseGRPOTrainer = new_trainer(plan, model, tokenizer, embed, callbacks=[recorder])
+    trainer: DiverseGRPOTrainer = new_trainer(plan, model, tokenizer, embed, DiverseGRPOTrainer, callbacks=[recorder])
     recorder.trainer = trainer
     trainer.add_callback(Evaluations(plan, tokenizer))  # after the callback that counts the seconds of the step
     return trainer
@@ -245,8 +245,8 @@ def new_trainer(
     model: Any,
     tokenizer: Any,
     embed: Any,
+    make: Callable[..., T],
     callbacks: Sequence[TrainerCallback] = (),
-    make: Callable[..., T] = DiverseGRPOTrainer,
 ) -> T:
     """The trainer of a plan, made by `make`, which is DiverseGRPOTrainer or a subclass of it."""
     import datasets
