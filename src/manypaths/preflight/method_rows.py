@@ -35,8 +35,9 @@ def _advantage(spec: Recipe, own: str) -> str:
     name, options = spec.method.advantage, spec.method.advantage_options
     if not name:
         return own
-    names, of_each = ([name], {name: options}) if isinstance(name, str) else (name, options)
-    replaced = [_named("advantage", each, of_each.get(each) or {}, spec.method.shuffled) for each in names]
+    names, options_by_name = ([name], {name: options}) if isinstance(name, str) else (name, options)
+    placebo = spec.method.shuffled
+    replaced = [_named("advantage", method, options_by_name.get(method) or {}, placebo) for method in names]
     given = "; each gets the advantages of the one before it" if len(names) > 1 else ""
     return f"{', then '.join(replaced)} in place of TRL's: {own}{given}"
 

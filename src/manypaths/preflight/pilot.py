@@ -111,8 +111,8 @@ def scored(rewards: Sequence[float]) -> list[float]:
 
 def has_spread(rewards: Sequence[float]) -> bool:
     """Whether the scored completions of a group have different rewards, as `manypaths.methods.has_nonzero_std`."""
-    known = scored(rewards)
-    return bool(known) and max(known) > min(known)
+    values = scored(rewards)
+    return bool(values) and max(values) > min(values)
 
 
 def expected_batches(share: float, places: int, most: int) -> float:
