@@ -27,6 +27,7 @@ from manypaths.trl.prompt_history import TRIES
 
 PROMPTS = MORE_PROMPTS[::3]  # an epoch of six steps: two prompts for each first number
 MMR = {"reweight": mmr, "embedder": NgramEmbedder(), "advantage": maxrl}
+TOGETHER = {"reweight": mmr, "embedder": NgramEmbedder(), "select": (2, "mmr"), "skip_zero_advantage": True}
 
 
 def kind(prompt):
@@ -137,7 +138,7 @@ class ByHand:
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
-@pytest.mark.parametrize("method", [{}, MMR], ids=["none", "mmr and maxrl"])
+@pytest.mark.parametrize("method", [{}, MMR, TOGETHER], ids=["none", "mmr and maxrl", "together"])
 def test_the_prompts_that_are_sampled_are_those_of_a_naive_loop(tiny_model, tmp_path, shuffled, method):
     named = {"steps": 18, "shuffle_dataset": shuffled}
     batches = loaders(tiny_model, tmp_path, **named)
@@ -395,7 +396,7 @@ def run_in_each(model, out, cases):
 
 def test_two_processes_have_the_history_and_weights_of_one(tiny_model, tmp_path):
     """Three groups of 4 over two processes of 6: the middle group is split."""
-    cases = [{}, {"dynamic_sampling": "by_text", "max_batches": 20}]
+    cases = [{}, {"dynamic_sampling": "by_text", "max_batches": 20}, TOGETHER]
     in_two_processes(run_in_each, tiny_model, tmp_path, cases)
     for settings, two in zip(cases, torch.load(tmp_path / "runs.pt", weights_only=False), strict=True):
         weights, history, _, numbers = run(tiny_model, tmp_path, settings, 1)
