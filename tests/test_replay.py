@@ -1,6 +1,5 @@
 """Verified replay in TRL's real trainer: the loss of a step, what the banks hold, processes, and resuming."""
 
-import json
 import os
 import shutil
 
@@ -21,16 +20,6 @@ from manypaths.resume import last_checkpoint
 from manypaths.trl import DiverseGRPOTrainer, Replay
 
 CORRECT = {"correct": "right"}
-
-
-@pytest.fixture(scope="module")
-def ending_model(tiny_model, tmp_path_factory):
-    """The tiny model with every fourth byte as an end token, so that completions of a few tokens end by themselves."""
-    folder = tmp_path_factory.mktemp("ending") / "model"
-    shutil.copytree(tiny_model, folder)
-    settings = json.loads((folder / "generation_config.json").read_text())
-    (folder / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": [256, *range(0, 256, 4)]}))
-    return folder
 
 
 def right(completions, **_):

@@ -301,7 +301,8 @@ def test_servers_that_read_a_generation_config_get_settings_that_undo_it(started
 def test_ctrl_c_ends_it_at_once_and_keeps_finished_problems(started, tmp_path, capsys):
     out = tmp_path / "out"
     server = started(hang, after=2 * PROBLEMS)
-    command = [sys.executable, "-m", "manypaths", "evaluate", server.url, *WORDS, "--out", str(out)]
+    words = [*WORDS, "--patience", "60"]  # it must not end by itself where the machine is slow
+    command = [sys.executable, "-m", "manypaths", "evaluate", server.url, *words, "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     began = time.monotonic()
     while len(read_jsonl(out / "arithmetic.jsonl.part")) < 3:

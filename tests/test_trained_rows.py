@@ -1,7 +1,6 @@
 """Completions without a gradient are left out of the update, and its loss, gradient and metrics stay what they were."""
 
 import os
-from functools import partial
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from test_trl import equal, steps, trained, trainer_of
 
 from manypaths import dra
 from manypaths.embed import NgramEmbedder
-from manypaths.keys import bigrams
 from manypaths.methods import grpo_pos, maxrl
 from manypaths.trl import DiverseGRPOTrainer, Replay
 from manypaths.trl.trained_rows import only_rows, zero_in_flat_groups
@@ -96,10 +94,9 @@ def test_so_they_are_with_other_settings(tiny_model, tmp_path, settings):
     assert min(step["update/trained"] for step in steps(trainer) if step["update/trained"] is not None) < 1
 
 
-def test_replay_acts_all_the_same(tiny_model, tmp_path):
-    named = {"replay": Replay(weight=2.0), "keys": partial(bigrams, threshold=0.99), "correct": "seldom"}
-    named |= {"keys": lambda completions, problems: [len(text) % 3 for text in completions]}
-    ours, plain, trainer = both(tiny_model, tmp_path, steps=8, max_completion_length=48, **named)
+def test_replay_acts_all_the_same(ending_model, tmp_path):
+    keys = {"keys": lambda completions, problems: [len(text) % 3 for text in completions], "correct": "seldom"}
+    ours, plain, trainer = both(ending_model, tmp_path, steps=8, replay=Replay(weight=2.0), **keys)
     assert len(trainer.banks) > 0
     torch.testing.assert_close(ours, plain)
 
