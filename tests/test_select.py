@@ -14,12 +14,12 @@ from test_trained_rows import STEEP, mixture, seldom
 from test_trl import equal, steps, trained, trainer_of, vowels
 
 from manypaths import mmr
+from manypaths.callbacks.records import nearest
 from manypaths.embed import NgramEmbedder
 from manypaths.methods import ADVANTAGES, maxrl, select_max_variance, select_mmr, select_random
 from manypaths.methods.bind import replace_advantages
 from manypaths.methods.diagnostics import report
 from manypaths.recipe import read
-from manypaths.training.record import nearest
 from manypaths.training.trainer_arguments import methods_and_keys
 from manypaths.trl import DiverseGRPOTrainer
 

@@ -303,7 +303,13 @@ def test_ctrl_c_ends_it_at_once_and_keeps_finished_problems(started, tmp_path, c
     server = started(hang, after=2 * PROBLEMS)
     words = [*WORDS, "--patience", "60"]  # it must not end by itself where the machine is slow
     command = [sys.executable, "-m", "manypaths", "evaluate", server.url, *words, "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     began = time.monotonic()
     while len(read_jsonl(out / "arithmetic.jsonl.part")) < 3:
         assert process.poll() is None and time.monotonic() - began < 60, process.stderr.read()
