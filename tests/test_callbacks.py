@@ -124,8 +124,8 @@ def test_a_generation_is_recorded_once(tiny_model, tmp_path):
     two = record(trainer_of(tiny_model, tmp_path / "two", steps=2, **named))
     two.train()
     assert [line["step"] for line in read_jsonl(tmp_path / "two" / "groups.jsonl")] == [1] * 4 + [2] * 4
-    one = record(trainer_of(tiny_model, tmp_path / "one", steps=2, gradient_accumulation_steps=2))
-    one.train()
+    accumulated = record(trainer_of(tiny_model, tmp_path / "one", steps=2, gradient_accumulation_steps=2))
+    accumulated.train()
     assert [line["step"] for line in read_jsonl(tmp_path / "one" / "groups.jsonl")] == [1] * 4 + [2] * 4
 
 

@@ -131,10 +131,10 @@ def test_the_order_of_groups_in_an_update_has_no_effect():
 
 
 def test_groups_of_one_prompt_in_an_update_are_one_visit():
-    two, one = PromptHistory(), PromptHistory()
-    two.update(["a", "a"], torch.ones(2, G))
-    one.update(["a"], torch.ones(1, 2 * G))
-    assert state(two) == state(one)
+    of_two_groups, of_whole_group = PromptHistory(), PromptHistory()
+    of_two_groups.update(["a", "a"], torch.ones(2, G))
+    of_whole_group.update(["a"], torch.ones(1, 2 * G))
+    assert state(of_two_groups) == state(of_whole_group)
     mixed = PromptHistory()
     mixed.update(["a", "a"], groups(4, 0))
     assert mixed.probability("a", G) == 0
