@@ -69,6 +69,7 @@ ROOMS = {
         "accelerate torch transformers",
         "",
     ),
+    "logs": ("", "", ""),
     "training": (
         "callbacks checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
         "resume rewards run_folder sections trainers trl typed yaml_text",

@@ -1,0 +1,76 @@
+"""What a log of a training holds, whichever software wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user said about a log, as the command line gives it; None where the log itself must say it.
+
+    Args:
+        prompt: the column of the prompts.
+        completion: the column of the completions.
+        rewards: the columns of the rewards; empty for those that the log says are rewards.
+        step: the column of the step.
+        correct: the name of the reward that is above 0 for a correct completion, and 0 or less for another.
+        group_size: the number of consecutive completions that are one group.
+    """
+
+    prompt: str | None = None
+    completion: str | None = None
+    rewards: tuple[str, ...] = ()
+    step: str | None = None
+    correct: str | None = None
+    group_size: int | None = None
+
+
+@dataclass(frozen=True)
+class LoggedGroup:
+    """The G completions of one prompt that were compared with one another.
+
+    Args:
+        step: the update or the generation step, as the log numbers it; None where it has none.
+        prompt: its text.
+        completions: G texts, the model's own part.
+        rewards: by the name of a reward, of each completion, unweighted; None for an unscored completion.
+        total: of each completion the reward of which the advantage was made: the sum of the rewards, weighted where
+            the log says how.
+        advantages: of each completion; None where the log has none.
+        correct: of each completion, only where the log says it or the user named a reward.
+        tokens: the length of each completion in tokens, only where the log has it.
+        truncated: whether a completion was cut off at the length limit, only where the log has it.
+        extra: whatever else the log held of this group, such as the adjusted rewards and similarity of a run.
+    """
+
+    step: int | None
+    prompt: str
+    completions: list[str]
+    rewards: dict[str, list[float | None]]
+    total: list[float | None]
+    advantages: list[float | None] | None = None
+    correct: list[bool | None] | None = None
+    tokens: list[int | None] | None = None
+    truncated: list[bool | None] | None = None
+    extra: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Log:
+    """The groups and metrics of one training.
+
+    Args:
+        path: the file or folder that was read.
+        kind: "manypaths run", "TRL completions", "verl rollouts" or "JSON lines".
+        groups: by ascending step, in the order of the log.
+        metrics: one dict per logged step, by ascending step; empty where none lie beside the groups.
+        notes: one sentence for each thing that was left out or assumed.
+    """
+
+    path: Path
+    kind: str
+    groups: list[LoggedGroup]
+    metrics: list[dict[str, object]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
