@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user said about a log, as the command line gives it; None where the log itself must say it.
+    """What the user says about a log, as the command line gives it; None where the log itself must say it.
 
     Args:
         prompt: the column of the prompts.
         completion: the column of the completions.
-        rewards: the columns of the rewards; empty for those that the log says are rewards.
         step: the column of the step.
-        correct: the name of the reward that is above 0 for a correct completion, and 0 or less for another.
-        group_size: the number of consecutive completions that are one group.
+        group: a column that is equal for the completions of one group, within a step.
+        rewards: the weight of each reward by its column; empty for those that the log says are rewards.
+        correct: the reward, or the column, by which a completion is correct: above 0.5, or true.
+        group_size: the number of completions of a group.
     """
 
     prompt: str | None = None
     completion: str | None = None
-    rewards: tuple[str, ...] = ()
     step: str | None = None
+    group: str | None = None
+    rewards: Mapping[str, float] = field(default_factory=dict)
     correct: str | None = None
     group_size: int | None = None
 
@@ -36,10 +39,10 @@ class LoggedGroup:
         prompt: its text.
         completions: G texts, the model's own part.
         rewards: by the name of a reward, of each completion, unweighted; None for an unscored completion.
-        total: of each completion the reward of which the advantage was made: the sum of the rewards, weighted where
-            the log says how.
+        total: of each completion the sum of the rewards, weighted as the log or the user says; before any method of
+            ours. None for an unscored completion, and for all where the weights are unknown.
         advantages: of each completion; None where the log has none.
-        correct: of each completion, only where the log says it or the user named a reward.
+        correct: of each completion, only where the log says it or the user names a reward.
         tokens: the length of each completion in tokens, only where the log has it.
         truncated: whether a completion was cut off at the length limit, only where the log has it.
         extra: whatever else the log held of this group, such as the adjusted rewards and similarity of a run.
