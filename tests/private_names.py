@@ -141,6 +141,12 @@ NAMES = {
         "runs the functions that libraries such as wandb registered, before os._exit",
         "Call torch.distributed.destroy_process_group() and end Python as usual",
     ),
+    "_actions": Use(
+        "argparse.ArgumentParser",
+        "completion",
+        "the arguments that a shell completes with files or with recipes",
+        "Leave them to shtab, which then completes options and commands alone",
+    ),
     "_compute_advantage": Use(
         "verl.trainer.ppo.v1.trainer_sync.PPOTrainerSync",
         "verl",

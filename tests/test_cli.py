@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from manypaths import __version__, checkpoint, cli, recipe
-from manypaths.cli import main, parser
+from manypaths.cli import main
 from manypaths.files import content_of
 from manypaths.methods.bind import bind_advantage, bind_reweight
 from manypaths.methods.inputs import inputs_of
@@ -380,19 +380,6 @@ def test_a_file_that_cannot_be_graded_is_one_line(content, expected, complaint_o
     if content is not None:
         path.write_text(content)
     assert has(complaint_of("grade", path), *expected)
-
-
-COMMANDS = ("train", "evaluate", "grade", "compare", "sweep", "inspect", "recipes", "doctor")
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_example_in_the_help_of_a_command_is_one_of_its_calls(command, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([command, "--help"])
-    help_text = " ".join(capsys.readouterr().out.split())
-    words = help_text.partition("Example: manypaths ")[2].split()
-    assert caught.value.code == 0 and words[0] == command
-    assert callable(parser().parse_args(words).command)
 
 
 def test_another_process_waits_for_the_first_before_it_prints_the_same_mistake(capsys, monkeypatch):

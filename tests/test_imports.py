@@ -81,7 +81,8 @@ ROOMS = {
         "matplotlib numpy",
         "",
     ),
-    "cli": ("__init__ comparison evaluation grading preflight printable training", "", ""),
+    "completion": ("recipe", "", "shtab"),
+    "cli": ("__init__ comparison completion evaluation grading preflight printable training", "", ""),
     "__main__": ("cli", "", ""),
 }
 

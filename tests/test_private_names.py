@@ -4,6 +4,7 @@ A release that changes one fails here, with what to do, rather than in somebody'
 environment of its own, and so tests/verl/test_verl.py has the names of verl.
 """
 
+import argparse
 import ast
 import atexit
 import inspect
@@ -259,3 +260,9 @@ def test_functions_registered_for_the_end_of_python_run_once():
     script = "import atexit, os; atexit.register(print, 'done', flush=True); atexit._run_exitfuncs(); os._exit(3)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (3, "done\n"), gone("_run_exitfuncs")
+
+
+def test_a_parser_lists_its_arguments():
+    parser = argparse.ArgumentParser(add_help=False)
+    added = [parser.add_argument("--out"), parser.add_argument_group("more").add_argument("word")]
+    assert getattr(parser, "_actions", None) == added, gone("_actions")

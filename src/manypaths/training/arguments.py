@@ -1,0 +1,63 @@
+"""The arguments of `manypaths train`, `sweep`, `inspect` and `recipes`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def train(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `manypaths train`."""
+    parser.add_argument(
+        "recipes",
+        nargs="*",
+        metavar="RECIPE",
+        help="shipped recipes, YAML files, and overrides such as trainer.max_steps=5; see: manypaths recipes",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="RUN", help="run folder; an existing run is resumed [runs/ and the recipes' names]"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only print what the run would do, and its memory")
+    parser.add_argument(
+        "--pilot",
+        type=int,
+        metavar="N",
+        help="only sample N prompts of the first steps, such as 32, and print how many groups have different rewards, "
+        "how many completions are cut off, and what the run will take",
+    )
+    parser.add_argument(
+        "--gpu", metavar="NAME", help="GPU to estimate for, with --dry-run: such as h100, a100-40gb, 24gb [h100]"
+    )
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="number of processes; with GPUs, each needs its own [1]"
+    )
+    parser.add_argument(
+        "--launch", metavar="NAME", help="sharding: zero2, zero3, fsdp2, or an accelerate configuration [DDP]"
+    )
+
+
+def sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `manypaths sweep`."""
+    parser.add_argument(
+        "grid", type=Path, metavar="GRID", help="YAML file with recipes, grid, seeds, and what to compare"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the runs; several machines may share it [runs/ and the grid's name]",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only list the runs and their states")
+
+
+def inspect(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `manypaths inspect`."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="HTML file [RUN/inspect.html]")
+
+
+def recipes(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `manypaths recipes`."""
+    parser.add_argument(
+        "recipes", nargs="*", metavar="RECIPE", help="recipes and overrides, as for train [list all recipes]"
+    )
