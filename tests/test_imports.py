@@ -64,6 +64,7 @@ ROOMS = {
         "yaml",
         "huggingface_hub packaging peft psutil torch transformers trl",
     ),
+    "check": ("files logs names preflight printable run_folder statistics", "", ""),
     "callbacks": (
         "checkpoint evaluation files messages methods problems resume results run_folder trl wrapper",
         "accelerate torch transformers",
@@ -82,7 +83,7 @@ ROOMS = {
         "",
     ),
     "completion": ("recipe", "", "shtab"),
-    "cli": ("__init__ comparison completion evaluation grading preflight printable training", "", ""),
+    "cli": ("__init__ check comparison completion evaluation grading preflight printable training", "", ""),
     "__main__": ("cli", "", ""),
 }
 

@@ -1,4 +1,4 @@
-"""The command line: manypaths train | evaluate | grade | compare | sweep | inspect | recipes | doctor. Wiring only."""
+"""The command line: manypaths train | evaluate | grade | compare | sweep | inspect | check | recipes | doctor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import warnings
 from typing import Any, NoReturn
 
 from manypaths import __version__
+from manypaths.check import arguments as of_check
 from manypaths.comparison import arguments as of_comparison
 from manypaths.completion import SHELLS, PrintCompletion
 from manypaths.evaluation import arguments as of_evaluation
@@ -31,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success, 2 for a mistake in the arguments or the data, with one sentence on stderr, 130 for
-        an interruption; 1 for a sweep with failed runs and for a machine that cannot run the quickstart.
+        an interruption; 1 for a sweep with failed runs, for a machine that cannot run the quickstart, and where check
+        found something.
 
     Raises:
         SystemExit: The arguments do not fit the command's usage, or ask for --help or --version.
@@ -107,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
         _add_compare,
         _add_sweep,
         _add_inspect,
+        _add_check,
         _add_recipes,
         _add_doctor,
     ):
@@ -234,6 +237,19 @@ def _inspect(options: argparse.Namespace) -> int:
     from manypaths.training import command
 
     return command.inspect(options)
+
+
+def _add_check(commands: Commands) -> None:
+    purpose = "what is wrong with a training, by its log; exit status 1 where something is found"
+    check = _add(commands, "check", purpose, "runs/a", "outputs/completions --correct accuracy_reward", "runs/a --json")
+    of_check.check(check)
+    check.set_defaults(command=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from manypaths.check import command
+
+    return command.check(options)
 
 
 def _add_recipes(commands: Commands) -> None:

@@ -1,9 +1,9 @@
 """All intervals and tests, of numpy arrays: every file holds one idea.
 
 means.py has intervals of means over seeds and problems, and of their differences; student.py the percentiles of
-Student's t; clusters.py seeds that share a start. bootstrap.py has intervals and tests of other quantities, such as the
-steps to a target. hypotheses.py has p values, Holm's correction, equivalence, and the difference that a design can
-detect. ranks.py has statistics by order.
+Student's t; clusters.py seeds that share a start; independent.py means of single values, such as those of the groups of
+a log. bootstrap.py has intervals and tests of other quantities, such as the steps to a target. hypotheses.py has p
+values, Holm's correction, equivalence, and the difference that a design can detect. ranks.py has statistics by order.
 """
 
 from manypaths.statistics.bootstrap import (
@@ -26,6 +26,7 @@ from manypaths.statistics.hypotheses import (
     p_within,
     within,
 )
+from manypaths.statistics.independent import Interval, difference, mean_of_numbers, mean_of_shares
 from manypaths.statistics.means import (
     UNSEEN,
     Array,
@@ -56,6 +57,7 @@ __all__ = [
     "Array",
     "Estimate",
     "Halves",
+    "Interval",
     "Part",
     "at_most_worse",
     "average_clusters",
@@ -64,12 +66,15 @@ __all__ = [
     "curve_freedom",
     "curve_shifts",
     "detectable",
+    "difference",
     "estimate",
     "freedom_of",
     "halves_correlation",
     "holm",
     "interquartile_mean",
     "interval",
+    "mean_of_numbers",
+    "mean_of_shares",
     "p_at_most_worse",
     "p_value",
     "p_within",

@@ -1,0 +1,54 @@
+"""What a check says about a log: found, clear, or not checkable, in one sentence with its figure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from manypaths.statistics import Interval
+
+FOUND, CLEAR, UNCHECKED = "found", "clear", "not checkable"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check says about one log.
+
+    Args:
+        state: `FOUND`, `CLEAR` or `UNCHECKED`.
+        sentence: what was measured, with the figure in it; of `UNCHECKED`, what the log lacks.
+        figure: the number that the state depends on, with its interval; None where nothing was measured.
+        groups: positions in `log.groups` of groups that show it, the clearest first.
+        advice: what to do; empty where nothing was found.
+    """
+
+    state: str
+    sentence: str
+    figure: Interval | None = None
+    groups: tuple[int, ...] = ()
+    advice: str = ""
+
+
+def unchecked(lacking: str) -> Outcome:
+    """The outcome of a check that a log does not allow; `lacking` is a sentence about what the log lacks."""
+    return Outcome(UNCHECKED, lacking)
+
+
+def outcome(found: bool, sentence: str, figure: Interval, groups: tuple[int, ...], advice: str) -> Outcome:
+    """`FOUND` with groups and advice, or `CLEAR` with the sentence and the figure alone."""
+    if not found:
+        return Outcome(CLEAR, sentence, figure)
+    return Outcome(FOUND, sentence, figure, groups, advice)
+
+
+def percent(share: Interval) -> str:
+    """A share with its interval, such as 62% [45%, 77%]."""
+    return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+
+
+def number(figure: Interval, sign: bool = False) -> str:
+    """A number with its interval, such as 0.41 [0.30, 0.52]; without ends that are unknown."""
+    form = "+.2f" if sign else ".2f"
+    if math.isnan(figure.low):
+        return format(figure.value, form)
+    return f"{figure.value:{form}} [{figure.low:{form}}, {figure.high:{form}}]"
