@@ -70,7 +70,7 @@ ROOMS = {
         "accelerate torch transformers",
         "",
     ),
-    "logs": ("", "", ""),
+    "logs": ("files messages names printable problems run_folder", "", ""),
     "training": (
         "callbacks checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
         "resume rewards run_folder sections trainers trl typed yaml_text",

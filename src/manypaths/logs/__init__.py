@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manypaths.logs.log import Log, LoggedGroup, Options
+from manypaths.logs.log import LINES, RUN, TABLE, TRL, VERL, Log, LoggedGroup, Options
 
-__all__ = ["Log", "LoggedGroup", "Options", "read"]
+__all__ = ["LINES", "RUN", "TABLE", "TRL", "VERL", "Log", "LoggedGroup", "Options", "read"]
 
 
 def read(path: Path | str, options: Options | None = None) -> Log:
@@ -22,4 +22,6 @@ def read(path: Path | str, options: Options | None = None) -> Log:
     Raises:
         ValueError: the log cannot be read, or its groups are ambiguous; the message says which option helps.
     """
-    raise ValueError(f"{str(path)!r} must be a log of a kind that can be read, got another.")
+    from manypaths.logs import reading
+
+    return reading.read(Path(path), options or Options())

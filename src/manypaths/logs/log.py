@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+RUN, TRL, VERL, LINES, TABLE = "manypaths run", "TRL completions", "verl rollouts", "JSON lines", "table"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -66,7 +68,7 @@ class Log:
 
     Args:
         path: the file or folder that was read.
-        kind: "manypaths run", "TRL completions", "verl rollouts" or "JSON lines".
+        kind: `RUN`, `TRL`, `VERL`, `LINES`, or `TABLE` for parquet with columns that the user names.
         groups: by ascending step, in the order of the log.
         metrics: one dict per logged step, by ascending step; empty where none lie beside the groups.
         notes: one sentence for each thing that was left out or assumed.
