@@ -343,7 +343,7 @@ def test_hostile_text_reaches_nothing_raw() -> None:
 
 
 def test_places_are_those_of_the_page() -> None:
-    log = sound(lambda entry, draw: {"extra": {"group": 0}} if entry.step == 1 else {})
+    log = sound(lambda entry, draw: {"extra": {"number": 0}} if entry.step == 1 else {})
     assert places(log)[:6] == [(1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 1)]
     assert len(set(places(log))) == len(log.groups)
     data = as_data(log, diagnose(log), [])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from manypaths import logs
 from manypaths.check.diagnosis import TITLES, diagnose
+from manypaths.check.entries import entries
 from manypaths.check.outcome import CLEAR, FOUND, UNCHECKED, Outcome
 from manypaths.check.places import places, words
 from manypaths.check.settings import read_settings
@@ -50,29 +50,6 @@ def as_data(log: Log, outcomes: Mapping[str, Outcome], notes: list[str]) -> dict
         "checks": entries(log, outcomes),
         "notes": notes,
     }
-
-
-def entries(log: Log, outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
-    """One dict for each check: name, title, state, sentence, figure, groups as {step, group}, and advice."""
-    where = places(log)
-    return [
-        {
-            "name": name,
-            "title": TITLES[name],
-            "state": outcome.state,
-            "sentence": outcome.sentence,
-            "figure": _figure(outcome),
-            "groups": [dict(zip(("step", "group"), where[position], strict=True)) for position in outcome.groups],
-            "advice": outcome.advice,
-        }
-        for name, outcome in outcomes.items()
-    ]
-
-
-def _figure(outcome: Outcome) -> dict[str, float | None] | None:
-    if outcome.figure is None:
-        return None
-    return {name: value if math.isfinite(value) else None for name, value in outcome.figure._asdict().items()}
 
 
 def page(log: Log, outcomes: Mapping[str, Outcome], notes: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from manypaths.check.ceiling import ceiling
 from manypaths.check.components import components
 from manypaths.check.copies import copies
@@ -13,6 +15,15 @@ from manypaths.check.outcome import Outcome
 from manypaths.check.settings import Settings
 from manypaths.logs import Log
 
+CHECKS: dict[str, Callable[[Log, Settings], Outcome]] = {
+    "flat": lambda log, _: flat(log),
+    "cut off": cut_off,
+    "length": lambda log, _: length(log),
+    "components": lambda log, _: components(log),
+    "ceiling": lambda log, _: ceiling(log),
+    "copies": copies,
+    "entropy": lambda log, _: entropy(log),
+}
 TITLES = {
     "flat": "zero-variance groups",
     "cut off": "completions cut off",
@@ -25,19 +36,10 @@ TITLES = {
 
 
 def diagnose(log: Log, settings: Settings | None = None) -> dict[str, Outcome]:
-    """The outcome of every check, by the names of `TITLES` and in their order.
+    """The outcome of every check, by the names of `CHECKS` and in their order.
 
     Args:
         log: the log of one training.
         settings: how it sampled; None where nothing is known of that.
     """
-    settings = settings or Settings()
-    return {
-        "flat": flat(log),
-        "cut off": cut_off(log, settings),
-        "length": length(log),
-        "components": components(log),
-        "ceiling": ceiling(log),
-        "copies": copies(log, settings),
-        "entropy": entropy(log),
-    }
+    return {name: check(log, settings or Settings()) for name, check in CHECKS.items()}

@@ -16,7 +16,7 @@ def places(log: Log) -> list[Place]:
     taken: set[Place] = set()
     result = []
     for group in log.groups:
-        logged = group.extra.get("group")
+        logged = group.extra.get("number")
         number = logged if isinstance(logged, int) and not isinstance(logged, bool) else 0
         while (group.step, number) in taken:
             number += 1

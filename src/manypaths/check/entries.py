@@ -1,0 +1,35 @@
+"""The outcomes of all checks as JSON and the inspection page have them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from manypaths.check.diagnosis import TITLES
+from manypaths.check.outcome import Outcome
+from manypaths.check.places import places
+from manypaths.logs import Log
+
+
+def entries(log: Log, outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
+    """One dict for each check: name, title, state, sentence, figure, groups as {step, group}, and advice."""
+    where = places(log)
+    return [
+        {
+            "name": name,
+            "title": TITLES[name],
+            "state": outcome.state,
+            "sentence": outcome.sentence,
+            "figure": _figure(outcome),
+            "groups": [dict(zip(("step", "group"), where[position], strict=True)) for position in outcome.groups],
+            "advice": outcome.advice,
+        }
+        for name, outcome in outcomes.items()
+    ]
+
+
+def _figure(outcome: Outcome) -> dict[str, float | None] | None:
+    if outcome.figure is None:
+        return None
+    return {name: value if math.isfinite(value) else None for name, value in outcome.figure._asdict().items()}
