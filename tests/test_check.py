@@ -12,7 +12,7 @@ import pytest
 
 from manypaths.check.command import as_data, page
 from manypaths.check.diagnosis import TITLES, diagnose
-from manypaths.check.outcome import CLEAR, FOUND, UNCHECKED, Outcome
+from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome
 from manypaths.check.parts import parts
 from manypaths.check.places import places
 from manypaths.check.settings import Settings, nearly_greedy, read_settings
@@ -70,7 +70,7 @@ def only(found: str, log: Log, settings: Settings | None = None) -> Outcome:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_sound_log_is_silent(seed: int) -> None:
-    assert states(sound(seed=seed)) == dict.fromkeys(TITLES, CLEAR)
+    assert states(sound(seed=seed)) == dict.fromkeys(TITLES, NOT_SHOWN)
 
 
 def test_flat_groups_are_found_with_their_reward() -> None:
@@ -108,7 +108,7 @@ def test_the_limit_of_the_run_says_what_is_cut_off() -> None:
         and outcome.figure.value == pytest.approx(0.5)
         and "at 100 tokens" in outcome.sentence
     )
-    assert diagnose(log, Settings(limit=101))["cut off"].state == CLEAR
+    assert diagnose(log, Settings(limit=101))["cut off"].state == NOT_SHOWN
     assert "cost time alone" in diagnose(log, Settings(limit=100, masked=True))["cut off"].advice
 
 
@@ -131,7 +131,7 @@ def test_length_that_goes_with_the_right_answer_is_no_fault() -> None:
         return {"tokens": tokens, "total": [float(bool(right)) for right in entry.correct]}
 
     outcome = diagnose(sound(think))["length"]
-    assert outcome.state == CLEAR and outcome.figure is not None and outcome.figure.low > 0.5
+    assert outcome.state == NOT_SHOWN and outcome.figure is not None and outcome.figure.low > 0.5
     unknown = dataclasses.replace(
         sound(think), groups=[dataclasses.replace(g, correct=None) for g in sound(think).groups]
     )
@@ -142,7 +142,7 @@ def test_length_that_is_paid_but_does_not_drift_is_silent() -> None:
     def pay(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
         return {"total": [float(count) for count in entry.tokens or []]}
 
-    assert diagnose(sound(pay))["length"].state == CLEAR
+    assert diagnose(sound(pay))["length"].state == NOT_SHOWN
 
 
 def test_a_reward_without_accuracy_is_found() -> None:
@@ -166,7 +166,7 @@ def test_a_reward_that_rises_with_accuracy_is_silent() -> None:
         form = [float(draw.random() < share) for _ in range(SIZE)]
         return {"correct": correct, "rewards": {"accuracy": [float(right) for right in correct], "format": form}}
 
-    assert diagnose(sound(both))["components"].state == CLEAR
+    assert diagnose(sound(both))["components"].state == NOT_SHOWN
 
 
 def test_a_reward_at_its_ceiling_is_found() -> None:
@@ -201,7 +201,7 @@ def repeat(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
 
 def test_copies_are_found_with_their_cause() -> None:
     outcome = diagnose(sound(lambda entry, draw: repeat(entry, draw)))["copies"]
-    assert outcome.state == CLEAR  # 4 different texts of 8: half, not more
+    assert outcome.state == NOT_SHOWN  # 4 different texts of 8: half, not more
     worse = sound(lambda entry, draw: {**repeat(entry, draw), "completions": [entry.completions[0]] * 7 + ["another"]})
     outcome = diagnose(worse)["copies"]
     assert (
@@ -218,7 +218,7 @@ def test_copies_are_found_with_their_cause() -> None:
     assert "Decoding is not nearly greedy" in sampled.advice
 
 
-@pytest.mark.parametrize(("right", "state"), [(True, CLEAR), (False, FOUND)])
+@pytest.mark.parametrize(("right", "state"), [(True, NOT_SHOWN), (False, FOUND)])
 def test_copies_that_come_with_success_are_no_fault(right: bool, state: str) -> None:
     def settle(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
         if (entry.step or 0) < 12:
@@ -258,7 +258,7 @@ def test_entropy_that_falls_alone_is_silent() -> None:
     metrics: list[dict[str, object]] = [
         {"step": step, "entropy": 1 / step, "diversity/vendi_score": 4 + 0.1 * (step % 3)} for step in range(1, 31)
     ]
-    assert diagnose(dataclasses.replace(sound(), metrics=metrics))["entropy"].state == CLEAR
+    assert diagnose(dataclasses.replace(sound(), metrics=metrics))["entropy"].state == NOT_SHOWN
 
 
 def test_metrics_alone_serve_where_they_can() -> None:

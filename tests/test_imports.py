@@ -72,7 +72,7 @@ ROOMS = {
     ),
     "logs": ("files messages names printable problems run_folder", "", ""),
     "training": (
-        "callbacks checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
+        "callbacks check checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
         "resume rewards run_folder sections trainers trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",

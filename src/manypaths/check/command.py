@@ -10,7 +10,7 @@ from typing import Any
 from manypaths import logs
 from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.entries import entries
-from manypaths.check.outcome import CLEAR, FOUND, UNCHECKED, Outcome
+from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome
 from manypaths.check.places import places, words
 from manypaths.check.settings import read_settings
 from manypaths.files import as_json
@@ -18,7 +18,6 @@ from manypaths.logs import Log, arguments
 from manypaths.printable import escaped, one_line
 
 WIDTH = 100
-HEADINGS = {FOUND: "FOUND", CLEAR: "clear", UNCHECKED: "not checkable"}
 
 
 def check(options: argparse.Namespace) -> int:
@@ -53,14 +52,14 @@ def as_data(log: Log, outcomes: Mapping[str, Outcome], notes: list[str]) -> dict
 
 
 def page(log: Log, outcomes: Mapping[str, Outcome], notes: list[str]) -> str:
-    """The outcomes as text: findings first, then what is clear, then what the log does not allow, and the notes."""
+    """The outcomes as text: findings first, then what is not shown, then what the log does not allow, and the notes."""
     where = places(log)
     lines = [f"{one_line(log.path)}: {log.kind}, {len(log.groups)} groups, {len(log.metrics)} lines of metrics", ""]
-    for state in (FOUND, CLEAR, UNCHECKED):
+    for state in (FOUND, NOT_SHOWN, UNCHECKED):
         for name, outcome in outcomes.items():
             if outcome.state != state:
                 continue
-            lines += [f"{HEADINGS[state]}: {TITLES[name]}", *_wrapped(outcome.sentence)]
+            lines += [f"{state.upper() if state == FOUND else state}: {TITLES[name]}", *_wrapped(outcome.sentence)]
             if outcome.groups:
                 lines += _wrapped(f"Groups: {'; '.join(words(where[position]) for position in outcome.groups)}.")
             if outcome.advice:

@@ -35,12 +35,13 @@ def cut_off(log: Log, settings: Settings) -> Outcome:
     part = parts(steps)
     late = [min(1.0, max(0.0, values[position])) for position in part.late]
     if len(late) < LEAST_LINES:
-        lacking = "The log does not say which completions are cut off"
-        return unchecked(
-            f"{lacking}."
-            if not shares
-            else f"{lacking} of enough groups. " + too_few(len(shares), LEAST_GROUPS, "of them in its last half")
-        )
+        if late:
+            return unchecked(
+                too_few(len(late), LEAST_LINES, "steps with the metric of cut off completions in its last half")
+            )
+        if shares:
+            return unchecked(too_few(len(shares), LEAST_GROUPS, "groups that say what is cut off in its last half"))
+        return unchecked("The log does not say which completions are cut off.")
     share = mean_of_shares(late)
     sentence = f"{percent(share)} of the completions are cut off{at} {part.late_words}, by the metrics of the log."
     return outcome(share.low > CUT_OFF, sentence, share, (), _advice(settings))

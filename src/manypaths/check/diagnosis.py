@@ -31,7 +31,7 @@ TITLES = {
     "components": "a reward without accuracy",
     "ceiling": "reward at its ceiling",
     "copies": "copies in a group",
-    "entropy": "entropy and diversity",
+    "entropy": "entropy beside diversity",
 }
 
 

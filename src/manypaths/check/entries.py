@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from manypaths.check.diagnosis import TITLES
+from manypaths import logs
+from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.outcome import Outcome
 from manypaths.check.places import places
+from manypaths.check.settings import read_settings
 from manypaths.logs import Log
+from manypaths.printable import one_line
+
+
+def of_page(path: Path) -> dict[str, Any]:
+    """{"checks": the entries of a run or a log, "unchecked": why it was not checked, or null}."""
+    try:
+        log = logs.read(path)
+        return {"checks": entries(log, diagnose(log, read_settings(path))), "unchecked": None}
+    except (ValueError, OSError) as error:
+        return {"checks": [], "unchecked": one_line(error)}
 
 
 def entries(log: Log, outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a check says about a log: found, clear, or not checkable, in one sentence with its figure."""
+"""What a check says about a log: found, not shown, or not checkable, in one sentence with its figure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from manypaths.statistics import Interval
 
-FOUND, CLEAR, UNCHECKED = "found", "clear", "not checkable"
+FOUND, NOT_SHOWN, UNCHECKED = "found", "not shown", "not checkable"
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Outcome:
     """What one check says about one log.
 
     Args:
-        state: `FOUND`, `CLEAR` or `UNCHECKED`.
+        state: `FOUND`, `NOT_SHOWN` or `UNCHECKED`.
         sentence: what was measured, with the figure in it; of `UNCHECKED`, what the log lacks.
         figure: the number that the state depends on, with its interval; None where nothing was measured.
         groups: positions in `log.groups` of groups that show it, the clearest first.
@@ -35,9 +35,9 @@ def unchecked(lacking: str) -> Outcome:
 
 
 def outcome(found: bool, sentence: str, figure: Interval, groups: tuple[int, ...], advice: str) -> Outcome:
-    """`FOUND` with groups and advice, or `CLEAR` with the sentence and the figure alone."""
+    """`FOUND` with groups and advice, or `NOT_SHOWN` with the sentence and the figure alone."""
     if not found:
-        return Outcome(CLEAR, sentence, figure)
+        return Outcome(NOT_SHOWN, sentence, figure)
     return Outcome(FOUND, sentence, figure, groups, advice)
 
 

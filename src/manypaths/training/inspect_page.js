@@ -109,4 +109,5 @@ addEventListener("hashchange", follow);
 addEventListener("resize", () => { if (innerWidth !== width) draw(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readPalette(); draw(); });
 readPalette();
+showChecks();
 follow();

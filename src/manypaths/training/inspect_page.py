@@ -15,12 +15,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from manypaths import names, run_folder
+from manypaths.check.entries import of_page
 from manypaths.files import atomic_write, read_json
 
 Entry = dict[str, Any]
 T = TypeVar("T")
 CURVES = (names.REWARD, names.ACCURACY, names.SIMILARITY, names.VENDI_SCORE, names.ZERO_STD)  # before the diagnostics
-PARTS = ("inspect_page.css", "inspect_data.js", "inspect_group.js", "inspect_page.js", "inspect_page.html")
+PARTS = (
+    "inspect_page.css",
+    "inspect_data.js",
+    "inspect_checks.js",
+    "inspect_group.js",
+    "inspect_page.js",
+    "inspect_page.html",
+)
 LARGEST = 2**26  # bytes of groups.jsonl in one page; of a larger file the page shows every nth step
 LONGEST = 4000  # characters of one text; the middle of a longer one is left out
 MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of JSON with other content
@@ -33,7 +41,8 @@ def write_page(run: Path, out: Path | None = None) -> Path:
     An incomplete last line, of a run that is still training or was killed, is left out. Where a step has several
     groups of one number, later ones get the next free number; of a metric that a step has twice the later value counts.
     NaN and infinity become null. Where groups.jsonl is larger than `LARGEST`, the page shows every nth step, the last
-    one included, and says so; the file is never in memory as a whole.
+    one included, and says so; the file is never in memory as a whole, and the page leaves out what `manypaths check`
+    says of the run.
 
     Args:
         run: The run folder.
@@ -68,6 +77,7 @@ def write_page(run: Path, out: Path | None = None) -> Path:
         "groups": [groups[key] for key in sorted(groups)],
         "recipe": recipe.read_text("utf-8", errors="replace") if recipe.is_file() else None,
         "evaluation": _evaluation(run / run_folder.EVALUATION / run_folder.SUMMARY),
+        **_checks(run),
     }
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     safe = UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
@@ -82,6 +92,13 @@ def _page(data: str) -> str:
     for name, part in (("style", style), ("script", "\n\n".join(scripts)), ("data", data)):
         page = page.replace(f"{{{{{name}}}}}", part, 1)
     return page + "\n"
+
+
+def _checks(run: Path) -> Entry:
+    """What `manypaths check` says of the run; of a large one only that the command says it."""
+    if (run / run_folder.GROUPS).stat().st_size > LARGEST:
+        return {"checks": [], "unchecked": "The run is too large to be checked on its page. Run manypaths check."}
+    return of_page(run)
 
 
 def _steps(run: Path) -> tuple[int, set[int]]:
