@@ -21,6 +21,7 @@ ROOMS = {
     "messages": ("", "", ""),
     "printable": ("", "", ""),
     "tables": ("", "", ""),
+    "terminal": ("", "", "tqdm"),
     "files": ("", "", "filelock"),
     "graded": ("counts grading", "", ""),
     "results": ("counts files graded printable", "", ""),
@@ -55,7 +56,7 @@ ROOMS = {
     "verl_plugin": ("", "", ""),
     "evaluation": (
         "checkpoint counts cpu embed files graded grading keys messages names printable problems results "
-        "run_folder sections statistics tables",
+        "run_folder sections statistics tables terminal",
         "",
         "torch transformers vllm",
     ),
@@ -66,14 +67,14 @@ ROOMS = {
     ),
     "check": ("files logs names preflight printable run_folder statistics", "", ""),
     "callbacks": (
-        "checkpoint evaluation files messages methods problems resume results run_folder trl wrapper",
+        "checkpoint evaluation files messages methods problems resume results run_folder terminal trl wrapper",
         "accelerate torch transformers",
         "",
     ),
     "logs": ("files messages names printable problems run_folder", "", ""),
     "training": (
         "callbacks check checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
-        "resume rewards run_folder sections trainers trl typed yaml_text",
+        "resume rewards run_folder sections terminal trainers trl typed yaml_text",
         "accelerate peft torch transformers trl yaml",
         "datasets",
     ),
@@ -83,7 +84,7 @@ ROOMS = {
         "",
     ),
     "completion": ("recipe", "", "shtab"),
-    "cli": ("__init__ check comparison completion evaluation grading preflight printable training", "", ""),
+    "cli": ("__init__ check comparison completion evaluation grading preflight printable terminal training", "", ""),
     "__main__": ("cli", "", ""),
 }
 

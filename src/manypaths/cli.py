@@ -16,6 +16,7 @@ from manypaths.completion import SHELLS, PrintCompletion
 from manypaths.evaluation import arguments as of_evaluation
 from manypaths.grading import GraderError
 from manypaths.printable import one_line
+from manypaths.terminal import coloured, quieten_libraries
 from manypaths.training import arguments as of_training
 
 Commands = Any  # what add_subparsers returns, for which argparse has no public name
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: The arguments do not fit the command's usage, or ask for --help or --version.
     """
     options = _parse(arguments)
+    if arguments is None:  # this process is the command
+        quieten_libraries()
     warnings.simplefilter("ignore", FutureWarning)  # libraries warn about each other
     try:
         return int(options.command(options))
@@ -62,7 +65,7 @@ def _complain(options: argparse.Namespace, message: str) -> int:
     if rank:  # the first process prints the same message and ends, on which the launcher ends this process
         time.sleep(HEAD_START)
     process = f", process {rank}" if rank else ""
-    print(f"manypaths {options.name}{process}: {message}", file=sys.stderr)
+    print(f"{coloured(f'manypaths {options.name}{process}:', 'red', sys.stderr)} {message}", file=sys.stderr)
     return 2
 
 

@@ -14,6 +14,7 @@ from manypaths.evaluation.evaluate import evaluate_sets
 from manypaths.evaluation.sampling import Sampler
 from manypaths.evaluation.summary import add_moment, moments
 from manypaths.problems import Problem
+from manypaths.terminal import say
 
 
 def shards_weights(config: Any) -> bool:
@@ -48,7 +49,8 @@ def evaluate_at(
     if moment in moments(folder):
         return
     state = PartialState()
-    state.print(f"Evaluating on {len(problems)} held-out problems, {moment.replace('-', ' ')}", flush=True)
+    if state.is_main_process:
+        say(f"Evaluating on {len(problems)} held-out problems, {moment.replace('-', ' ')}")
     measures = evaluate_sets(
         {moment: list(problems)},
         sampler,

@@ -16,10 +16,11 @@ from manypaths.files import append, atomic_write, read_jsonl
 from manypaths.grading import extract, shared_grader
 from manypaths.problems import Problem, render
 from manypaths.results import jsonl, lines_file, part_file, part_files, share_correct, write_lines, write_settings
+from manypaths.terminal import Bar, say
 
 Embedder = Callable[[list[str]], Any]
 Gather = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
-EVERY = 5.0  # seconds between two lines of progress
+EVERY = 30.0  # seconds between two lines of progress
 
 
 def evaluate_sets(
@@ -211,7 +212,10 @@ def _similarity(rows: Any) -> float | None:
 
 
 class _Progress:
-    """Prints the running score of one process and its remaining time, every `EVERY` seconds and at the end."""
+    """Shows the running score of one process and its remaining time: a bar on a terminal, lines elsewhere.
+
+    Two lines are at least `EVERY` seconds apart, but for the last one.
+    """
 
     def __init__(
         self, name: str | None, batches: Iterable[list[Problem]], lines: Mapping[str, Any], began: float
@@ -219,15 +223,22 @@ class _Progress:
         self.name, self.began, self.printed = name, began, time.monotonic()
         self.ids = {problem.id for batch in batches for problem in batch}
         self.resumed = len(self.ids & lines.keys())
+        self.bar = Bar(name, len(self.ids), self.resumed) if name and self.resumed < len(self.ids) else None
 
     def __call__(self, lines: Mapping[str, dict[str, Any]]) -> None:
         if self.name is None:
             return
         done, total = len(self.ids & lines.keys()), len(self.ids)
-        if time.monotonic() - self.printed <= EVERY and done < total:
+        shown = self.bar is not None and self.bar.is_shown
+        if done < total and not shown and time.monotonic() - self.printed <= EVERY:
             return
         self.printed = time.monotonic()
         score = statistics.fmean(share_correct(line) for name, line in lines.items() if name in self.ids)
+        if self.bar is not None and done < total and shown:
+            self.bar.reach(done, f"{score:.1%} so far")
+            return
+        if self.bar is not None:
+            self.bar.close()
         left = (time.perf_counter() - self.began) / max(1, done - self.resumed) * (total - done)
         clock = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
-        print(f"{self.name}: {done}/{total} problems, {score:.1%} so far, {clock} left", file=sys.stderr, flush=True)
+        say(f"{self.name}: {done}/{total} problems, {score:.1%} so far, {clock} left", sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from manypaths import recipe, run_folder
 from manypaths.preflight.cautions import cautions
 from manypaths.sections import Recipe
+from manypaths.terminal import caution
 
 NEEDS = "# Needs: "  # in the recipe of a method: its inputs beside rewards, or nothing
 
@@ -42,16 +42,12 @@ def train(options: argparse.Namespace) -> int:
     from manypaths.training import run
 
     if os.environ.get("RANK", "0") == "0":
-        _caution(cautions(spec))
+        for sentence in cautions(spec):
+            caution(sentence)
     summary = run.train(run.prepare(spec, out))
     if summary is not None:  # in the first process
         _print_summary(summary, out, time.perf_counter() - began)
     return 0
-
-
-def _caution(sentences: list[str]) -> None:
-    for sentence in sentences:
-        print(f"Caution: {sentence}", file=sys.stderr, flush=True)
 
 
 def _pilot(spec: Recipe, out: Path, options: argparse.Namespace) -> int:
@@ -68,10 +64,12 @@ def _pilot(spec: Recipe, out: Path, options: argparse.Namespace) -> int:
     from manypaths.preflight import pilot
     from manypaths.training.pilot import run_pilot
 
-    _caution(cautions(spec))
+    for sentence in cautions(spec):
+        caution(sentence)
     sampled, run = run_pilot(spec, out, options.pilot)
     print(pilot.page(sampled, spec, run), flush=True)
-    _caution(pilot.cautions(sampled, spec))
+    for sentence in pilot.cautions(sampled, spec):
+        caution(sentence)
     print("Nothing was kept: the run folder is as it was.")
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,14 @@ from manypaths.callbacks.records import Records
 from manypaths.names import SECONDS
 from manypaths.preflight.pilot import LastSteps
 from manypaths.sections import Recipe
+from manypaths.terminal import Bar, caution, say
 from manypaths.trl import Groups
 
 
 class Recorder(Records):
     """Writes metrics.jsonl and groups.jsonl of a run while its trainer works, and prints a line for each step.
+
+    On a terminal there is a progress bar, too.
 
     `golds` maps a prompt to the gold answers of all problems with that prompt. `trainer` is set after the trainer is
     made, which takes this callback.
@@ -24,9 +26,21 @@ class Recorder(Records):
         super().__init__(run, spec.record.every, spec.record.groups, golds)
         self.method = spec.method.reweight
         self.last_steps = LastSteps(spec)
+        self.bar: Bar | None = None
 
     def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         self.last_steps.step = state.global_step
+        if state.is_world_process_zero:
+            self.bar = Bar("training", state.max_steps, state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        super().on_step_end(args, state, control, **named)
+        if self.bar is not None:
+            self.bar.reach(state.global_step)
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
     def new_groups(self) -> Groups | None:
         """The groups of the trainer, which forgets them."""
@@ -40,6 +54,6 @@ class Recorder(Records):
         means = [f"{key.split('/')[1]} {mean:.2f}" for key, mean in rewards.items() if mean is not None]
         means = means or ["completions of the step before"]
         spent = sum(logs.get(name) or 0.0 for name in SECONDS.values())
-        print(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step", flush=True)
+        say(f"step {state.global_step}/{state.max_steps}: {', '.join(means)}; {spent:.1f} s a step")
         for sentence in self.last_steps.add(state.global_step, logs):
-            print(f"Caution: {sentence}", file=sys.stderr, flush=True)
+            caution(sentence)

@@ -40,7 +40,7 @@ def trainer_config(spec: Recipe, out: Path) -> GRPOConfig:
             f"trainer.num_generations must be 2 or more, got {size}: a group needs completions to compare. Set it to 4 "
             "or 8."
         )
-    settings: dict[str, Any] = {"logging_steps": 1, "report_to": "none"}
+    settings: dict[str, Any] = {"logging_steps": 1, "report_to": "none", "disable_tqdm": True}
     settings |= {"use_cpu": not torch.accelerator.is_available(), **spec.trainer}
     if processes > 1 and settings["use_cpu"]:
         settings.setdefault("ddp_backend", "gloo")
