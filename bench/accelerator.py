@@ -1,11 +1,12 @@
 """Short runs on this machine's accelerator: tokens a second, memory, seconds of each part of a step.
 
     python bench/accelerator.py [--steps 20]      # some minutes on a GPU; --steps 1 on a CPU, to see the table
+    python bench/accelerator.py --runs quickstart "GSM8K, MMR-GRPO"
 
-The quickstart's recipe, and GSM8K without and with MMR, with SmolLM2-135M from PyPI, so that no hub is contacted; every
-run has a process of its own. Tokens are those of the completions, over the seconds of sampling. Memory is the most that
-torch had allocated (on a CPU: the process), beside what `manypaths train ... --dry-run` estimates. Seconds are means
-over the steps after the first.
+The quickstart's recipe, and GSM8K without and with MMR, with SmolLM2-135M from PyPI, so that no hub is contacted. Every
+run has a process of its own, and its figures are printed when it ends. Tokens are those of the completions, over the
+seconds of sampling. Memory is the most that torch had allocated (on a CPU: the process), beside what `manypaths train
+... --dry-run` estimates. Seconds are means over the steps after the first.
 """
 
 import argparse
@@ -73,14 +74,19 @@ def row(name, steps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), help="of the table [all]")
     parser.add_argument("--only", choices=RUNS, help="one run, in this process")
     options = parser.parse_args()
     if options.only:
         train(options.only, options.steps)
         return
-    devices, rows = zip(*[row(name, options.steps) for name in RUNS], strict=True)
     heads = ["recipe", "completions a step", "tokens/s", *(f"{part}, s" for part in PARTS), "peak GiB", "estimated"]
-    print(f"{devices[0]}, torch {torch.__version__}, {options.steps} steps\n\n{markdown([heads, *rows])}")
+    rows = []
+    for name in options.runs:
+        device, cells = row(name, options.steps)
+        rows.append(cells)
+        print(f"{name}: {', '.join(cells[1:])}", file=sys.stderr, flush=True)
+    print(f"{device}, torch {torch.__version__}, {options.steps} steps\n\n{markdown([heads, *rows])}")
 
 
 if __name__ == "__main__":
