@@ -72,6 +72,11 @@ ROOMS = {
         "",
     ),
     "logs": ("files messages names printable problems run_folder", "", ""),
+    "explain": (
+        "completion_inputs embed files keys logs methods names printable recipe run_folder sections tables",
+        "torch",
+        "",
+    ),
     "training": (
         "callbacks check checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
         "resume rewards run_folder sections terminal trainers trl typed yaml_text",
@@ -84,7 +89,11 @@ ROOMS = {
         "",
     ),
     "completion": ("recipe", "", "shtab"),
-    "cli": ("__init__ check comparison completion evaluation grading preflight printable terminal training", "", ""),
+    "cli": (
+        "__init__ check comparison completion evaluation explain grading preflight printable terminal training",
+        "",
+        "",
+    ),
     "__main__": ("cli", "", ""),
 }
 

@@ -1,4 +1,4 @@
-"""The command line: manypaths train | evaluate | grade | compare | sweep | inspect | check | recipes | doctor."""
+"""The command line: manypaths train, evaluate, grade, compare, sweep, inspect, explain, check, recipes, doctor."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from manypaths.check import arguments as of_check
 from manypaths.comparison import arguments as of_comparison
 from manypaths.completion import SHELLS, PrintCompletion
 from manypaths.evaluation import arguments as of_evaluation
+from manypaths.explain import arguments as of_explain
 from manypaths.grading import GraderError
 from manypaths.printable import one_line
 from manypaths.terminal import coloured, quieten_libraries
@@ -113,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         _add_sweep,
         _add_inspect,
         _add_check,
+        _add_explain,
         _add_recipes,
         _add_doctor,
     ):
@@ -253,6 +255,20 @@ def _check(options: argparse.Namespace) -> int:
     from manypaths.check import command
 
     return command.check(options)
+
+
+def _add_explain(commands: Commands) -> None:
+    purpose = "show what methods would have done to the groups of a log, without training"
+    examples = ("runs/a", "completions/ --method mmr --method dra --correct accuracy", "rollouts.jsonl --method pkpo")
+    explain = _add(commands, "explain", purpose, *examples)
+    of_explain.explain(explain)
+    explain.set_defaults(command=_explain)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from manypaths.explain import command
+
+    return command.explain(options)
 
 
 def _add_recipes(commands: Commands) -> None:

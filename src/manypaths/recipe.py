@@ -6,9 +6,10 @@ names the nearest key.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,19 @@ def read(names: Iterable[str], overrides: Iterable[str] = ()) -> Recipe:
             an earlier version.
     """
     return _resolve(content(names), list(overrides))
+
+
+def read_method(names: Iterable[str], overrides: Iterable[str] = (), before: Mapping[str, Any] | None = None) -> Recipe:
+    """As `read`, of recipes that say how rewards become advantages and need not say what is trained.
+
+    Args:
+        names, overrides: As of `read`.
+        before: Sections that recipes and overrides are merged into. Model, problems and trainer are blank.
+    """
+    merged: dict[str, Any] = {"model": {"name": ""}, "problems": {"name": ""}, "trainer": {}}
+    _merge(merged, copy.deepcopy(dict(before or {})))
+    _merge(merged, content(names))
+    return _resolve(merged, list(overrides))
 
 
 def read_recorded(path: Path, overrides: Iterable[str] = ()) -> Recipe:

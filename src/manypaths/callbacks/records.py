@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
 from manypaths.messages import prompt_text, text_of
+from manypaths.methods.measures import nearest_sibling
 from manypaths.run_folder import append_groups, append_metrics
 from manypaths.trl import Groups
 
@@ -106,11 +106,9 @@ def nearest(groups: Groups) -> list[list[dict[str, Any]]]:
 
     Unscored completions and those that are not selected are nobody's neighbours.
     """
-    size, unscored = groups.raw.shape[1], groups.adjusted.isnan()
     if groups.similarity is None:
-        return [[{"nearest": None, "similarity": None}] * size for _ in groups.raw]
-    excluded = torch.eye(size, dtype=torch.bool, device=unscored.device) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
-    values, indices = groups.similarity.masked_fill(excluded, -torch.inf).max(-1)
+        return [[{"nearest": None, "similarity": None}] * groups.raw.shape[1] for _ in groups.raw]
+    values, indices = nearest_sibling(groups.adjusted, groups.similarity)
     return [
         [
             {"nearest": index, "similarity": round(value, 4)} if value > -2 else {"nearest": None, "similarity": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from manypaths.methods.groups import has_nonzero_std, in_float64
+from manypaths.methods.groups import diagonal, has_nonzero_std, in_float64
 from manypaths.names import DIAGNOSTICS, SHARE, SIMILARITY, VENDI_SCORE, ZERO_STD
 
 
@@ -54,6 +54,17 @@ def pair_similarity(rewards: Tensor, similarity: Tensor) -> Tensor:
     scored = ~rewards.isnan()
     pairs = (scored.unsqueeze(1) & scored.unsqueeze(2)).triu(1)
     return similarity.masked_fill(~pairs, 0.0).sum((1, 2)) / pairs.sum((1, 2))
+
+
+def nearest_sibling(rewards: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each completion the sibling that is most like it: [B, G], [B, G, G] -> (similarity, index), both [B, G].
+
+    An unscored completion is nobody's neighbour and has none; where there is none, the similarity is minus infinity.
+    """
+    unscored = rewards.isnan().to(similarity.device)
+    excluded = diagonal(similarity) | unscored.unsqueeze(1) | unscored.unsqueeze(2)
+    values, indices = similarity.masked_fill(excluded, -torch.inf).max(-1)
+    return values, indices
 
 
 def vendi_score(rewards: Tensor, similarity: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""The command explain: what methods would have done to the groups of a log, without training."""
