@@ -151,12 +151,14 @@ def test_a_reward_without_accuracy_is_found() -> None:
         rise = min(1.0, (entry.step or 0) / STEPS + 0.1)
         form = [float(place / SIZE < rise) for place in range(SIZE)]
         rewards = {"accuracy": [float(right) for right in correct], "format": form, "spare": entry.rewards["format"]}
+        rewards["dead"] = [0.0] * SIZE
         return {"correct": correct, "rewards": rewards}
 
     outcome = diagnose(sound(drift))["components"]
     assert outcome.state == FOUND and outcome.figure is not None
     assert outcome.figure.value == pytest.approx(0.65, abs=0.05)
     assert "format" in outcome.sentence and "spare" not in outcome.sentence
+    assert outcome.sentence.endswith("without any difference in the whole log: dead.")
 
 
 def test_a_reward_that_rises_with_accuracy_is_silent() -> None:

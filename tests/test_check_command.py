@@ -71,6 +71,38 @@ def test_what_is_no_log_is_refused(content: str | None, tmp_path: Path, capsys: 
     assert error.startswith("manypaths check: ") and str(path) in error and error.count("\n") == 1
 
 
+def test_the_metrics_of_a_trainer_are_checked_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def history(steps: int) -> str:
+        lines = [{"step": step, "frac_reward_zero_std": 0.9, "completions/clipped_ratio": 0.5} for step in range(steps)]
+        return json.dumps({"log_history": [*lines, {"step": steps - 1, "train_loss": 0.1}]})
+
+    for steps in (4, 20, 12):
+        (tmp_path / f"checkpoint-{steps}").mkdir()
+        (tmp_path / f"checkpoint-{steps}" / "trainer_state.json").write_text(history(steps))
+    assert main(["check", str(tmp_path), "--json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    states = {check["name"]: check["state"] for check in data["checks"]}
+    assert {name for name in states if states[name] == "found"} == {"flat", "cut off"} and "no groups" in data["notes"][
+        0
+    ]
+    assert "steps 10 to 19" in data["checks"][0]["sentence"]
+    few = tmp_path / "checkpoint-4" / "trainer_state.json"
+    assert main(["check", str(few)]) == 0
+    assert "7 not checkable" in capsys.readouterr().out
+    for content in ("{", "{}", '{"log_history": [{}]}', '{"log_history": 3}', '{"log_history": [{"step": "x"}]}'):
+        few.write_text(content)
+        assert main(["check", str(few)]) == 2
+        error = capsys.readouterr().err
+        assert str(few) in error and "damaged" in error and error.count("\n") == 1
+
+
+def test_groups_come_before_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_folder(tmp_path / "flat", flat=True)
+    (run / "trainer_state.json").write_text('{"log_history": []}')
+    assert main(["check", str(run)]) == 1
+    assert "40 groups" in capsys.readouterr().out
+
+
 def page_data(page: Path) -> Any:
     text = page.read_text("utf-8")
     return json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from manypaths import logs
 from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.entries import entries
 from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome
 from manypaths.check.places import places, words
+from manypaths.check.reading import read
 from manypaths.check.settings import read_settings
 from manypaths.files import as_json
 from manypaths.logs import Log, arguments
@@ -32,7 +32,7 @@ def check(options: argparse.Namespace) -> int:
     Raises:
         ValueError: The log cannot be read.
     """
-    log = logs.read(options.log, arguments.options(options))
+    log = read(options.log, arguments.options(options))
     settings = read_settings(options.log)
     outcomes = diagnose(log, settings)
     notes = [*log.notes, *settings.notes]

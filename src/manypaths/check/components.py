@@ -34,6 +34,8 @@ def components(log: Log) -> Outcome:
     log, its interval lies above 0 and above the change of accuracy, and that of accuracy does not lie above 0. With
     several rewards the level is Bonferroni's, 1 - 0.05 / number of rewards.
     """
+    if not log.groups:
+        return unchecked("The log has no groups of completions.")
     if not any(group.correct for group in log.groups):
         return unchecked(
             "The log does not say which completions are correct; --correct NAME names the reward that does."
@@ -64,6 +66,9 @@ def components(log: Log) -> Outcome:
         sentence += (
             f", and {listed([change.name])} by {number(change.value, sign=True)} of its range ({low:.4g} to {high:.4g})"
         )
+    constant = [name for name, bounds in ranges.items() if bounds is None]
+    if constant:
+        sentence += f"; without any difference in the whole log: {listed(constant)}"
     scaled = _scaled(shown.name, *varied[shown.name])
     gaps = measured(log, part.last, lambda group: _gap(group, scaled))
     return outcome(bool(found), f"{sentence}.", shown.value, clearest(gaps), _advice(found))
