@@ -86,6 +86,26 @@ def test_jobs_are_the_product_all_of_the_first_seed_first(tmp_path):
     assert [spec.method.reweight for spec in specs] == [None, None, "mmr", "mmr"] * 2
 
 
+def test_a_part_of_the_grid_has_the_runs_that_the_whole_grid_has(tmp_path):
+    grid = read_grid(written(tmp_path, GRID))
+    part = jobs(grid, ["mmr-small", "grpo-small"])
+    assert part == [job for job in jobs(grid) if "-small-" in job.name] and len(part) == 4
+    with pytest.raises(ValueError, match="Unknown configuration 'mmr-smal'"):
+        jobs(grid, ["mmr-smal"])
+
+
+def test_a_part_of_the_grid_must_have_the_baseline(tmp_path, capsys):
+    protocol = {"name": "p", "baseline": "grpo-usual", "arms": ["mmr-small"]}
+    protocol["primary"] = [{"metric": "accuracy", "claim": "better"}]
+    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(protocol))
+    part = ["--configurations", "mmr-small", "--dry-run"]
+    for settled in ({"baseline": "grpo-usual"}, {"protocol": "protocol.yaml"}):
+        assert main(["sweep", str(written(tmp_path, {**GRID, **settled})), *part]) == 2
+        assert "--configurations must contain the baseline grpo-usual" in capsys.readouterr().err
+    assert main(["sweep", str(written(tmp_path, GRID)), *part]) == 0
+    assert capsys.readouterr().out.count("manypaths train") == 2
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -54,12 +54,15 @@ def compare(options: argparse.Namespace) -> int:
     return print_comparison(options.runs, question, options.out, Files(options.unit, options.columns, options.where))
 
 
-def check(question: Question, curves: bool) -> None:
+def check(question: Question, curves: bool) -> str | None:
     """Check what can be checked before the runs are there.
 
     Args:
         question: What the comparison is to answer.
         curves: Whether the curves of the runs will be drawn.
+
+    Returns:
+        The baseline that the question or its protocol names, None where it is left open.
 
     Raises:
         ValueError: The target, the margin or the protocol is not valid, or a package for comparing or drawing is not
@@ -80,7 +83,8 @@ def check(question: Question, curves: bool) -> None:
         names = ("metric", "baseline", "target", "margin", "paired")
         if others := [name for name in names if getattr(question, name) is not None]:
             raise ValueError(f"A protocol must settle {', '.join(others)}, got both. Leave one of them out.")
-        read_protocol(question.protocol)
+        return read_protocol(question.protocol).baseline
+    return question.baseline
 
 
 def print_comparison(

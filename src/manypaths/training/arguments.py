@@ -47,6 +47,12 @@ def sweep(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder of the runs; several machines may share it [runs/ and the grid's name]",
     )
+    parser.add_argument(
+        "--configurations",
+        nargs="+",
+        metavar="NAME",
+        help="train a part of the grid: the values of the axes, joined by - [all]",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only list the runs and their states")
 
 

@@ -114,14 +114,18 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
 
 
 def sweep(
-    options: argparse.Namespace, question: Callable[..., Any], check: Callable[..., None], compare: Callable[..., int]
+    options: argparse.Namespace,
+    question: Callable[..., Any],
+    check: Callable[..., str | None],
+    compare: Callable[..., int],
 ) -> int:
     """Train the runs of a grid and compare them, or list them.
 
     Args:
-        options: `grid` is the grid file, `out` the folder of the runs, `dry_run` whether to list them only.
+        options: `grid` is the grid file, `configurations` those to train, `out` the folder of the runs, `dry_run`
+            whether to list them only.
         question: `comparison.command.Question`.
-        check: `comparison.command.check`, called before any training.
+        check: `comparison.command.check`, called before any training; it returns the baseline.
         compare: `comparison.command.print_comparison`, called when no run is left to train.
 
     Returns:
@@ -131,9 +135,13 @@ def sweep(
 
     grid = sweep.read_grid(options.grid)
     asked = question(**grid.question())
-    check(asked, curves=True)
+    baseline = check(asked, curves=True)
+    if options.configurations and baseline is not None and baseline not in options.configurations:
+        raise ValueError(
+            f"--configurations must contain the baseline {baseline}, got {options.configurations}. Add it."
+        )
     out = options.out or Path("runs", options.grid.stem)
-    jobs = sweep.jobs(grid)
+    jobs = sweep.jobs(grid, options.configurations)
     if options.dry_run:
         for job in jobs:
             print(f"{sweep.state(job, out):<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,14 +111,26 @@ def _check_axes(grid: Grid) -> None:
             raise ValueError(f"{word} in recipes names no axis. {nearest(word, places)}")
 
 
-def jobs(grid: Grid) -> list[Job]:
+def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
     """List the runs of a grid: all of the first seed first, so that early results can be compared.
 
+    Args:
+        grid: The content of a grid file.
+        configurations: Names of those to train, the values of their axes joined by -; None for all.
+
     Raises:
-        ValueError: a run is not a valid recipe, or two runs would have one name; the message names the run.
+        ValueError: a run is not a valid recipe, two runs would have one name, or a configuration is not in the grid;
+            the message names it.
     """
     result: list[Job] = []
-    for seed, values in itertools.product(grid.seeds, itertools.product(*grid.grid.values())):
+    combinations = list(itertools.product(*grid.grid.values()))
+    if configurations is not None:
+        names = ["-".join(values) for values in combinations]
+        for name in configurations:
+            if name not in names:
+                raise ValueError(f"Unknown configuration {name!r}. {nearest(name, names)}")
+        combinations = [values for values in combinations if "-".join(values) in configurations]
+    for seed, values in itertools.product(grid.seeds, combinations):
         words_of = {f"{{{axis}}}": grid.grid[axis][value] for axis, value in zip(grid.grid, values, strict=True)}
         words = list(itertools.chain.from_iterable(words_of.get(word, [word]) for word in grid.recipes))
         job = Job("-".join([*values, str(seed)]), [*words, f"seed={seed}"])
