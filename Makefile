@@ -15,7 +15,7 @@ WORKERS ?= 2
 FAST := $(addprefix tests/test_,cpu.py private_names.py trl.py inputs.py seam.py dynamic_sampling.py \
   dynamic_sampling_seam.py run.py readme.py generate.py sampling.py embed.py rewards.py grading.py evaluate.py)
 
-.PHONY: quickstart test test-newest test-browser test-verl lint format clean
+.PHONY: quickstart test test-newest test-browser test-verl docs lint format clean
 
 quickstart: .venv/train
 	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
@@ -41,6 +41,10 @@ test-browser: .venv/dev
 test-verl: .venv-verl/ready
 	.venv-verl/bin/python -m pytest -W ignore::UserWarning tests/verl
 
+# The site, in site/. Its tutorials are run; a warning, such as a link that leads nowhere, is an error.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: .venv/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -51,7 +55,7 @@ format: .venv/dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .venv-newest .venv-verl runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-newest .venv-verl runs site .mypy_cache .pytest_cache .ruff_cache
 
 .venv/train: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -63,6 +67,10 @@ clean:
 .venv/dev: .venv/train
 	$(PIP) --editable '.[compare,dev]'
 	$(PIP) --no-build-isolation deepspeed  # its build needs the torch that is installed
+	touch $@
+
+.venv/docs: .venv/train
+	$(PIP) --editable '.[compare,docs]'
 	touch $@
 
 # Apart from .venv, because verl and TRL need different versions of transformers.

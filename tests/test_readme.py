@@ -1,10 +1,10 @@
-"""The README: its script runs, its grids can be swept, its tree names every room."""
+"""The README: its script runs, its picture is what the code computes, its tree names every room."""
 
 import re
+import runpy
 from pathlib import Path
 
 from manypaths.cli import main
-from manypaths.training.sweep import jobs, read_grid
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -25,11 +25,23 @@ def test_the_script_trains(tiny_model, tmp_path, monkeypatch, capsys):
     assert main(["inspect", "runs/groups"]) == 0 and Path("runs/groups/inspect.html").exists()
 
 
-def test_grids_that_are_shown_can_be_swept(tmp_path):
-    (shown,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "grid.yaml").write_text(shown)
-    assert [job.name for job in jobs(read_grid(tmp_path / "grid.yaml"))][:2] == ["grpo-1", "mmr-1"]
-    assert len(jobs(read_grid(README.parent / "bench" / "sweep.yaml"))) == 35
+def test_the_first_page_of_the_site_shows_five_lines_that_make_a_trainer(tiny_model, tmp_path, monkeypatch):
+    (lines,) = re.findall(r"```python\n(.*?)```", (README.parent / "docs" / "index.md").read_text("utf-8"), re.DOTALL)
+    assert len(lines.replace("\n\n", "\n").splitlines()) == 5
+    script, _ = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    scope = {"MODEL": str(tiny_model)}
+    exec(compile(script.removesuffix("trainer.train()\n") + lines, str(README), "exec"), scope)
+    assert type(scope["trainer"]).__name__ == "DiverseGRPOTrainer" and scope["trainer"].reweight is not None
+
+
+def test_the_readme_is_short_and_shows_the_picture_that_is_drawn():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+    picture = runpy.run_path(str(README.parent / "bench" / "picture.py"))
+    assert picture["PATH"].read_text("utf-8") == picture["svg"](), "run: python bench/picture.py --write"
+    tutorial = (README.parent / "docs" / "tutorials" / "1-explain-one-group.md").read_text("utf-8")
+    texts = [text.replace("\\", "\\\\") for text, _, _ in picture["COMPLETIONS"]]
+    assert all(f'    "{text}",\n' in tutorial for text in texts), "the picture shows the group of the tutorial"
 
 
 def test_the_tree_names_every_room():

@@ -1,0 +1,34 @@
+"""Docstrings as the reference shows them: `Example:` is a section of sessions, and indented lines are a list."""
+
+import re
+from textwrap import dedent
+
+from griffe import Extension
+
+SECTIONS = "Args|Attributes|Example|Examples|Raises|Returns|Yields|Warns|Note|Warning"
+
+
+class Sections(Extension):
+    """Changes the text of each docstring before it is parsed as Google's style."""
+
+    def on_object(self, *, obj, **_):
+        if obj.docstring:
+            obj.docstring.value = shown(obj.docstring.value)
+
+
+def shown(text):
+    """The text with a section `Examples:`, and with lists in place of indented lines outside the known sections."""
+    text = re.sub(r"^Example:$", "Examples:", text, flags=re.M)
+    paragraphs = text.split("\n\n")
+    for number, paragraph in enumerate(paragraphs):
+        head, *lines = paragraph.split("\n")
+        indented = [at for at, line in enumerate(lines) if line.startswith("    ")]
+        if re.match(f"(?:{SECTIONS}):", head) or head.startswith(" ") or not indented:
+            continue
+        if indented != list(range(indented[0], len(lines))):
+            continue
+        items = dedent("\n".join(lines[indented[0] :]))
+        listed = re.sub(r"^(?=\S)", "- ", items, flags=re.M)
+        listed = re.sub(r"^(?= )", "  ", listed, flags=re.M)
+        paragraphs[number] = "\n".join([head, *lines[: indented[0]], "", listed])
+    return "\n\n".join(paragraphs)
