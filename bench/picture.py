@@ -29,7 +29,7 @@ COMPLETIONS = [  # text, whether it is right, how it is shown
     ("12 + 15 = \\boxed{27}", 0, "12 + 15 = 27"),
 ]
 WIDTH, TOP, ROW, SCALE = 700, 96, 42, 46  # SCALE: pixels of an advantage of 1
-ZEROS = {"GRPO": 430, "with MMR": 575}  # where the bars of a column begin
+ZEROS = {"GRPO": 420, "with MMR": 562}  # where the bars of a column begin
 STYLE = """text { font: 16px system-ui, sans-serif; fill: #1d2b2a } .small { font-size: 14px; fill: #5b6b69 }
 .head { font-weight: 600 } .up { fill: #00897b } .down { fill: #c8553d } .axis { stroke: #b9c6c4 }
 .card { fill: #ffffff; stroke: #dbe4e2 } .other { fill: #e0f2ef }"""

@@ -28,7 +28,9 @@ def shown(text):
         if indented != list(range(indented[0], len(lines))):
             continue
         items = dedent("\n".join(lines[indented[0] :]))
-        listed = re.sub(r"^(?=\S)", "- ", items, flags=re.M)
-        listed = re.sub(r"^(?= )", "  ", listed, flags=re.M)
-        paragraphs[number] = "\n".join([head, *lines[: indented[0]], "", listed])
+        if items.startswith(">>> "):
+            items = f"```pycon\n{items}\n```"
+        else:  # a line that is indented further continues its item
+            items = re.sub(r"^(?= )", "  ", re.sub(r"^(?=\S)", "- ", items, flags=re.M), flags=re.M)
+        paragraphs[number] = "\n".join([head, *lines[: indented[0]], "", items])
     return "\n\n".join(paragraphs)
