@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -89,9 +90,12 @@ def test_flat_groups_are_found_with_their_reward() -> None:
 
 def test_completions_cut_off_are_found() -> None:
     def cut(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
-        return {"truncated": [place < 2 for place in range(SIZE)], "correct": [place >= 4 for place in range(SIZE)]}
+        several = 3 if entry.prompt.endswith(".1") else 1 if entry.prompt.endswith(".2") else 2
+        correct = [place >= 4 for place in range(SIZE)]
+        return {"truncated": [place < several for place in range(SIZE)], "correct": correct}
 
     outcome = diagnose(sound(cut))["cut off"]
+    assert all(position % PROMPTS == 1 for position in outcome.groups)
     assert outcome.state == FOUND and outcome.figure is not None
     assert (
         outcome.figure.value == pytest.approx(0.25)
@@ -161,6 +165,29 @@ def test_a_reward_without_accuracy_is_found() -> None:
     assert outcome.sentence.endswith("without any difference in the whole log: dead.")
 
 
+@pytest.mark.parametrize(("most", "slope", "noise"), [(0.6, 0.25, 0), (0.4, 0.15, 8)])
+def test_a_reward_is_silent_where_accuracy_rises_too_or_may_rise_as_much(most: float, slope: float, noise: int) -> None:
+    """Accuracy that is shown to rise, by less than the format; and a rise that is as large, but lost in noise."""
+
+    def both(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
+        progress = (entry.step or 0) / STEPS
+        share = progress * slope + 0.1
+        right = round(SIZE * share) if not noise else (noise if draw.random() < share else 0)
+        correct = [place < right for place in range(SIZE)]
+        form = [0.1 + most * progress] * SIZE
+        rewards = {"accuracy": [float(right) for right in correct], "format": [0.0, 1.0, *form[2:]]}
+        return {"correct": correct, "rewards": rewards}
+
+    outcome = diagnose(sound(both))["components"]
+    assert outcome.state == NOT_SHOWN and outcome.figure is not None and outcome.figure.low > 0
+
+
+def test_accuracy_alone_cannot_part_from_itself() -> None:
+    alone = sound(lambda entry, draw: {"rewards": {"accuracy": [3 * value for value in entry.rewards["accuracy"]]}})
+    outcome = diagnose(alone)["components"]
+    assert outcome.state == UNCHECKED and "no reward beside" in outcome.sentence
+
+
 def test_a_reward_that_rises_with_accuracy_is_silent() -> None:
     def both(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
         share = (entry.step or 0) / STEPS
@@ -203,7 +230,8 @@ def repeat(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
 
 def test_copies_are_found_with_their_cause() -> None:
     outcome = diagnose(sound(lambda entry, draw: repeat(entry, draw)))["copies"]
-    assert outcome.state == NOT_SHOWN  # 4 different texts of 8: half, not more
+    assert outcome.state == NOT_SHOWN and outcome.figure is not None
+    assert outcome.figure.value == pytest.approx(0.5)  # 4 different texts of 8: half, not more
     worse = sound(lambda entry, draw: {**repeat(entry, draw), "completions": [entry.completions[0]] * 7 + ["another"]})
     outcome = diagnose(worse)["copies"]
     assert (
@@ -350,6 +378,14 @@ def test_places_are_those_of_the_page() -> None:
     assert len(set(places(log))) == len(log.groups)
     data = as_data(log, diagnose(log), [])
     assert [entry["name"] for entry in data["checks"]] == list(TITLES) and data["groups"] == STEPS * PROMPTS
+
+
+def test_an_interval_that_is_unknown_is_null_in_json() -> None:
+    metrics: list[dict[str, object]] = [{"step": step, "entropy": 0.5} for step in range(1, 31)]
+    log = dataclasses.replace(sound(), metrics=metrics)
+    entropy = as_data(log, diagnose(log), [])["checks"][-1]
+    assert entropy["figure"] == {"value": 1.0, "low": None, "high": None} and "nan" not in entropy["sentence"]
+    json.dumps(as_data(log, diagnose(log), []), allow_nan=False)
 
 
 def test_steps_are_not_divided() -> None:

@@ -99,6 +99,7 @@ def test_the_metrics_of_a_trainer_are_checked_alone(tmp_path: Path, capsys: pyte
 def test_groups_come_before_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_folder(tmp_path / "flat", flat=True)
     (run / "trainer_state.json").write_text('{"log_history": []}')
+    (run / "recipe.yaml").unlink()
     assert main(["check", str(run)]) == 1
     assert "40 groups" in capsys.readouterr().out
 
