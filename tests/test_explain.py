@@ -30,17 +30,7 @@ REFUSED = {  # method -> what its refusal names
     "ucpo": "logprobs",
     "unlikeliness": "logprobs",
 }
-NEEDS_NO_SCALE = ("darling", "darling-correct")  # GRPO's division blows them up, which the trainer refuses, too
 SHOWN = [name for name in METHODS if name not in REFUSED]
-
-
-def scale_for(name, groups):
-    try:
-        effects(groups, PLAIN, [read_choice(name)], "group")
-    except ValueError as error:
-        assert "--scale-rewards none" in str(error)
-        return "none"
-    return "group"
 
 
 def words(random_numbers):
@@ -165,7 +155,7 @@ def test_every_method_is_shown_or_refused_with_what_is_missing():
             with pytest.raises(ValueError, match=REFUSED[name]):
                 effects(groups, PLAIN, [read_choice(name)], "group")
         else:
-            assert len(effects(groups, PLAIN, [read_choice(name)], scale_for(name, groups))) == 2
+            assert len(effects(groups, PLAIN, [read_choice(name)], "group")) == 2
 
 
 @pytest.mark.parametrize("name", [name for name in SHOWN if name != "mmr-released"])
@@ -173,8 +163,7 @@ def test_the_order_of_completions_decides_nothing(name):
     groups, rng = some_groups(seed=1), random.Random(2)
     orders = [rng.sample(range(len(group.completions)), len(group.completions)) for group in groups]
     mixed = [permuted(*pair) for pair in zip(groups, orders, strict=True)]
-    scale = scale_for(name, groups)
-    pairs = zip(advantages_of(groups, name, scale), advantages_of(mixed, name, scale), orders, strict=True)
+    pairs = zip(advantages_of(groups, name), advantages_of(mixed, name), orders, strict=True)
     for own, other, order in pairs:
         torch.testing.assert_close(other, own[order])
 
@@ -182,11 +171,10 @@ def test_the_order_of_completions_decides_nothing(name):
 @pytest.mark.parametrize("name", SHOWN)
 def test_groups_do_not_depend_on_one_another(name, monkeypatch):
     groups = some_groups(seed=3)
-    scale = scale_for(name, groups)
-    together = advantages_of(groups, name, scale)
-    alone = [advantages_of([group], name, scale)[0] for group in groups]
+    together = advantages_of(groups, name)
+    alone = [advantages_of([group], name)[0] for group in groups]
     monkeypatch.setattr(effects_module, "AT_ONCE", 5)
-    for values in (alone, advantages_of(groups, name, scale)):
+    for values in (alone, advantages_of(groups, name)):
         for own, other in zip(together, values, strict=True):
             torch.testing.assert_close(other, own)
 
@@ -198,6 +186,15 @@ def test_none_changes_nothing():
     summary = summarise(groups, plain, effect)
     assert (summary.changed, summary.signs, summary.raised, summary.lowered) == (0, 0, None, None)
     assert summary.share == 0.0
+
+
+def test_a_factor_that_the_scaling_takes_out_is_no_change():
+    group = LoggedGroup(1, "", ["a b c", "a b d", "e f"], {"r": [0.0, 0.0, 1.0]}, [0.0, 0.0, 1.0])
+    plain, effect = effects([group], PLAIN, [read_choice("dra-paper")], "group")
+    assert effect.groups[0].adjusted[2] < 0.8
+    summary = summarise([group], plain, effect)
+    assert summary.changed == 0 and summary.share < 1e-3
+    assert summarise([group], *effects([group], PLAIN, [read_choice("dra-paper")], "none")).changed == 1
 
 
 def test_an_unscored_completion_is_nobodys_neighbour_and_has_advantage_0():

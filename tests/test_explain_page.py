@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from test_inspect_page import HOSTILE
@@ -13,7 +15,7 @@ from manypaths.cli import main
 from manypaths.explain.choices import Choice, read_choice
 from manypaths.explain.effect import Effect, Neighbour, OfGroup
 from manypaths.explain.page import FOLDED, LONGEST, write_page
-from manypaths.explain.report import Report, agreements, as_dict, text
+from manypaths.explain.report import COLUMNS, Report, agreements, as_dict, text
 from manypaths.explain.summary import agreement, summarise
 from manypaths.logs import Log, LoggedGroup
 
@@ -79,8 +81,11 @@ def test_the_figures_of_a_method():
     assert summarise(groups, plain, plain).share is None
 
 
-def test_rounding_is_no_change():
-    plain, effect = effect_of("GRPO", (1.0, -1.0)), effect_of("other", (1.0 + 5e-5, -1.0 - 5e-5))
+def test_what_two_digits_do_not_show_is_no_change():
+    plain, effect = effect_of("GRPO", (1.0, -1.0)), effect_of("other", (1.004, -1.004))
+    assert summarise([group_of()], plain, effect_of("other", (1.006, -1.006))).changed == 1
+    tiny = effect_of("GRPO", (0.0010, -0.0010)), effect_of("other", (0.0012, -0.0012))
+    assert summarise([group_of()], *tiny).changed == 1  # by the size of the group's own advantages
     summary = summarise([group_of()], plain, effect)
     assert (summary.changed, summary.raised, summary.lowered) == (0, None, None)
     assert summary.right_lowered is None and summary.wrong_raised is None
@@ -93,7 +98,7 @@ def test_which_advantages_the_log_holds(tmp_path):
     assert agreement(groups, plain) == (1, 1) and agreement(groups, other) == (0, 1)
     log = Log(tmp_path, "", groups)
     assert agreements(log, [plain, other]) == [
-        "The advantages in the log equal those of GRPO, in all 1 groups that have them."
+        "The advantages in the log equal those of GRPO in every group that has them: 1."
     ]
     assert "equal in 0 of 1" in agreements(log, [other])[0]
     assert agreements(Log(tmp_path, "", [group_of()] * 3), [plain]) == []
@@ -115,6 +120,16 @@ def test_the_text_says_who_moved_and_because_of_whom(tmp_path):
     assert [cell.strip() for cell in rows[1]] == ["mmr", "0 of 2", "1 of 2", "1", "50 %", "0"]
     with_verdicts = text(report_of(tmp_path, [group_of(correct=[True, False])] * 2, [plain, effect]))
     assert "right lowered" in with_verdicts and "right lowered" not in shown
+
+
+def test_the_text_says_what_became_of_the_reward(tmp_path):
+    near = [Neighbour(1, 0.9), None, None]
+    group = LoggedGroup(1, "", ["a", "b", "c"], {}, [1.0, 1.0, 0.0])
+    plain = Effect(effect_of("GRPO").choice, [OfGroup([1.0, 1.0, 0.0], [0.5, 0.5, -1.0], 0.0, near, None)])
+    effect = Effect(effect_of("mmr").choice, [OfGroup([-0.25, 1.0, 0.0], [-0.5, 1.5, -1.0], 0.5, near, None)])
+    shown = text(report_of(tmp_path, [group], [plain, effect]))
+    assert "completion 1 of step 1, group 0, from +0.50 to +1.50; its reward, 1, was kept, that of others was" in shown
+    assert "from +0.50 to \u22120.50; its reward, 1, became \u22120.25; its nearest neighbour is completion 1" in shown
 
 
 def test_a_method_without_effect_is_said_to_have_none(tmp_path):
@@ -255,3 +270,19 @@ def test_mistakes_are_found_before_torch_is_imported(tmp_path):
     for words in (["gone.jsonl"], [str(lines_of(tmp_path)), "--method", "mmmr"]):
         done = subprocess.run([sys.executable, "-c", script, "explain", *words], capture_output=True, text=True)
         assert done.returncode == 2, done.stderr
+
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "explain.md"
+
+
+def test_the_example_of_the_document(tmp_path, monkeypatch, capsys):
+    shown = DOCUMENT.read_text("utf-8")
+    (log,) = re.findall(r"```json\n(.*?)```", shown, re.DOTALL)
+    command = re.findall(r"```sh\n(.*?)```", shown, re.DOTALL)[0]
+    table = re.findall(r"```text\n(.*?)```", shown, re.DOTALL)[0]
+    monkeypatch.chdir(tmp_path)
+    Path("rollouts.jsonl").write_text(log, "utf-8")
+    assert main(shlex.split(command)[1:]) == 0
+    assert table in capsys.readouterr().out and Path("explain.html").exists()
+    for name, meaning in COLUMNS.items():
+        assert name == "method" or f"| {name} |" in shown, f"docs/explain.md does not explain {name}: {meaning}"

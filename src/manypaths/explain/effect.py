@@ -22,7 +22,8 @@ class OfGroup:
     Args:
         adjusted: the rewards after the reweighting; None for an unscored completion.
         advantages: those of the update, 0 for an unscored completion.
-        share: of the advantage, what the method put there, 0 to 1; None where nothing differs.
+        share: of the advantages, what the method put there, 0 to 1 (`manypaths.methods.measures.share_of_advantage` of
+            GRPO's advantages and of these, both scaled); None where all are equal.
         neighbours: of each completion, among those that the method compares; None where there is none, as for an
             unscored completion.
         ways: a number for each completion, equal where the keys that the method compares are; None without keys.

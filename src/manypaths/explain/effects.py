@@ -198,14 +198,12 @@ class _Method:
             baseline: those of the raw rewards.
         """
         rewards, adjusted = worked.chunk.rewards, worked.adjusted
-        if self._advantage is None:
-            advantages, share = own, share_of_advantage(rewards, adjusted)
-        else:
+        advantages = own
+        if self._advantage is not None:
             inputs = worked.inputs | {"rewards": adjusted, "advantages": own}
             advantages = self._at_any_time(functools.partial(replace_advantages, self._advantage), inputs)
-            plain = torch.tensor(baseline).to(advantages)
-            pair = (values.masked_fill(rewards.isnan(), torch.nan) for values in (plain, advantages))
-            share = share_of_advantage(*pair)
+        pair = (torch.tensor(baseline).to(advantages), advantages)
+        share = share_of_advantage(*(values.masked_fill(rewards.isnan(), torch.nan) for values in pair))
         compared = rewards
         if self.choice.spec.method.among_correct and self._reweight is not None:
             compared = rewards.masked_fill(worked.inputs["correct"] != 1, torch.nan)

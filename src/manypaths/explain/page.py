@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from manypaths.explain.report import COLUMNS, Report, rows
-from manypaths.explain.summary import SAME, Change, changes_of, extreme, is_flat
+from manypaths.explain.summary import Change, changes_of, extreme, is_flat
 from manypaths.explain.words import because, change, names_of, signed
 from manypaths.files import atomic_write
 
@@ -133,7 +133,7 @@ def _row(report: Report, place: int, index: int, changes: Mapping[str, Mapping[i
 
 def _changed(moved: Change | None) -> str:
     """The advantage that a method gives, marked where it is another than GRPO's."""
-    if moved is None or abs(moved.size) <= SAME:
+    if moved is None or not moved.is_change:
         return "" if moved is None else f'<span class="muted">{signed(moved.after)}</span>'
     way = "up" if moved.size > 0 else "down"
     mark, word = WORDS[way]

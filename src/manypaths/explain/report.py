@@ -19,7 +19,7 @@ COLUMNS = {  # heading -> what the column holds
     "flat": "groups in which every advantage is 0, so that nothing is learned",
     "changed": "groups in which some advantage is another than GRPO's",
     "of them flat": "changed groups that are flat in GRPO, whose rewards are all equal: the method alone decides there",
-    "share": "of the advantage that the method put there, mean over the groups that are not flat",
+    "share": "of the advantages that the method put there: |change| / (|GRPO's| + |change|), without flat groups",
     "signs": "completions that GRPO would raise and the method lowers, or the reverse",
     "right lowered": "correct completions with an advantage below 0",
     "wrong raised": "wrong completions with an advantage above 0",
@@ -118,7 +118,7 @@ def agreements(log: Log, effects: Sequence[Effect]) -> list[str]:
         return []
     best, (equal, logged) = max(found.items(), key=lambda item: item[1][0])
     if equal == logged:
-        return [f"The advantages in the log equal those of {best}, in all {logged} groups that have them."]
+        return [f"The advantages in the log equal those of {best} in every group that has them: {logged}."]
     return [
         f"The advantages in the log are none of these: the nearest are those of {best}, equal in {equal} of {logged} "
         "groups. Its trainer may weight rewards (--reward NAME=WEIGHT), scale them (--scale-rewards) or adjust them "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -33,15 +34,26 @@ def share(value: float | None) -> str:
 
 
 def change(moved: Change) -> str:
-    """From which advantage to which, and how like its siblings the completion is."""
+    """From which advantage to which, what became of the reward, and how like its siblings the completion is."""
     return f"{signed(moved.before)} to {signed(moved.after)}{because(moved)}"
 
 
 def because(moved: Change) -> str:
-    """A clause on the siblings of a completion, by what the method compares; empty where it compares nothing."""
+    """Clauses on the reward of a completion and on its siblings, by what the method changes and compares."""
+    clauses = []
+    if moved.reweighted:
+        kept = math.isclose(moved.reward, moved.adjusted, rel_tol=1e-5, abs_tol=1e-7)
+        new = "was kept, that of others was changed" if kept else f"became {number(moved.adjusted)}"
+        clauses.append(f"its reward, {number(moved.reward)}, {new}")
     if moved.same_way is not None:
-        others = {0: "no other completion goes", 1: "1 other goes"}.get(moved.same_way, f"{moved.same_way} others go")
-        return f"; {others} its way"
-    if (near := moved.neighbour) is not None:
-        return f"; its nearest neighbour is completion {near.index}, similarity {near.similarity:.2f}"
-    return ""
+        clauses.append(
+            {0: "no other goes", 1: "1 other goes"}.get(moved.same_way, f"{moved.same_way} others go") + " its way"
+        )
+    elif (near := moved.neighbour) is not None:
+        clauses.append(f"its nearest neighbour is completion {near.index}, similarity {near.similarity:.2f}")
+    return "".join(f"; {clause}" for clause in clauses)
+
+
+def number(value: float) -> str:
+    """A number of any magnitude, with three significant digits."""
+    return f"{value:.3g}".replace("-", MINUS)
