@@ -142,6 +142,14 @@ def test_length_that_goes_with_the_right_answer_is_no_fault() -> None:
     assert diagnose(unknown)["length"].state == FOUND and "--correct" in diagnose(unknown)["length"].advice
 
 
+def test_lengths_have_one_unit() -> None:
+    def half(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
+        return {"tokens": [1] * SIZE} if (entry.step or 0) < 16 else {"tokens": None}
+
+    sentence = diagnose(sound(half))["length"].sentence
+    assert "characters" in sentence and "(10" in sentence  # to about 105 characters, not from 1
+
+
 def test_length_that_is_paid_but_does_not_drift_is_silent() -> None:
     def pay(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
         return {"total": [float(count) for count in entry.tokens or []]}
@@ -258,6 +266,8 @@ def test_copies_that_come_with_success_are_no_fault(right: bool, state: str) -> 
     outcome = diagnose(sound(settle))["copies"]
     assert outcome.state == state
     assert ("so the policy became sharper" in outcome.sentence) is not right
+    unknown = sound(lambda entry, draw: {**settle(entry, draw), "correct": None})
+    assert diagnose(unknown)["copies"].state == FOUND and "--correct" in diagnose(unknown)["copies"].advice
 
 
 @pytest.mark.parametrize("logged", ["texts", "vendi"])

@@ -40,6 +40,8 @@ def copies(log: Log, settings: Settings) -> Outcome:
     if before is not None and right is not None and right > 0.5 and not greedy:
         return outcome(False, f"{sentence}; in the first third {before.value:.0%} repeated.", share, (), "")
     cause, advice = _cause(before, greedy, settings)
+    if right is None:
+        advice += " With --correct NAME the check says whether they are copies of right answers, which is no fault."
     return outcome(True, f"{sentence}{cause}.", share, clearest(shares), advice)
 
 

@@ -12,14 +12,14 @@ from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.outcome import Outcome
 from manypaths.check.places import places
 from manypaths.check.settings import read_settings
-from manypaths.logs import Log
+from manypaths.logs import Log, Options
 from manypaths.printable import one_line
 
 
-def of_page(path: Path) -> dict[str, Any]:
+def of_page(path: Path, options: Options | None = None) -> dict[str, Any]:
     """{"checks": the entries of a run or a log, "unchecked": why it was not checked, or null}."""
     try:
-        log = logs.read(path)
+        log = logs.read(path, options)
         return {"checks": entries(log, diagnose(log, read_settings(path))), "unchecked": None}
     except (ValueError, OSError) as error:
         return {"checks": [], "unchecked": one_line(error)}

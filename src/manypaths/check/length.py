@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from manypaths.check.outcome import Outcome, number, outcome, unchecked
 from manypaths.check.parts import LEAST_GROUPS, clearest, group_parts, measured, too_few
@@ -23,7 +24,10 @@ def length(log: Log) -> Outcome:
     beyond `DRIFT` on the same side; and, where verdicts are known, the correlation among completions of equal verdict
     lies beyond `CORRELATION`, too, because longer completions may be right more often.
     """
-    unit = "tokens" if log.groups and all(group.tokens is not None for group in log.groups) else "characters"
+    in_tokens = all(group.tokens is not None for group in log.groups)
+    if not in_tokens:  # lengths of some groups in tokens and of others in characters could not be compared
+        log = replace(log, groups=[replace(group, tokens=None) for group in log.groups])
+    unit = "tokens" if in_tokens else "characters"
     correlations = measured(log, range(len(log.groups)), _correlation)
     if len(correlations) < LEAST_GROUPS:
         return unchecked(too_few(len(correlations), LEAST_GROUPS, "groups in which length and reward both differ"))
