@@ -39,9 +39,10 @@ ROOMS = {
     "resume": ("checkpoint files results run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "latex2sympy2_extended math_verify sympy", ""),
-    "problems": ("grading hub messages printable", "", "datasets pyarrow"),
-    "rewards": ("functions grading messages", "", "trl"),
-    "keys": ("embed functions grading names", "torch", ""),
+    "verifiers": ("grading printable", "", ""),
+    "problems": ("grading hub messages printable verifiers", "", "datasets pyarrow"),
+    "rewards": ("functions grading messages verifiers", "", "trl"),
+    "keys": ("embed functions grading names verifiers", "torch", ""),
     "completion_inputs": ("embed keys methods names", "torch", ""),
     "trainers": ("methods", "", ""),
     "wrapper": ("completion_inputs embed grouping keys messages methods names trainers", "torch", "accelerate"),
@@ -56,7 +57,7 @@ ROOMS = {
     "verl_plugin": ("", "", ""),
     "evaluation": (
         "checkpoint counts cpu embed files graded grading keys messages names printable problems results "
-        "run_folder sections statistics tables terminal",
+        "run_folder sections statistics tables terminal verifiers",
         "",
         "torch transformers vllm",
     ),
@@ -78,9 +79,9 @@ ROOMS = {
         "",
     ),
     "training": (
-        "callbacks check checkpoint cpu embed evaluation files keys messages methods names preflight problems recipe "
-        "resume rewards run_folder sections terminal trainers trl typed yaml_text",
-        "accelerate peft torch transformers trl yaml",
+        "callbacks check checkpoint cpu embed evaluation files keys messages methods names preflight printable "
+        "problems recipe resume rewards run_folder sections terminal trainers trl typed verifiers yaml_text",
+        "accelerate peft tokenizers torch transformers trl yaml",
         "datasets",
     ),
     "comparison": (

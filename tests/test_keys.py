@@ -30,6 +30,7 @@ WAYS = [
     r"It is \boxed{\frac{1}{2}}",
     r"I give up.",
     r"There are \boxed{(3 + 4) * 2} of them",
+    r"I choose \boxed{A, C}",
 ]
 HOSTILE = {
     "empty": "",
@@ -103,7 +104,7 @@ def test_hostile_texts_are_bounded_work(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", KEYS)
 def test_what_has_no_key_shares_one(name):
     assert keys_of(name, ["", " \n", WAYS[0]])[:2].tolist() == [NO_KEY, NO_KEY]
-    assert keys_of(name, [WAYS[0], WAYS[-1]]).ne(NO_KEY).any()
+    assert keys_of(name, WAYS).ne(NO_KEY).any()
 
 
 def test_gibberish_is_one_answer():

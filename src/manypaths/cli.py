@@ -1,4 +1,4 @@
-"""The command line: manypaths train, evaluate, grade, compare, sweep, inspect, explain, check, recipes, doctor."""
+"""The command line: train, pretrain, evaluate, grade, compare, sweep, inspect, explain, check, recipes, doctor."""
 
 from __future__ import annotations
 
@@ -108,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="name", required=True, metavar="COMMAND", title="commands")
     for add in (
         _add_train,
+        _add_pretrain,
         _add_evaluate,
         _add_grade,
         _add_compare,
@@ -155,6 +156,24 @@ def _train(options: argparse.Namespace) -> int:
     from manypaths.training import command
 
     return command.train(options)
+
+
+def _add_pretrain(commands: Commands) -> None:
+    pretrain = _add(
+        commands,
+        "pretrain",
+        "make a small model from scratch, and train it on demonstrations of problems",
+        "tiny-0.2m colouring --out models/a",
+        "tiny-0.2m colouring seed=2 pretrain.rare=0.05 --out models/b",
+    )
+    of_training.pretrain(pretrain)
+    pretrain.set_defaults(command=_pretrain)
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from manypaths.training import command
+
+    return command.pretrain(options)
 
 
 def _add_evaluate(commands: Commands) -> None:

@@ -27,6 +27,8 @@ ADDED_KEYS = {
     "method.among_correct": False,
     "method.shuffled": False,
     "method.skip_zero_advantage": False,
+    "model.architecture": None,
+    "pretrain": None,
     "select.rule": None,
     "select.count": None,
     "keys.name": None,

@@ -17,12 +17,14 @@ DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double"
 class Model:
     """`name` as in `manypaths.checkpoint`; `end_tokens`: texts of one token each that end a completion.
 
+    `architecture` is for `manypaths pretrain`, which makes the model: the arguments of transformers' `LlamaConfig`.
     Raises ValueError for a `dtype` that torch cannot train.
     """
 
     name: str
     dtype: str = "bfloat16"
     end_tokens: list[str] = field(default_factory=list)
+    architecture: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -31,7 +33,7 @@ class Model:
 
 @dataclass
 class Problems:
-    """A set for `manypaths.problems.load`; `options` go to the arithmetic generator.
+    """A set for `manypaths.problems.load`; `options` go to the generator of a set that is made.
 
     Raises ValueError for a `limit` below 1.
     """
@@ -46,6 +48,24 @@ class Problems:
 
     def __post_init__(self) -> None:
         _check_counts("problems", self, "limit")
+
+
+@dataclass
+class Pretrain:
+    """The cold start of `manypaths pretrain`: `count` demonstrations, and the arguments of TRL's `SFTConfig`.
+
+    A demonstration is a problem and one of its ways. `rare` is the share of them that take another way than the common
+    one, which is the first; null takes all ways equally often. Raises ValueError for numbers out of their range.
+    """
+
+    count: int = 30_000
+    rare: float | None = 0.1
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_counts("pretrain", self, "count")
+        if self.rare is not None and not 0 <= self.rare <= 1:
+            raise ValueError(f"pretrain.rare must be a share from 0 to 1, or null, got {self.rare}.")
 
 
 @dataclass
@@ -225,6 +245,7 @@ class Recipe:
     embedder: Embedder = field(default_factory=Embedder)
     keys: Keys = field(default_factory=Keys)
     lora: dict[str, Any] | None = None
+    pretrain: Pretrain | None = None
     evaluation: Evaluation | None = None
     record: Record = field(default_factory=Record)
     seed: int = 1

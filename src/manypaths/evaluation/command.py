@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from manypaths import problems, run_folder
+from manypaths import problems, run_folder, verifiers
 from manypaths.embed import NgramEmbedder
 from manypaths.evaluation.distinct import check_keys
 from manypaths.evaluation.evaluate import check_problems, evaluate_sets
@@ -18,7 +18,6 @@ from manypaths.evaluation.sampling import Sampling, of_recipe, settings_of, star
 from manypaths.evaluation.server import ServerError
 from manypaths.evaluation.summary import summarise, table
 from manypaths.files import only_writer, read_json
-from manypaths.grading import shared_grader
 from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 from manypaths.problems.rows import name_of
@@ -111,7 +110,7 @@ def _check_set_options(options: argparse.Namespace, own_problems: bool) -> None:
     unused: tuple[str, ...] = () if options.benchmarks else ("data_dir",)
     if options.data_dir is not None or (names and all(map(problems.is_here, names))):
         unused += ("revision",)
-    if names == ["arithmetic"]:
+    if names and all(name in problems.MADE for name in names):
         unused += ("split", "problem_column", "answer_column")
     if flags := _flags(options, unused):
         sets = "the run's own problems" if own_problems else ", ".join(names) or "no problems"
@@ -142,7 +141,7 @@ def _departures(options: argparse.Namespace, defaults: dict[str, Any]) -> str:
 def _note_golds(name: str, members: list[problems.Problem]) -> None:
     """Print a note for every gold answer that cannot be graded."""
     for problem in members:
-        if reason := shared_grader().gold_problem(problem.answer):
+        if reason := verifiers.gold_problem(problem.grader, problem.answer):
             label = one_line(f"{name} {problem.id}", 100)
             print(f"Note: {label}: the gold answer {shown(problem.answer)} cannot be graded: {one_line(reason)}")
 

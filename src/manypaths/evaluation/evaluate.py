@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from manypaths import verifiers
 from manypaths.evaluation.generate import Generate, Prompt, Sample
 from manypaths.evaluation.measure import measure
 from manypaths.evaluation.sampling import Sampler, environment
 from manypaths.files import append, atomic_write, read_jsonl
-from manypaths.grading import extract, shared_grader
+from manypaths.grading import shared_grader
 from manypaths.problems import Problem, render
 from manypaths.results import jsonl, lines_file, part_file, part_files, share_correct, write_lines, write_settings
 from manypaths.terminal import Bar, say
@@ -192,9 +193,9 @@ def _graded(
     for problem, own in zip(problems, completions, strict=True):
         samples = [Sample(sample) if isinstance(sample, str) else sample for sample in own]
         texts, before = [sample.text for sample in samples], grader.timed_out
-        verdicts = grader.grade(texts, [problem.answer] * len(texts))
+        verdicts = verifiers.verdicts([problem.grader] * len(texts), texts, [problem.answer] * len(texts), grader)
         graded = [
-            {**sample._asdict(), "answer": extract(sample.text), "correct": verdict}
+            {**sample._asdict(), "answer": verifiers.answer_of(problem.grader, sample.text), "correct": verdict}
             for sample, verdict in zip(samples, verdicts, strict=True)
         ]
         line: dict[str, Any] = {"id": problem.id, "question": problem.question, "answer": problem.answer}

@@ -29,10 +29,11 @@ from manypaths.grading import canonical, extract
 from manypaths.keys import expressions
 from manypaths.keys.word_bigrams import clusters
 from manypaths.names import name_of
+from manypaths.verifiers import VERIFIERS
 
 __all__ = [
-    "KEYS", "NO_KEY", "Keys", "answer", "bigrams", "bind", "call_keys", "equations", "expression", "hashed",
-    "needs_whole_groups", "same_key", "text",
+    "KEYS", "NO_KEY", "Keys", "answer", "bigrams", "bind", "call_keys", "colouring", "cover", "equations", "expression",
+    "hashed", "needs_whole_groups", "same_key", "text",
 ]  # fmt: skip
 
 Keys = Callable[..., Any]
@@ -75,6 +76,16 @@ def expression(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
     return hashed([expressions.expression(_answer_text(completion)) for completion in completions])
 
 
+def colouring(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
+    """The colours of all nodes, as `manypaths.verifiers.colouring` reads them, right or wrong: [N] int64."""
+    return hashed([VERIFIERS["colouring"].read(completion) for completion in completions])
+
+
+def cover(completions: Sequence[str], problems: Sequence[str]) -> Tensor:
+    """The set of chosen items, as `manypaths.verifiers.cover` reads it, in any order, right or wrong: [N] int64."""
+    return hashed([VERIFIERS["cover"].read(completion) for completion in completions])
+
+
 def bigrams(completions: Sequence[str], problems: Sequence[str], size: int, *, threshold: float = 0.8) -> Tensor:
     """Clusters of completions with common word bigrams within each group, see `manypaths.keys.word_bigrams`: [N] int64.
 
@@ -104,6 +115,8 @@ KEYS: dict[str, Keys] = {
     "answer": answer,
     "equations": equations,
     "expression": expression,
+    "colouring": colouring,
+    "cover": cover,
     "bigrams": bigrams,
 }
 

@@ -1,4 +1,8 @@
-"""Problems to train on and to evaluate with: arithmetic, GSM8K, SVAMP, five benchmarks, files, data sets of the hub."""
+"""Problems to train on and to evaluate with: made here, GSM8K, SVAMP, five benchmarks, files, data sets of the hub.
+
+Made here are sums in words (`arithmetic`) and problems with many right answers, of which a verifier decides
+(`manypaths.verifiers`): `colouring`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,12 +20,16 @@ from typing import Any
 from manypaths import hub
 from manypaths.printable import escaped, one_line, shown
 from manypaths.problems.benchmarks import BENCHMARKS
+from manypaths.problems.colouring import colouring
 from manypaths.problems.problem import Problem
 from manypaths.problems.rows import Row, Say, is_local, parse, read_rows
 from manypaths.problems.sums import arithmetic
 from manypaths.problems.texts_and_golds import GOLDS, QUESTIONS, texts_and_golds
 
-__all__ = ["BENCHMARKS", "Problem", "arithmetic", "fingerprint", "ids_of", "is_here", "load", "note", "render"]
+__all__ = [
+    "BENCHMARKS", "MADE", "Problem", "arithmetic", "fingerprint", "ids_of", "is_here", "load", "note", "render",
+]  # fmt: skip
+MADE: dict[str, Callable[..., list[Problem]]] = {"arithmetic": arithmetic, "colouring": colouring}
 SHIPPED = {"gsm8k": ("train", "test"), "svamp": ("train",)}
 
 
@@ -55,13 +63,13 @@ def load(
     Rows with the same id are one problem.
 
     Args:
-        name: arithmetic, gsm8k, svamp, one of `BENCHMARKS`, a local file or folder, or a data set of the hub.
+        name: a key of `MADE`, gsm8k, svamp, one of `BENCHMARKS`, a local file or folder, or a data set of the hub.
         split: The split of a data set; None for its usual or only one.
         problem_column: The column of the problem; None for its usual names.
         answer_column: The column of the gold answer; None for its usual names.
         shuffle: The seed of a shuffle; None keeps the order.
         limit: How many problems remain, from the first, after the shuffle; None for all.
-        options: The arguments of `arithmetic`.
+        options: The arguments of a generator in `MADE`, such as {"seed": 1}.
         data_dir: A folder with the files of benchmarks; None for the hub.
         revision: A commit, tag or branch of a data set on the hub; None for the newest.
         say: Gets a sentence for everything that was assumed.
@@ -75,16 +83,8 @@ def load(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be 1 or more problems, got {limit}.")
-    if name == "arithmetic":
-        if shuffle is not None:
-            raise ValueError(
-                f"shuffle must be left out with arithmetic problems, whose order is random, got {shuffle}. Set "
-                "options.seed."
-            )
-        try:
-            return arithmetic(**{"count": limit or 1000, "seed": 0, **(options or {})})[:limit]
-        except TypeError as error:
-            raise ValueError(f"The options of arithmetic problems do not fit: {error}.") from error
+    if name in MADE:
+        return _made(name, shuffle, limit, options or {})
     benchmark = BENCHMARKS.get(name := str(name))
     rows = _rows(name, split, data_dir, revision, say)
     if not rows:
@@ -97,9 +97,21 @@ def load(
     return problems[:limit]
 
 
+def _made(name: str, shuffle: int | None, limit: int | None, options: dict[str, Any]) -> list[Problem]:
+    """Problems of a generator."""
+    if shuffle is not None:
+        raise ValueError(
+            f"shuffle must be left out with {name} problems, whose order is random, got {shuffle}. Set options.seed."
+        )
+    try:
+        return MADE[name](**{"count": limit or 1000, "seed": 0, **options})[:limit]
+    except TypeError as error:
+        raise ValueError(f"The options of {name} problems do not fit: {error}.") from error
+
+
 def is_here(name: str) -> bool:
     """Whether a set is part of the package or a local file or folder, so that nothing has to be downloaded."""
-    return name == "arithmetic" or name in SHIPPED or (name not in BENCHMARKS and is_local(name))
+    return name in MADE or name in SHIPPED or (name not in BENCHMARKS and is_local(name))
 
 
 def _rows(name: str, split: str | None, data_dir: str | None, revision: str | None, say: Say) -> list[Row]:

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """A question in words and its gold answer."""
+    """A question in words and its gold answer.
+
+    `grader` names what decides which answers are right (`manypaths.verifiers`): mathematics compares them with the gold
+    answer; for any other, `answer` is the condition that all right answers meet. `ways` are worked solutions, where the
+    set has them; of a set with a verifier they are all right answers, the common one first.
+    """
 
     id: str
     question: str
     answer: str
-    ways: tuple[str, ...] = ()  # worked solutions, where the set has them
+    ways: tuple[str, ...] = ()
+    grader: str = "mathematics"

@@ -5,8 +5,8 @@ completion. A reward function names the columns that it takes and ignores the ot
 it in the logs.
 
 Columns: `completions`, `completion_ids` (their tokens, from TRL), `answer` (the gold answer, from the data set, as
-`manypaths.grading.golds.gold_text` reads it) and `tool_mask` (0 for the tokens of a tool's answer, from
-`DiverseGRPOTrainer`).
+`manypaths.grading.golds.gold_text` reads it), `grader` (what decides, where a set names it: `manypaths.verifiers`) and
+`tool_mask` (0 for the tokens of a tool's answer, from `DiverseGRPOTrainer`).
 Rewards judge the text of the model alone: its reasoning and its tool calls count, a tool's answer does not.
 Keyword-only arguments are options; `reward` binds them and raises ValueError for wrong ones before any completion
 exists.
@@ -32,7 +32,7 @@ __all__ = [
 Reward = Callable[..., list[float | None]]
 
 # arguments that the trainer passes, and so no options
-GIVEN = {"prompts", "completions", "completion_ids", "answer", "tool_mask"}
+GIVEN = {"prompts", "completions", "completion_ids", "answer", "grader", "tool_mask"}
 GIVEN |= {"trainer_state", "log_extra", "log_metric", "environments"}
 
 REWARDS: dict[str, Reward] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from manypaths import verifiers
 from manypaths.grading import shared_grader
 from manypaths.grading.golds import gold_text
 from manypaths.messages import Completion, ToolMask, own_tokens, text_of
@@ -14,9 +15,15 @@ LogMetric = Callable[[str, float], None]
 
 
 def accuracy(
-    completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None = None, **_: object
+    completions: Sequence[Completion],
+    answer: Sequence[object],
+    log_metric: LogMetric | None = None,
+    grader: Sequence[str] | None = None,
+    **_: object,
 ) -> list[float | None]:
     """1 where the last box holds the gold answer, else 0; None where there is no gold answer.
+
+    With another grader than mathematics: 1 where the answer meets the condition that stands in place of a gold answer.
 
     MMR-GRPO's released code gives 1 to every completion where the gold answer does not parse; this function does not.
 
@@ -25,6 +32,7 @@ def accuracy(
         answer: N gold answers: texts, numbers or lists, as `manypaths.grading.golds.gold_text` reads them. None, NaN
             and blank texts are no gold answer; of a list all parts are needed.
         log_metric: logs `accuracy/timed_out`, the number of distinct answers whose grading ran out of time. They get 0.
+        grader: N names of graders, as in `manypaths.verifiers.verdicts`; None for mathematics.
 
     Returns:
         N rewards.
@@ -32,7 +40,7 @@ def accuracy(
     Raises:
         ValueError: there are not N gold answers, or one is an object.
     """
-    verdicts = _verdicts("accuracy", completions, answer, log_metric)
+    verdicts = _verdicts("accuracy", completions, answer, log_metric, grader)
     return [None if right is None else float(right) for right in verdicts]
 
 
@@ -43,6 +51,7 @@ def cosine(
     log_metric: LogMetric | None = None,
     tool_mask: ToolMask = None,
     trainer_state: object = None,
+    grader: Sequence[str] | None = None,
     *,
     max_completion_length: int,
     min_value_wrong: float = -0.5,
@@ -64,6 +73,7 @@ def cosine(
         completion_ids: N lists of tokens; the length is the number of `own_tokens`.
         log_metric: logs `cosine/timed_out`, as in `accuracy`.
         tool_mask, trainer_state: as in `manypaths.messages.own_tokens`.
+        grader: as in `accuracy`.
         max_completion_length: in tokens.
         min_value_wrong, max_value_wrong, min_value_correct, max_value_correct: the bounds, in this order.
 
@@ -77,7 +87,7 @@ def cosine(
     check("cosine", "max_completion_length", "1 or more tokens", limit, is_number(limit, int) and limit >= 1)
     names = "min_value_wrong <= max_value_wrong <= min_value_correct <= max_value_correct"
     check("cosine", names, "numbers in this order", bounds, all(map(is_number, bounds)) and bounds == sorted(bounds))
-    verdicts = _verdicts("cosine", completions, answer, log_metric)
+    verdicts = _verdicts("cosine", completions, answer, log_metric, grader)
     own = own_tokens("cosine", completion_ids, tool_mask, completions, trainer_state)
     progress = [min(len(ids) / limit, 1.0) for ids in own]
     right, wrong = (max_value_correct, min_value_correct), (min_value_wrong, max_value_wrong)
@@ -109,11 +119,15 @@ def cosine_as_released(
 
 
 def _verdicts(
-    name: str, completions: Sequence[Completion], answer: Sequence[object], log_metric: LogMetric | None
+    name: str,
+    completions: Sequence[Completion],
+    answer: Sequence[object],
+    log_metric: LogMetric | None,
+    graders: Sequence[str] | None = None,
 ) -> list[bool | None]:
     """Whether each completion is correct; None where there is no gold answer.
 
-    The grader gets each distinct pair once, several at a time. The number of timeouts is logged.
+    The grader of mathematics gets each distinct pair once, several at a time. The number of timeouts is logged.
     """
     if len(completions) != len(answer):
         raise ValueError(
@@ -123,7 +137,9 @@ def _verdicts(
     scored = [index for index, gold in enumerate(golds) if gold is not None]
     grader = shared_grader()
     before = grader.timed_out
-    right = grader.grade([text_of(completions[index]) for index in scored], [str(golds[index]) for index in scored])
+    names = [verifiers.MATHEMATICS if graders is None else graders[index] for index in scored]
+    texts = [text_of(completions[index]) for index in scored]
+    right = verifiers.verdicts(names, texts, [str(golds[index]) for index in scored], grader)
     if log_metric is not None:
         log_metric(f"{name}/timed_out", grader.timed_out - before)
     verdicts: list[bool | None] = [None] * len(golds)

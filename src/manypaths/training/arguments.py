@@ -1,4 +1,4 @@
-"""The arguments of `manypaths train`, `sweep`, `inspect` and `recipes`."""
+"""The arguments of `manypaths train`, `pretrain`, `sweep`, `inspect` and `recipes`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--launch", metavar="NAME", help="sharding: zero2, zero3, fsdp2, or an accelerate configuration [DDP]"
     )
+
+
+def pretrain(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `manypaths pretrain`."""
+    parser.add_argument(
+        "recipes",
+        nargs="*",
+        metavar="RECIPE",
+        help="a model with an architecture, problems that are made here, and overrides such as pretrain.rare=0.05",
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the model [the model's name]")
 
 
 def sweep(parser: argparse.ArgumentParser) -> None:

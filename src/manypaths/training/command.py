@@ -1,4 +1,4 @@
-"""`manypaths train`, `sweep`, `inspect` and `recipes`, from parsed arguments to printed output."""
+"""`manypaths train`, `pretrain`, `sweep`, `inspect` and `recipes`, from parsed arguments to printed output."""
 
 from __future__ import annotations
 
@@ -47,6 +47,22 @@ def train(options: argparse.Namespace) -> int:
     summary = run.train(run.prepare(spec, out))
     if summary is not None:  # in the first process
         _print_summary(summary, out, time.perf_counter() - began)
+    return 0
+
+
+def pretrain(options: argparse.Namespace) -> int:
+    """Make the model of the recipes `options.recipes` from scratch, and train it on demonstrations -> the exit code."""
+    began = time.perf_counter()
+    if not any("=" not in word for word in options.recipes):
+        raise ValueError("Name a model and problems, such as: manypaths pretrain tiny-0.2m colouring --out models/a")
+    spec = _read(options.recipes)
+    from manypaths.training.pretrain import pretrain
+
+    out = options.out or Path(spec.model.name)
+    made = pretrain(spec, out)
+    loss = "" if made["loss"] is None else f", loss {made['loss']:.3f}"
+    counts = f"{made['parameters']:,} parameters, {made['demonstrations']:,} demonstrations{loss}"
+    print(f"{out}: {counts}; this command took {time.perf_counter() - began:.0f} s")
     return 0
 
 

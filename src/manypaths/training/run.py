@@ -36,6 +36,7 @@ from manypaths.training.record import Recorder
 from manypaths.training.trainer_arguments import method_arguments
 from manypaths.training.trainer_config import lora_config, trainer_config
 from manypaths.trl import DiverseGRPOTrainer
+from manypaths.verifiers import MATHEMATICS
 
 T = TypeVar("T", bound=DiverseGRPOTrainer)
 
@@ -236,8 +237,12 @@ def _trainer(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> DiverseGRPOT
 
 
 def _rows(plan: Plan) -> list[dict[str, Any]]:
+    """The rows of the trainer's data set; the column `grader` is there where it is not mathematics for all."""
     prompts = [render(plan.recipe.prompt, problem.question) for problem in plan.problems]
-    return [{"prompt": p, "answer": problem.answer} for p, problem in zip(prompts, plan.problems, strict=True)]
+    rows = [{"prompt": p, "answer": problem.answer} for p, problem in zip(prompts, plan.problems, strict=True)]
+    if any(problem.grader != MATHEMATICS for problem in plan.problems):
+        rows = [{**row, "grader": problem.grader} for row, problem in zip(rows, plan.problems, strict=True)]
+    return rows
 
 
 def new_trainer(

@@ -1,0 +1,116 @@
+"""`manypaths pretrain`: a model from scratch that is equal by seed, its demonstrations, and its way into `train`."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+
+import pytest
+
+from manypaths import checkpoint, run_folder
+from manypaths.cli import main
+from manypaths.problems import Problem, load
+from manypaths.sections import Pretrain
+from manypaths.training.pretrain import CHARACTERS, character_tokenizer, completion_of, demonstrations
+from manypaths.verifiers import VERIFIERS
+
+SMALL = [
+    "tiny-0.2m",
+    "colouring",
+    "problems.options.count=40",
+    "problems.options.nodes=4",
+    "model.architecture.hidden_size=16",
+    "model.architecture.intermediate_size=16",
+    "model.architecture.num_hidden_layers=1",
+    "model.architecture.num_attention_heads=2",
+    "model.architecture.num_key_value_heads=2",
+    "pretrain.count=64",
+    "pretrain.trainer.max_steps=3",
+    "pretrain.trainer.per_device_train_batch_size=8",
+]
+
+
+def test_a_model_from_scratch_is_equal_by_seed_and_trains_as_any_other(tmp_path, capsys):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert main(["pretrain", *SMALL, f"seed={seed}", "--out", str(tmp_path / name)]) == 0
+    assert "parameters" in capsys.readouterr().out
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+    model, tokenizer = checkpoint.load(str(tmp_path / "a"), dtype="float32")
+    assert model.config.eos_token_id == tokenizer.eos_token_id and len(tokenizer) == model.config.vocab_size
+    short = ["trainer.max_steps=2", "trainer.per_device_train_batch_size=16", "evaluation.problems.options.count=4"]
+    short += ["evaluation.problems.options.nodes=4", "evaluation.samples=4"]
+    run = ["train", *SMALL, "grpo", "none", f"model.name={tmp_path / 'a'}", *short, "--out", str(tmp_path / "run")]
+    assert main(run) == 0
+    summary = run_folder.final_summary(tmp_path / "run")
+    assert summary["steps"] == 2 and set(summary["evaluation"]) == {"before", "after"}
+    lines = [json.loads(line) for line in (tmp_path / "run/evaluation/after.jsonl").read_text().splitlines()]
+    assert len(lines) == 4
+    for line in lines:
+        for sample in line["samples"]:
+            assert sample["correct"] == VERIFIERS["colouring"].is_right(sample["text"], line["answer"])
+            assert sample["answer"] == VERIFIERS["colouring"].read(sample["text"])
+    groups = run_folder.read_groups(tmp_path / "run")
+    assert {c["rewards"]["accuracy"] for group in groups for c in group["completions"]} <= {0.0, 1.0}
+
+
+def test_every_problem_is_demonstrated_equally_often_and_other_ways_are_as_rare_as_asked():
+    problems = load("colouring", options={"count": 50, "seed": 1})
+    pairs = demonstrations(problems, "{question}=", Pretrain(count=5000, rare=0.2), 7)
+    assert Counter(Counter(prompt for prompt, _ in pairs).values()) == {100: 50}
+    by_prompt = {f"{problem.question}=": problem for problem in problems}
+    others = [way != by_prompt[prompt].ways[0] for prompt, way in pairs]
+    assert abs(sum(others) / 5000 - 0.2) < 0.02
+    assert all(way in by_prompt[prompt].ways for prompt, way in pairs)
+    assert pairs == demonstrations(problems, "{question}=", Pretrain(count=5000, rare=0.2), 7)
+    assert pairs != demonstrations(problems, "{question}=", Pretrain(count=5000, rare=0.2), 8)
+    never = demonstrations(problems, "{question}=", Pretrain(count=500, rare=0.0), 7)
+    assert all(way == by_prompt[prompt].ways[0] for prompt, way in never)
+    evenly = Counter(way for _, way in demonstrations(problems[:1], "{question}", Pretrain(count=6000), 7))
+    expected = 6000 / len(problems[0].ways)
+    assert set(evenly) == set(problems[0].ways) and all(abs(n - expected) < 0.3 * expected for n in evenly.values())
+
+
+def test_a_sum_is_demonstrated_with_its_answer_in_a_box():
+    (sum_,) = load("arithmetic", options={"count": 1, "seed": 0})
+    for way in sum_.ways:
+        assert completion_of(sum_, way) == f"{way[: -len(sum_.answer)]}\\boxed{{{sum_.answer}}}"
+    with pytest.raises(ValueError, match="worked solutions"):
+        demonstrations([Problem("x", "q", "4")], "{question}", Pretrain(), 1)
+
+
+def test_the_tokenizer_has_one_token_for_each_character_and_gives_the_text_back():
+    tokenizer, rng = character_tokenizer(), random.Random(0)
+    for _ in range(100):
+        text = "".join(rng.choice(CHARACTERS) for _ in range(30))
+        ids = tokenizer(text)["input_ids"]
+        assert len(ids) == 30 and tokenizer.decode(ids) == text
+    assert tokenizer("aéb")["input_ids"][1] == tokenizer.unk_token_id
+    assert tokenizer.decode(tokenizer("ab<|end|>")["input_ids"], skip_special_tokens=True) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["smollm2-135m", "colouring"], "model.architecture"),
+        (["tiny-0.2m", "gsm8k", "prompt='{question}'"], "worked solutions"),
+        (["tiny-0.2m", "arithmetic"], "prompt must be a text"),
+        (["tiny-0.2m", "colouring", "model.architecture.hidden=3"], "model.architecture.hidden"),
+        (["tiny-0.2m", "colouring", "model.architecture.hidden_size=63"], "model.architecture"),
+        (["tiny-0.2m", "colouring", "pretrain.trainer.max_step=3"], "max_step"),
+        (["tiny-0.2m", "colouring", "pretrain.trainer.seed=3"], "set by the run"),
+        (["tiny-0.2m", "colouring", "pretrain.rare=2"], "pretrain.rare"),
+        (["seed=3"], "Name a model"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_with_the_reason(tmp_path, capsys, words, message):
+    assert main(["pretrain", *words, "--out", str(tmp_path / "new")]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+def test_a_folder_with_anything_in_it_is_left_as_it_is(tmp_path, capsys):
+    (tmp_path / "mine").write_text("kept")
+    assert main(["pretrain", *SMALL, "--out", str(tmp_path)]) == 2
+    assert "not empty" in capsys.readouterr().err and (tmp_path / "mine").read_text() == "kept"
