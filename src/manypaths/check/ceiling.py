@@ -24,7 +24,7 @@ def ceiling(log: Log) -> Outcome:
     top = max(rewards)
     shares = measured(log, part.late, lambda group: _share(group, top))
     if len(shares) < LEAST_GROUPS:
-        return unchecked(too_few(len(shares), LEAST_GROUPS, "groups with rewards in its last half"))
+        return unchecked(too_few(len(shares), LEAST_GROUPS, f"groups with rewards {part.late_words}"))
     if top == min(rewards):
         return unchecked(f"All rewards of the log are {top:.4g}, so whether that is their highest is unknown.")
     share = mean_of_shares(list(shares.values()))

@@ -52,7 +52,7 @@ def components(log: Log) -> Outcome:
     accuracy = _change("accuracy", log, part, _accuracy, level)
     if accuracy is None:
         return unchecked(
-            too_few(_fewest(log, part, _accuracy), LEAST_GROUPS, "groups with verdicts in a third of its steps")
+            too_few(_fewest(log, part, _accuracy), LEAST_GROUPS, "groups with verdicts in a third of the steps")
         )
     changes = [_change(name, log, part, _scaled(name, *bounds), level) for name, bounds in varied.items()]
     present = [change for change in changes if change is not None]

@@ -28,7 +28,7 @@ def copies(log: Log, settings: Settings) -> Outcome:
     part = group_parts(log)
     shares = measured(log, part.late, repeated)
     if len(shares) < LEAST_GROUPS:
-        return unchecked(too_few(len(shares), LEAST_GROUPS, "groups of two completions or more in its last half"))
+        return unchecked(too_few(len(shares), LEAST_GROUPS, f"groups of two completions or more {part.late_words}"))
     share = mean_of_shares(list(shares.values()))
     right = _right([log.groups[position] for position in shares])
     sentence = f"{percent(share)} of the completions repeat another one of their group {part.late_words}: "

@@ -37,10 +37,12 @@ def cut_off(log: Log, settings: Settings) -> Outcome:
     if len(late) < LEAST_LINES:
         if late:
             return unchecked(
-                too_few(len(late), LEAST_LINES, "steps with the metric of cut off completions in its last half")
+                too_few(len(late), LEAST_LINES, f"steps with the metric of cut off completions {part.late_words}")
             )
         if shares:
-            return unchecked(too_few(len(shares), LEAST_GROUPS, "groups that say what is cut off in its last half"))
+            return unchecked(
+                too_few(len(shares), LEAST_GROUPS, f"groups that say what is cut off {group_parts(log).late_words}")
+            )
         return unchecked("The log does not say which completions are cut off.")
     share = mean_of_shares(late)
     sentence = f"{percent(share)} of the completions are cut off{at} {part.late_words}, by the metrics of the log."

@@ -37,7 +37,7 @@ def flat(log: Log) -> Outcome:
         return _by_metrics(log, len(equal))
     share = mean_of_shares([float(value) for value in equal.values()])
     groups = [position for position in equal if equal[position]]
-    sentence = f"{percent(share)} of {len(equal)} groups {part.late_words}, have equal rewards{_where(log, groups)}."
+    sentence = f"{percent(share)} of {len(equal)} groups {part.late_words} have equal rewards{_where(log, groups)}."
     shown = clearest(dict.fromkeys(groups, 1.0))
     return outcome(share.low > FLAT, sentence, share, shown, _advice([log.groups[group] for group in groups]))
 
@@ -47,7 +47,7 @@ def _by_metrics(log: Log, count: int) -> Outcome:
     part = parts(steps)
     late = [min(1.0, max(0.0, values[position])) for position in part.late]
     if len(late) < LEAST_LINES:
-        return unchecked(too_few(count, LEAST_GROUPS, "groups with two rewards or more in its last half"))
+        return unchecked(too_few(count, LEAST_GROUPS, f"groups with two rewards or more {group_parts(log).late_words}"))
     share = mean_of_shares(late)
     sentence = f"{percent(share)} of the groups have equal rewards {part.late_words}, by the metrics of the log."
     return outcome(share.low > FLAT, sentence, share, (), _advice([]))

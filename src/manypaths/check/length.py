@@ -34,7 +34,7 @@ def length(log: Log) -> Outcome:
     part = group_parts(log)
     early, last = (list(measured(log, third, _log_length).values()) for third in (part.early, part.last))
     if min(len(early), len(last)) < LEAST_GROUPS:
-        return unchecked(too_few(min(len(early), len(last)), LEAST_GROUPS, "groups in a third of its steps"))
+        return unchecked(too_few(min(len(early), len(last)), LEAST_GROUPS, "groups in a third of the steps"))
     along = _mean(list(correlations.values()))
     ratio = Interval(*map(math.exp, difference(mean_of_numbers(last), mean_of_numbers(early))))
     before, after = (math.exp(mean_of_numbers(values).value) for values in (early, last))

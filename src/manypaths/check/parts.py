@@ -31,7 +31,7 @@ class Parts:
     early: list[int]  # the first third
     late: list[int]  # the last half
     last: list[int]  # the last third
-    late_words: str  # such as "in the last half, steps 13 to 24"
+    late_words: str  # such as "in the last half (steps 13 to 24)"
 
 
 def parts(steps: Sequence[int | None]) -> Parts:
@@ -47,7 +47,7 @@ def parts(steps: Sequence[int | None]) -> Parts:
     def set_of(chosen: list[int]) -> range:
         return range(chosen[0], chosen[-1] + 1)
 
-    words = f"in the last half, steps {distinct[half]} to {distinct[-1]}"
+    words = f"in the last half (steps {distinct[half]} to {distinct[-1]})"
     return Parts(within(distinct[:third]), within(distinct[half:]), within(distinct[-third:]), words)
 
 
@@ -94,4 +94,4 @@ def clearest(values: dict[int, float]) -> tuple[int, ...]:
 
 def too_few(count: int, least: int, of: str) -> str:
     """A sentence for a part with fewer values than an interval needs."""
-    return f"The log has {count} {of}; {least} are needed."
+    return f"Too few {of}: {count}, where {least} are needed."
