@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from test_inspect_page import HOSTILE
 
+from manypaths import recipe
 from manypaths.cli import main
 from manypaths.explain.choices import Choice, read_choice
 from manypaths.explain.effect import Effect, Neighbour, OfGroup
@@ -286,3 +287,93 @@ def test_the_example_of_the_document(tmp_path, monkeypatch, capsys):
     assert table in capsys.readouterr().out and Path("explain.html").exists()
     for name, meaning in COLUMNS.items():
         assert name == "method" or f"| {name} |" in shown, f"docs/explain.md does not explain {name}: {meaning}"
+
+
+# A run of ours
+
+
+def run_of(tmp_path, *words):
+    """A run folder with three groups of step 1, of the recipe that some words make."""
+    run = tmp_path / "run"
+    run.mkdir()
+    names = [word for word in words if "=" not in word]
+    spec = recipe.read(["smollm2-135m", *names, "arithmetic"], [word for word in words if "=" in word])
+    (run / "recipe.yaml").write_text(recipe.dump(spec), "utf-8")
+    rows = [
+        {"text": f"{place} + 1 = {place % 3}", "rewards": {"accuracy": float(place % 2)}, "raw": float(place % 2)}
+        for place in range(12)
+    ]
+    rows = [{**row, "adjusted": row["raw"], "advantage": 0.0, "nearest": None, "similarity": None} for row in rows]
+    lines = [
+        {
+            "step": 1,
+            "group": group,
+            "prompt": f"p{group}",
+            "method": "mmr",
+            "completions": rows[4 * group : 4 * group + 4],
+        }
+        for group in range(3)
+    ]
+    (run / "groups.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    return run
+
+
+def explained(run, capsys, *words):
+    assert main(["explain", str(run), "--json", *words]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_is_explained_by_its_own_recipe(tmp_path, capsys):
+    run = run_of(tmp_path, "dr-grpo", "mmr-paper", "method.options.lam=0.3", "keys.name=text", "embedder.name=keys")
+    content = explained(run, capsys)
+    assert [row["label"] for row in content["methods"]] == ["GRPO", "the run's own", "mmr", "dra"]
+    assert content["scale_rewards"] == "none" and (run / "explain.html").exists()
+    assert "Similarity is 1 where two keys are equal, and 0 elsewhere." in content["notes"]
+    named = explained(run, capsys, "--method", "mmr-paper method.options.lam=0.3")
+    for own, other in zip(content["groups"], named["groups"], strict=True):
+        label = "mmr-paper method.options.lam=0.3"
+        assert own["advantages"]["the run's own"] == other["advantages"][label] != own["advantages"]["mmr"]
+    assert any("n-gram" in note for note in explained(run, capsys, "--embedder", "ngram")["notes"])
+    alone = explained(run / "groups.jsonl", capsys, "--out", str(tmp_path / "page.html"))
+    assert alone["groups"] == content["groups"] and (tmp_path / "page.html").exists()
+
+
+def test_one_method_does_not_change_what_holds_for_the_next(tmp_path, capsys):
+    run = run_of(tmp_path, "grpo", "mmr")
+    more = ["--method", "mmr-paper embedder.options.width=2", "--method", "mmr-paper"]
+    wide = explained(run, capsys, *more)["groups"]
+    only = explained(run, capsys, "--method", "mmr-paper")["groups"]
+    assert [group["advantages"]["mmr-paper"] for group in wide] == [group["advantages"]["mmr-paper"] for group in only]
+    assert wide[0]["advantages"]["mmr-paper embedder.options.width=2"] != wide[0]["advantages"]["mmr-paper"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trainer.multi_objective_aggregation=normalize_then_sum"], "multi_objective_aggregation=normalize_then_sum"),
+        (["trainer.scale_rewards=batch", "record.groups=1"], "recorded the first 1 groups of a step"),
+    ],
+)
+def test_a_run_whose_advantages_cannot_be_computed_is_refused(words, sentence, tmp_path, capsys):
+    assert main(["explain", str(run_of(tmp_path, "grpo", "mmr", *words))]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_run_that_selects_completions_is_explained_without_its_own_method(tmp_path, capsys):
+    content = explained(run_of(tmp_path, "grpo", "mmr", "select-mmr"), capsys)
+    assert [row["label"] for row in content["methods"]] == ["GRPO", "mmr", "dra"]
+    assert any("own method is left out: it must not select" in note for note in content["notes"])
+
+
+def test_what_else_a_recipe_changes_is_said(tmp_path, capsys):
+    content = explained(run_of(tmp_path, "grpo", "none"), capsys, "--method", "raft", "--method", "ips")
+    assert "raft also changes the importance ratio in the loss, which is not shown." in content["notes"]
+    assert "Two completions go one way, for ips, by keys.name=equations." in content["notes"]
+
+
+def test_a_log_without_a_known_reward_is_refused(tmp_path, capsys):
+    path = tmp_path / "log.jsonl"
+    rows = [{"prompt": "p", "completion": text, "reward": None} for text in "ab"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert main(["explain", str(path)]) == 2
+    assert "--reward" in capsys.readouterr().err
