@@ -13,11 +13,12 @@ import pytest
 
 from manypaths.check.command import as_data, page
 from manypaths.check.diagnosis import TITLES, diagnose
-from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome
+from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome, percent
 from manypaths.check.parts import parts
 from manypaths.check.places import places
 from manypaths.check.settings import Settings, nearly_greedy, read_settings
 from manypaths.logs import Log, LoggedGroup
+from manypaths.statistics import Interval
 
 STEPS, PROMPTS, SIZE = 30, 4, 8
 LATE = range(16, 31)  # the last half of the steps
@@ -396,6 +397,11 @@ def test_an_interval_that_is_unknown_is_null_in_json() -> None:
     entropy = as_data(log, diagnose(log), [])["checks"][-1]
     assert entropy["figure"] == {"value": 1.0, "low": None, "high": None} and "nan" not in entropy["sentence"]
     json.dumps(as_data(log, diagnose(log), []), allow_nan=False)
+
+
+def test_a_narrow_interval_has_more_digits() -> None:
+    assert percent(Interval(0.621, 0.45, 0.771)) == "62% [45%, 77%]"
+    assert percent(Interval(0.0312, 0.0289, 0.0341)) == "3.1% [2.9%, 3.4%]"
 
 
 def test_steps_are_not_divided() -> None:

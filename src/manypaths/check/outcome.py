@@ -42,8 +42,9 @@ def outcome(found: bool, sentence: str, figure: Interval, groups: tuple[int, ...
 
 
 def percent(share: Interval) -> str:
-    """A share with its interval, such as 62% [45%, 77%]."""
-    return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    """A share with its interval, such as 62% [45%, 77%], or 3.1% [2.9%, 3.4%] where that is narrow."""
+    form = ".1%" if share.high - share.low < 0.02 else ".0%"
+    return f"{share.value:{form}} [{share.low:{form}}, {share.high:{form}}]"
 
 
 def number(figure: Interval, sign: bool = False) -> str:
