@@ -177,6 +177,25 @@ def test_nothing_is_cut_off_at_the_window(minilm):
     assert (minilm(texts)[0] - minilm(texts)[1]).abs().max() > 1e-3
 
 
+def test_a_model_that_cuts_texts_on_the_left_reads_them_whole(minilm, tmp_path):
+    folder = variant(tmp_path / "left")
+    file = tmp_path / "left" / "tokenizer_config.json"
+    settings = json.loads(file.read_text()) | {"truncation_side": "left"}
+    file.unlink()
+    file.write_text(json.dumps(settings))
+    texts = [words(ROOM - 1), words(2 * ROOM + 11)]
+    assert_close(SentenceEmbedder(folder)(texts), minilm(texts))
+
+
+def test_the_windows_hold_every_token_between_the_special_ones(minilm):
+    text = words(70, 3) + " [SEP] [CLS] " + words(2 * ROOM, 5)
+    tokenizer = minilm.model.tokenizer
+    content = tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"]
+    windows = [ids for _, ids in minilm._rest([text])]
+    assert {(ids[0], ids[-1]) for ids in windows} == {(tokenizer.cls_token_id, tokenizer.sep_token_id)}
+    assert content[:ROOM] + [token for ids in windows for token in ids[1:-1]] == content
+
+
 def test_windows_of_many_texts_do_not_depend_on_the_batch(narrow):
     texts = [words(count, count) for count in (10, 80, 61, ROOM, ROOM + 1, 95)]
     one_by_one = SentenceEmbedder(narrow, batch_size=1)(texts)

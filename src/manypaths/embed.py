@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from importlib.util import find_spec
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,9 @@ class SentenceEmbedder:
         self.window: int | None = self.model.max_seq_length if callable(self.model.tokenizer) else None
         self.special = 0  # number of special tokens per window
         if self.window is not None:
-            self.special = self.model.tokenizer.num_special_tokens_to_add()
+            tokenizer = self.model.tokenizer
+            tokenizer.truncation_side = "right"  # `encode` reads the first window, and `_rest` the others
+            self.special = tokenizer.num_special_tokens_to_add()
             self.window = self.model.max_seq_length = min(self.window, max_tokens + self.special)
 
     def __call__(self, texts: list[str]) -> Tensor:
@@ -139,13 +140,20 @@ class SentenceEmbedder:
         """(index of the text, token ids) of every window but the first of each text, which `encode` reads."""
         if self.window is None or not texts:
             return []
+        tokenizer, room = self.model.tokenizer, self.window - self.special
         prompt = self.model.prompts.get(self.model.default_prompt_name) or ""
-        tokens = self.model.tokenizer(
-            [prompt + text for text in texts], truncation=True, max_length=self.window, return_overflowing_tokens=True
-        )
-        most = -(-self.max_tokens // (self.window - self.special))
-        pairs = zip(tokens["overflow_to_sample_mapping"], tokens["input_ids"], strict=True)
-        return [pair for _, windows in groupby(pairs, lambda pair: pair[0]) for pair in list(windows)[1:most]]
+        # tokenizers 0.23.1 and 0.23.2 drop most of what overflows a window (huggingface/tokenizers#2091): cut it here.
+        whole = [prompt + text for text in texts]
+        contents = tokenizer(whole, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        frame = tokenizer("a", return_special_tokens_mask=True)
+        is_special, ids = frame["special_tokens_mask"], frame["input_ids"]
+        before, after = ids[: is_special.index(0)], ids[len(ids) - is_special[::-1].index(0) :]
+        most = -(-self.max_tokens // room) * room
+        return [
+            (index, before + content[start : start + room] + after)
+            for index, content in enumerate(contents)
+            for start in range(room, min(len(content), most), room)
+        ]
 
 
 def resolve_device_and_dtype(
