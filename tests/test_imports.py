@@ -79,7 +79,7 @@ ROOMS = {
         "",
     ),
     "training": (
-        "callbacks check checkpoint cpu embed evaluation files keys messages methods names preflight printable "
+        "callbacks check checkpoint cpu embed evaluation files keys logs messages methods names preflight printable "
         "problems recipe resume rewards run_folder sections terminal trainers trl typed verifiers yaml_text",
         "accelerate peft tokenizers torch transformers trl yaml",
         "datasets",

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from manypaths.training import inspect_page
-from manypaths.training.inspect_page import LONGEST, write_page
+from manypaths.training.inspect_entries import LONGEST
+from manypaths.training.inspect_page import write_page
 
 Entry = dict[str, Any]
 HOSTILE = [
@@ -47,7 +48,8 @@ def group(step: int = 1, number: int = 0, texts: list[str] | None = None, **othe
 
 def as_shown(entry: Entry) -> Entry:
     """A group, as training writes it, in the data of the page."""
-    completions = [{**completion, "diagnostics": pairs(completion)} for completion in entry["completions"]]
+    unknown = {"correct": None, "tokens": None, "truncated": None}
+    completions = [{**row, **unknown, "diagnostics": pairs(row)} for row in entry["completions"]]
     return {**entry, "diagnostics": pairs(entry), "completions": completions}
 
 
@@ -156,7 +158,8 @@ def test_runs_of_earlier_versions_are_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_any_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
     recorded = group(texts=[text, "x"], prompt=text, answer=text, method=text)
-    recorded["completions"][0]["rewards"] = {text: 1.0}
+    for row in recorded["completions"]:
+        row["rewards"] = {text: 1.0}
     run = run_folder(tmp_path, [recorded])
     (run / "recipe.yaml").write_text(text, "utf-8", errors="replace", newline="")
     data = data_of(write_page(run))
@@ -214,7 +217,11 @@ def test_long_texts_keep_their_two_ends(tmp_path: Path) -> None:
 
 def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
     odd = completion(
-        raw=math.nan, adjusted=math.inf, advantage=-math.inf, similarity=0.98765, rewards={"accuracy": math.nan}
+        raw=math.nan,
+        adjusted=math.inf,
+        advantage=-math.inf,
+        similarity=0.98765,
+        rewards={"accuracy": math.nan, "format": 1},
     )
     recorded = group(
         completions=[odd, completion(raw=1 / 3)],
@@ -224,7 +231,7 @@ def test_numbers_are_short_and_never_nan(tmp_path: Path) -> None:
     data = data_of(write_page(run_folder(tmp_path, [recorded], [{"step": 1, "reward": math.nan}])))
     [first, second] = data["groups"][0]["completions"]
     assert [first[key] for key in ("raw", "adjusted", "advantage")] == [None] * 3
-    assert first["rewards"] == {"accuracy": None} and first["similarity"] == 0.988
+    assert first["rewards"] == {"accuracy": None, "format": 1} and first["similarity"] == 0.988
     assert second["raw"] == 0.3333
     assert data["groups"][0]["similarity"] == [[1.0, None], [-0.333, 1]]
     assert data["groups"][0]["diagnostics"] == [["a", None], ["b", 3.3333e-8], ["c", 1.2346e8]]
@@ -303,6 +310,10 @@ def test_missing_files_and_groups_are_named(tmp_path: Path) -> None:
         (run / name).unlink()
         with pytest.raises(ValueError, match=rf"run' must be a run folder with groups, got no {name}"):
             write_page(run)
+        (run / "recipe.yaml").write_text("method: {}")
+    (run / "recipe.yaml").unlink()
+    with pytest.raises(ValueError, match=r"run' must be a log, got a folder without one\. What can be read"):
+        write_page(run)
 
 
 def test_a_damaged_file_leaves_the_page_alone(tmp_path: Path) -> None:

@@ -251,8 +251,8 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _add_inspect(commands: Commands) -> None:
-    purpose = "write the page that shows the groups of a run"
-    inspect = _add(commands, "inspect", purpose, "runs/a", "runs/a --out groups.html")
+    purpose = "write the page that shows the groups of a run, or of a log of TRL, verl or anybody"
+    inspect = _add(commands, "inspect", purpose, "runs/a", "outputs/completions --embedder ngram --correct accuracy")
     of_training.inspect(inspect)
     inspect.set_defaults(command=_inspect)
 

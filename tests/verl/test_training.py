@@ -15,7 +15,10 @@ from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 
+from manypaths import logs
+
 GIVEN = [("it is 4", 1.0), ("it is 4!", 1.0), ("perhaps seven", 0.0), ("count: 1 2 3 4", 1.0)]
+TEXTS = [text for text, _ in GIVEN]
 SETTINGS = [
     *("trainer.device=cpu", "trainer.n_gpus_per_node=1", "trainer.logger=[file]", "trainer.resume_mode=disable"),
     *("trainer.total_training_steps=2", "trainer.val_before_train=false", "reward.num_workers=1"),
@@ -110,8 +113,11 @@ def learned(steps):
     return [[step[f"actor/{name}"] for name in ("pg_loss", "grad_norm", "entropy")] for step in steps]
 
 
-def test_two_steps_of_training(train):
-    own = train("trainer.v1.trainer_mode=sync")
+def test_two_steps_of_training(train, tmp_path):
+    own = train("trainer.v1.trainer_mode=sync", f"trainer.rollout_data_dir={tmp_path}/rollouts")
+    rollouts = logs.read(tmp_path / "rollouts").groups
+    assert [(group.step, group.completions) for group in rollouts] == [(step, TEXTS) for step in (1, 1, 2, 2)]
+    assert sorted(group.total for group in rollouts if group.step == 1) == [[1.0, 1.0, 0.0, 1.0], [1.0] * 4]
     assert learned(train("+diversity.method=mmr", "+diversity.options.lam=1")) == learned(own), "identity is verl's own"
 
     steps = train("+diversity.method=mmr", "algorithm.filter_groups.enable=true")

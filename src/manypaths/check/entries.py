@@ -16,10 +16,16 @@ from manypaths.logs import Log, Options
 from manypaths.printable import one_line
 
 
-def of_page(path: Path, options: Options | None = None) -> dict[str, Any]:
-    """{"checks": the entries of a run or a log, "unchecked": why it was not checked, or null}."""
+def of_page(path: Path, options: Options | None = None, log: Log | None = None) -> dict[str, Any]:
+    """{"checks": the entries of a run or a log, "unchecked": why it was not checked, or null}.
+
+    Args:
+        path: the run folder or the log.
+        options: what the user says about it.
+        log: its content, if it was read already.
+    """
     try:
-        log = logs.read(path, options)
+        log = log or logs.read(path, options)
         return {"checks": entries(log, diagnose(log, read_settings(path))), "unchecked": None}
     except (ValueError, OSError) as error:
         return {"checks": [], "unchecked": one_line(error)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from manypaths.logs.log import LINES, RUN, TABLE, TRL, VERL, Log, LoggedGroup, Options
 
-__all__ = ["LINES", "RUN", "TABLE", "TRL", "VERL", "Log", "LoggedGroup", "Options", "read"]
+__all__ = ["LINES", "RUN", "TABLE", "TRL", "VERL", "Log", "LoggedGroup", "Options", "is_run", "read"]
 
 
 def read(path: Path | str, options: Options | None = None) -> Log:
@@ -25,3 +25,10 @@ def read(path: Path | str, options: Options | None = None) -> Log:
     from manypaths.logs import reading
 
     return reading.read(Path(path), options or Options())
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a run folder of ours, with groups or still without."""
+    from manypaths.logs import reading
+
+    return reading.is_run(path)

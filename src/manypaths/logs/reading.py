@@ -11,8 +11,8 @@ from manypaths.printable import listed, shown
 from manypaths.problems.rows import read_rows
 
 READABLE = (
-    "a run folder; TRL's completions_*.parquet, or the folder that they are in; verl's rollout_data_dir; JSON lines "
-    "with prompt, completion and reward"
+    "a run folder with groups.jsonl; TRL's completions_*.parquet, or the folder that they are in; verl's "
+    "rollout_data_dir; JSON lines with prompt, completion and reward"
 )
 
 
@@ -46,7 +46,8 @@ def _folder(path: Path, options: Options) -> Log:
         return trl_completions.read_completions(path, completions, options)
     if not lines:
         inner = run_folder.runs_in(path)
-        hint = f"It holds the runs {listed((run.name for run in inner), 8)}. Name one." if inner else READABLE
+        names = listed((run.name for run in inner), 8)
+        hint = f"It holds the runs {names}. Name one." if inner else f"What can be read: {READABLE}."
         raise ValueError(f"{str(path)!r} must be a log, got a folder without one. {hint}")
     rollouts = verl_rollouts.files_in(path)
     if rollouts and not _named(options) and _first_is_rollout(rollouts[0]):

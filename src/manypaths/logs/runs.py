@@ -26,13 +26,11 @@ def read_run(path: Path, options: Options) -> Log:
         ValueError: a file is damaged, or no group has the reward `correct`.
     """
     folder, file = (path, path / run_folder.GROUPS) if path.is_dir() else (path.parent, path)
-    correct = options.correct or _correct_of(folder)
     notes: list[str] = []
+    correct = correct_of(folder, options)
     groups = [with_correct(group, correct) for group in stream_groups(file, notes)]
-    if options.correct and not any(group.correct for group in groups):
+    if options.correct and not any(group.correct is not None for group in groups):
         raise ValueError(f"--correct must be a reward of {str(file)!r}, got {options.correct!r}, which no group has.")
-    if correct and not options.correct:
-        notes.append(f"Correct is a completion whose reward {correct!r} is above 0.5, as the recipe says.")
     if options.group_size:
         kept = [group for group in groups if len(group.completions) == options.group_size]
         if len(kept) < len(groups):
@@ -51,13 +49,17 @@ def with_correct(group: LoggedGroup, name: str | None) -> LoggedGroup:
     return LoggedGroup(**{**vars(group), "correct": verdicts})
 
 
-def _correct_of(folder: Path) -> str | None:
-    """The reward by which a completion is correct, as the recipe of the run names it."""
-    if not run_folder.is_run(folder):
-        return None
+def correct_of(folder: Path, options: Options) -> str | None:
+    """The reward by which a completion is correct: the user's, that of the recipe, or the shipped one, accuracy.
+
+    It is None for a run of a script, which may have any function under the name accuracy. Raises ValueError for a
+    damaged recipe.
+    """
+    if options.correct or not run_folder.is_run(folder):
+        return options.correct
     method = run_folder.read_recipe_content(folder).get("method")
     correct = method.get("correct") if isinstance(method, dict) else None
-    return correct if isinstance(correct, str) else None
+    return correct if isinstance(correct, str) else "accuracy"
 
 
 def stream_groups(file: Path, notes: list[str] | None = None) -> Iterator[LoggedGroup]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from manypaths.logs import arguments
+
 
 def train(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `manypaths train`."""
@@ -69,8 +71,20 @@ def sweep(parser: argparse.ArgumentParser) -> None:
 
 def inspect(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `manypaths inspect`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="HTML file [RUN/inspect.html]")
+    parser.add_argument(
+        "log",
+        type=Path,
+        metavar="RUN_OR_LOG",
+        help="run folder, TRL's completions_*.parquet, verl's rollout_data_dir, JSON lines, or a folder of one of them",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="HTML file [inspect.html in the folder, or beside it]")
+    parser.add_argument(
+        "--embedder",
+        metavar="NAME",
+        help="how to compute the similarity of completions where it is not in the log: ngram, or a model of "
+        "sentence-transformers [not at all]",
+    )
+    arguments.add(parser)
 
 
 def recipes(parser: argparse.ArgumentParser) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from manypaths import recipe, run_folder
+from manypaths.logs import arguments
 from manypaths.preflight.cautions import cautions
+from manypaths.printable import one_line
 from manypaths.sections import Recipe
-from manypaths.terminal import caution
+from manypaths.terminal import caution, say
 
 NEEDS = "# Needs: "  # in the recipe of a method: its inputs beside rewards, or nothing
 
@@ -170,11 +173,17 @@ def sweep(
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Write the page of the run `options.run`, and print its path -> the exit code."""
+    """Write the page of the run or log `options.log`, print its path, and notes to stderr -> the exit code."""
     from manypaths.training.inspect_page import write_page
+    from manypaths.training.inspect_similarity import comparison
 
-    print(write_page(options.run, options.out))
+    compare = None if options.embedder is None else comparison(options.embedder)
+    print(write_page(options.log, options.out, arguments.options(options), compare, _note))
     return 0
+
+
+def _note(sentence: str) -> None:
+    say(f"Note: {one_line(sentence)}", sys.stderr)
 
 
 def recipes(options: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 const isShown = ({ step, group }) => (groupsOf.get(step) ?? []).some(other => other.group === group);
 const place = at => {
-  const words = `${at.step === null ? "" : `step ${at.step} `}group ${at.group}`;
+  const words = `${run.word.toLowerCase()} ${at.step} group ${at.group}`;
   return isShown(at) ? make("a", { href: `#step=${at.step}&group=${at.group}` }, words) : make("span", {}, words);
 };
 const finding = check => {

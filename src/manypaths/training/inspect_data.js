@@ -16,6 +16,11 @@ const view = { at: 0, order: "sampled", compare: "whole", spread: false, digits:
 
 // Numbers
 
+const known = group => present(group.completions.map(completion => completion.raw));
+const isScored = (group, completion) => completion.raw !== null
+  || (!known(group).length && Object.values(completion.rewards).some(value => value !== null));  // the total is unknown
+const varies = group => known(group).length  // by the advantages where the total rewards are unknown
+  ? spreadOf(group, "raw") > 1e-6 : group.completions.some(completion => Math.abs(completion.advantage ?? 0) > 1e-6);
 const present = values => values.filter(value => value !== null);
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
 const deviation = values => {  // of a sample, as GRPO has it
@@ -58,7 +63,7 @@ const text = (value, tag = "div") => {
   const node = make(tag, { class: "text", dir: "auto" });
   if (typeof value !== "string") {
     const [start, left, end] = value;
-    const note = `${count(left)} characters are left out here; groups.jsonl has them.`;
+    const note = `${count(left)} characters are left out here; ${run.kind === null ? "groups.jsonl" : "the log"} has them.`;
     node.append(visible(start), make("span", { class: "gap" }, note), visible(end));
   } else if (value.trim() === "") {
     node.append(make("span", { class: "muted" }, value === "" ? "(empty)" : "(white space only)"));

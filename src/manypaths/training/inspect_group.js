@@ -117,12 +117,12 @@ const picture = (group, order) => {
 // A group
 
 const card = (group, index, change, largest) => {
-  const completion = group.completions[index], plain = group.method === null, raw = completion.raw === null;
+  const completion = group.completions[index], plain = group.method === null, unscored = !isScored(group, completion);
   const left = isLeftOut(completion);
-  const word = raw ? "not scored" : left ? "not selected" : plain || change === null ? "" : tiny(change) ? "unchanged" : change > 0 ? "raised" : "lowered";
+  const word = unscored ? "not scored" : left ? "not selected" : plain || change === null ? "" : tiny(change) ? "unchanged" : change > 0 ? "raised" : "lowered";
   const node = make("article", { class: "card", tabindex: "0", "data-card": index, "aria-label": `Completion ${index}${word && ", " + word}` });
-  const verdict = { 1: "✓ correct", 0: "✗ wrong" }[completion.rewards.accuracy] ?? "";
-  const mark = raw || left ? make("span", { class: "muted" }, word) : plain || change === null ? "" : arrow(change);
+  const verdict = completion.correct === null ? "" : completion.correct ? "✓ correct" : "✗ wrong";
+  const mark = unscored || left ? make("span", { class: "muted" }, word) : plain || change === null ? "" : arrow(change);
   node.append(make("div", { class: "top" }, make("b", { class: "number" }, String(index)), make("span", { class: "muted" }, verdict), mark));
   if (!plain) {
     const wide = change === null || !largest ? 0 : 50 * Math.abs(change) / largest;
@@ -131,7 +131,9 @@ const card = (group, index, change, largest) => {
   }
   node.append(text(completion.text));
   clip(node, completion.text);
-  const numbers = [["raw", fixed(completion.raw)], ...(plain ? [] : [["adjusted", fixed(completion.adjusted, view.digits)]]), ["advantage", signed(completion.advantage)]];
+  const numbers = [[run.kind === null ? "raw" : "total reward", fixed(completion.raw)], ...(plain ? [] : [["adjusted", fixed(completion.adjusted, view.digits)]]), ["advantage", signed(completion.advantage)]];
+  if (completion.tokens !== null) numbers.push(["tokens", count(completion.tokens)]);
+  if (completion.truncated) numbers.push(["cut off", "yes"]);
   numbers.push(...completion.diagnostics.map(([name, value]) => [name, short(value)]));
   node.append(make("dl", {}, ...numbers.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))));
   const foot = make("div", { class: "foot" });
@@ -148,18 +150,20 @@ const arranged = (group, change) => {
 };
 
 const section = (group, part, largest) => {
-  const change = part[view.compare], order = arranged(group, change), raws = present(group.completions.map(completion => completion.raw));
+  const change = part[view.compare], order = arranged(group, change), raws = known(group);
   const node = make("section", { class: "group", id: `group-${group.group}`, "aria-label": `Group ${group.group}` });
-  const facts = [group.method ?? "plain GRPO", ...group.diagnostics.map(([name, value]) => `${name} ${short(value)}`),
+  const scored = group.completions.filter(completion => isScored(group, completion)).length;
+  const facts = [group.method ?? (run.kind === null ? "plain GRPO" : ""), ...group.diagnostics.map(([name, value]) => `${name} ${short(value)}`),
     raws.length ? `mean reward ${fixed(mean(raws))}` : "",
     group.method === null || !raws.length ? "" : `spread ${spreads(group)}`,
-    raws.length < order.length ? `${order.length - raws.length} not scored` : ""];
+    scored < order.length ? `${order.length - scored} not scored` : "",
+    raws.length < scored ? "total reward unknown" : "", group.similarity === null ? "similarity unknown" : ""];
   node.append(make("header", {},
     make("h2", {}, make("a", { href: `#step=${group.step}&group=${group.group}`, title: "Link to this group" }, `Group ${group.group}`)),
     make("p", { class: "muted number", style: "white-space:normal;overflow-wrap:anywhere" }, facts.filter(Boolean).join(" · "))));
   node.append(clip(make("div", { class: "prompt" }, text(group.prompt)), group.prompt));
   if (group.answer !== null) node.append(make("p", { class: "gold" }, make("span", { class: "muted" }, "gold answer "), text(group.answer, "span")));
-  node.append(explain(group, part));
+  if (run.kind === null) node.append(explain(group, part));
 
   const cards = new Map(order.map(index => [index, card(group, index, change[index], largest)]));
   const matrix = group.similarity && picture(group, order);

@@ -42,15 +42,15 @@ let width;
 const draw = () => {
   width = innerWidth;
   const step = steps[view.at], all = groupsOf.get(step);
-  const chosen = view.spread ? all.filter(group => spreadOf(group, "raw") > 1e-6) : all;
+  const chosen = view.spread ? all.filter(varies) : all;
   const parts = new Map(chosen.map(group => [group, changes(group)]));
   const largest = [...parts.values()].flatMap(part => part[view.compare]).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   view.digits = largest > 5e-4 && largest < 0.1 ? 3 : 2;
   $("slider").value = view.at;
-  $("slider").setAttribute("aria-valuetext", `Step ${step}`);
+  $("slider").setAttribute("aria-valuetext", `${run.word} ${step}`);
   $("previous").disabled = view.at === 0;
   $("next").disabled = view.at === steps.length - 1;
-  document.querySelector("#steps output").textContent = `Step ${step}`;
+  document.querySelector("#steps output").textContent = `${run.word} ${step}`;
   $("shown").textContent = view.spread ? `${chosen.length} of ${all.length} groups` : "";
   const title = group => `Group ${group.group}: ${[group.prompt].flat().join(" … ").replace(/\s+/g, " ").slice(0, 60)}`;
   $("jump").replaceChildren(make("option", { value: "" }, "Group …"), ...chosen.map(group => make("option", { value: group.group }, title(group))));
@@ -75,7 +75,8 @@ const follow = () => {
 document.title = `${run.name} · manypaths`;
 document.querySelector("h1").textContent = run.name;
 const shown = steps.length < run.steps ? `${count(steps.length)} of ${count(run.steps)}` : count(steps.length);
-$("size").textContent = `${shown} ${run.steps === 1 ? "step" : "steps"}, ${count(run.groups.length)} groups, `
+const word = run.word.toLowerCase();
+$("size").textContent = `${run.kind === null ? "" : `${run.kind}: `}${shown} ${run.steps === 1 ? word : word + "s"}, ${count(run.groups.length)} groups, `
   + `${count(run.groups.reduce((sum, group) => sum + group.completions.length, 0))} completions`;
 if (run.evaluation) {
   const parts = Object.entries(run.evaluation).flatMap(([when, { accuracy, low, high }], place) => [place ? ", " : " ",
@@ -83,6 +84,15 @@ if (run.evaluation) {
   const { problems } = run.evaluation.after ?? run.evaluation.before ?? { problems: null };
   $("evaluation").append(`Accuracy on ${problems === null ? "" : count(problems) + " "}held-out problems:`, ...parts, ".");
   $("evaluation").hidden = !parts.length;
+}
+if (run.kind !== null) {
+  $("what").textContent = "manypaths · the groups of a log";
+  $("compare").parentElement.style.display = "none";  // nobody is known to be raised or lowered
+  $("order").querySelector("[value=change]").remove();
+}
+if (run.notes.length) {
+  $("notes").hidden = false;
+  $("notes").append(...run.notes.map(note => make("p", {}, visible(note))));
 }
 if (run.recipe !== null) {
   $("recipe").hidden = false;

@@ -1,4 +1,4 @@
-"""A run folder in, one self-contained HTML page out: which completions were raised or lowered, and by which siblings.
+"""A run folder or another log in, one self-contained HTML page out: who was raised or lowered, by which siblings.
 
 The page contains its data as JSON and makes no network request. Completions may contain anything, markup and scripts
 included: no text in the data can end the script element around it, and the page inserts texts as text nodes only.
@@ -10,16 +10,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from manypaths import names, run_folder
+from manypaths import logs, names, run_folder
 from manypaths.check.entries import of_page
 from manypaths.files import atomic_write, read_json
+from manypaths.logs import Log, LoggedGroup, Options
+from manypaths.logs.runs import MISTAKES, correct_of, parsed, stream_groups, with_correct
+from manypaths.training.inspect_entries import figure, group_entry, number
+from manypaths.training.inspect_similarity import Compared
 
 Entry = dict[str, Any]
-T = TypeVar("T")
+Compare = Callable[[list[str]], Compared]
 CURVES = (names.REWARD, names.ACCURACY, names.SIMILARITY, names.VENDI_SCORE, names.ZERO_STD)  # before the diagnostics
 PARTS = (
     "inspect_page.css",
@@ -29,61 +34,171 @@ PARTS = (
     "inspect_page.js",
     "inspect_page.html",
 )
-LARGEST = 2**26  # bytes of groups.jsonl in one page; of a larger file the page shows every nth step
-LONGEST = 4000  # characters of one text; the middle of a longer one is left out
-MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of JSON with other content
+LARGEST = 2**26  # bytes of the groups in one page; of a larger log the page shows every nth step
+PART = 20  # groups of a log without steps that are shown together
 UNSAFE = re.compile(r"[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # markup, control, line ends, surrogates
 
 
-def write_page(run: Path, out: Path | None = None) -> Path:
-    """Write the page of a run folder.
+@dataclass
+class Source:
+    """What the page is made of. `groups` can be read more than once, one after another; `size` is their bytes."""
+
+    path: Path
+    kind: str
+    groups: Callable[[], Iterable[LoggedGroup]]
+    size: int
+    metrics: list[Entry]
+    notes: list[str]
+    recipe: str | None = None
+    evaluation: Entry | None = None
+    in_parts: bool = False  # of a log without steps
+    log: Log | None = None  # as it was read, for the checks; None for a run folder
+
+
+def write_page(
+    path: Path,
+    out: Path | None = None,
+    options: Options | None = None,
+    compare: Compare | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the page of a run folder, or of another log.
 
     An incomplete last line, of a run that is still training or was killed, is left out. Where a step has several
     groups of one number, later ones get the next free number; of a metric that a step has twice the later value counts.
-    NaN and infinity become null. Where groups.jsonl is larger than `LARGEST`, the page shows every nth step, the last
-    one included, and says so; the file is never in memory as a whole, and the page leaves out what `manypaths check`
-    says of the run.
+    NaN and infinity become null. Where the groups are larger than `LARGEST`, the page shows every nth step, the last
+    one included, and says so; groups.jsonl is never in memory as a whole. The page of such a log leaves out what
+    `manypaths check` says. A log without steps is shown in parts.
 
     Args:
-        run: The run folder.
-        out: The file to write, by default `run/inspect.html`.
+        path: The run folder, or a log that `manypaths.logs.read` reads.
+        out: The file to write, by default `inspect.html` in a folder, and NAME.inspect.html beside a file.
+        options: What the user says about the log.
+        compare: Computes the similarity of the completions of a group, where the log has none.
+        say: Gets a sentence for each thing that was left out or assumed; the page has them, too.
 
     Returns:
         The path of the page.
 
     Raises:
-        ValueError: A file is missing or damaged, or the run has no groups yet.
+        ValueError: A file is missing or damaged, the groups are ambiguous, or the run has no groups yet.
     """
-    for name in (run_folder.GROUPS, run_folder.METRICS):
-        if not (run / name).is_file():
-            raise ValueError(f"{str(run)!r} must be a run folder with groups, got no {name}. Name a folder of `train`.")
-    steps, shown = _steps(run)
-    groups: dict[tuple[int, int], Entry] = {}
-    for group in _parsed(run_folder.stream_groups(run), _group_of(shown), run / run_folder.GROUPS):
-        while (group["step"], group["group"]) in groups:
-            group["group"] += 1
-        groups[group["step"], group["group"]] = group
-    if not groups:
-        raise ValueError(f"{str(run)!r} must have at least one group, got none. Wait for the first step.")
+    options = options or Options()
+    source = _of_log(path, options) if path.exists() and not logs.is_run(path) else _of_run(path, options)
+    if out is None:
+        out = path / run_folder.PAGE if path.is_dir() else path.with_name(f"{path.stem}.{run_folder.PAGE}")
+    data = _data(source, options, compare)
+    if say is not None:
+        for note in data["notes"]:
+            say(note)
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    safe = UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
+    atomic_write(out, _page(safe))
+    return out
+
+
+def _data(source: Source, options: Options, compare: Compare | None) -> Entry:
+    steps, shown = _steps(source)
     metrics: dict[int, Entry] = {}
-    for line in _parsed(run_folder.read_metrics(run), _metrics, run / run_folder.METRICS):
+    for line in source.metrics:
         metrics.setdefault(line["step"], {}).update(line)
-    recipe = run / run_folder.RECIPE
-    data = {
-        "name": run.resolve().name,
+    groups = _entries(source, shown, compare)
+    if options.correct and all(row["correct"] is None for group in groups for row in group["completions"]):
+        raise ValueError(f"--correct must be a reward of {str(source.path)!r}, got {options.correct!r}.")
+    unknown = sum(group["similarity"] is None for group in groups)
+    if unknown:
+        source.notes.append(
+            f"The similarity of the completions is unknown{'' if unknown == len(groups) else f' in {unknown} groups'}. "
+            "To compute it: manypaths inspect with --embedder ngram, or with a model of sentence-transformers."
+        )
+    return {
+        "name": source.path.resolve().name,
+        "kind": None if source.kind == logs.RUN else source.kind,
+        "word": "Part" if source.in_parts else "Step",
+        "notes": list(dict.fromkeys(source.notes)),
         "curves": _curves(metrics.values()),
         "steps": steps,
         "metrics": [metrics[step] for step in sorted(metrics)],
-        "groups": [groups[key] for key in sorted(groups)],
-        "recipe": recipe.read_text("utf-8", errors="replace") if recipe.is_file() else None,
-        "evaluation": _evaluation(run / run_folder.EVALUATION / run_folder.SUMMARY),
-        **_checks(run),
+        "groups": groups,
+        "recipe": source.recipe,
+        "evaluation": source.evaluation,
+        **_checks(source, options),
     }
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    safe = UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
-    out = out or run / run_folder.PAGE
-    atomic_write(out, _page(safe))
-    return out
+
+
+def _of_run(run: Path, options: Options) -> Source:
+    for name in (run_folder.GROUPS, run_folder.METRICS):
+        if not (run / name).is_file():
+            raise ValueError(f"{str(run)!r} must be a run folder with groups, got no {name}. Name a folder of `train`.")
+    notes: list[str] = []
+    file, recipe, correct, size = run / run_folder.GROUPS, run / run_folder.RECIPE, None, options.group_size
+    try:
+        correct = correct_of(run, options)
+    except ValueError as error:
+        notes.append(f"Which completions are correct is unknown: {error}")
+    if size is not None:
+        notes.append(f"Groups of another size than {size} are left out.")
+    return Source(
+        run,
+        logs.RUN,
+        lambda: (
+            with_correct(group, correct)
+            for group in stream_groups(file, notes)
+            if size is None or len(group.completions) == size
+        ),
+        file.stat().st_size,
+        list(parsed(run_folder.read_metrics(run), _metrics, run / run_folder.METRICS)),
+        notes,
+        recipe.read_text("utf-8", errors="replace") if recipe.is_file() else None,
+        _evaluation(run / run_folder.EVALUATION / run_folder.SUMMARY),
+    )
+
+
+def _of_log(path: Path, options: Options) -> Source:
+    log = logs.read(path, options)
+    groups, in_parts = log.groups, all(group.step is None for group in log.groups)
+    notes = list(log.notes)
+    if log.kind != logs.RUN:
+        notes.append("The log has no adjusted rewards, so that the page does not say who was raised or lowered.")
+    if in_parts:
+        notes.append(f"The groups are shown in parts of {PART}, in the order of the log.")
+    size = sum(len(text) for group in groups for text in (group.prompt, *group.completions))
+    metrics = list(parsed(log.metrics, _metrics, path))
+    return Source(path, log.kind, lambda: groups, size, metrics, notes, in_parts=in_parts, log=log)
+
+
+def _placed(source: Source) -> Iterator[tuple[int, int, LoggedGroup]]:
+    """(step, number in the step, group) of each group; a log without steps has parts in place of steps.
+
+    The number is that of the run, else the groups of a step count from 0; of equal ones, later ones get the next free.
+    """
+    taken: set[tuple[int | None, int]] = set()
+    for group in source.groups():
+        logged = group.extra.get("number") if source.kind == logs.RUN else None
+        place = logged if isinstance(logged, int) else 0
+        while (group.step, place) in taken:
+            place += 1
+        taken.add((group.step, place))
+        yield place // PART + 1 if group.step is None else group.step, place, group
+
+
+def _steps(source: Source) -> tuple[int, set[int]]:
+    """(number of steps with groups, the evenly spaced steps that fit into `LARGEST` bytes)."""
+    steps = sorted({step for step, _, _ in _placed(source)})
+    if not steps:
+        raise ValueError(f"{str(source.path)!r} must have at least one group, got none. Wait for the first step.")
+    stride = max(1, math.ceil(source.size / LARGEST))
+    return len(steps), set(steps[::-stride])
+
+
+def _entries(source: Source, shown: set[int], compare: Compare | None) -> list[Entry]:
+    """The groups as the page has them, by step and number."""
+    entries = {
+        (step, place): {"step": step, "group": place, **group_entry(group, source.kind == logs.RUN, compare)}
+        for step, place, group in _placed(source)
+        if step in shown
+    }
+    return [entries[key] for key in sorted(entries)]
 
 
 def _page(data: str) -> str:
@@ -94,35 +209,19 @@ def _page(data: str) -> str:
     return page + "\n"
 
 
-def _checks(run: Path) -> Entry:
-    """What `manypaths check` says of the run; of a large one only that the command says it."""
-    if (run / run_folder.GROUPS).stat().st_size > LARGEST:
+def _checks(source: Source, options: Options) -> Entry:
+    """What `manypaths check` says of the log; of a large one only that the command says it."""
+    if source.size > LARGEST:
         return {"checks": [], "unchecked": "The run is too large to be checked on its page. Run manypaths check."}
-    return of_page(run)
-
-
-def _steps(run: Path) -> tuple[int, set[int]]:
-    """(number of steps with groups, the evenly spaced steps that fit into `LARGEST` bytes)."""
-    steps = sorted({line["step"] for line in run_folder.stream_groups(run)})
-    stride = max(1, math.ceil((run / run_folder.GROUPS).stat().st_size / LARGEST))
-    return len(steps), set(steps[::-stride])
-
-
-def _parsed(lines: Iterable[Entry], parse: Callable[[Entry], T | None], path: Path) -> Iterator[T]:
-    """The results of `parse` that are not None. ValueError names the file and the line that `parse` fails on."""
-    for number, line in enumerate(lines, 1):
-        try:
-            parsed = parse(line)
-        except MISTAKES as error:
-            where = f"{path}, line {number}, is damaged ({type(error).__name__}: {error})"
-            raise ValueError(f"{where}. Mend or remove that line.") from error
-        if parsed is not None:
-            yield parsed
+    checks = of_page(source.path, options, source.log)
+    for place in (place for check in checks["checks"] if source.in_parts for place in check["groups"]):
+        place["step"] = place["group"] // PART + 1
+    return checks
 
 
 def _metrics(line: Entry) -> Entry:
     """The step of a line of metrics.jsonl, and those of its metrics that the page shows."""
-    shown = {name: _figure(line[name]) for name in line if name in CURVES or names.is_diagnostic(name)}
+    shown = {name: figure(line[name]) for name in line if name in CURVES or names.is_diagnostic(name)}
     return {"step": line["step"], **{name: value for name, value in shown.items() if value is not None}}
 
 
@@ -139,61 +238,11 @@ def _curve(name: str) -> Entry:
     return {"metric": name, "title": title, "meaning": row.meaning}
 
 
-def _group_of(steps: set[int]) -> Callable[[Entry], Entry | None]:
-    return lambda line: _group(line) if line["step"] in steps else None
-
-
-def _group(line: Entry) -> Entry:
-    matrix, answer, lam = line.get("similarity"), line.get("answer"), line.get("lam")
-    diagnostics = line.get("diagnostics") or ({} if lam is None else {"lam": lam})  # "lam" is of earlier versions
-    return {
-        "step": line["step"],
-        "group": int(line["group"]),
-        "prompt": _shorten(line["prompt"]),
-        "answer": None if answer is None else _shorten(answer),
-        "method": line.get("method"),
-        "diagnostics": _diagnostics(diagnostics),
-        "completions": [_completion(completion) for completion in line["completions"]],
-        "similarity": None if matrix is None else [[_number(value, 3) for value in row] for row in matrix],
-    }
-
-
-def _completion(completion: Entry) -> Entry:
-    return {
-        "text": _shorten(completion["text"]),
-        "rewards": {name: _number(value) for name, value in (completion.get("rewards") or {}).items()},
-        **{key: _number(completion.get(key)) for key in ("raw", "adjusted", "advantage")},
-        "diagnostics": _diagnostics(completion.get("diagnostics") or {}),
-        "nearest": completion.get("nearest"),
-        "similarity": _number(completion.get("similarity"), 3),
-    }
-
-
-def _diagnostics(values: Entry) -> list[tuple[str, float | None]]:
-    """(name, value) in the order of the file, which a JavaScript object would not keep for names such as "2"."""
-    return [(name, _figure(value)) for name, value in values.items()]
-
-
 def _evaluation(path: Path) -> Entry | None:
     summary, keys = read_json(path), ("accuracy", "low", "high", "problems")
     results = {when: summary[when] for when in ("before", "after") if summary.get(when) is not None}
     try:
-        figures = {when: {key: _number(result.get(key)) for key in keys} for when, result in results.items()}
+        figures = {when: {key: number(result.get(key)) for key in keys} for when, result in results.items()}
     except MISTAKES as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). Mend or remove it.") from error
     return figures if path.is_file() else None
-
-
-def _number(value: Any, digits: int = 4) -> float | None:
-    return round(value, digits) if value is not None and math.isfinite(value) else None
-
-
-def _figure(value: Any) -> float | None:
-    """A number of any magnitude, with five significant digits."""
-    return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
-
-
-def _shorten(text: str) -> str | list[str | int]:
-    """The text, or of a long one [its start, the number of omitted characters, its end]."""
-    half = LONGEST // 2
-    return text if len(text) <= LONGEST else [text[:half], len(text) - LONGEST, text[-half:]]
