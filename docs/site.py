@@ -28,7 +28,7 @@ exit $code
 PAGES = {  # what the tutorials write, and where the gallery shows it
     "runs/quickstart/inspect.html": "gallery/inspect.html",
     "runs/mine/inspect.html": "gallery/script.html",
-    "explain.html": "gallery/explain.html",
+    "group.explain.html": "gallery/explain.html",
     "report/report.html": "gallery/report.html",
 }
 

@@ -238,7 +238,8 @@ def test_the_command_prints_a_table_and_writes_a_page(tmp_path, monkeypatch, cap
     )
     printed = capsys.readouterr().out
     assert "| mmr-paper" in printed and "| maxrl" in printed and "n-gram embedder" in printed
-    assert "The groups: explain.html" in printed and (tmp_path / "explain.html").exists()
+    page = tmp_path / "rollouts.explain.html"
+    assert f"The groups: {page}" in printed and page.exists()
 
 
 def test_without_a_method_it_takes_mmr_and_dra(tmp_path, capsys):
@@ -284,7 +285,7 @@ def test_the_example_of_the_document(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("rollouts.jsonl").write_text(log, "utf-8")
     assert main(shlex.split(command)[1:]) == 0
-    assert table in capsys.readouterr().out and Path("explain.html").exists()
+    assert table in capsys.readouterr().out and Path("rollouts.explain.html").exists()
     for name, meaning in COLUMNS.items():
         assert name == "method" or f"| {name} |" in shown, f"docs/explain.md does not explain {name}: {meaning}"
 

@@ -33,7 +33,9 @@ def explain(parser: argparse.ArgumentParser) -> None:
         choices=SCALES,
         help="standard deviation that advantages are divided by, as in TRL [the run's own, else group]",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="HTML page [explain.html; of a run, in its folder]")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="HTML page [explain.html in the folder, or beside the file]"
+    )
     parser.add_argument("--groups", type=int, default=100, metavar="N", help="groups on the page, evenly spaced [100]")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments.add(parser)

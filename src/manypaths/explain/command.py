@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from manypaths.explain.choices import (
     Choice,
@@ -19,6 +18,7 @@ from manypaths.explain.choices import (
 from manypaths.files import as_json
 from manypaths.logs import Log, arguments, read
 from manypaths.names import distinct
+from manypaths.printable import escaped
 
 PLAIN = "GRPO"
 PAGE = "explain.html"
@@ -49,9 +49,10 @@ def explain(options: argparse.Namespace) -> int:
 
     made = effects(log.groups, plain, choices, scale)
     report = Report(log, made, scale, [*notes, *log.notes, *agreements(log, made), *assumed(plain, choices, scale)])
-    out = options.out or (log.path / PAGE if log.path.is_dir() else Path(PAGE))
+    beside = log.path / PAGE if log.path.is_dir() else log.path.with_name(f"{log.path.stem}.{PAGE}")
+    out = options.out or beside
     write_page(report, out, options.groups)
-    print(as_json(as_dict(report), indent=2) if options.json else f"{text(report)}\n\nThe groups: {out}")
+    print(as_json(as_dict(report), indent=2) if options.json else f"{text(report)}\n\nThe groups: {escaped(str(out))}")
     return 0
 
 
