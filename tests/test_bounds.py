@@ -1,15 +1,13 @@
 """pyproject.toml allows the versions that were run: from those of the constraints files up to the next major one."""
 
 import re
-import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from project import ROOT, pyproject
 
-ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PROJECT = pyproject()["project"]
 
 
 def pins(name):

@@ -80,7 +80,7 @@ def long_rows(results, scale=1.0):
 
 def wide_rows(results, scale=1.0):
     keys = dict.fromkeys(key[:3] for key in results)
-    return [(*key, *(f"{results[*key, name] * scale:.12g}" for name in ("aime24", "amc23"))) for key in keys]
+    return [(*key, *(f"{results[(*key, name)] * scale:.12g}" for name in ("aime24", "amc23"))) for key in keys]
 
 
 LONG = ("run", "seed", "step", "benchmark", "accuracy")

@@ -7,13 +7,13 @@ import math
 import random
 import subprocess
 import sys
-import tomllib
 import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from project import ROOT, pyproject
 
 from manypaths.training import inspect_page
 from manypaths.training.inspect_entries import LONGEST
@@ -377,7 +377,7 @@ def test_the_page_is_written_without_torch() -> None:
 
 
 def test_every_part_of_the_page_is_packaged() -> None:
-    package = Path(inspect_page.__file__).parents[1]
-    build = tomllib.loads((package.parents[1] / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    package = ROOT / "src" / "manypaths"
+    build = pyproject()["tool"]["setuptools"]
     packaged = {path for pattern in build["package-data"]["manypaths"] for path in package.glob(pattern)}
     assert {package / "training" / name for name in inspect_page.PARTS} <= packaged

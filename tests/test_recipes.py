@@ -7,12 +7,12 @@ import functools
 import itertools
 import json
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig
+from project import ROOT, pyproject
 from transformers import get_scheduler
 from trl import GRPOConfig
 
@@ -379,9 +379,8 @@ def test_a_recipe_begins_with_a_description_and_is_found_by_its_last_name(name):
 
 
 def test_every_recipe_is_packaged():
-    root = Path(__file__).parents[1]
-    build = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
-    package = root / "src" / "manypaths"
+    build = pyproject()["tool"]["setuptools"]
+    package = ROOT / "src" / "manypaths"
     packaged = {path for pattern in build["package-data"]["manypaths"] for path in package.glob(pattern)}
     existing = {path for path in (package / "recipes").rglob("*") if path.is_file()}
     assert existing <= packaged

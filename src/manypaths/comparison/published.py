@@ -31,7 +31,7 @@ def tables() -> dict[str, Row]:
     MMR-GRPO is Table 1 of arXiv 2601.09085, where an MMR row names its baselines, `like_for_like` and `as_in_paper`.
     DRA-GRPO is arXiv 2505.09655, RGRA arXiv 2603.18756.
     """
-    return dict(json.loads(files("manypaths").joinpath("data", "published.json").read_text(encoding="utf-8")))
+    return dict(json.loads((files("manypaths") / "data" / "published.json").read_text(encoding="utf-8")))
 
 
 def rows(model: str | None = None) -> list[Row]:

@@ -59,7 +59,7 @@ def shape_of(name: str) -> Shape | None:
     folder = Path(name).expanduser()
     if (adapter := folder / "adapter_config.json").is_file():
         return shape_of(json.loads(adapter.read_text("utf-8"))["base_model_name_or_path"])
-    shipped = json.loads(files("manypaths").joinpath("data", "architectures.json").read_text("utf-8"))
+    shipped = json.loads((files("manypaths") / "data" / "architectures.json").read_text("utf-8"))
     if name in shipped and not folder.is_dir():
         entry = shipped[shipped[name] if isinstance(shipped[name], str) else name]["shape"]
         linears = {layer: (inputs, outputs) for layer, (inputs, outputs) in entry.pop("linears").items()}

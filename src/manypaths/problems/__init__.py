@@ -125,7 +125,7 @@ def _rows(name: str, split: str | None, data_dir: str | None, revision: str | No
         split = split or SHIPPED[name][0]
         if split not in SHIPPED[name]:
             raise ValueError(f"split must be one of {', '.join(SHIPPED[name])} for {name}, got {split!r}.")
-        packed = files("manypaths").joinpath("data", f"{name}_{split}.jsonl.gz").read_bytes()
+        packed = (files("manypaths") / "data" / f"{name}_{split}.jsonl.gz").read_bytes()
         return parse(gzip.decompress(packed), name)
     if benchmark is None and is_local(name):
         return read_rows(name, split, say)

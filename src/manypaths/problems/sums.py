@@ -32,7 +32,7 @@ def arithmetic(
     Raises:
         ValueError: A kind is unknown, or there are fewer than `count` different problems.
     """
-    stock = json.loads(files("manypaths").joinpath("data", "arithmetic.json").read_text("utf-8"))
+    stock = json.loads((files("manypaths") / "data" / "arithmetic.json").read_text("utf-8"))
     kinds = list(stock["kinds"]) if kinds is None else kinds
     if unknown := set(kinds) - set(stock["kinds"]):
         raise ValueError(f"Unknown kinds of sums: {', '.join(unknown)}. Known: {', '.join(stock['kinds'])}.")

@@ -111,7 +111,7 @@ def exit_process(code: int) -> NoReturn:
 
 def shipped() -> dict[str, Path]:
     """The accelerate configurations that come with the package, by name."""
-    folder = Path(str(files("manypaths").joinpath("recipes", "launch")))
+    folder = Path(str(files("manypaths") / "recipes" / "launch"))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
