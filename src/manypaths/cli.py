@@ -50,9 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
-        if error.name != "yaml":
+        package = (error.name or "manypaths").partition(".")[0]
+        if package == "manypaths":
             raise
-        return _complain(options, "PyYAML must be installed. Run: pip install pyyaml. See: manypaths doctor")
+        name, run = ("PyYAML", " Run: pip install pyyaml.") if package == "yaml" else (package, "")
+        return _complain(options, f"{name} must be installed.{run} See: manypaths doctor")
     except (ValueError, OSError, GraderError) as error:
         return _complain(options, one_line(error))
     except KeyboardInterrupt:
