@@ -48,7 +48,8 @@ ROOMS = {
     "wrapper": ("completion_inputs embed grouping keys messages methods names trainers", "torch", "accelerate"),
     "slime": ("completion_inputs embed grouping keys messages methods trainers", "torch", ""),
     "trl": (
-        "completion_inputs embed keys messages methods names trainers wrapper",
+        "completion_inputs embed environment files keys messages methods model_card names printable run_folder "
+        "trainers wrapper",
         "accelerate datasets torch transformers trl",
         "",
     ),
@@ -56,8 +57,8 @@ ROOMS = {
     "verl_settings": ("completion_inputs embed keys methods names trainers typed", "omegaconf", ""),
     "verl_plugin": ("", "", ""),
     "evaluation": (
-        "checkpoint counts cpu embed files graded grading keys messages names printable problems results "
-        "run_folder sections statistics tables terminal verifiers",
+        "checkpoint counts cpu embed environment files graded grading keys messages names printable problems "
+        "results run_folder sections statistics tables terminal verifiers",
         "",
         "torch transformers vllm",
     ),
@@ -68,7 +69,8 @@ ROOMS = {
     ),
     "check": ("files logs names preflight printable run_folder statistics", "", ""),
     "callbacks": (
-        "checkpoint evaluation files messages methods problems resume results run_folder terminal trl wrapper",
+        "checkpoint environment evaluation files messages methods problems results resume run_folder terminal trl "
+        "wrapper",
         "accelerate torch transformers",
         "",
     ),
@@ -79,8 +81,9 @@ ROOMS = {
         "",
     ),
     "training": (
-        "callbacks check checkpoint cpu embed evaluation files keys logs messages methods names preflight printable "
-        "problems recipe resume rewards run_folder sections terminal trainers trl typed verifiers yaml_text",
+        "callbacks check checkpoint cpu embed environment evaluation files keys logs messages methods model_card "
+        "names preflight printable problems recipe resume rewards run_folder sections terminal trainers trl typed "
+        "verifiers yaml_text",
         "accelerate peft tokenizers torch transformers trl yaml",
         "datasets",
     ),
@@ -89,9 +92,12 @@ ROOMS = {
         "matplotlib numpy",
         "",
     ),
+    "environment": ("", "", "torch"),
+    "model_card": ("files printable results run_folder statistics tables yaml_text", "", "huggingface_hub"),
     "completion": ("recipe", "", "shtab"),
     "cli": (
-        "__init__ check comparison completion evaluation explain grading preflight printable terminal training",
+        "__init__ check comparison completion evaluation explain grading model_card preflight printable terminal "
+        "training",
         "",
         "",
     ),

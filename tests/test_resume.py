@@ -15,9 +15,9 @@ import pytest
 import yaml
 from kill_points import contents, differing, without_clock
 
-from manypaths.callbacks.environment import commit
 from manypaths.checkpoint import damaged_file
 from manypaths.cli import main
+from manypaths.environment import commit
 from manypaths.files import only_writer, read_json, read_jsonl
 from manypaths.recipe import read
 from manypaths.resume import last_checkpoint

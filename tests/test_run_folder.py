@@ -36,7 +36,7 @@ def test_a_run_of_an_earlier_version_is_finished(old_run, capsys):
     assert "Seconds in 3 steps" in capsys.readouterr().out
     after = {path: path.read_bytes() for path in old_run.rglob("*") if path.is_file()}
     assert after.items() >= before.items()
-    assert {path.name for path in after.keys() - before.keys()} == {"inspect.html", ".lock"}
+    assert {path.name for path in after.keys() - before.keys()} == {"inspect.html", ".lock", "README.md", "recipe.yaml"}
     assert main(["inspect", "run"]) == main(["compare", "run"]) == 0
     assert "0.0" in capsys.readouterr().out
     assert main(["evaluate", "run", "--limit", "2", "--out", "again"]) == 0

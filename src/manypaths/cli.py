@@ -16,6 +16,7 @@ from manypaths.completion import SHELLS, PrintCompletion
 from manypaths.evaluation import arguments as of_evaluation
 from manypaths.explain import arguments as of_explain
 from manypaths.grading import GraderError
+from manypaths.model_card import arguments as of_publish
 from manypaths.printable import one_line
 from manypaths.terminal import coloured, quieten_libraries
 from manypaths.training import arguments as of_training
@@ -119,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
         _add_check,
         _add_explain,
         _add_recipes,
+        _add_publish,
         _add_doctor,
     ):
         add(commands)
@@ -303,6 +305,24 @@ def _recipes(options: argparse.Namespace) -> int:
     from manypaths.training import command
 
     return command.recipes(options)
+
+
+def _add_publish(commands: Commands) -> None:
+    publish = _add(
+        commands,
+        "publish",
+        "send a finished run to the Hugging Face hub, with its model card",
+        "runs/a --to user/model --dry-run",
+        "runs/a --to user/model --dataset user/model-groups --license apache-2.0 --private",
+    )
+    of_publish.publish(publish)
+    publish.set_defaults(command=_publish)
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from manypaths.model_card import publish
+
+    return publish.publish(options)
 
 
 def _add_doctor(commands: Commands) -> None:

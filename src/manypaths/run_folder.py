@@ -12,7 +12,7 @@
         counts.json         {WHEN: {benchmark: {problem: [completions, correct, [correct by key], majority]}}}
         settings.json       how the completions were sampled, and by which keys the correct ones are counted
         step-N/             other benchmarks, from `manypaths evaluate RUN`: NAME.jsonl and the same three files
-      model/                the trained weights, or their adapter
+      model/                the trained weights, or their adapter, with recipe.yaml and README.md, the model card
       summary.json          {evaluation, steps, seconds}; written last: the run is finished
       inspect.html          the page that shows the groups
 
@@ -47,6 +47,8 @@ SCRIPT = "script.json"
 CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"
 SUMMARY, COUNTS, SETTINGS = results.SUMMARY, results.COUNTS, results.SETTINGS  # SUMMARY in RUN and in evaluation/
 UNFINISHED_MODEL = ".model.partial"  # becomes MODEL once it is complete
+CARD = "README.md"  # of MODEL, beside the RECIPE of the run
+OF_WEIGHTS = ("config.json", "adapter_config.json")  # a folder with one of these holds weights
 FREE_SPACE = 64 * 2**20  # bytes that must be free on the disk of a run folder before anything is loaded
 
 
@@ -107,8 +109,8 @@ def _fingerprint(run: Path) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run of a recipe, finished or not."""
-    return (folder / RECIPE).is_file()
+    """Whether a folder holds a run of a recipe, finished or not; weights with the recipe of their run are none."""
+    return (folder / RECIPE).is_file() and not any((folder / name).is_file() for name in OF_WEIGHTS)
 
 
 def is_recorded(folder: Path) -> bool:
@@ -118,7 +120,8 @@ def is_recorded(folder: Path) -> bool:
 
 def runs_in(folder: Path) -> list[Path]:
     """The runs that lie in a folder, such as those of a sweep, by name."""
-    return sorted({path.parent for name in (RECIPE, SCRIPT) for path in folder.glob(f"*/{name}")})
+    folders = {path.parent for name in (RECIPE, SCRIPT) for path in folder.glob(f"*/{name}")}
+    return sorted(filter(is_recorded, folders))
 
 
 def is_finished(run: Path) -> bool:

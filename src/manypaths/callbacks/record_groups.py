@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from manypaths.callbacks.records import Records
-from manypaths.callbacks.script import begin, check_trainer, end, method_of
+from manypaths.callbacks.script import begin, check_trainer, end
 from manypaths.messages import prompt_text
 from manypaths.trl import Groups
+from manypaths.trl.described import method_of
 from manypaths.trl.normalize_then_sum import raw_rewards
 from manypaths.wrapper import DiverseReward
 

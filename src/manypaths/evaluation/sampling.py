@@ -7,10 +7,10 @@ run itself did after its training.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from manypaths import checkpoint
+from manypaths.environment import installed_version
 from manypaths.evaluation.generate import Generate, transformers_generate, vllm_generate
 from manypaths.evaluation.server import server_generate
 from manypaths.printable import one_line
@@ -212,11 +212,3 @@ def settings_of(
 def environment(device: str) -> dict[str, Any]:
     """The environment of an evaluation: the device, and the versions of the packages that it depends on."""
     return {"device": device, "versions": {name: installed_version(name) for name in PACKAGES}}
-
-
-def installed_version(package: str) -> str | None:
-    """The version of a package; None where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -26,8 +26,14 @@ KEPT: dict[str, tuple[str, tuple[object, ...], str]] = {
         ("steps", "epoch", "no", False),
         "Without its own evaluation TRL finds no best step.",
     ),
+    "hub_token": (
+        "left out",
+        (None,),
+        "It would stand in recipe.yaml, which is published. Log in with `hf auth login`, or set HF_TOKEN.",
+    ),
     "model_init_kwargs": ("left out", (None, {}), "A run loads the model itself: see the section model of a recipe."),
 }
+SECRET = ("hub_token",)  # settings whose values are not printed
 SCHEDULES_BY_EVALUATION = ("reduce_lr_on_plateau", "greedy")
 NAMES = ("loss_type", "scale_rewards", "importance_sampling_level", "multi_objective_aggregation", "vllm_mode")
 # setting of sampling: (the values that TRL's generation takes, described; whether a value is one of them)
@@ -53,7 +59,8 @@ def check_kept(trainer: dict[str, Any]) -> None:
     """
     for name, (described, kept, remedy) in KEPT.items():
         if name in trainer and trainer[name] not in kept:
-            raise ValueError(f"trainer.{name} must be {described}, got {trainer[name]!r}. {remedy}")
+            value = "one" if name in SECRET else repr(trainer[name])
+            raise ValueError(f"trainer.{name} must be {described}, got {value}. {remedy}")
     schedule = trainer.get("lr_scheduler_type")
     if schedule in SCHEDULES_BY_EVALUATION:
         raise ValueError(

@@ -50,6 +50,7 @@ def train(options: argparse.Namespace) -> int:
     summary = run.train(run.prepare(spec, out))
     if summary is not None:  # in the first process
         _print_summary(summary, out, time.perf_counter() - began)
+        _push(spec, out)
     return 0
 
 
@@ -67,6 +68,17 @@ def pretrain(options: argparse.Namespace) -> int:
     counts = f"{made['parameters']:,} parameters, {made['demonstrations']:,} demonstrations{loss}"
     print(f"{out}: {counts}; this command took {time.perf_counter() - began:.0f} s")
     return 0
+
+
+def _push(spec: Recipe, out: Path) -> None:
+    """Send a finished run to the hub if its recipe says so."""
+    settings = spec.trainer
+    if settings.get("push_to_hub"):
+        from manypaths.model_card.publish import send_model
+
+        name = settings.get("hub_model_id") or out.resolve().name
+        private, revision = settings.get("hub_private_repo"), settings.get("hub_revision")
+        print(f"Model: {send_model(out, name, private, revision=revision)}", flush=True)
 
 
 def _pilot(spec: Recipe, out: Path, options: argparse.Namespace) -> int:

@@ -19,13 +19,15 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from manypaths import checkpoint, cpu, run_folder
-from manypaths.callbacks.environment import environment
 from manypaths.callbacks.evaluations import evaluate_at, shards_weights
 from manypaths.embed import check as check_embedder
 from manypaths.embed import embedder
+from manypaths.environment import environment
 from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_recipe, sampler, settings_of
 from manypaths.files import move_folder, only_writer, refuse_if_in_use
 from manypaths.messages import prompt_text
+from manypaths.model_card.files import write_card
+from manypaths.model_card.publish import make_repository
 from manypaths.preflight import trainer_settings
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
@@ -69,6 +71,8 @@ def prepare(spec: Recipe, out: Path) -> Plan:
         plan = checked(spec, out, config, lora)
         if PartialState().is_main_process:
             refuse_if_in_use(out)
+            if config.push_to_hub:  # before anything is loaded: TRL makes it with the model in memory
+                make_repository(config.hub_model_id, config.hub_private_repo)
         run_folder.prepare_run_dir(out, spec)
     return plan
 
@@ -130,7 +134,8 @@ def train(plan: Plan) -> dict[str, Any] | None:
             return None
         if summary is None or not (plan.out / run_folder.PAGE).exists():
             summary = summary or run_folder.write_summary(plan.out)
-            _write_page(plan.out)
+            _write_card(plan)
+            _write_page(plan.out)  # last: a run without its page gets both
         return summary
 
 
@@ -139,6 +144,13 @@ def _write_page(run: Path) -> None:
         write_page(run)
     except ValueError as error:
         print(f"{run_folder.PAGE} was not written: {error}", file=sys.stderr)
+
+
+def _write_card(plan: Plan) -> None:
+    try:
+        write_card(plan.out)
+    except ValueError as error:
+        print(f"The model card was not written: {error}", file=sys.stderr)
 
 
 def _train_and_evaluate(plan: Plan) -> None:
@@ -218,7 +230,7 @@ def _train_model(plan: Plan, model: Any, tokenizer: Any, embed: Any) -> None:
                 "resumes from the checkpoint before it, or from the start."
             ) from error
     unfinished, state = plan.out / run_folder.UNFINISHED_MODEL, PartialState()
-    trainer.save_model(str(unfinished))
+    trainer.save_model(str(unfinished), _internal_call=True)  # a run that is pushed is pushed with its evaluation
     state.wait_for_everyone()
     if state.is_main_process:
         move_folder(unfinished, plan.out / run_folder.MODEL)

@@ -42,6 +42,8 @@ def trainer_config(spec: Recipe, out: Path) -> GRPOConfig:
         )
     settings: dict[str, Any] = {"logging_steps": 1, "report_to": "none", "disable_tqdm": True}
     settings |= {"use_cpu": not torch.accelerator.is_available(), **spec.trainer}
+    if settings.get("push_to_hub"):
+        settings.setdefault("hub_model_id", out.resolve().name)  # TRL's default is the name of the folder checkpoints
     if processes > 1 and settings["use_cpu"]:
         settings.setdefault("ddp_backend", "gloo")
     settings = {  # YAML reads `no` as false

@@ -24,6 +24,7 @@ from manypaths.trl import normalize_then_sum
 from manypaths.trl.data_order import DataOrder
 from manypaths.trl.groups import Groups
 from manypaths.trl.logprobs import LogprobsGRPOTrainer
+from manypaths.trl.model_card import ModelCardGRPOTrainer
 from manypaths.trl.replay import ReplayGRPOTrainer, check_replay
 from manypaths.trl.replay_bank import Replay, accepted
 from manypaths.trl.selection import SelectionGRPOTrainer, among_selected, selection_of
@@ -33,7 +34,7 @@ from manypaths.trl.trained_rows import zero_in_flat_groups
 from manypaths.wrapper import DiverseReward
 
 
-class DiverseGRPOTrainer(ReplayGRPOTrainer, SelectionGRPOTrainer, LogprobsGRPOTrainer):
+class DiverseGRPOTrainer(ReplayGRPOTrainer, SelectionGRPOTrainer, LogprobsGRPOTrainer, ModelCardGRPOTrainer):
     """`trl.GRPOTrainer` whose rewards and advantages a method may set, with what the three papers put around that.
 
     Each argument is one override that passes through when it is left out; with none of them, and in evaluation, this

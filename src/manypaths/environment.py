@@ -7,21 +7,19 @@ import json
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from manypaths.evaluation.sampling import installed_version
-
 PACKAGES = ("manypaths", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
 LAUNCH = ("WORLD_SIZE", "ACCELERATE_", "FSDP_")  # environment variables of the launcher: processes and shards
-PACKAGE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
 
 
 def environment() -> dict[str, Any]:
     """The environment of this process, as environment.json holds it: versions, commit, hardware, launcher."""
+    import torch
+
     return {
         "versions": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -32,6 +30,14 @@ def environment() -> dict[str, Any]:
         "launch": {key: os.environ[key] for key in sorted(os.environ) if key.startswith(LAUNCH)},
         "commit": commit(),
     }
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def commit(package: Path = PACKAGE) -> str | None:
