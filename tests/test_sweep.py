@@ -15,7 +15,7 @@ from manypaths.comparison.configurations import grouped
 from manypaths.comparison.read import read
 from manypaths.files import content_of, only_writer, read_jsonl
 from manypaths.recipe import read as read_recipe
-from manypaths.training import sweep
+from manypaths.training import forked, sweep
 from manypaths.training.sweep import Grid, Job, jobs, read_grid, state
 
 GRID = {
@@ -150,7 +150,7 @@ def test_a_run_is_claimed_by_one_process_and_only_while_that_trains_it(tmp_path)
 HOLDER = """
 import sys, time
 from pathlib import Path
-from manypaths.training import sweep
+from manypaths.training import forked, sweep
 
 with sweep._claim(sweep.Job("first"), Path(sys.argv[1])) as claimed:
     print(claimed, flush=True)
@@ -213,7 +213,7 @@ def test_a_run_that_is_trained_outside_of_the_sweep_is_waited_for(began, tmp_pat
     job, started, failed = Job("first", ["nowhere"]), [], []
     other = only_writer(tmp_path / "first")
 
-    def train(job, out):
+    def train(job, out, cores=()):
         started.append(job.name)
         other.__enter__()
         return 2
@@ -240,7 +240,7 @@ def with_rewards():
 SWEEP = """
 import sys
 from pathlib import Path
-from manypaths.training import sweep
+from manypaths.training import forked, sweep
 
 sweep.PAUSE = 0.1
 folder = Path(sys.argv[1])
@@ -331,7 +331,9 @@ def test_finished_runs_are_left_alone_and_an_unfinished_one_is_resumed(swept, mo
     folder = swept[0]
     out, command = folder / "out", ["sweep", str(folder / "grid.yaml"), "--out", str(folder / "out")]
     monkeypatch.setattr(sweep, "PAUSE", 0.0)
-    monkeypatch.setattr(sweep, "_train", lambda job, out: main(["train", *job.words, "--out", str(out / job.name)]))
+    monkeypatch.setattr(
+        sweep, "_train", lambda job, out, cores=(): main(["train", *job.words, "--out", str(out / job.name)])
+    )
     runs, before = jobs(read_grid(folder / "grid.yaml")), contents(out)
     assert {state(job, out) for job in runs} == {"finished"}
     assert main(command) == 0 and contents(out) == before
@@ -348,3 +350,59 @@ def test_finished_runs_are_left_alone_and_an_unfinished_one_is_resumed(swept, mo
     changed = {path.relative_to(out).as_posix() for path in before if after[path] != before[path]}
     assert "mmr-1/summary.json" in changed and all(name.startswith("mmr-1/") for name in changed)
     assert "mmr-1/metrics.jsonl" not in changed
+
+
+def test_the_seed_stands_inside_an_argument(tmp_path):
+    grid = {**GRID, "recipes": [*GRID["recipes"], "model.name=starts/{seed}", "cluster={seed}"]}
+    for job in jobs(read_grid(written(tmp_path, grid))):
+        seed = job.words[-1].removeprefix("seed=")
+        assert job.words[-3:-1] == [f"model.name=starts/{seed}", f"cluster={seed}"]
+    with pytest.raises(ValueError, match="axis must not be called seed"):
+        read_grid(written(tmp_path, {**GRID, "recipes": ["{seed}"], "grid": {"seed": {"a": ["mmr"]}}}))
+
+
+def test_several_workers_train_every_run_once_and_name_those_that_fail(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "PAUSE", 0.01)
+    began, lock = [], threading.Lock()
+
+    def train(job, out, cores):
+        with lock:
+            began.append((job.name, tuple(cores)))
+        time.sleep(0.02)
+        if job.name == "run-3":
+            (out / f"{job.name}.log").write_text("no memory")
+            return 1
+        (out / job.name).mkdir()
+        (out / job.name / "summary.json").write_text("{}")
+        return 0
+
+    monkeypatch.setattr(sweep, "_train", train)
+    runs = [Job(f"run-{number}") for number in range(12)]
+    assert sweep.run(runs, tmp_path, workers=3) == ["run-3"]
+    assert sorted(name for name, _ in began) == sorted(job.name for job in runs)
+
+
+def test_an_interrupted_run_ends_all_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "_train", lambda job, out, cores: sweep.INTERRUPTED)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run([Job(f"run-{number}") for number in range(4)], tmp_path, workers=2)
+    monkeypatch.setattr(sweep, "_train", lambda job, out, cores: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sweep.run([Job(f"run-{number}") for number in range(4)], tmp_path, workers=2)
+
+
+def test_workers_share_the_cores_of_the_process():
+    available = sorted(os.sched_getaffinity(0))
+    for workers in (2, len(available)):
+        parts = [forked.cores_of(worker, workers) for worker in range(workers)]
+        assert sorted(core for part in parts for core in part) == (available if 1 < workers <= len(available) else [])
+    assert forked.cores_of(0, 1) == forked.cores_of(3, len(available) + 1) == []
+
+
+def test_a_forked_command_has_its_own_log_exit_code_and_threads(tmp_path):
+    assert forked.is_possible(True)
+    for _ in range(2):
+        assert forked.run(["recipes"], tmp_path / "log", []) == 0
+    assert (tmp_path / "log").read_text().count("variants/grpo-clip") == 2
+    assert forked.run(["recipes", "grop"], tmp_path / "other", [min(os.sched_getaffinity(0))]) == 2
+    assert "Unknown recipe 'grop'" in (tmp_path / "other").read_text()

@@ -66,6 +66,13 @@ def sweep(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="train a part of the grid: the values of the axes, joined by - [all]",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train so many runs at a time, each on cores of its own; for small models on CPUs, a worker per core [1]",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only list the runs and their states")
 
 

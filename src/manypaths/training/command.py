@@ -153,8 +153,8 @@ def sweep(
     """Train the runs of a grid and compare them, or list them.
 
     Args:
-        options: `grid` is the grid file, `configurations` those to train, `out` the folder of the runs, `dry_run`
-            whether to list them only.
+        options: `grid` is the grid file, `configurations` those to train, `out` the folder of the runs, `workers` how
+            many runs are trained at a time, `dry_run` whether to list them only.
         question: `comparison.command.Question`.
         check: `comparison.command.check`, called before any training; it returns the baseline.
         compare: `comparison.command.print_comparison`, called when no run is left to train.
@@ -171,13 +171,15 @@ def sweep(
         raise ValueError(
             f"--configurations must contain the baseline {baseline}, got {options.configurations}. Add it."
         )
+    if options.workers < 1:
+        raise ValueError(f"--workers must be 1 or more, got {options.workers}.")
     out = options.out or Path("runs", options.grid.stem)
     jobs = sweep.jobs(grid, options.configurations)
     if options.dry_run:
         for job in jobs:
             print(f"{sweep.state(job, out):<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
         return 0
-    failed = sweep.run(jobs, out)
+    failed = sweep.run(jobs, out, options.workers)
     trained = [out / job.name for job in jobs if job.name not in failed]
     sentences = [f"The run {name} failed; see {out / f'{name}.log'}." for name in failed]
     compare(trained, asked, out / "comparison", left_out=sentences)

@@ -12,6 +12,7 @@ import itertools
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +27,13 @@ from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import DEFAULTS
 from manypaths.run_folder import is_finished
+from manypaths.training import forked
 from manypaths.typed import build
 from manypaths.yaml_text import Loader
 
+SEED = "{seed}"  # in an argument of a grid
 LOCKS = ".locks"  # in the folder of a sweep: one folder per run, to be locked
+INTERRUPTED = 130  # the exit code of `manypaths train` after Ctrl-C
 PAUSE = 2.0  # seconds between two looks at the runs of other processes
 
 
@@ -39,9 +43,10 @@ class Grid:
 
     `recipes` are arguments of `manypaths train`: names and overrides, from left to right. An argument {axis} stands for
     the arguments of one value of that axis. `grid` is {axis: {value: arguments}}; the runs are the product of all axes
-    and `seeds`. `baseline` names the value (of several axes: the values, joined by -) to compare the others with.
-    `metric`, `target`, `margin` and `paired` are as in `manypaths compare`; `protocol` is a file, named from the folder
-    of the grid file, that settles these and the baseline.
+    and `seeds`. `{seed}` inside an argument stands for the seed, as in model.name=starts/{seed}. `baseline` names the
+    value (of several axes: the values, joined by -) to compare the others with. `metric`, `target`, `margin` and
+    `paired` are as in `manypaths compare`; `protocol` is a file, named from the folder of the grid file, that settles
+    these and the baseline.
     """
 
     recipes: list[str]
@@ -67,6 +72,7 @@ class Job:
 
     name: str  # the values of the axes and the seed, joined by -
     words: list[str] = field(default_factory=list)  # arguments of `manypaths train`
+    on_cpu: bool = False  # whether its recipe leaves an accelerator unused
 
 
 def read_grid(path: Path) -> Grid:
@@ -95,6 +101,8 @@ def read_grid(path: Path) -> Grid:
 
 def _check_axes(grid: Grid) -> None:
     places = {f"{{{axis}}}" for axis in grid.grid}
+    if SEED in places:
+        raise ValueError(f"An axis must not be called seed, which {SEED} stands for. Rename it.")
     for axis, values in grid.grid.items():
         if f"{{{axis}}}" not in grid.recipes:
             raise ValueError(f"recipes must contain {{{axis}}} for the axis {axis!r}, got {grid.recipes}. Add it.")
@@ -107,7 +115,7 @@ def _check_axes(grid: Grid) -> None:
                     f"got {value!r}. Rename it."
                 )
     for word in grid.recipes:
-        if word.startswith("{") and word not in places:
+        if word.startswith("{") and word != SEED and word not in places:
             raise ValueError(f"{word} in recipes names no axis. {nearest(word, places)}")
 
 
@@ -133,22 +141,25 @@ def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
     for seed, values in itertools.product(grid.seeds, combinations):
         words_of = {f"{{{axis}}}": grid.grid[axis][value] for axis, value in zip(grid.grid, values, strict=True)}
         words = list(itertools.chain.from_iterable(words_of.get(word, [word]) for word in grid.recipes))
+        words = [word.replace(SEED, str(seed)) for word in words]
         job = Job("-".join([*values, str(seed)]), [*words, f"seed={seed}"])
         if job.name in [other.name for other in result]:
             raise ValueError(f"Two runs of the grid would be named {job.name}. Rename a value of an axis.")
         try:
-            _check_recipe(job)
+            job.on_cpu = _check_recipe(job)
         except ValueError as error:
             raise ValueError(f"The run {job.name} is not valid: {error}") from error
         result.append(job)
     return result
 
 
-def _check_recipe(job: Job) -> None:
+def _check_recipe(job: Job) -> bool:
+    """Raise ValueError for a recipe that is not valid -> whether it leaves an accelerator unused."""
     spec = recipe.read([word for word in job.words if "=" not in word], [word for word in job.words if "=" in word])
     trainer_settings.check_kept(spec.trainer)
     longest = spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"])
     rewards.bind(spec.rewards, spec.reward_options, longest)
+    return bool(spec.trainer.get("use_cpu"))
 
 
 def state(job: Job, out: Path) -> str:
@@ -158,28 +169,72 @@ def state(job: Job, out: Path) -> str:
     return "running" if in_use(_lock(job, out)) or in_use(out / job.name) else "open"
 
 
-def run(jobs: list[Job], out: Path) -> list[str]:
-    """Train all runs that are not finished, one after another, and wait for those that other processes train.
+def run(jobs: list[Job], out: Path, workers: int = 1) -> list[str]:
+    """Train all runs that are not finished, and wait for those that other processes train.
 
     Each run is a process of its own, `manypaths train`, whose output goes to OUT/NAME.log. A run that fails does not
     stop the others; an interrupted run resumes from its last checkpoint.
+
+    Args:
+        jobs: The runs.
+        out: Their folder.
+        workers: So many runs at a time, each on cores of its own.
 
     Returns:
         The names of the runs that failed in this process.
     """
     out.mkdir(parents=True, exist_ok=True)
-    failed: list[str] = []
-    while unfinished := [job for job in jobs if job.name not in failed and not is_finished(out / job.name)]:
-        for job in unfinished:
-            with _claim(job, out) as claimed:
-                if not claimed:
-                    continue
-                code = _train(job, out)
-                if code and not in_use(out / job.name):  # else the process of a killed sweep still trains it
-                    failed.append(job.name)
-                    print(f"{job.name}: failed ({code}); {_last_line(out / f'{job.name}.log')}", flush=True)
-        time.sleep(PAUSE)
-    return failed
+    shared = _State()
+    if workers == 1:
+        _work(jobs, out, shared, [])
+        return shared.failed
+    threads = [
+        threading.Thread(target=_work, args=(jobs, out, shared, forked.cores_of(worker, workers)), daemon=True)
+        for worker in range(workers)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(1.0)
+    finally:
+        shared.stopped = True
+    if shared.error is not None:
+        raise shared.error
+    return shared.failed
+
+
+@dataclass
+class _State:
+    """What the workers of a sweep share."""
+
+    failed: list[str] = field(default_factory=list)
+    stopped: bool = False
+    error: BaseException | None = None
+
+
+def _work(jobs: list[Job], out: Path, shared: _State, cores: list[int]) -> None:
+    """Train runs until none is left, this worker's one after another."""
+    try:
+        while unfinished := [job for job in jobs if job.name not in shared.failed and not is_finished(out / job.name)]:
+            for job in unfinished:
+                with _claim(job, out) as claimed:
+                    if shared.stopped:
+                        return
+                    if not claimed or job.name in shared.failed:
+                        continue
+                    code = _train(job, out, cores)
+                    if code == INTERRUPTED:
+                        raise KeyboardInterrupt
+                    if code and not in_use(out / job.name):  # else the process of a killed sweep still trains it
+                        shared.failed.append(job.name)
+                        print(f"{job.name}: failed ({code}); {_last_line(out / f'{job.name}.log')}", flush=True)
+            time.sleep(PAUSE)
+    except BaseException as error:
+        shared.stopped, shared.error = True, error
+        if threading.current_thread() is threading.main_thread():
+            raise
 
 
 def _lock(job: Job, out: Path) -> Path:
@@ -198,12 +253,17 @@ def _claim(job: Job, out: Path) -> Iterator[bool]:
             yield not is_finished(out / job.name) and not in_use(out / job.name)
 
 
-def _train(job: Job, out: Path) -> int:
+def _train(job: Job, out: Path, cores: Sequence[int] = ()) -> int:
+    """Train one run in a process of its own -> its exit code."""
     began = time.perf_counter()
     print(f"{job.name}: {' '.join(job.words)}", flush=True)
-    command = [sys.executable, "-m", "manypaths.cli", "train", *job.words, "--out", str(out / job.name)]
-    with open(out / f"{job.name}.log", "ab") as log:
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    words, log = ["train", *job.words, "--out", str(out / job.name)], out / f"{job.name}.log"
+    if forked.is_possible(job.on_cpu):
+        code = forked.run(words, log, cores)
+    else:
+        with open(log, "ab") as file:
+            command = [sys.executable, "-m", "manypaths.cli", *words]
+            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     print(f"{job.name}: {time.perf_counter() - began:.0f} s", flush=True)
     return code
 
