@@ -159,6 +159,10 @@ def test_the_files_of_two_processes_are_one_log(tmp_path: Path) -> None:
         write(tmp_path / "halves" / f"rank{rank}.jsonl", blocks("a", "b", step=1))
     with pytest.raises(ValueError, match=r"rank0.jsonl and rank1.jsonl have completions of the same prompt"):
         logs.read(tmp_path / "halves")
+    write(tmp_path / "mixed" / "rank0.jsonl", blocks("a", step=1))
+    write(tmp_path / "mixed" / "rank1.jsonl", blocks("a"))
+    with pytest.raises(ValueError, match=r"rank1.jsonl must have a step, as other files"):
+        logs.read(tmp_path / "mixed")
     for size, count in ((3, 4), (6, 2)):
         assert len(logs.read(tmp_path / "halves", Options(group_size=size)).groups) == count
 
@@ -200,6 +204,12 @@ def test_a_damaged_line_is_named(tmp_path: Path, content: bytes, words: str, cap
     assert (
         shape(log.groups) == [(None, "a", 2)] and "The last line of log.jsonl is incomplete and left out." in log.notes
     )
+
+
+def test_a_step_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", [line(step=1), line(step=None)])
+    with pytest.raises(ValueError, match=r"log.jsonl, line 2: 'step' must be a whole number, got null"):
+        logs.read(path)
 
 
 def test_what_is_no_log_is_refused_with_what_can_be_read(tmp_path: Path) -> None:
@@ -256,6 +266,7 @@ def test_verl_rollouts_are_grouped_by_prompt_whatever_their_order(tmp_path: Path
 def test_acc_that_is_no_truth_value_is_the_score_and_says_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "1.jsonl", [rollout(1, "a", "x", at, acc=at) for at in (0.0, 1.0)])
     assert logs.read(path).groups[0].correct is None
+    assert any("give --correct acc" in note for note in logs.read(path).notes)
     assert logs.read(path, Options(correct="acc")).groups[0].correct == [False, True]
 
 

@@ -90,6 +90,9 @@ def read_rows_of(path: Path, files: Sequence[Path], options: Options) -> Log:
     rows = [row for file in files for row in _of_file(file, options, notes)]
     if not rows:
         raise ValueError(f"{str(path)!r} holds no completion. {' '.join(notes)}".strip())
+    without = next((row for row in rows if row.step is None), None)
+    if without is not None and any(row.step is not None for row in rows):
+        raise ValueError(f"{without.file} must have a step, as other files of {str(path)!r} do. Name one of the files.")
     found = groups.find(rows, options.group_size, consecutive=False, notes=notes)
     if count := unexplained(found):
         notes.append(f"In {count} of {len(found)} groups the advantages are not those of the total reward.")
@@ -170,6 +173,8 @@ def _row(entry: Entry, where: str, file: str, place: int, columns: Columns, grou
     def value(name: str | None) -> Any:
         return None if name is None else _value(entry, name, where)
 
+    if columns.step is not None and value(columns.step) is None:
+        raise ValueError(f"{where}: {shown(columns.step)} must be a whole number, got null.")
     prompt, identity = prompt_of(value(columns.prompt), where)
     rewards = {name: number(value(name), where, name) for name in columns.weights}
     truncated = value(columns.truncated)

@@ -56,6 +56,8 @@ def read_rollouts(path: Path, files: Sequence[Path], options: Options) -> Log:
         notes.append("The total reward is verl's score; a KL penalty in the reward, if there was one, is not in it.")
     if options.correct is None and any(row.correct is not None for row in rows):
         notes.append("A completion is correct where its acc is true.")
+    elif options.correct is None and any("acc" in row.extra for row in rows):
+        notes.append("acc is no truth value, and may be any score. If it says what is correct, give --correct acc.")
     return Log(path, VERL, groups.find(rows, options.group_size, consecutive=False, notes=notes), [], notes)
 
 
