@@ -15,7 +15,9 @@ from manypaths.statistics import (
     estimate,
     holm,
     interval,
+    p_at_most_worse,
     p_value,
+    p_within,
     percentile_interval,
     percentile_p,
     within,
@@ -210,6 +212,20 @@ def test_a_margin_is_read_from_the_90_percent_interval():
     wide = max(-low, high)
     assert within(first, second, wide + 1e-9) and not within(first, second, wide - 1e-9)
     assert at_most_worse(first, second, 1e-9 - low) and not at_most_worse(first, second, -low - 1e-9)
+
+
+@pytest.mark.parametrize("means_only", [None, [True]], ids=["problems", "means only"])
+def test_a_p_value_of_a_margin_is_the_least_alpha_at_which_it_is_shown(means_only):
+    cells = [shares(10, 30, number) for number in (0, 1)]
+    if means_only:  # of which the interval of a level below 1e-8 is not a number
+        cells = [centre + 0.01 * numpy.linspace(-1, 1, 10)[:, None] ** 3 for centre in (0.8076, 0.8162)]
+    first, second = (estimate(values, means_only=means_only) for values in cells)
+    low, high = interval(first, second, level=0.9)
+    for margin in (1.01 * max(-low, high), 1.5 * max(-low, high)):
+        for p, shown in ((p_within, within), (p_at_most_worse, at_most_worse)):
+            least = p(first, second, margin)
+            assert 0 < least < 0.05 and shown(first, second, margin, alpha=1.001 * least)
+            assert least == LEAST_P or not shown(first, second, margin, alpha=0.999 * least)
 
 
 def test_equivalence_is_rarely_said_of_a_difference_at_the_margin():
