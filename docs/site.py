@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -43,6 +44,7 @@ def on_pre_build(config):
     (WORK / "data").symlink_to(ROOT / "tests" / "data" / "outside")
     os.environ |= {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
     os.environ |= {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+    warnings.simplefilter("ignore", FutureWarning)  # libraries warn about each other
 
 
 def on_page_markdown(markdown, page, config, files):
