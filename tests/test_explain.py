@@ -188,6 +188,22 @@ def test_none_changes_nothing():
     assert summary.share == 0.0
 
 
+@pytest.mark.parametrize("name", ["mmr-paper", "maxrl", "dra", "setpo"])
+def test_the_share_is_that_of_the_change_in_the_advantages(name):
+    plain, effect = effects(some_groups(seed=4), PLAIN, [read_choice(name)], "group")
+    shares = 0
+    for own, other in zip(plain.groups, effect.groups, strict=True):
+        scored = [index for index, reward in enumerate(own.adjusted) if reward is not None]
+        before, after = ([values.advantages[index] for index in scored] for values in (own, other))
+        changes = [new - old for old, new in zip(before, after, strict=True)]
+        centred = [change - sum(changes) / len(changes) for change in changes]
+        whole = sum(map(abs, before)) + sum(map(abs, centred))
+        if whole > 1e-6:
+            assert other.share == pytest.approx(sum(map(abs, centred)) / whole, abs=1e-4)
+            shares += other.share > 0.01
+    assert shares
+
+
 def test_a_factor_that_the_scaling_takes_out_is_no_change():
     group = LoggedGroup(1, "", ["a b c", "a b d", "e f"], {"r": [0.0, 0.0, 1.0]}, [0.0, 0.0, 1.0])
     plain, effect = effects([group], PLAIN, [read_choice("dra-paper")], "group")

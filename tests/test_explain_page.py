@@ -72,10 +72,10 @@ def test_the_figures_of_a_method():
         group_of(),
     ]
     plain = effect_of("GRPO", (1.0, -1.0), (0.5, -0.5), (0.0, 0.0), (0.0, 0.0), share=None)
-    effect = effect_of("other", (-0.5, 0.5), (0.5, -0.5), (0.25, -0.25), (0.0, 0.0), ways=[0, 0])
+    effect = effect_of("other", (-0.5, 0.5), (0.5, -0.5), (0.25, 0.25), (0.0, 0.0), ways=[0, 0])
     summary = summarise(groups, plain, effect)
     assert (summary.groups, summary.flat, summary.changed, summary.flat_changed) == (4, 1, 2, 1)
-    assert (summary.signs, summary.right_lowered, summary.wrong_raised, summary.share) == (2, 2, 1, 0.5)
+    assert (summary.signs, summary.right_lowered, summary.wrong_raised, summary.share) == (2, 1, 1, 0.5)
     assert (summary.raised.group, summary.raised.completion, summary.raised.size) == (0, 1, 1.5)
     assert (summary.lowered.group, summary.lowered.completion, summary.lowered.size) == (0, 0, -1.5)
     assert summary.raised.neighbour == Neighbour(0, 0.9) and summary.raised.same_way == 1
