@@ -186,3 +186,21 @@ def test_the_backend_is_vllm_where_it_is_installed(monkeypatch):
 def test_seeds_differ_and_stay():
     assert seed_of(1, "a", 0) == seed_of(1, "a", 0)
     assert len({seed_of(1, "a", 0), seed_of(2, "a", 0), seed_of(1, "b", 0), seed_of(1, "a", 1)}) == 4
+
+
+def test_each_distinct_text_is_read_once_and_the_tensors_are_those_of_all_texts(tiny_model):
+    from transformers import AutoTokenizer
+
+    from manypaths.evaluation.generate import _encoded
+
+    tokenizer, read = AutoTokenizer.from_pretrained(tiny_model), []
+    texts = ["ab", "abcd", "ab", "x", "abcd", "x", "x"]
+    named = {"return_tensors": "pt", "padding": True, "padding_side": "left", "add_special_tokens": True}
+
+    def counting(own, **given):
+        read.extend(own)
+        return tokenizer(own, **given)
+
+    own, expected = _encoded(counting, texts, named, "cpu"), tokenizer(texts, **named)
+    assert read == ["ab", "abcd", "x"] and own.keys() == expected.keys()
+    assert all(torch.equal(own[name], expected[name]) for name in expected)

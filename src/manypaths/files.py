@@ -74,7 +74,10 @@ def _flush_to_disk(path: Path) -> None:
 
 def as_json(value: Any, indent: int | None = None) -> str:
     """Strict JSON, in which NaN and infinity do not exist: they become null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:  # there is a NaN, or an infinity; to look for them takes longer than to write
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -128,13 +128,20 @@ def transformers_generate(
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]
                 torch.manual_seed(seed_of(seed, [texts[index] for index in batch], start))
-                inputs = tokenizer([texts[index] for index in batch], **encoded).to(model.device)
-                new = model.generate(**inputs)[:, inputs.input_ids.shape[1] :].cpu()
+                inputs = _encoded(tokenizer, [texts[index] for index in batch], encoded, model.device)
+                new = model.generate(**inputs)[:, inputs["input_ids"].shape[1] :].cpu()
                 for index, sample in zip(batch, _samples(new, ends, tokenizer), strict=True):
                     samples[index] = sample
         return [samples[start : start + n] for start in range(0, len(samples), n)]
 
     return generate
+
+
+def _encoded(tokenizer: Any, texts: Sequence[str], named: dict[str, Any], device: Any) -> dict[str, Any]:
+    """The tensors that `tokenizer(texts, **named)` has; each distinct text is read once, for all samples of it."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    rows = [places[text] for text in texts]
+    return {name: values[rows].to(device) for name, values in tokenizer([*places], **named).items()}
 
 
 def _samples(ids: Any, ends: Any, tokenizer: Any) -> list[Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 from manypaths.problems.instances import Instance, draw
 from manypaths.problems.problem import Problem
@@ -50,11 +51,11 @@ def colouring(
             f"nodes and colours must be 2 to 9, and joined two numbers in order, got {nodes}, {colours}, {joined}."
         )
 
-    def make(rng: random.Random, one: bool | None) -> Instance | None:
+    def make(rng: random.Random, one: bool | None, is_wanted: Callable[[str], bool]) -> Instance | None:
         planted = [rng.randint(1, colours) for _ in range(nodes)]  # so that there is a proper colouring
         free = [(a, b) for a, b in pairs if planted[a] != planted[b]]
         edges = sorted(rng.sample(free, min(len(free), rng.randint(least, most))))
-        if len(edges) < least:
+        if len(edges) < least or not is_wanted(condition(colours, nodes, edges, {})):
             return None
         given, proper = {0: planted[0]}, proper_colourings(nodes, colours, edges, {0: planted[0]})
         for node in rng.sample(range(1, nodes), nodes - 1) if one else ():
@@ -65,7 +66,7 @@ def colouring(
             return None
         answers = tuple("".join(map(str, way)) for way in proper)
         text = condition(colours, nodes, edges, given)
-        return Instance(rows(nodes, edges, given), text, answers, condition(colours, nodes, edges, {}))
+        return Instance(rows(nodes, edges, given), text, answers)
 
     return draw("colouring", count, seed, held_out, ways, make)
 
@@ -85,5 +86,9 @@ def proper_colourings(
     partial: list[tuple[int, ...]] = [()]
     for node in range(nodes):
         allowed = [given[node]] if node in given else range(1, colours + 1)
-        partial = [(*way, own) for way in partial for own in allowed if all(way[a] != own for a in before[node])]
+        longer: list[tuple[int, ...]] = []
+        for way in partial:
+            taken = [way[a] for a in before[node]]
+            longer += [(*way, own) for own in allowed if own not in taken]
+        partial = longer
     return partial

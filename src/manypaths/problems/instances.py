@@ -19,7 +19,6 @@ class Instance(NamedTuple):
     question: str
     condition: str
     ways: tuple[str, ...]  # all right answers, the common way first
-    split: str  # what decides whether it is held out: instances of one text are all held out, or none is
 
 
 def wants_one_way(ways: str | float, number: int) -> bool | None:
@@ -46,7 +45,7 @@ def draw(
     seed: int,
     held_out: bool,
     ways: str | float,
-    make: Callable[[random.Random, bool | None], Instance | None],
+    make: Callable[[random.Random, bool | None, Callable[[str], bool]], Instance | None],
 ) -> list[Problem]:
     """Draw different problems.
 
@@ -54,22 +53,25 @@ def draw(
         name: Of the problems and their grader.
         count: How many problems.
         seed: Of the random numbers.
-        held_out: Which of two parts the problems are drawn from: a quarter of all instances, by a hash of `split`, or
-            the others. The parts share no instance, whatever their seeds.
+        held_out: Which of two parts the problems are drawn from: a quarter of all instances, by a hash of a text, the
+            `split`, or the others. The parts share no split, whatever their seeds.
         ways: As in `wants_one_way`.
-        make: (random numbers, whether there must be one way) -> an instance; None where a draw was in vain.
+        make: (random numbers, whether there must be one way, whether a `split` is of the wanted part) -> an instance of
+            that part; None where a draw was in vain.
 
     Raises:
         ValueError: There are fewer than `count` different instances, or `ways` is none.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"count must be 1 or more problems, got {count!r}.")
+
+    def is_wanted(split: str) -> bool:
+        return (zlib.crc32(split.encode()) % HELD_OUT == 0) == held_out
+
     rng, problems = random.Random(f"{name} {seed}"), dict[str, Problem]()
     for _ in range(TRIES * count):
-        instance = make(rng, wants_one_way(ways, len(problems)))
+        instance = make(rng, wants_one_way(ways, len(problems)), is_wanted)
         if instance is None or instance.condition in problems:
-            continue
-        if (zlib.crc32(instance.split.encode()) % HELD_OUT == 0) != held_out:
             continue
         problem = Problem(f"{name}-{len(problems)}", instance.question, instance.condition, instance.ways, name)
         problems[instance.condition] = problem
