@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import pytest
 
-from manypaths.problems import MADE, load
-from manypaths.verifiers import VERIFIERS, colouring
+from manypaths import keys
+from manypaths.problems import load
+from manypaths.problems.countdown import expressions
+from manypaths.verifiers import VERIFIERS, colouring, countdown, cover
 
-WAYS = ["colouring"]
+WAYS = ["colouring", "countdown", "cover"]
 
 
 def brute_force(problem):
@@ -58,18 +61,20 @@ def test_the_same_seed_draws_the_same_problems_and_another_seed_others(name):
 
 
 def instance(problem):
-    """What the parts may not share: for a graph its pairs, without the given colours."""
-    return problem.answer.partition(", given")[0]
+    """What the parts may not share: the pairs of a graph, the numbers of a countdown, the items of a cover."""
+    if problem.grader == "countdown":
+        return problem.answer.partition(" from ")[2]
+    return problem.answer.partition(", given")[0].partition(", not")[0]
 
 
 @pytest.mark.parametrize("name", WAYS)
 @pytest.mark.parametrize("ways", ["one", "many"])
 def test_held_out_problems_share_no_instance_with_any_other(name, ways):
-    trained = {instance(p) for seed in (1, 2) for p in load(name, options={"count": 300, "seed": seed, "ways": ways})}
+    trained = {instance(p) for seed in (1, 2) for p in load(name, options={"count": 120, "seed": seed, "ways": ways})}
     held_out = {
         instance(problem)
         for own in ("one", "many")
-        for problem in load(name, options={"count": 80, "seed": 3, "ways": own, "held_out": True})
+        for problem in load(name, options={"count": 40, "seed": 3, "ways": own, "held_out": True})
     }
     assert trained and held_out and not trained & held_out
 
@@ -84,7 +89,7 @@ def test_held_out_problems_share_no_instance_with_any_other(name, ways):
         ({"node": 3}, ["do not fit", "node"]),
         ({"nodes": 12}, ["nodes", "12"]),
         ({"joined": [5, 3]}, ["joined"]),
-        ({"nodes": 3, "count": 500}, ["at most", "500"]),
+        ({"nodes": 3, "count": 60}, ["at most", "60"]),
     ],
 )
 def test_graphs_that_cannot_be_drawn_are_refused_with_the_reason(options, words):
@@ -93,7 +98,73 @@ def test_graphs_that_cannot_be_drawn_are_refused_with_the_reason(options, words)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_every_generator_is_in_the_help():
-    from manypaths.evaluation.arguments import evaluate as add
+def trees(numbers):
+    """Every way to join numbers in this order by + - * /: (value, form), where brackets of nested sums do not count.
 
-    assert callable(add) and set(WAYS) <= set(MADE)
+    The form of a sum is its sign, its parts that are added and its parts that are taken away, in order; of a product
+    likewise.
+    """
+    if len(numbers) == 1:
+        yield Fraction(numbers[0]), numbers[0]
+    for cut in range(1, len(numbers)):
+        for (a, left), (b, right) in itertools.product(trees(numbers[:cut]), trees(numbers[cut:])):
+            for sign, inverse, value in (("+", 0, a + b), ("+", 1, a - b), ("*", 0, a * b), ("*", 1, b and a / b)):
+                if sign == "*" and inverse and not b:
+                    continue
+                parts = [[], []]
+                for form, turn in ((left, 0), (right, inverse)):
+                    own = form[1:] if isinstance(form, tuple) and form[0] == sign else ([form], [])
+                    for side in (0, 1):
+                        parts[side ^ turn] += own[side]
+                yield value, (sign, sorted(parts[0], key=repr), sorted(parts[1], key=repr))
+
+
+@pytest.mark.parametrize("numbers", [(2, 3), (1, 2, 3), (2, 2, 5), (3, 3, 3), (1, 3, 4, 6), (2, 2, 3, 8)])
+def test_the_ways_to_a_value_are_the_forms_of_all_expressions(numbers):
+    forms = {}
+    for order in set(itertools.permutations(numbers)):
+        for value, form in trees(order):
+            if value > 0 and value.denominator == 1:
+                forms.setdefault(int(value), set()).add(repr(form))
+    ours = expressions(numbers)
+    assert {value: len(texts) for value, texts in ours.items()} == {value: len(own) for value, own in forms.items()}
+    for value, texts in ours.items():
+        own = keys.expression(list(texts), [""] * len(texts)).tolist()
+        assert len(set(own)) == len(texts) and keys.NO_KEY not in own
+        assert all(VERIFIERS["countdown"].is_right(text, countdown.condition(value, numbers)) for text in texts)
+
+
+def test_the_key_of_a_countdown_is_equal_for_commuted_operands_alone():
+    def key(text):
+        return keys.expression([text], [""]).item()
+
+    assert key("(8-6)*4*3") == key("3*(4*(8-6))") == key("4*3*(8-6)") == key("(8 - 6) × 3 × 4")
+    assert key("8-3+4") == key("4+8-3") == key("(8-3)+4")
+    assert (
+        len({key("8*3"), key("8+3"), key("8-3"), key("3-8"), key("8/3"), key("3/8"), key("8*(3+1)"), key("8*3+1")}) == 8
+    )
+
+
+def test_the_ways_of_a_cover_are_all_right_choices():
+    for problem in load("cover", options={"count": 30, "seed": 3, "items": 5, "choose": 2, "marks": 4, "ways": "any"}):
+        own = cover.choice(problem.answer)
+        chosen = ["".join(pair) for pair in itertools.combinations("ABCDE", own.size)]
+        right = [pair for pair in chosen if own.need <= own.marks[pair[0]] | own.marks[pair[1]]]
+        assert list(problem.ways) == [pair for pair in right if frozenset(pair) not in own.excluded]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("countdown", {"numbers": 5}, ["numbers must be", "5"]),
+        ("countdown", {"target": [9, 3]}, ["target", "9, 3"]),
+        ("countdown", {"largest": 1, "count": 5}, ["at most", "5"]),
+        ("cover", {"items": 1}, ["items must be", "1"]),
+        ("cover", {"choose": 7}, ["choose", "7"]),
+        ("cover", {"excluded": 99}, ["excluded", "99"]),
+    ],
+)
+def test_numbers_and_items_that_cannot_be_drawn_are_refused_with_the_reason(name, options, words):
+    with pytest.raises(ValueError) as caught:
+        load(name, options=options)
+    assert all(word in str(caught.value) for word in words), str(caught.value)

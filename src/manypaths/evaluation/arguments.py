@@ -32,7 +32,8 @@ def _add_problems(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--problems",
         metavar="NAME",
-        help="arithmetic, gsm8k, svamp, a file (.jsonl .json .csv .tsv .parquet, .gz), or a hub data set",
+        help="arithmetic, colouring, countdown, cover, gsm8k, svamp, a file (.jsonl .json .csv .tsv .parquet, .gz), or "
+        "a hub data set",
     )
     group.add_argument(
         "--split",

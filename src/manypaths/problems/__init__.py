@@ -1,7 +1,7 @@
 """Problems to train on and to evaluate with: made here, GSM8K, SVAMP, five benchmarks, files, data sets of the hub.
 
 Made here are sums in words (`arithmetic`) and problems with many right answers, of which a verifier decides
-(`manypaths.verifiers`): `colouring`.
+(`manypaths.verifiers`): `colouring`, `countdown`, `cover`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from manypaths import hub
 from manypaths.printable import escaped, one_line, shown
 from manypaths.problems.benchmarks import BENCHMARKS
 from manypaths.problems.colouring import colouring
+from manypaths.problems.countdown import countdown
+from manypaths.problems.cover import cover
 from manypaths.problems.problem import Problem
 from manypaths.problems.rows import Row, Say, is_local, parse, read_rows
 from manypaths.problems.sums import arithmetic
@@ -29,7 +31,12 @@ from manypaths.problems.texts_and_golds import GOLDS, QUESTIONS, texts_and_golds
 __all__ = [
     "BENCHMARKS", "MADE", "Problem", "arithmetic", "fingerprint", "ids_of", "is_here", "load", "note", "render",
 ]  # fmt: skip
-MADE: dict[str, Callable[..., list[Problem]]] = {"arithmetic": arithmetic, "colouring": colouring}
+MADE: dict[str, Callable[..., list[Problem]]] = {
+    "arithmetic": arithmetic,
+    "colouring": colouring,
+    "countdown": countdown,
+    "cover": cover,
+}
 SHIPPED = {"gsm8k": ("train", "test"), "svamp": ("train",)}
 
 
