@@ -95,6 +95,11 @@ def checked(spec: Recipe, out: Path, config: GRPOConfig, lora: LoraConfig | None
 
 def _check_models(spec: Recipe) -> None:
     """Raise ValueError for a model or an embedder that cannot be loaded, as far as that shows without loading it."""
+    if spec.model.architecture is not None and not Path(spec.model.name).expanduser().exists():
+        raise ValueError(
+            f"Model folder {spec.model.name!r} does not exist. Make it: manypaths pretrain MODEL PROBLEMS --out "
+            f"{spec.model.name}, or set model.name to a folder with weights."
+        )
     checkpoint.find_checkpoint(spec.model.name)
     if spec.embedder.name != "keys":
         check_embedder(spec.embedder.name, spec.embedder.options)
