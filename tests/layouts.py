@@ -74,8 +74,8 @@ def seldom(completions, **_):
     return [float(sum(map(ord, text)) % 4 == 0) for text in completions]
 
 
-class EachByItself(DiverseGRPOTrainer):
-    """Samples every completion alone, with a seed that is its position among those of all processes."""
+class SamplesEachByItself:
+    """A part of a trainer: it samples every completion with a seed that is its position among all processes' ones."""
 
     calls = 0
 
@@ -87,6 +87,10 @@ class EachByItself(DiverseGRPOTrainer):
             torch.manual_seed(first + row)
             completions.append(super()._generate_single_turn([ids], *more)[0][0])
         return completions, None
+
+
+class EachByItself(SamplesEachByItself, DiverseGRPOTrainer):
+    """Our trainer with samples that do not depend on the number of processes."""
 
 
 def run(name, tiny_model, out, processes):
