@@ -47,13 +47,15 @@ class Table(TrainerCallback):
         self.steps[state.global_step] = list(table["prompt"]), list(table["completion"]), rewards, advantages
 
 
-def train(tiny_model: Path, out: Path, prompts: list[Any] = PROMPTS, **settings: Any) -> Table:
+def train(
+    tiny_model: Path, out: Path, prompts: list[Any] = PROMPTS, rewards: Any = (letters, even), **settings: Any
+) -> Table:
     named = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 6, "logging_steps": 1}
     named |= {"learning_rate": 1e-2, "bf16": False, "use_cpu": True, "report_to": "none", "disable_tqdm": True}
     named |= {"max_steps": 3, "save_strategy": "no", "beta": 0.0, "log_completions": True, **settings}
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(tiny_model),
-        reward_funcs=[letters, even],
+        reward_funcs=list(rewards),
         args=GRPOConfig(str(out), **named),
         train_dataset=Dataset.from_list(prompts),
         eval_dataset=Dataset.from_list(prompts[:2]) if "eval_steps" in settings else None,
@@ -140,8 +142,9 @@ def test_the_evaluation_is_read_as_training_only_where_nothing_says_so(tiny_mode
     assert [line["step"] for line in log.metrics] == [1, 3]
     with pytest.raises(ValueError, match=r"must hold completions of a training, got those of evaluations alone"):
         logs.read(tmp_path / "completions" / "completions_00003.parquet")
-    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"loss": 1}]}')
-    assert any(r"trainer_state.json is damaged (KeyError" in note for note in logs.read(tmp_path).notes)
+    for content, error in (('{"loss": 1}', "KeyError"), ('{"step": 1e999}', "OverflowError"), ("3", "TypeError")):
+        (tmp_path / "trainer_state.json").write_text(f'{{"log_history": [{content}]}}')
+        assert any(f"trainer_state.json is damaged ({error}" in note for note in logs.read(tmp_path).notes)
 
 
 def test_chats_come_back_as_texts(tiny_model: Path, tmp_path: Path) -> None:
@@ -199,6 +202,45 @@ def test_weights_that_the_log_hides_make_the_total_unknown(tmp_path: Path) -> No
     assert any("are not those of the sum that --reward names" in note for note in wrong.notes)
 
 
+def test_weights_that_advantages_do_not_show_make_the_total_unknown(tiny_model: Path, tmp_path: Path) -> None:
+    """A factor of the only reward; trainer_state.json has the mean of the weighted sum."""
+    saving = {"save_strategy": "steps", "save_steps": 2, "max_steps": 2}
+    for name, weight in (("one", 1.0), ("two", 2.0)):
+        train(tiny_model, tmp_path / name, rewards=[letters], reward_weights=[weight], **saving)
+    plain, weighted = (logs.read(tmp_path / name) for name in ("one", "two"))
+    assert all(group.total == group.rewards["letters"] for group in plain.groups)
+    assert all(group.total == [None] * 4 for group in weighted.groups)
+    assert any("At 2 of 2 steps the mean reward in trainer_state.json is not" in note for note in weighted.notes)
+    said = logs.read(tmp_path / "two", Options(rewards={"letters": 2.0}))
+    assert said.groups[0].total == [2.0 * reward for reward in said.groups[0].rewards["letters"]]
+    assert not any("mean reward" in note for note in [*said.notes, *plain.notes])
+
+
+def test_rewards_that_do_not_move_the_advantages_make_the_total_unknown(tmp_path: Path) -> None:
+    """A reward of weight 0 beside one that is constant: all advantages are 0."""
+    write(tmp_path, 1, AB, {"good": [1.0] * 8, "form": SECOND}, weights={"form": 0.0})
+    log = logs.read(tmp_path)
+    assert all(group.total == [None] * 4 for group in log.groups)
+    assert any("In 2 of 2 groups the advantages are not those of the plain sum" in note for note in log.notes)
+
+
+def test_completions_beside_evaluations_without_groups_are_read(tmp_path: Path) -> None:
+    """`EvaluateProblems` alone writes script.json, and no groups.jsonl, into TRL's folder."""
+    write(tmp_path / "completions", 1, AB, {"good": FIRST})
+    (tmp_path / "script.json").write_text("{}")
+    assert logs.read(tmp_path).kind == logs.TRL
+    assert main(["inspect", str(tmp_path)]) == 0
+
+
+def test_options_that_a_log_does_not_use_are_named(tmp_path: Path) -> None:
+    write(tmp_path, 1, AB, {"good": FIRST})
+    assert any("Not used: --step-column" in note for note in logs.read(tmp_path, Options(step="at")).notes)
+    run = Path(__file__).parent / "data" / "old_run"
+    notes = logs.read(run, Options(rewards={"accuracy": 2.0}, group="id")).notes
+    assert any("Not used: --group-column, --reward, because" in note for note in notes)
+    assert not any("Not used" in note for note in logs.read(run, Options(correct="accuracy")).notes)
+
+
 def test_columns_of_numbers_are_rewards_unless_the_trainer_logged_others(tmp_path: Path) -> None:
     """A float that a reward function logged as extra looks like a reward; trainer_state.json names the rewards."""
     write(tmp_path, 1, AB, {"good": FIRST}, confidence=SECOND, seen=[1] * 8)
@@ -222,7 +264,7 @@ def test_a_reward_or_a_column_that_is_named_says_what_is_correct(tmp_path: Path)
 
 def test_groups_that_are_ambiguous_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "twice", 1, ["a"] * 8 + ["b"] * 4, {"good": [*FIRST, 0.0, 1.0, 0.0, 0.0]})
-    with pytest.raises(ValueError, match=r"got 1 groups of 4, 1 groups of 8, such as .* Give .* --group-size 8"):
+    with pytest.raises(ValueError, match=r"got 1 groups of 4, 1 groups of 8, such as .* Give .* --group-size 4"):
         logs.read(tmp_path / "twice")
     log = logs.read(tmp_path / "twice", Options(group_size=4))
     assert [len(group.completions) for group in log.groups] == [4, 4, 4]

@@ -149,6 +149,18 @@ def test_a_stated_size_splits_blocks_and_leaves_out_the_rest_with_a_note(tmp_pat
     assert [note for note in log.notes if note.startswith("2 completions of 1 prompts are left out")]
 
 
+def test_a_log_with_steps_twice_says_so(tmp_path: Path) -> None:
+    """As a training that was resumed appends them."""
+    entries = blocks("a", "b", step=1) + blocks("c", "d", step=2) * 2
+    path = write(tmp_path / "log.jsonl", entries)
+    with pytest.raises(ValueError, match=r"2 groups of 3, 2 groups of 6, such as 6 of 'c' of .* --group-size 3;"):
+        logs.read(path)
+    log = logs.read(path, Options(group_size=3))
+    assert len(log.groups) == 6
+    assert any("2 prompts have more completions than 3" in note and "logged them twice" in note for note in log.notes)
+    assert not any("logged them twice" in note for note in logs.read(path, Options(group_size=6)).notes)
+
+
 def test_the_files_of_two_processes_are_one_log(tmp_path: Path) -> None:
     """Each process may have whole groups, which is clear, or the halves of a group, which must be said."""
     write(tmp_path / "whole" / "rank0.jsonl", blocks("a", "b", step=1) + blocks("c", step=2))
@@ -179,7 +191,40 @@ def test_a_column_of_groups_decides(tmp_path: Path) -> None:
         logs.read(path, Options(group="id"))
 
 
+def test_each_row_says_its_group_or_none_does(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", [line("a", step=1, id=at) for at in (1, 1, None, None)])
+    with pytest.raises(ValueError, match=r"log.jsonl, line 3: 'id' must name a group, got null"):
+        logs.read(path, Options(group="id"))
+    write(path, [{"prompt": "a", "completion": ["x", "y"], "reward": [0, 1]}, line("a"), line("a")])
+    with pytest.raises(ValueError, match=r"log.jsonl, line 2 must say its group as other rows do, got none"):
+        logs.read(path)
+
+
+def test_a_first_row_without_a_value_hides_no_column(tmp_path: Path) -> None:
+    unscored: Entry = {"correct": None, "tokens": None, "advantage": None, "truncated": None}
+    scored: Entry = {"correct": True, "tokens": 3, "advantage": 0.5, "truncated": False}
+    path = write(tmp_path / "log.jsonl", [line("a", **unscored), line("a", "y", **scored)])
+    [group] = logs.read(path).groups
+    assert (group.correct, group.tokens, group.advantages) == ([None, True], [None, 3], [None, 0.5])
+    assert group.truncated == [None, False] and not group.extra
+    rows = [{"prompt": "a", "completions": ["x", "y"], "rewards": [0, 1], "tokens": own} for own in (None, [4, 5])]
+    first, second = logs.read(write(path, rows)).groups
+    assert (first.tokens, second.tokens) == (None, [4, 5])
+
+
+def test_the_steps_of_a_solution_are_no_steps_of_a_training(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", [line("a", str(at), steps=at // 2) for at in range(4)])
+    [group] = logs.read(path).groups
+    assert group.step is None and group.extra["steps"] == [0, 0, 1, 1]
+
+
+def test_what_later_rows_of_a_group_hold_is_kept(tmp_path: Path) -> None:
+    [group] = logs.read(write(tmp_path / "log.jsonl", [line("a"), line("a", "y", note="late")])).groups
+    assert group.extra == {"note": [None, "late"]}
+
+
 BAD = {
+    "an endless number": (b'{"prompt": "a", "completion": "x", "reward": 1%s}\n' % (b"0" * 400), "'reward' must be"),
     "not JSON": (b'{"prompt": \n', "line 2, is damaged"),
     "not an object": (b"[1]\n", "line 2, is damaged"),
     "nested without end": (b"[" * 100_000 + b"\n", "line 2, is damaged"),

@@ -33,6 +33,7 @@ def find(rows: Sequence[Row], size: int | None, consecutive: bool, notes: list[s
     """
     rows = sorted(rows, key=lambda row: (row.step is not None, row.step or 0))  # stable
     if any(row.group is not None for row in rows):
+        _check_groups(rows)
         units = _collected(rows, lambda row: (row.step, row.group))
         _check_prompts(units)
     elif consecutive or all(row.step is None for row in rows):
@@ -82,6 +83,15 @@ def _of_steps(rows: Sequence[Row], size: int | None) -> list[list[Row]]:
     return units
 
 
+def _check_groups(rows: Iterable[Row]) -> None:
+    for row in rows:
+        if row.group is None:
+            raise ValueError(
+                f"{row.where} must say its group as other rows do, got none. Remove that row, or name another "
+                "--group-column."
+            )
+
+
 def _check_prompts(units: Iterable[list[Row]]) -> None:
     for unit in units:
         for row in unit:
@@ -107,7 +117,9 @@ def _comparable(units: Sequence[list[Row]], notes: list[str]) -> list[list[Row]]
 
 def _check_sizes(units: Sequence[list[Row]]) -> None:
     counts = Counter(map(len, units))
-    usual, _ = max(counts.items(), key=lambda item: (item[1], item[0]))
+    usual, least = max(counts, key=lambda size: (counts[size], size)), min(counts)
+    if least > 1 and all(size % least == 0 for size in counts):  # of prompts that came twice
+        usual = least
     if len(counts) > 1:
         odd = next(unit for unit in units if len(unit) != usual)
         sizes = ", ".join(f"{count} groups of {size}" for size, count in sorted(counts.items())[:8])
@@ -146,12 +158,14 @@ def _of_size(units: Sequence[list[Row]], size: int, notes: list[str]) -> list[li
     """The groups of one size: units of that size, and the parts of those that are several blocks of it."""
     kept: list[list[Row]] = []
     odd: list[list[Row]] = []
+    split: list[list[Row]] = []
     for unit in units:
         runs = _blocks(unit)
         if len(unit) == size:
             kept.append(unit)
         elif unit[0].group is None and all(len(run) % size == 0 for run in runs):
             kept += [part for run in runs for part in _parts(run, size)]
+            split.append(unit)
         else:
             odd.append(unit)
     if not kept:
@@ -163,6 +177,12 @@ def _of_size(units: Sequence[list[Row]], size: int, notes: list[str]) -> list[li
         notes.append(
             f"{sum(map(len, odd))} completions of {len(odd)} prompts are left out, because they are not groups of "
             f"{size}, such as {len(odd[0])} of {_named(odd[0])}."
+        )
+    if split:
+        notes.append(
+            f"{len(split)} prompts have more completions than {size} in one place, such as {len(split[0])} of "
+            f"{_named(split[0])}, and are split into groups of {size} in the order of the log. A training that was "
+            "resumed may have logged them twice."
         )
     if any(row.advantage for unit in kept for row in unit):
         uneven = sum(not _sums_to_zero(unit) for unit in kept)
@@ -196,7 +216,8 @@ def _named(unit: Sequence[Row]) -> str:
 
 def _group(unit: Sequence[Row]) -> LoggedGroup:
     names = list(dict.fromkeys(name for row in unit for name in row.rewards))
-    extra: dict[str, object] = {name: [row.extra.get(name) for row in unit] for name in unit[0].extra}
+    others = dict.fromkeys(name for row in unit for name in row.extra)
+    extra: dict[str, object] = {name: [row.extra.get(name) for row in unit] for name in others}
     first = unit[0]
     return LoggedGroup(
         step=first.step,

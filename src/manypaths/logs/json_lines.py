@@ -14,7 +14,7 @@ from manypaths.files import stream_jsonl
 from manypaths.logs import groups
 from manypaths.logs.advantages import unexplained
 from manypaths.logs.log import LINES, TABLE, Log, Options
-from manypaths.logs.rows import Row, completion_of, is_chat, number, prompt_of, total, verdict, whole
+from manypaths.logs.rows import Row, completion_of, group_named, is_chat, number, prompt_of, total, verdict, whole
 from manypaths.printable import listed, shown
 from manypaths.problems.columns import has, value_at
 from manypaths.problems.rows import read_rows
@@ -108,7 +108,7 @@ def _of_file(file: Path, options: Options, notes: list[str]) -> list[Row]:
     if not entries:
         notes.append(f"{file.name} is empty.")
         return []
-    columns = _columns(entries[0], str(file), options)
+    columns = _columns(entries, str(file), options)
     rows: list[Row] = []
     for count, entry in enumerate(entries, 1):
         where = f"{file.name}, {'line' if lines else 'row'} {count}"
@@ -116,23 +116,30 @@ def _of_file(file: Path, options: Options, notes: list[str]) -> list[Row]:
     return rows
 
 
-def _columns(entry: Entry, file: str, options: Options) -> Columns:
-    """The columns of a file, by its first row: those that the user names, which must be there, else the usual ones."""
+def _columns(entries: Sequence[Entry], file: str, options: Options) -> Columns:
+    """The columns of a file, by its first row: those that the user names, which must be there, else the usual ones.
+
+    A usual column that may mean something else counts if the first row that has a value has one of the right type.
+    """
+    entry = entries[0]
 
     def column(requested: str | None, role: str, option: str | None = None) -> str | None:
         if requested is not None and not has(entry, requested):
             raise ValueError(f"{file} has no column {shown(requested)}. It has {listed(entry)}.")
-        usual = next((name for name in (role, f"{role}s") if name in entry), None)
+        words = (role,) if role == "step" else (role, f"{role}s")  # "steps" may be those of a solution
+        usual = next((name for name in words if name in entry), None)
         if option and requested is None and usual is None:
             raise ValueError(f"{file} has no column {role!r}. It has {listed(entry)}. Name it: {option} COLUMN.")
         return usual if requested is None else requested
 
     def optional(role: str, types: type | tuple[type, ...]) -> str | None:
-        """A usual column whose first value is of the right type; another may mean something else."""
         name = column(None, role)
-        values = None if name is None else entry[name]
-        values = values if in_lists and isinstance(values, list) else [values]
-        return name if all(isinstance(value, types) for value in values) else None
+        if name is None:
+            return None
+        rows = (row.get(name) for row in entries)
+        values = (value for row in rows for value in (row if in_lists and isinstance(row, list) else [row]))
+        first = next((value for value in values if value is not None), None)
+        return name if isinstance(first, types) else None
 
     completion = column(options.completion, "completion", "--completion-column") or ""
     in_lists = _is_group(value_at(entry, completion))
@@ -162,6 +169,7 @@ def _rows(entry: Entry, where: str, file: str, place: int, columns: Columns) -> 
     if not _is_group(value):
         return [_row(entry, where, file, place, columns)]
     lists = {name: _value(entry, name, where) for name in columns.of_completions()}
+    lists = {name: [None] * len(value) if values is None else values for name, values in lists.items()}
     for name, values in lists.items():
         if not isinstance(values, list) or len(values) != len(value):
             raise ValueError(f"{where}: {shown(name)} must be a list of {len(value)}, one for each completion.")
@@ -192,7 +200,7 @@ def _row(entry: Entry, where: str, file: str, place: int, columns: Columns, grou
         correct=verdict(value(columns.correct), where, columns.correct or ""),
         tokens=whole(value(columns.tokens), where, columns.tokens or ""),
         truncated=None if truncated is None else bool(truncated),
-        group=group if columns.group is None else str(value(columns.group)),
+        group=group if columns.group is None else group_named(value(columns.group), where, columns.group),
         extra={name: entry[name] for name in entry if name not in columns.read()},
     )
 

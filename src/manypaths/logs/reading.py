@@ -6,7 +6,7 @@ from pathlib import Path
 
 from manypaths import run_folder
 from manypaths.logs import json_lines, runs, trl_completions, verl_rollouts
-from manypaths.logs.log import Log, Options
+from manypaths.logs.log import RUN, TRL, VERL, Log, Options
 from manypaths.printable import listed, shown
 from manypaths.problems.rows import read_rows
 
@@ -14,6 +14,8 @@ READABLE = (
     "a run folder with groups.jsonl; TRL's completions_*.parquet, or the folder that they are in; verl's "
     "rollout_data_dir; JSON lines with prompt, completion and reward"
 )
+COLUMNS = {"prompt": "--prompt-column", "completion": "--completion-column", "step": "--step-column"}
+UNUSED = {RUN: COLUMNS | {"group": "--group-column", "rewards": "--reward"}, TRL: COLUMNS, VERL: COLUMNS}
 
 
 def read(path: Path, options: Options) -> Log:
@@ -24,14 +26,19 @@ def read(path: Path, options: Options) -> Log:
         log = _folder(path, options) if path.is_dir() else _file(path, options)
     except OSError as error:
         raise ValueError(f"{shown(path, 200)} cannot be read: {error}.") from error
+    unused = [word for name, word in UNUSED.get(log.kind, {}).items() if getattr(options, name)]
+    if unused:
+        log.notes.append(f"Not used: {listed(unused)}, because the log has columns of its own ({log.kind}).")
     if not log.groups:
         raise ValueError(f"{shown(path, 200)} must have at least one group, got none. {' '.join(log.notes)}".strip())
     return log
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is a run folder, with groups or still without."""
-    return path.is_dir() and (run_folder.is_recorded(path) or (path / run_folder.GROUPS).is_file())
+    """Whether a path is a run folder, with groups or still without; not one with TRL's completions in their place."""
+    if not path.is_dir() or (path / run_folder.GROUPS).is_file():
+        return path.is_dir()
+    return run_folder.is_recorded(path) and not trl_completions.files_in(path)
 
 
 def _folder(path: Path, options: Options) -> Log:

@@ -62,12 +62,15 @@ def _texts(value: Any, where: str, role: str) -> Any:
 
 
 def number(value: Any, where: str, column: str) -> float | None:
-    """A number; None for null, NaN and infinity. Raises ValueError for anything else."""
+    """A number; None for null, NaN and infinity. Raises ValueError for anything else, as for an integer above 1e308."""
     if value is None:
         return None
     if not isinstance(value, (int, float)):
         raise ValueError(f"{where}: {shown(column)} must be a number, got {shown(json.dumps(value, default=str))}.")
-    return float(value) if math.isfinite(value) else None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError as error:
+        raise ValueError(f"{where}: {shown(column)} must be a number below 1e308, got one of more digits.") from error
 
 
 def whole(value: Any, where: str, column: str) -> int | None:
@@ -84,6 +87,13 @@ def verdict(value: Any, where: str, column: str) -> bool | None:
         return value
     reward = number(value, where, column)
     return None if reward is None else reward > 0.5
+
+
+def group_named(value: Any, where: str, column: str) -> str:
+    """The group that a column names. Raises ValueError for null and NaN."""
+    if value is None or value != value:
+        raise ValueError(f"{where}: {shown(column)} must name a group, got null. Name another --group-column.")
+    return str(value)
 
 
 def total(rewards: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:

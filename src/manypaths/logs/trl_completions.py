@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from manypaths.files import read_json
 from manypaths.logs import groups
-from manypaths.logs.advantages import unexplained, without_totals
+from manypaths.logs.advantages import unexplained, weighted_steps, without_totals
 from manypaths.logs.log import TRL, Log, LoggedGroup, Options
-from manypaths.logs.rows import Row, check_columns, completion_of, number, prompt_of, total, verdict, whole
+from manypaths.logs.rows import Row, check_columns, completion_of, group_named, number, prompt_of, total, verdict, whole
 from manypaths.names import current
 from manypaths.printable import listed
 from manypaths.problems.rows import read_rows
@@ -62,7 +62,7 @@ def read_completions(path: Path, files: Sequence[Path], options: Options) -> Log
     if not kept:
         raise ValueError(f"{str(path)!r} must hold completions of a training, got those of evaluations alone.")
     found = groups.find(kept, options.group_size, consecutive=True, notes=notes)
-    return Log(path, TRL, _with_known_totals(found, weights, options, notes), metrics, notes)
+    return Log(path, TRL, _with_known_totals(found, metrics, weights, options, notes), metrics, notes)
 
 
 def _tables(files: Sequence[Path], notes: list[str]) -> list[Table]:
@@ -88,13 +88,16 @@ def _metrics(folder: Path, newest: int, notes: list[str]) -> list[dict[str, obje
     for file in [file for place in folders for file in (place / STATE, *place.glob(f"checkpoint-*/{STATE}"))]:
         try:
             histories.append(_history(read_json(file).get("log_history", [])))
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             notes.append(f"Left out: {file} is damaged ({type(error).__name__}: {error}).")
     history = max(histories, key=lambda lines: max(lines, default=-1), default={})
     if not history:
         notes.append(f"Without {STATE} it is unknown whether an evaluation has replaced completions, as TRL does.")
     elif newest > max(history):
-        notes.append(f"{STATE} ends with step {max(history)}; what was logged after it is unknown.")
+        notes.append(
+            f"{STATE} ends with step {max(history)}: what was logged after it is unknown, as is whether evaluations "
+            "have replaced completions."
+        )
     return [history[step] for step in sorted(history)]
 
 
@@ -134,7 +137,7 @@ def _rows(table: Table, weights: Mapping[str, float], options: Options) -> list[
             total=total(rewards, weights),
             advantage=number(entry["advantage"], where, "advantage"),
             correct=None if options.correct is None else verdict(entry.get(options.correct), where, options.correct),
-            group=None if options.group is None else str(entry.get(options.group)),
+            group=None if options.group is None else group_named(entry.get(options.group), where, options.group),
             extra={name: entry.get(name) for name in others},
         )
 
@@ -167,9 +170,16 @@ def _of_training(tables: Sequence[list[Row]], metrics: Sequence[Mapping[str, obj
 
 
 def _with_known_totals(
-    found: list[LoggedGroup], weights: Mapping[str, float], options: Options, notes: list[str]
+    found: list[LoggedGroup],
+    metrics: Sequence[Mapping[str, object]],
+    weights: Mapping[str, float],
+    options: Options,
+    notes: list[str],
 ) -> list[LoggedGroup]:
-    """The groups, whose total rewards are unknown where the advantages show that they are no plain sum."""
+    """The groups, whose total rewards are unknown where the advantages or the metrics show that they are no plain sum.
+
+    The user's weights count whatever the log says.
+    """
     count, names = unexplained(found), listed(weights)
     if not weights:
         notes.append("No column is a reward: the total rewards are unknown. Name the rewards: --reward COLUMN.")
@@ -180,6 +190,13 @@ def _with_known_totals(
             f"In {count} of {len(found)} groups the advantages are not those of the plain sum of {names}, so that the "
             "total rewards are unknown. Give the rewards with their weights, such as --reward "
             f"{next(iter(weights))}=1."
+        )
+        return without_totals(found)
+    elif not options.rewards and (steps := weighted_steps(found, metrics)):
+        notes.append(
+            f"At {steps} of {len(metrics)} steps the mean reward in {STATE} is not the sum of the means of {names}, so "
+            "that they have weights, and the total rewards are unknown. Give the weights, such as --reward "
+            f"{next(iter(weights))}=0.5."
         )
         return without_totals(found)
     elif len(weights) > 1:

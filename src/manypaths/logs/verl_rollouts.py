@@ -17,7 +17,7 @@ from typing import Any
 from manypaths.logs import groups
 from manypaths.logs.json_lines import stream
 from manypaths.logs.log import VERL, Log, Options
-from manypaths.logs.rows import Row, check_columns, completion_of, number, prompt_of, total, verdict, whole
+from manypaths.logs.rows import Row, check_columns, completion_of, group_named, number, prompt_of, total, verdict, whole
 
 COLUMNS = ("input", "output", "score", "step")
 PADDING = re.compile(r"pad[0-9a-f]{32}_\d+_\d+")  # verl 0.9, trainer/ppo/padding_utils.py
@@ -86,7 +86,7 @@ def _row(file: Path, place: int, entry: Entry, weights: Mapping[str, float], opt
         rewards=rewards,
         total=total(rewards, weights),
         correct=_correct(entry, where, options.correct),
-        group=group if options.group is None else str(entry.get(options.group)),
+        group=group if options.group is None else group_named(entry.get(options.group), where, options.group),
         extra={name: entry[name] for name in entry if name not in COLUMNS and name not in weights},
     )
 
