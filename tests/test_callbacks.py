@@ -1,5 +1,6 @@
 """The callbacks for scripts of one's own, with TRL's own trainers: what they record, and that they change nothing."""
 
+import functools
 import json
 
 import pytest
@@ -11,11 +12,13 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from manypaths import mmr
 from manypaths.callbacks import EvaluateProblems, RecordGroups
 from manypaths.cli import main
+from manypaths.comparison.runs import read_run
 from manypaths.embed import NgramEmbedder
 from manypaths.files import read_jsonl
 from manypaths.names import PARTS
 from manypaths.problems import arithmetic
 from manypaths.trl import DiverseGRPOTrainer
+from manypaths.wrapper import DiverseReward
 
 PROMPTS = [{"prompt": f"{a} + 2 = ", "answer": str(a + 2)} for a in range(8)]
 HELD_OUT = [{"prompt": f"{a} + 3 = ", "answer": str(a + 3)} for a in range(3)]
@@ -30,7 +33,7 @@ def even(completions, **_):
     return [float(sum(map(ord, text)) % 2 == 0) for text in completions]
 
 
-def trainer_of(tiny_model, out, kind=GRPOTrainer, steps=4, **settings):
+def trainer_of(tiny_model, out, kind=GRPOTrainer, steps=4, rewards=(letters, even), **settings):
     more = {"reweight": mmr, "embedder": NgramEmbedder()} if kind is DiverseGRPOTrainer else {}
     named = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 6, "logging_steps": 1}
     named |= {"learning_rate": 1e-2, "bf16": False, "use_cpu": True, "report_to": "none", "disable_tqdm": True}
@@ -39,7 +42,7 @@ def trainer_of(tiny_model, out, kind=GRPOTrainer, steps=4, **settings):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model, padding_side="right")
     data = Dataset.from_list(PROMPTS)
     named = {"args": args, "train_dataset": data, "processing_class": tokenizer, **more}
-    return kind(model=model, reward_funcs=[letters, even], **named)
+    return kind(model=model, reward_funcs=list(rewards), **named)
 
 
 def record(trainer, out=None, **named):
@@ -129,6 +132,64 @@ def test_a_generation_is_recorded_once(tiny_model, tmp_path):
     assert [line["step"] for line in read_jsonl(tmp_path / "one" / "groups.jsonl")] == [1] * 4 + [2] * 4
 
 
+@pytest.mark.parametrize(("settings", "steps"), [({}, [1, 3, 6]), ({"num_iterations": 2}, [1, 3, 5])])
+def test_the_groups_of_every_third_step_are_recorded(tiny_model, tmp_path, settings, steps):
+    """With two updates for a generation, steps 3 and 6 train on the generations of steps 3 and 5."""
+    trainer = trainer_of(tiny_model, tmp_path, steps=7, **settings)
+    trainer.add_callback(RecordGroups(trainer, every=3, groups=1))
+    trainer.train()
+    assert [line["step"] for line in read_jsonl(tmp_path / "groups.jsonl")] == steps
+
+
+@pytest.mark.parametrize("kind", [GRPOTrainer, RLOOTrainer])
+def test_the_hours_of_a_comparison_are_those_of_trl(tiny_model, tmp_path, kind):
+    trainer = trainer_of(tiny_model, tmp_path, kind, steps=5, logging_steps=2)
+    trainer.add_callback(RecordGroups(trainer))
+    trainer.train()
+    means = {line["step"]: line["step_time"] for line in read_jsonl(tmp_path / "metrics.jsonl")}
+    expected = [(2, 2 * means[2]), (4, 2 * means[2] + 2 * means[4]), (5, 2 * means[2] + 2 * means[4] + means[5])]
+    run = read_run(tmp_path)
+    assert run.clock == [(step, pytest.approx(seconds)) for step, seconds in expected] and not run.parts
+    assert any("times are TRL's step_time, which excludes the optimiser" in note for note in run.notes)
+    lines = read_jsonl(tmp_path / "metrics.jsonl")
+    del lines[1]["step_time"]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    without = read_run(tmp_path)
+    assert not without.clock and any("some of its lines have no step_time" in note for note in without.notes)
+
+
+@pytest.mark.parametrize("kind", [GRPOTrainer, DiverseGRPOTrainer])
+def test_a_recording_that_begins_at_a_checkpoint_invents_no_hours(tiny_model, tmp_path, kind):
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    trainer_of(tiny_model, tmp_path, kind, steps=2, **saving).train()
+    trainer = trainer_of(tiny_model, tmp_path, kind, **saving)
+    trainer.add_callback(RecordGroups(trainer))
+    trainer.train(str(tmp_path / "checkpoint-2"))
+    assert [line["step"] for line in read_jsonl(tmp_path / "metrics.jsonl")] == [2, 3, 4]
+    run = read_run(tmp_path)
+    assert not run.clock and any("times are left out" in note for note in run.notes)
+    again = trainer_of(tiny_model, tmp_path, kind, **saving)
+    again.add_callback(RecordGroups(again))
+    again.train(str(tmp_path / "checkpoint-2"))
+    assert [line["step"] for line in read_jsonl(tmp_path / "groups.jsonl")] == [3, 3, 4, 4]
+
+
+def test_reward_functions_of_one_name_are_refused(tiny_model, tmp_path):
+    """TRL's table would have the rewards of the last one alone."""
+    trainer = trainer_of(tiny_model, tmp_path, rewards=[letters, lambda completions, **_: [1.0] * len(completions)])
+    RecordGroups(trainer)
+    trainer = trainer_of(tiny_model, tmp_path, rewards=[letters, functools.partial(letters)])
+    with pytest.raises(ValueError, match="names of their own, got 'letters' 2 times"):
+        RecordGroups(trainer)
+
+
+def test_a_trainer_of_ones_own_may_have_groups(tiny_model, tmp_path):
+    trainer = trainer_of(tiny_model, tmp_path, steps=1)
+    trainer.groups = "of another kind"
+    record(trainer).train()
+    assert len(read_jsonl(tmp_path / "groups.jsonl")) == 2
+
+
 def test_a_training_that_is_resumed_has_no_line_twice(tiny_model, tmp_path, capsys):
     saving = {"save_strategy": "steps", "save_steps": 2, "logging_steps": 3}
     whole, parted = tmp_path / "whole", tmp_path / "parted"
@@ -188,8 +249,35 @@ def test_problems_are_asked_as_in_training(tiny_model, tmp_path):
     assert callback.sampling.temperature == trainer.args.temperature and callback.sampling.max_new_tokens == 6
 
 
-def test_what_an_rlootrainer_makes_of_rewards_is_unknown(tiny_model, tmp_path):
-    record(trainer_of(tiny_model, tmp_path / "run", RLOOTrainer, steps=1, beta=0.1)).train()
+def test_an_evaluation_before_a_training_without_a_step_is_repeated(tiny_model, tmp_path):
+    """The second training may begin with other weights."""
+
+    def broken(completions, **_):
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        record(trainer_of(tiny_model, tmp_path, rewards=[broken])).train()
+    summary = tmp_path / "evaluation" / "summary.json"
+    first = json.loads(summary.read_text())
+    summary.write_text(json.dumps({"before": {**first["before"], "accuracy": 0.75}}))
+    record(trainer_of(tiny_model, tmp_path, steps=1)).train()
+    assert json.loads(summary.read_text())["before"]["accuracy"] == first["before"]["accuracy"] != 0.75
+
+
+def test_what_a_diverse_reward_was_given_is_unknown(tiny_model, tmp_path):
+    adjusted = DiverseReward([letters, even], reweight=mmr, embedder=NgramEmbedder(), num_generations=4)
+    trainer = trainer_of(tiny_model, tmp_path, steps=1, rewards=[adjusted])
+    trainer.add_callback(RecordGroups(trainer))
+    trainer.train()
+    for line in read_jsonl(tmp_path / "groups.jsonl"):
+        assert line["method"] == "mmr"
+        for own in line["completions"]:
+            assert own["raw"] is None and own["adjusted"] == own["rewards"][trainer.reward_func_names[0]]
+
+
+@pytest.mark.parametrize("settings", [{"beta": 0.1}, {"reward_clip_range": (0.0, 1.0)}])
+def test_what_an_rlootrainer_makes_of_rewards_is_unknown(tiny_model, tmp_path, settings):
+    record(trainer_of(tiny_model, tmp_path / "run", RLOOTrainer, steps=1, **settings)).train()
     for line in read_jsonl(tmp_path / "run" / "groups.jsonl"):
         assert all(own["adjusted"] is None and own["raw"] is not None for own in line["completions"])
     assert main(["inspect", str(tmp_path / "run")]) == 0

@@ -11,6 +11,7 @@ import torch
 from manypaths.callbacks.records import Records
 from manypaths.callbacks.script import begin, check_trainer, end
 from manypaths.messages import prompt_text
+from manypaths.run_folder import METRICS, append_metrics
 from manypaths.trl import Groups
 from manypaths.trl.described import method_of
 from manypaths.trl.normalize_then_sum import raw_rewards
@@ -27,15 +28,15 @@ class RecordGroups(Records):
     Args:
         trainer: the trainer, to which the callback is then added.
         out: the run folder; None for the trainer's `output_dir`.
-        every: the groups of step 1 and of every so many steps are recorded.
+        every: the groups that step 1, and every so many steps, train on are recorded.
         groups: so many groups of a generation are recorded, the first ones; None for all.
         answer_column: the column of the training data with the gold answers, which the page then shows.
         settings: what a comparison must know of this run beside the trainer's arguments and the names of the reward
             functions, such as {"data": "gsm8k"}. Runs that differ by their seed alone are repetitions.
 
     Raises:
-        ValueError: for another trainer, a number below 1 and a missing column; when the training begins, for a folder
-            with the records of another training.
+        ValueError: for another trainer, reward functions of one name, a number below 1 and a missing column; when the
+            training begins, for a folder with the records of another training.
 
     Example:
         >>> trainer.add_callback(RecordGroups(trainer, "runs/mine"))
@@ -55,6 +56,12 @@ class RecordGroups(Records):
         for name, number in (("every", every), ("groups", groups)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} must be 1 or more, got {number}.")
+        names = trainer.reward_func_names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"Reward functions must have names of their own, got {twice[0]!r} {names.count(twice[0])} times. TRL "
+                "logs rewards by name, so that only those of the last function would be recorded. Set their __name__."
+            )
         super().__init__(Path(out or trainer.args.output_dir), every, groups, _golds(trainer, answer_column))
         self.trainer, self.settings = trainer, settings or {}
         self._generation: Any = None  # the micro-batches that TRL made of the generation that was recorded last
@@ -62,6 +69,8 @@ class RecordGroups(Records):
     def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         begin(self.run, self.trainer, state, self.settings)
         self.method = method_of(self.trainer)[0]
+        if state.global_step and state.is_world_process_zero and not (self.run / METRICS).exists():
+            append_metrics(self.run, {"step": state.global_step})  # what was before is unknown, its seconds too
 
     def on_train_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         end(self.run, self.trainer, state)
@@ -72,8 +81,8 @@ class RecordGroups(Records):
         if generation is None or generation is self._generation:
             return None
         self._generation = generation
-        groups: Groups | None = getattr(self.trainer, "groups", None)
-        return groups or logged_groups(self.trainer)
+        groups = getattr(self.trainer, "groups", None)
+        return groups if isinstance(groups, Groups) else logged_groups(self.trainer)
 
 
 def logged_groups(trainer: Any) -> Groups:

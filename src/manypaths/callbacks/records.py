@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class Records(TrainerCallback):
 
     Args:
         run: the folder.
-        every: the groups of step 1 and of every so many steps are recorded.
+        every: the groups that step 1, and every so many steps, train on are recorded, by the step that sampled them.
         groups: so many groups of a generation are recorded, the first ones; None for all.
         golds: the gold answers of all problems with a prompt, by the text of the prompt. Different ones are all
             recorded, as "4 or 5", because the prompt does not identify the problem that was sampled.
@@ -50,7 +51,8 @@ class Records(TrainerCallback):
         groups = self.new_groups()
         if groups is None or not self.trainer.accelerator.is_main_process:
             return
-        if step > 1 and step % self.every:
+        last = step + updates_of_a_generation(self.trainer.args) - 1
+        if step > 1 and step % self.every and last // self.every == step // self.every:
             return
         lines = [
             {"step": step, "method": self.method, "answer": self.golds.get(line["prompt"]), **line}
@@ -65,6 +67,13 @@ class Records(TrainerCallback):
 
     def logged(self, state: Any, logs: dict[str, Any]) -> None:
         """Called by the first process after each line of metrics."""
+
+
+def updates_of_a_generation(args: Any) -> int:
+    """The number of updates for which a trainer of TRL uses a generation, 1 where an update has several of them."""
+    uses: int = args.steps_per_generation * args.num_iterations
+    micro_steps: int = args.gradient_accumulation_steps
+    return math.ceil(uses / micro_steps)
 
 
 def group_lines(trainer: Any, groups: Groups) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from manypaths.names import PARTS, SECONDS, shown_metrics
 from manypaths.printable import shown
 from manypaths.yaml_text import canonical
 
+STEP_TIME, SECONDS_LOGGED = "step_time", frozenset(SECONDS.values())  # of TRL's trainers, of ours
 # The settings of an evaluation that may change its accuracy.
 SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
 RECORDED = ("samples", *SAMPLING, results.KEYS)  # the settings of an evaluation that `Score.sampling` has
@@ -120,7 +121,10 @@ def read_run(folder: Path) -> Run:
         run.machine = _machine(run_folder.read_environment(folder))
     except ValueError as error:
         run.notes.append(f"{run.name}: its machine is unknown, because {error}")
-    _set_times(run, lines)
+    if run_folder.is_run(folder) or any(SECONDS_LOGGED & line.keys() for line in lines.values()):
+        _set_times(run, lines)
+    else:
+        _set_step_times(run, lines)
     run.curves = {
         name: [(step, line[name]) for step, line in lines.items() if _is_finite(line.get(name))]
         for name in shown_metrics(set().union(*lines.values()))
@@ -145,6 +149,10 @@ def read_run(folder: Path) -> Run:
 
 def _set_times(run: Run, lines: dict[int, dict[str, Any]]) -> None:
     """Set the clock and the parts of a step; both stay empty if no seconds were logged, or some are no duration."""
+    untimed = sum(SECONDS_LOGGED.isdisjoint(line) for line in lines.values())
+    if 0 < untimed < len(lines):
+        run.notes.append(f"{run.name}: times are left out, because {untimed} of its lines have no seconds.")
+        return
     logged = [line[name] for line in lines.values() for name in SECONDS.values() if name in line]
     if not all(_is_finite(seconds) and seconds >= 0 for seconds in logged):
         run.notes.append(f"{run.name}: times are left out, because some of its seconds are below 0 or no numbers.")
@@ -158,6 +166,23 @@ def _set_times(run: Run, lines: dict[int, dict[str, Any]]) -> None:
     last = max(lines, default=0)
     if last and total:
         run.clock, run.parts = clock, {part: seconds / last for part, seconds in sums.items()}
+
+
+def _set_step_times(run: Run, lines: dict[int, dict[str, Any]]) -> None:
+    """Set the clock from the step_time of TRL's own trainers, the mean seconds of a step since the line before.
+
+    It stays empty unless all lines have it, because the hours would be too few.
+    """
+    timed = {step: line[STEP_TIME] for step, line in sorted(lines.items()) if STEP_TIME in line}
+    if timed and (len(timed) < len(lines) or not all(_is_finite(own) and own >= 0 for own in timed.values())):
+        run.notes.append(f"{run.name}: times are left out, because some of its lines have no {STEP_TIME} in seconds.")
+        return
+    total, before = 0.0, 0
+    for step, seconds in timed.items():
+        total, before = total + (step - before) * seconds, step
+        run.clock.append((step, total))
+    if timed:
+        run.notes.append(f"{run.name}: times are TRL's {STEP_TIME}, which excludes the optimiser.")
 
 
 def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[str, Score]]:
