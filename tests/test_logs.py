@@ -224,6 +224,27 @@ def test_rewards_that_do_not_move_the_advantages_make_the_total_unknown(tmp_path
     assert any("In 2 of 2 groups the advantages are not those of the plain sum" in note for note in log.notes)
 
 
+@pytest.mark.parametrize(("scale", "weights"), [(1.0, {"good": -1.0, "form": 0.0}), (1e-4, {"form": 3.0})])
+def test_advantages_that_fall_or_are_small_show_weights_too(tmp_path: Path, scale: float, weights: Any) -> None:
+    rewards = {"good": [scale * own for own in FIRST], "form": [scale * own for own in SECOND]}
+    write(tmp_path, 1, AB, rewards, weights=weights)
+    assert all(group.total == [None] * 4 for group in logs.read(tmp_path).groups)
+
+
+def test_the_log_of_the_last_checkpoint_counts(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        write(tmp_path / "completions", step, AB, {"good": FIRST})
+    for last in (2, 10, 3):
+        folder = tmp_path / f"checkpoint-{last}"
+        folder.mkdir()
+        entries: list[dict[str, Any]] = [{"step": step, "loss": 1.0} for step in range(1, last + 1)]
+        state = {"log_history": [*entries, {"step": 3, "eval_loss": 1.0}] if last == 10 else entries}
+        (folder / "trainer_state.json").write_text(json.dumps(state))
+    log = logs.read(tmp_path)
+    assert [line["step"] for line in log.metrics] == [*range(1, 11)]
+    assert {group.step for group in log.groups} == {1, 2}
+
+
 def test_completions_beside_evaluations_without_groups_are_read(tmp_path: Path) -> None:
     """`EvaluateProblems` alone writes script.json, and no groups.jsonl, into TRL's folder."""
     write(tmp_path / "completions", 1, AB, {"good": FIRST})
@@ -272,6 +293,9 @@ def test_groups_that_are_ambiguous_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "fits", 1, ["a"] * 8, {"good": [0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]})
     with pytest.raises(ValueError, match=r"8 completions in a row, whose advantages also sum to 0 in groups of 2"):
         logs.read(tmp_path / "fits")
+    write(tmp_path / "pairs", 1, ["a"] * 4, {"good": [0.0, 1.0, 1.0, 0.0]})
+    with pytest.raises(ValueError, match=r"4 completions in a row, whose advantages also sum to 0 in groups of 2"):
+        logs.read(tmp_path / "pairs")
     write(tmp_path / "proven", 1, ["a"] * 8, {"good": rewards})
     [group] = logs.read(tmp_path / "proven").groups
     assert group.total == rewards

@@ -129,6 +129,17 @@ def test_groups_of_any_order_come_back_by_step(tmp_path: Path) -> None:
         assert group.total == expected
 
 
+def test_files_without_steps_end_their_groups(tmp_path: Path) -> None:
+    """The last prompt of a file and the first of the next are two groups, and so are chats of one text."""
+    write(tmp_path / "rank0.jsonl", blocks("a", "b"))
+    write(tmp_path / "rank1.jsonl", blocks("b", "c"))
+    assert shape(logs.read(tmp_path).groups) == [(None, prompt, 3) for prompt in "abbc"]
+    chats: list[Any] = [[{"role": "user", "content": text} for text in texts] for texts in (["a", "b"], ["a\nb"])]
+    lines = [line(chat, str(at)) for chat in chats for at in range(2)]
+    path = write(tmp_path / "chats" / "log.jsonl", lines)
+    assert shape(logs.read(path).groups) == [(None, "a\nb", 2)] * 2
+
+
 REFUSED = {
     "two numbers of completions": (blocks("a", step=1) + blocks("b", size=2, step=1), "1 groups of 2, 1 groups of 3"),
     "blocks of one prompt": (blocks("a", "b", "a", "b", step=1), "6 completions in blocks of 3"),
@@ -189,6 +200,23 @@ def test_a_column_of_groups_decides(tmp_path: Path) -> None:
         ValueError, match=r"completions of group '1' must have one prompt, got another in log.jsonl, li"
     ):
         logs.read(path, Options(group="id"))
+
+
+def test_a_column_of_groups_is_by_step_and_no_size_splits_it(tmp_path: Path) -> None:
+    entries = [line("a", f"{step} {at}", step=step, id=0) for step in (2, 1) for at in range(2)]
+    path = write(tmp_path / "log.jsonl", entries)
+    assert [group.completions for group in logs.read(path, Options(group="id")).groups] == [
+        ["1 0", "1 1"],
+        ["2 0", "2 1"],
+    ]
+    write(path, [*entries, *[line("b", step=3, id=7) for _ in range(4)]])
+    log = logs.read(path, Options(group="id", group_size=2))
+    assert len(log.groups) == 2 and any("4 completions of 1 prompts are left out" in note for note in log.notes)
+
+
+def test_a_half_is_not_correct(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", [line("a", reward=reward) for reward in (0.5, 0.51)])
+    assert logs.read(path, Options(correct="reward")).groups[0].correct == [False, True]
 
 
 def test_each_row_says_its_group_or_none_does(tmp_path: Path) -> None:
@@ -308,6 +336,24 @@ def test_verl_rollouts_are_grouped_by_prompt_whatever_their_order(tmp_path: Path
     assert any("notes.jsonl" in note for note in logs.read(tmp_path).notes)
 
 
+def test_verl_rollouts_of_several_outputs_count_once_and_paddings_not_at_all(tmp_path: Path) -> None:
+    """uid is PROMPT_ROLLOUT_OUTPUT, and may come again in a later step."""
+    for step in (1, 2):
+        rows = [
+            rollout(step, "a", f"first {step}", 0.0, uid="p_0_0"),
+            rollout(step, "a and more", f"last {step}", 1.0, uid="p_0_1"),
+            rollout(step, "a", f"other {step}", 0.5, uid="p_1_0"),
+            rollout(step, "", "", 0.0, uid=f"pad{'0' * 32}_0_0"),
+        ]
+        write(tmp_path / f"{step}.jsonl", rows)
+    log = logs.read(tmp_path)
+    assert [(group.step, group.completions, group.total) for group in log.groups] == [
+        (step, [f"last {step}", f"other {step}"], [1.0, 0.5]) for step in (1, 2)
+    ]
+    assert any(note.startswith("2 empty completions") for note in log.notes)
+    assert any(note.startswith("2 outputs of rollouts with several are left out") for note in log.notes)
+
+
 def test_acc_that_is_no_truth_value_is_the_score_and_says_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "1.jsonl", [rollout(1, "a", "x", at, acc=at) for at in (0.0, 1.0)])
     assert logs.read(path).groups[0].correct is None
@@ -334,6 +380,24 @@ def test_a_run_folder_is_read_with_what_its_method_did(tmp_path: Path) -> None:
     assert logs.read(run / "groups.jsonl").groups == log.groups
     with pytest.raises(ValueError, match=r"--correct must be a reward of .*, got 'nothing', which no group has"):
         logs.read(run, Options(correct="nothing"))
+
+
+def test_accuracy_is_correctness_in_runs_of_recipes_alone(tmp_path: Path) -> None:
+    """A script may give any function that name. The lines may be in any order, and a reward may be infinite."""
+    for step in (2, 1):
+        completions = [
+            {"text": "x", "rewards": {"accuracy": reward}, "raw": raw, "adjusted": None, "advantage": 0.0}
+            for reward, raw in ((0.5, 1.0), (1.0, 2.0))
+        ]
+        with (tmp_path / "groups.jsonl").open("a") as file:
+            entry = {"step": step, "group": 0, "prompt": "a", "completions": completions, "similarity": None}
+            file.write(json.dumps(entry).replace('"raw": 2.0', '"raw": 1e999') + "\n")
+    (tmp_path / "script.json").write_text("{}")
+    log = logs.read(tmp_path)
+    assert [(group.step, group.total, group.correct) for group in log.groups] == [
+        (at, [1.0, None], None) for at in (1, 2)
+    ]
+    assert logs.read(tmp_path, Options(correct="accuracy")).groups[0].correct == [False, True]
 
 
 # The options
