@@ -68,7 +68,7 @@ def test_every_problem_is_demonstrated_equally_often_and_other_ways_are_as_rare_
     assert pairs != demonstrations(problems, "{question}=", Pretrain(count=5000, rare=0.2), 8)
     never = demonstrations(problems, "{question}=", Pretrain(count=500, rare=0.0), 7)
     assert all(way == by_prompt[prompt].ways[0] for prompt, way in never)
-    evenly = Counter(way for _, way in demonstrations(problems[:1], "{question}", Pretrain(count=6000), 7))
+    evenly = Counter(way for _, way in demonstrations(problems[:1], "{question}", Pretrain(count=6000, rare=None), 7))
     expected = 6000 / len(problems[0].ways)
     assert set(evenly) == set(problems[0].ways) and all(abs(n - expected) < 5 * expected**0.5 for n in evenly.values())
 
