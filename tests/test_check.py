@@ -15,7 +15,7 @@ from manypaths.check.command import as_data, page
 from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome, percent
 from manypaths.check.parts import parts
-from manypaths.check.places import places
+from manypaths.logs.places import places
 from manypaths.check.settings import Settings, nearly_greedy, read_settings
 from manypaths.logs import Log, LoggedGroup
 from manypaths.statistics import Interval

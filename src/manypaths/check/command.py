@@ -10,11 +10,11 @@ from typing import Any
 from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.entries import entries
 from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome
-from manypaths.check.places import places, words
 from manypaths.check.reading import read
 from manypaths.check.settings import read_settings
 from manypaths.files import as_json
 from manypaths.logs import Log, arguments
+from manypaths.logs.places import places, words
 from manypaths.printable import escaped, one_line
 
 WIDTH = 100

@@ -10,9 +10,9 @@ from typing import Any
 from manypaths import logs
 from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.outcome import Outcome
-from manypaths.check.places import places
 from manypaths.check.settings import read_settings
 from manypaths.logs import Log, Options
+from manypaths.logs.places import places
 from manypaths.printable import one_line
 
 
