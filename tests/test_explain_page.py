@@ -173,6 +173,16 @@ def test_a_text_is_shown_as_it_is_and_never_as_markup(hostile, tmp_path):
         assert hostile in page.texts
 
 
+def test_a_column_of_the_log_names_no_group(tmp_path):
+    """A column named number of any log is no number of a group, and may hold markup and control characters."""
+    groups = [group_of(extra={"number": ["<img src=x>\x1b[31m"]}), group_of(extra={"number": True}), group_of()]
+    content = page_of(tmp_path, None, groups=groups)
+    assert "<img" not in content and "\x1b" not in content
+    assert re.findall(r'<h2><a href="#g\d">(.*?)</a>', content) == [f"Step 1, group {place}" for place in range(3)]
+    effects = [effect_of(label, *[values] * 3) for label, values in (("GRPO", (1.0, -1.0)), ("mmr", (0.5, 0.5)))]
+    assert "of step 1, group 0, from" in text(report_of(tmp_path, groups, effects))
+
+
 def test_the_page_needs_nothing_from_outside(tmp_path):
     content = page_of(tmp_path, ("a", "b"))
     assert "default-src 'none'" in content and not re.search(r"(?:src|href)=[\"'](?!data:|#)", content)

@@ -32,7 +32,7 @@ def write_page(report: Report, out: Path, most: int) -> None:
     """
     own = files("manypaths.explain")
     look = files("manypaths.training").joinpath("inspect_page.css").read_text("utf-8")
-    names, shown = names_of(report.log.groups), _shown(report, most)
+    names, shown = names_of(report.log), _shown(report, most)
     parts = {
         "style": look + own.joinpath("explain_page.css").read_text("utf-8").rstrip(),
         "title": _text(report.log.path.resolve().name),

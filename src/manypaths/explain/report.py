@@ -68,7 +68,7 @@ def rows(summaries: Sequence[Summary]) -> list[list[str]]:
 
 def text(report: Report) -> str:
     """The table, the largest changes of each method, and the notes: Markdown without control characters."""
-    summaries, names = report.summaries(), names_of(report.log.groups)
+    summaries, names = report.summaries(), names_of(report.log)
     table = rows(summaries)
     sentences = [sentence for summary in summaries[1:] for sentence in _extremes(report, summary, names)]
     meanings = [f"- {heading}: {COLUMNS[heading]}" for heading in table[0][1:]]

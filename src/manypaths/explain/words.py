@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 
 from manypaths.explain.summary import Change
-from manypaths.logs import LoggedGroup
+from manypaths.logs import Log
+from manypaths.logs.places import places
 
 MINUS = "\u2212"
 
 
-def names_of(groups: Sequence[LoggedGroup]) -> list[str]:
-    """A name for each group: "step 3, group 0", numbered within its step as on the page of a run, or "group 0"."""
-    counts: Counter[int | None] = Counter()
-    names = []
-    for group in groups:
-        step = "" if group.step is None else f"step {group.step}, "
-        names.append(f"{step}group {group.extra.get('number', counts[group.step])}")
-        counts[group.step] += 1
-    return names
+def names_of(log: Log) -> list[str]:
+    """A name for each group, numbered within its step as on the page of a run: "step 3, group 0", or "group 0"."""
+    return [f"group {number}" if step is None else f"step {step}, group {number}" for step, number in places(log)]
 
 
 def signed(value: float) -> str:
