@@ -15,9 +15,9 @@ from manypaths.check.command import as_data, page
 from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome, percent
 from manypaths.check.parts import parts
-from manypaths.logs.places import places
 from manypaths.check.settings import Settings, nearly_greedy, read_settings
 from manypaths.logs import Log, LoggedGroup
+from manypaths.logs.places import places
 from manypaths.statistics import Interval
 
 STEPS, PROMPTS, SIZE = 30, 4, 8

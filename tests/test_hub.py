@@ -45,7 +45,7 @@ def test_a_recipe_with_push_to_hub_ends_with_a_model_on_the_hub(hub, tiny_recipe
     for name in ("README.md", "recipe.yaml", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"):
         assert files[name] == (run / "model" / name).read_bytes(), name
     after = json.loads((run / "evaluation" / "summary.json").read_text())["after"]
-    assert f"{after['accuracy']:.1%}" in files["README.md"].decode() and b"GRPO with MMR-GRPO" in files["README.md"]
+    assert f"{after['accuracy']:.1%}" in files["README.md"].decode() and b"with MMR-GRPO, by" in files["README.md"]
     assert files["recipe.yaml"] == (run / "recipe.yaml").read_bytes()
 
     words = ["publish", str(run), "--to", "ada/tiny", "--dataset", "ada/tiny-groups", "--no-private"]

@@ -13,11 +13,11 @@ from manypaths import recipe
 from manypaths.files import as_json
 from manypaths.methods import ADVANTAGES, REWEIGHTERS, SELECTIONS
 from manypaths.model_card.files import write_card
-from manypaths.model_card.papers import GRPO, WORDS, bibtex, papers
+from manypaths.model_card.papers import GRPO, RLOO, WORDS, bibtex, papers
 from manypaths.model_card.publish import dataset_card
 from manypaths.model_card.text import card, code, fenced, hub_id
 from manypaths.model_card.training import Training, of_run
-from manypaths.run_folder import is_run, prepare_run_dir, run_of, runs_in
+from manypaths.run_folder import is_run, prepare_run_dir, run_of, runs_in, write_summary
 from manypaths.statistics import estimate, interval
 
 SECTIONS = ["Accuracy", "Method", "Training", "Recipe", "Versions", "Citations"]
@@ -139,6 +139,34 @@ def test_a_code_span_and_a_fenced_block_hold_their_text_alone(text):
     assert [block.type for block in blocks] == ["fence", "paragraph_open", "paragraph_close"]
 
 
+@pytest.mark.parametrize(
+    ("trainer", "variant", "cited"),
+    [
+        ({}, "GRPO (TRL's default loss)", "2402_03300"),
+        ({"loss_type": "dapo"}, "DAPO", "2402_03300"),
+        ({"loss_type": "cispo"}, "GRPO (loss_type `cispo`)", "2402_03300"),
+        ({"class": "RLOOTrainer", "reward_clip_range": None}, "RLOO", "2402_14740"),
+    ],
+)
+def test_a_card_names_no_variant_that_the_settings_do_not_say(trainer, variant, cited):
+    text = card(Training("x", {"trainer": trainer, "method": {"reweight": "mmr"}, "lora": {"r": 4}}, {}))
+    metadata, _ = parsed(text)
+    algorithm = variant[:4]
+    assert f"of {variant} with MMR-GRPO, by" in text and f"| {variant} " in text and "a LoRA adapter of" in text
+    assert algorithm.lower() in metadata["tags"] or algorithm in ("DAPO", "GRPO")
+    assert f"'s {'RLOO' if algorithm == 'RLOO' else 'GRPO'}Trainer" in text
+    assert re.findall(r"@misc\{arxiv_(\w+),", text) == ["2601_09085", cited]
+
+
+def test_the_time_of_a_training_is_not_that_of_its_evaluations(tmp_path):
+    """A trainer of TRL logs no seconds, so that only those of the evaluations are known."""
+    (tmp_path / "script.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5, "loss": 1.0}\n')
+    write_summary(tmp_path)
+    assert of_run(tmp_path).seconds is None and "| time " not in card(of_run(tmp_path))
+    assert of_run(run_with(tmp_path / "run")).seconds == 3.0
+
+
 def test_weights_with_the_recipe_of_their_run_are_no_run(tmp_path):
     run = run_with(tmp_path / "run")
     write_card(run)
@@ -166,7 +194,7 @@ def test_every_method_has_a_paper_and_every_entry_is_bibtex():
     without = {"grpo_pos", "reinforce", "mmr", "random"}  # of RGRA's paper or ours; `mmr` of SELECTIONS is no paper's
     names = {*REWEIGHTERS, *ADVANTAGES, *SELECTIONS}
     assert names - without <= {*WORDS} and {*WORDS} <= names | {"rgra", "history", "replay"}
-    for paper in [*WORDS.values(), GRPO]:
+    for paper in [*WORDS.values(), GRPO, RLOO]:
         entry = bibtex(paper)
         assert re.fullmatch(r"@misc\{\w+,\n(  \w+ += \{.*\},\n)*  \w+ += \{.*\}\n\}", entry), entry
         assert entry.count("{") == entry.count("}") and re.fullmatch(r"\d{4}\.\d{5}", paper.arxiv)

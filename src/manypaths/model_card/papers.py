@@ -67,6 +67,13 @@ GRPO = Paper(
     "Shao, Zhihong and Wang, Peiyi and Zhu, Qihao and Xu, Runxin and Song, Junxiao and Zhang, Mingchuan and Li, Y. K. "
     "and Wu, Y. and Guo, Daya",
 )
+RLOO = Paper(
+    "RLOO",
+    "2402.14740",
+    "Back to Basics: Revisiting {REINFORCE} Style Optimization for Learning from Human Feedback in {LLMs}",
+    "Ahmadian, Arash and Cremer, Chris and Gall{\\'e}, Matthias and Fadaee, Marzieh and Kreutzer, Julia and "
+    '{\\"U}st{\\"u}n, Ahmet and Hooker, Sara',
+)
 LOSSES = {  # trainer.loss_type of TRL -> the name of the variant
     "grpo": "GRPO",
     "dr_grpo": "Dr. GRPO",
@@ -75,10 +82,10 @@ LOSSES = {  # trainer.loss_type of TRL -> the name of the variant
 }
 
 
-def papers(names: Iterable[str]) -> list[Paper]:
-    """The papers of methods, each once, and that of GRPO last; a name without a paper is left out."""
+def papers(names: Iterable[str], algorithm: Paper = GRPO) -> list[Paper]:
+    """The papers of methods, each once, and that of the algorithm last; a name without a paper is left out."""
     used = {paper.arxiv: paper for name in names if (paper := WORDS.get(name)) is not None}
-    return [*used.values(), GRPO]
+    return [*used.values(), algorithm]
 
 
 def bibtex(paper: Paper) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import statistics
-from manypaths.model_card.papers import GRPO, LOSSES, WORDS, bibtex, papers
+from manypaths.model_card.papers import GRPO, LOSSES, RLOO, WORDS, Paper, bibtex, papers
 from manypaths.model_card.training import Settings, Training
 from manypaths.printable import lines, one_line
 from manypaths.tables import markdown
@@ -54,9 +54,11 @@ def card(training: Training, license: str | None = None) -> str:
     front = to_yaml(_metadata(training, license))
     base = hub_id(_name_of(training.settings.get("model")))
     start = f"[{base}](https://huggingface.co/{base})" if base else code(_name_of(training.settings.get("model")))
+    weights = "a LoRA adapter of" if training.settings.get("lora") else "those of"
+    trainer = "RLOOTrainer" if _is_rloo(training.settings) else "GRPOTrainer"
     opening = (
-        f"The weights are those of {start} after {_count(training.steps, 'update')} of {_title(training.settings)}, by "
-        "manypaths on [TRL](https://github.com/huggingface/trl)'s GRPOTrainer."
+        f"The weights are {weights} {start} after {_count(training.steps, 'update')} of {_title(training.settings)}, "
+        f"by manypaths on [TRL](https://github.com/huggingface/trl)'s {trainer}."
     )
     terms = "" if license else "\n\nThe licence is not recorded here; the terms of the base model apply to its weights."
     return f"---\n{front}---\n\n# {code(training.name)}\n\n{opening}{terms}\n\n{sections(training)}"
@@ -70,7 +72,7 @@ def sections(training: Training) -> str:
         "Training": _training(training),
         "Recipe": _recipe(training),
         "Versions": _versions(training.environment),
-        "Citations": "\n\n".join(fenced(bibtex(paper), "bibtex") for paper in papers(_names(training.settings))),
+        "Citations": "\n\n".join(fenced(bibtex(paper), "bibtex") for paper in _papers(training.settings)),
     }
     return "\n".join(f"## {title}\n\n{text}\n" for title, text in parts.items() if text)
 
@@ -116,7 +118,7 @@ def _metadata(training: Training, license: str | None) -> dict[str, Any]:
         "datasets": [data] if data else None,
         "library_name": "peft" if settings.get("lora") else "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["trl", "grpo", "manypaths", *methods, "generated_from_trainer"],
+        "tags": ["trl", "rloo" if _is_rloo(settings) else "grpo", "manypaths", *methods, "generated_from_trainer"],
         "model-index": [{"name": one_line(training.name, 96), "results": _results(training)}],
     }
     if not _results(training):
@@ -218,10 +220,28 @@ def _names(settings: Settings) -> list[str]:
     return list(dict.fromkeys(words))
 
 
+def _papers(settings: Settings) -> list[Paper]:
+    """The papers of the methods, and that of the algorithm last."""
+    return papers(_names(settings), RLOO if _is_rloo(settings) else GRPO)
+
+
 def _variant(settings: Settings) -> str:
+    """The variant of GRPO, by the loss that the settings name, or RLOO; never more than they say."""
     trainer = settings.get("trainer")
-    loss = trainer.get("loss_type") if isinstance(trainer, Mapping) else None
-    return LOSSES.get(str(loss), GRPO.method)
+    if not isinstance(trainer, Mapping):
+        return GRPO.method
+    if _is_rloo(settings):
+        return RLOO.method
+    loss = trainer.get("loss_type")
+    if loss is None:
+        return f"{GRPO.method} (TRL's default loss)"
+    return LOSSES.get(str(loss), f"{GRPO.method} (loss_type {code(loss)})")
+
+
+def _is_rloo(settings: Settings) -> bool:
+    """Whether a script trained with TRL's RLOOTrainer, whose configuration alone has a range for rewards."""
+    trainer = settings.get("trainer")
+    return isinstance(trainer, Mapping) and "reward_clip_range" in trainer
 
 
 def _title(settings: Settings) -> str:

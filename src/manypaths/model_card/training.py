@@ -50,7 +50,6 @@ def of_run(run: Path, name: str | None = None) -> Training:
     lines = run_folder.read_metrics(run)
     steps = lines[-1]["step"] if lines else None
     summary = read_json(run / run_folder.SUMMARY)
-    seconds = [value for value in summary.get("seconds", {}).values() if value is not None]
     benchmarks, benchmark_sampling = _benchmarks(run, steps)
     text = run / run_folder.RECIPE
     return Training(
@@ -64,8 +63,14 @@ def of_run(run: Path, name: str | None = None) -> Training:
         benchmarks=benchmarks,
         benchmark_sampling=benchmark_sampling,
         steps=summary.get("steps", steps),
-        seconds=sum(seconds) if seconds else None,
+        seconds=_seconds(summary.get("seconds", {})),
     )
+
+
+def _seconds(parts: Mapping[str, float | None]) -> float | None:
+    """The time of the training and its evaluations; None where the parts of a step were not logged."""
+    values = [value for value in parts.values() if value is not None]
+    return sum(values) if parts.keys() - {"evaluation"} and values else None
 
 
 def _shares(run: Path, steps: int | None) -> dict[int, dict[str, float]]:
