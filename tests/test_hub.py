@@ -93,6 +93,14 @@ def test_a_token_in_a_recipe_is_refused_because_the_recipe_is_published(tiny_rec
     assert "trainer.hub_token must be left out" in err and "hf_secret" not in err and not (tmp_path / "run").exists()
 
 
+def test_no_repository_is_made_for_a_recipe_with_a_credential(hub, tiny_recipe, tmp_path, capsys):
+    tiny_recipe["trainer"] |= {"push_to_hub": True, "hub_model_id": "ada/tiny", "generation_kwargs": {"api_key": "sk"}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_recipe))
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run")]) == 2
+    assert "got trainer.generation_kwargs.api_key" in capsys.readouterr().err
+    assert not hub.files and not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

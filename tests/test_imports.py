@@ -48,8 +48,8 @@ ROOMS = {
     "wrapper": ("completion_inputs embed grouping keys messages methods names trainers", "torch", "accelerate"),
     "slime": ("completion_inputs embed grouping keys messages methods trainers", "torch", ""),
     "trl": (
-        "completion_inputs embed environment files keys messages methods model_card names printable run_folder "
-        "trainers wrapper",
+        "completion_inputs credentials embed environment files keys messages methods model_card names printable "
+        "run_folder trainers wrapper",
         "accelerate datasets torch transformers trl",
         "",
     ),
@@ -93,7 +93,8 @@ ROOMS = {
         "",
     ),
     "environment": ("", "", "torch"),
-    "model_card": ("files printable results run_folder statistics tables yaml_text", "", "huggingface_hub"),
+    "credentials": ("", "", ""),
+    "model_card": ("credentials files printable results run_folder statistics tables yaml_text", "", "huggingface_hub"),
     "completion": ("recipe", "", "shtab"),
     "cli": (
         "__init__ check comparison completion evaluation explain grading model_card preflight printable terminal "

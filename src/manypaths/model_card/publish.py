@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import run_folder
+from manypaths.credentials import credentials_in
 from manypaths.model_card.files import write_card
 from manypaths.model_card.text import code, hub_id
-from manypaths.printable import one_line
+from manypaths.printable import listed, one_line
 from manypaths.yaml_text import to_yaml
 
 RECORDS = (run_folder.RECIPE, run_folder.SCRIPT, run_folder.METRICS, run_folder.GROUPS)  # and those of evaluation/
@@ -40,6 +41,7 @@ def publish(options: argparse.Namespace) -> int:
         raise ValueError("Give --to NAME for the model, --dataset NAME for the groups and evaluations, or both.")
     if not run_folder.is_recorded(run):
         raise ValueError(f"{str(run)!r} must be the folder of a run, got none. Name a folder of manypaths train.")
+    check_credentials(run_folder.read_recipe_content(run), run)
     records = _records(run) if options.dataset else []
     if options.to and not (run / run_folder.MODEL).is_dir():
         raise ValueError(f"{str(run)!r} has no {run_folder.MODEL}/. Finish the training, or send --dataset alone.")
@@ -51,6 +53,15 @@ def publish(options: argparse.Namespace) -> int:
     if options.dataset:
         print(f"Data set: {_send_records(run, records, options)}", flush=True)
     return 0
+
+
+def check_credentials(settings: Any, run: Path) -> None:
+    """Raise ValueError where the settings of a run hold a credential, which would be published with them."""
+    if names := credentials_in(settings):
+        raise ValueError(
+            f"The settings of {str(run)!r} are published, and must hold no credential, got {listed(names)}. Read it "
+            "from an environment variable in the function that needs it, and leave it out of the settings."
+        )
 
 
 def make_repository(name: str, private: bool | None = None, kind: str = "model") -> Any:

@@ -27,7 +27,7 @@ from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_
 from manypaths.files import move_folder, only_writer, refuse_if_in_use
 from manypaths.messages import prompt_text
 from manypaths.model_card.files import write_card
-from manypaths.model_card.publish import make_repository
+from manypaths.model_card.publish import check_credentials, make_repository
 from manypaths.preflight import trainer_settings
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
@@ -72,6 +72,7 @@ def prepare(spec: Recipe, out: Path) -> Plan:
         if PartialState().is_main_process:
             refuse_if_in_use(out)
             if config.push_to_hub:  # before anything is loaded: TRL makes it with the model in memory
+                check_credentials(asdict(spec), out)
                 make_repository(config.hub_model_id, config.hub_private_repo)
         run_folder.prepare_run_dir(out, spec)
     return plan

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from manypaths.credentials import HIDDEN, is_credential
 from manypaths.methods.wrapped import Wrapped
 from manypaths.wrapper import DiverseReward
 
@@ -48,11 +49,14 @@ def method_of(trainer: Any) -> tuple[Any, Any]:
 
 
 def described(value: Any) -> Any:
-    """A setting for JSON: a function by its name and options, an object by its class and plain attributes."""
+    """A setting for JSON: a function by its name and options, an object by its class and plain attributes.
+
+    Credentials are left out: script.json and the model card are published.
+    """
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): described(inner) for key, inner in value.items()}
+        return {str(key): HIDDEN if is_credential(key, own) else described(own) for key, own in value.items()}
     if isinstance(value, (list, tuple)):
         return [described(inner) for inner in value]
     if isinstance(value, (set, frozenset)):
@@ -70,4 +74,4 @@ def described(value: Any) -> Any:
 
 def _options(named: Mapping[str, Any]) -> list[str]:
     plain = {name: inner for name, inner in named.items() if isinstance(inner, (str, int, float, bool, type(None)))}
-    return [f"{name}={inner!r}" for name, inner in plain.items()]
+    return [f"{name}={HIDDEN if is_credential(name, inner) else repr(inner)}" for name, inner in plain.items()]
