@@ -209,6 +209,21 @@ def test_a_training_that_is_resumed_has_no_line_twice(tiny_model, tmp_path, caps
     assert json.loads((parted / "script.json").read_text())["until"]["2"]["trainer"]["learning_rate"] == 1e-2
 
 
+def test_an_evaluation_that_a_kill_cut_off_is_made_at_its_checkpoint(tiny_model, tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    record(trainer_of(tiny_model, tmp_path, **saving)).train()
+    file, evaluation = tmp_path / "evaluation" / "step-2.jsonl", tmp_path / "evaluation"
+    before = file.read_bytes()
+    for path in (evaluation / "summary.json", evaluation / "counts.json"):
+        path.write_text(
+            json.dumps({when: own for when, own in json.loads(path.read_text()).items() if when != "step-2"})
+        )
+    file.unlink()
+    record(trainer_of(tiny_model, tmp_path, **saving)).train(str(tmp_path / "checkpoint-2"))
+    assert json.loads((evaluation / "summary.json").read_text())["step-2"]["step"] == 2
+    assert file.read_bytes() == before
+
+
 def test_a_run_that_differs_in_more_than_its_seed_is_another_configuration(tiny_model, tmp_path):
     for name in ("a", "b"):
         trainer = trainer_of(tiny_model, tmp_path / name, steps=1)
