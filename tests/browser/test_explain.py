@@ -45,6 +45,10 @@ def test_the_page_fits_and_shows_every_group(browser: Browser, page: Path, width
     assert browser.run("return document.documentElement.scrollWidth") <= width
     assert browser.run("return document.querySelectorAll('.completions tbody tr').length") == 12 * 4
     assert browser.run("return window.pwned") is None and browser.run("return document.scripts.length") == 0
+    heads = browser.run(
+        "return [...document.querySelectorAll('#summary thead th')].map(e => getComputedStyle(e).overflowWrap)"
+    )
+    assert set(heads) == {"normal"}  # a word of a head is whole, and the table may scroll sideways
     texts = browser.run("return [...document.querySelectorAll('#g0 .completions .text')].map(e => e.textContent)")
     assert texts == TEXTS
     cells = "[...document.querySelectorAll('#g0 .completions td')].map(e => e.getBoundingClientRect())"
