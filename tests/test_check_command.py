@@ -89,7 +89,8 @@ def test_the_metrics_of_a_trainer_are_checked_alone(tmp_path: Path, capsys: pyte
     few = tmp_path / "checkpoint-4" / "trainer_state.json"
     assert main(["check", str(few)]) == 0
     assert "7 not checkable" in capsys.readouterr().out
-    for content in ("{", "{}", '{"log_history": [{}]}', '{"log_history": 3}', '{"log_history": [{"step": "x"}]}'):
+    lines = ("[{}]", "3", '[{"step": "x"}]', '[{"step": 1e400}]', '[{"step": null}]')
+    for content in ("{", "{}", *(f'{{"log_history": {history}}}' for history in lines)):
         few.write_text(content)
         assert main(["check", str(few)]) == 2
         error = capsys.readouterr().err

@@ -285,6 +285,12 @@ def test_a_step_that_is_missing_is_named(tmp_path: Path) -> None:
         logs.read(path)
 
 
+def test_a_negative_length_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", [line(tokens=1), line(tokens=-1)])
+    with pytest.raises(ValueError, match=r"log.jsonl, line 2: 'tokens' must be 0 or more, got -1"):
+        logs.read(path)
+
+
 def test_what_is_no_log_is_refused_with_what_can_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path, tmp_path / "x.txt"):
         if path.suffix:

@@ -52,7 +52,7 @@ def _history(file: Path) -> dict[int, dict[str, Any]]:
     try:
         for line in read_json(file)["log_history"]:
             lines.setdefault(int(line["step"]), {}).update(current(line))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise ValueError(f"{file} is damaged ({reason}). Restore it, or name another file.") from error
     return lines

@@ -14,7 +14,18 @@ from manypaths.files import stream_jsonl
 from manypaths.logs import groups
 from manypaths.logs.advantages import unexplained
 from manypaths.logs.log import LINES, TABLE, Log, Options
-from manypaths.logs.rows import Row, completion_of, group_named, is_chat, number, prompt_of, total, verdict, whole
+from manypaths.logs.rows import (
+    Row,
+    completion_of,
+    group_named,
+    is_chat,
+    length,
+    number,
+    prompt_of,
+    total,
+    verdict,
+    whole,
+)
 from manypaths.printable import listed, shown
 from manypaths.problems.columns import has, value_at
 from manypaths.problems.rows import read_rows
@@ -198,7 +209,7 @@ def _row(entry: Entry, where: str, file: str, place: int, columns: Columns, grou
         total=total(rewards, columns.weights),
         advantage=number(value(columns.advantage), where, columns.advantage or ""),
         correct=verdict(value(columns.correct), where, columns.correct or ""),
-        tokens=whole(value(columns.tokens), where, columns.tokens or ""),
+        tokens=length(value(columns.tokens), where, columns.tokens or ""),
         truncated=None if truncated is None else bool(truncated),
         group=group if columns.group is None else group_named(value(columns.group), where, columns.group),
         extra={name: entry[name] for name in entry if name not in columns.read()},

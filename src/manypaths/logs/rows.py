@@ -81,6 +81,14 @@ def whole(value: Any, where: str, column: str) -> int | None:
     raise ValueError(f"{where}: {shown(column)} must be a whole number, got {exact}.")
 
 
+def length(value: Any, where: str, column: str) -> int | None:
+    """A length, a whole number of 0 or more; None for null. Raises ValueError for anything else."""
+    exact = whole(value, where, column)
+    if exact is not None and exact < 0:
+        raise ValueError(f"{where}: {shown(column)} must be 0 or more, got {exact}.")
+    return exact
+
+
 def verdict(value: Any, where: str, column: str) -> bool | None:
     """Whether a completion is correct: a truth value, or a number above 0.5; None for null."""
     if isinstance(value, bool):
