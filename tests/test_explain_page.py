@@ -349,6 +349,16 @@ def test_a_run_is_explained_by_its_own_recipe(tmp_path, capsys):
     assert alone["groups"] == content["groups"] and (tmp_path / "page.html").exists()
 
 
+def test_a_run_of_a_script_is_scaled_as_its_trainer_scaled(tmp_path, capsys):
+    run = run_of(tmp_path, "grpo", "mmr")
+    (run / "recipe.yaml").unlink()
+    for settings, scale in (({"scale_rewards": "none"}, "none"), ({"scale_rewards": True}, "group"), ({}, "group")):
+        (run / "script.json").write_text(json.dumps({"trainer": settings}))
+        assert explained(run, capsys)["scale_rewards"] == scale
+    (run / "script.json").write_text(json.dumps({"trainer": {"multi_objective_aggregation": "normalize_then_sum"}}))
+    assert main(["explain", str(run)]) == 2 and "normalize_then_sum" in capsys.readouterr().err
+
+
 def test_one_method_does_not_change_what_holds_for_the_next(tmp_path, capsys):
     run = run_of(tmp_path, "grpo", "mmr")
     more = ["--method", "mmr-paper embedder.options.width=2", "--method", "mmr-paper"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from manypaths import recipe
 from manypaths.logs import RUN, Log
-from manypaths.run_folder import is_run, read_recipe
+from manypaths.run_folder import is_recorded, is_run, read_recipe, read_recipe_content
 from manypaths.sections import Recipe
 
 OWN = "the run's own"
@@ -119,8 +120,19 @@ def _others_changed(spec: Recipe) -> list[str]:
 
 def own_recipe(log: Log) -> Recipe | None:
     """The recipe of the run that a log is, or is the file of; None for a log of another trainer."""
-    run = log.path if log.path.is_dir() else log.path.parent
+    run = _run_of(log)
     return read_recipe(run) if log.kind == RUN and is_run(run) else None
+
+
+def _run_of(log: Log) -> Path:
+    return log.path if log.path.is_dir() else log.path.parent
+
+
+def _trainer_settings(log: Log) -> Mapping[str, Any]:
+    """The settings of TRL's trainer of the script whose run a log is; {} for any other log without a recipe."""
+    run = _run_of(log)
+    settings = read_recipe_content(run).get("trainer") if log.kind == RUN and is_recorded(run) else None
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def scale_of(log: Log, own: Recipe | None, named: str | None, choices: Sequence[Choice]) -> str:
@@ -128,15 +140,15 @@ def scale_of(log: Log, own: Recipe | None, named: str | None, choices: Sequence[
 
     Args:
         log: the groups.
-        own: the recipe of the run that the log is; it says the scaling unless the command line does. Else it is the
-            group, GRPO's and TRL's default.
+        own: the recipe of the run that the log is; it says the scaling unless the command line does, and of a run
+            of a script its script.json. Else it is the group, GRPO's and TRL's default.
         named: of the command line.
         choices: the methods; one whose recipe says something else is refused.
 
     Raises:
         ValueError: the setting cannot be followed here.
     """
-    settings = own.trainer if own is not None else {}
+    settings = _trainer_settings(log) if own is None else own.trainer
     if settings.get("multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
         raise ValueError(
             f"{str(log.path)!r} must be of a run that sums rewards before it scales them, got "
