@@ -19,7 +19,8 @@ COLUMNS = {  # heading -> what the column holds
     "flat": "groups in which every advantage is 0, so that nothing is learned",
     "changed": "groups in which some advantage is another than GRPO's",
     "of them flat": "changed groups that are flat in GRPO, whose rewards are all equal: the method alone decides there",
-    "share": "of the advantages that the method put there: |change| / (|GRPO's| + |change|), without flat groups",
+    "share": "of the advantages that the method put there: |change| / (|GRPO's| + |change|), 100 % of a group that is "
+    "flat in GRPO alone; mean over groups, without those that are flat in both",
     "signs": "completions that GRPO would raise and the method lowers, or the reverse",
     "right lowered": "correct completions with an advantage below 0",
     "wrong raised": "wrong completions with an advantage above 0",
