@@ -153,3 +153,21 @@ def test_trls_arguments_of_a_card_still_work_and_damaged_records_do_not_stop_a_t
     trainer.save_model()
     assert "The model card has no results" in capsys.readouterr().err
     assert "not evaluated" in Path(tmp_path, "out", "README.md").read_text()
+
+
+def test_a_card_has_no_accuracy_of_other_weights(tiny_model, tmp_path, capsys):
+    """A trainer that trained nothing, whose callback names the folder of an earlier training."""
+    trainer = test_callbacks.trainer_of(tiny_model, tmp_path / "out", DiverseGRPOTrainer)
+    trainer.add_callback(EvaluateProblems(trainer, [{"prompt": "1", "answer": "2"}], tmp_path / "records", samples=1))
+    (tmp_path / "records" / "evaluation").mkdir(parents=True)
+    (tmp_path / "records" / "script.json").write_text("{}")
+    figures = {"step": 9, "accuracy": 0.75, "low": 0.5, "high": 0.9, "problems": 4, "samples": 1}
+    (tmp_path / "records" / "evaluation" / "summary.json").write_text(json.dumps({"after": figures}))
+    trainer.save_model()
+    text = Path(tmp_path, "out", "README.md").read_text()
+    assert "not evaluated" in text and "75.0%" not in text and "0 updates" in text
+    assert "has those of step 9, not 0" in capsys.readouterr().err
+    trainer.state.global_step = 9
+    trainer.save_model()
+    text = Path(tmp_path, "out", "README.md").read_text()
+    assert "75.0%" in text and "9 updates" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,22 @@ class ModelCardGRPOTrainer(GRPOTrainer):
             shutil.copyfile(Path(self.args.output_dir, run_folder.CARD), folder / run_folder.CARD)
 
     def _trained(self, name: str) -> Training:
-        """What is known of the training: from the folder of the callbacks, else from the trainer alone."""
+        """What is known of the training: from the folder of the callbacks, else from the trainer alone.
+
+        A folder whose last evaluation is of another step than these weights has the records of another training.
+        """
+        steps = self.state.global_step
         runs: list[Any] = [getattr(callback, "run", None) for callback in self.callback_handler.callbacks]
         for run in runs:
             if isinstance(run, Path) and run_folder.is_recorded(run):
                 try:
-                    return of_run(run, name)
+                    training = of_run(run, name)
+                    if (last := training.evaluations.get("after", {}).get("step", steps)) == steps:
+                        return replace(training, steps=steps)
+                    print(
+                        f"The model card has no results: {run} has those of step {last}, not {steps}.", file=sys.stderr
+                    )
                 except (ValueError, OSError) as error:
                     print(f"The model card has no results: {one_line(error)}", file=sys.stderr)
         settings = settings_of(self, self.state)
-        return Training(name, settings, environment(), steps=self.state.global_step)
+        return Training(name, settings, environment(), steps=steps)
