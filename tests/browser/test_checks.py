@@ -51,3 +51,13 @@ def test_a_finding_leads_to_its_group(browser: Browser, page: Path) -> None:
         "#step=30&group=0",
         "Step 30",
     ]
+
+
+def test_a_log_that_is_too_small_for_every_check_is_not_said_to_be_sound(browser: Browser, tmp_path: Path) -> None:
+    completions = [{"text": "a", "rewards": {"r": value}, "raw": value} for value in (0.0, 1.0)]
+    line = {"step": 1, "group": 0, "prompt": "p", "completions": completions}
+    (tmp_path / "groups.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "reward": 0.5}) + "\n")
+    browser.open(write_page(tmp_path))
+    summary = browser.run("return document.querySelector('#checks > summary').textContent")
+    assert summary == "Nothing could be checked · 7 checks"

@@ -23,8 +23,10 @@ const showChecks = () => {
   const details = $("checks"), titles = found.map(check => check.title).join(", ");
   details.hidden = false;
   details.open = found.length > 0;
-  const parts = [found.length ? `Found: ${titles}` : "Nothing found", `${run.checks.length} checks`];
-  if (unchecked.length) parts.push(`${unchecked.length} not checkable`);
+  const checked = unchecked.length < run.checks.length;
+  const outcome = found.length ? `Found: ${titles}` : checked ? "Nothing found" : "Nothing could be checked";
+  const parts = [outcome, `${run.checks.length} checks`];
+  if (checked && unchecked.length) parts.push(`${unchecked.length} not checkable`);
   details.querySelector("summary").textContent = parts.join(" · ");
   details.querySelector("#found").append(...found.map(finding));
   const others = details.querySelector("details");
