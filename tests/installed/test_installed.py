@@ -79,7 +79,7 @@ def test_a_run_and_a_log_of_another_trainer_are_explained(run: Path, tmp_path: P
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
     table = manypaths("explain", "log.jsonl", "--correct", "reward", cwd=tmp_path)
     assert "mmr" in table and "dra" in table
-    for page in ("run.html", "explain.html"):
+    for page in ("run.html", "log.explain.html"):
         assert "</html>" in (tmp_path / page).read_text("utf-8")
 
 
