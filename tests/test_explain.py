@@ -2,6 +2,7 @@
 
 import json
 import random
+import statistics
 
 import pytest
 import torch
@@ -202,6 +203,17 @@ def test_the_share_is_that_of_the_change_in_the_advantages(name):
             assert other.share == pytest.approx(sum(map(abs, centred)) / whole, abs=1e-4)
             shares += other.share > 0.01
     assert shares
+
+
+def test_the_batch_is_all_scored_completions_of_a_step():
+    groups = some_groups(seed=6)
+    (plain,) = effects(groups, PLAIN, [], "batch")
+    for group, of_group in zip(groups, plain.groups, strict=True):
+        rewards = [reward for other in groups if other.step == group.step for reward in other.total]
+        deviation = statistics.stdev(reward for reward in rewards if reward is not None)
+        mean = statistics.fmean(reward for reward in group.total if reward is not None)
+        expected = [0.0 if reward is None else (reward - mean) / (deviation + 1e-4) for reward in group.total]
+        assert of_group.advantages == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_factor_that_the_scaling_takes_out_is_no_change():

@@ -82,6 +82,11 @@ def test_the_figures_of_a_method():
     assert summarise(groups, plain, plain).share is None
 
 
+def test_an_advantage_of_0_neither_raises_nor_lowers():
+    summary = summarise([group_of(correct=[True, False])], *[effect_of("GRPO", (0.0, 0.0))] * 2)
+    assert (summary.right_lowered, summary.wrong_raised, summary.flat) == (0, 0, 1)
+
+
 def test_what_two_digits_do_not_show_is_no_change():
     plain, effect = effect_of("GRPO", (1.0, -1.0)), effect_of("other", (1.004, -1.004))
     assert summarise([group_of()], plain, effect_of("other", (1.006, -1.006))).changed == 1
