@@ -221,6 +221,15 @@ def test_a_reward_at_its_ceiling_is_found() -> None:
     assert all(position % PROMPTS != 3 for position in outcome.groups) and "harder problems" in outcome.advice
 
 
+def test_a_ceiling_that_the_interval_does_not_show_is_not_found() -> None:
+    def solve(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
+        return {"total": [1.0 if entry.step in LATE[::3] and entry.prompt.endswith(".3") else 1.5] * SIZE}
+
+    outcome = diagnose(sound(solve))["ceiling"]
+    assert outcome.figure is not None and outcome.figure.low < 0.9 < outcome.figure.value
+    assert outcome.state == NOT_SHOWN
+
+
 def test_the_ceiling_for_wrong_completions_is_said() -> None:
     log = sound(lambda entry, draw: {"total": [2.0] * SIZE if (entry.step or 0) > 12 else entry.total})
     outcome = diagnose(log)["ceiling"]

@@ -85,6 +85,26 @@ def test_a_card_says_what_the_run_folder_holds(tmp_path):
     assert (run / "model" / "recipe.yaml").read_text() == (run / "recipe.yaml").read_text()
 
 
+def test_a_difference_is_over_the_same_problems_and_a_benchmark_of_these_weights(tmp_path):
+    run = run_with(tmp_path / "run")
+    for step, accuracy in ((3, 0.111), (7, 0.222)):
+        folder = run / "evaluation" / f"step-{step}"
+        folder.mkdir()
+        (folder / "settings.json").write_text("{}")
+        figures = {"accuracy": accuracy, "low": 0.1, "high": 0.3, "problems": 9, "samples": 1}
+        (folder / "summary.json").write_text(as_json({"math500": figures, "all": figures}))
+    text = card(of_run(run))
+    assert "22.2%" in text and "11.1%" not in text and "| after - before " in text
+    results = parsed(text)[0]["model-index"][0]["results"]
+    assert [(own["dataset"]["name"], own["metrics"][0]["value"]) for own in results] == [
+        ("gsm8k", 0.5625),
+        ("math500", 0.222),
+    ]
+    counts = run / "evaluation" / "counts.json"
+    counts.write_text(counts.read_text().replace('"0"', '"another"', 1))
+    assert "after - before" not in card(of_run(run))
+
+
 def test_the_baseline_that_a_card_names_is_the_recipe_without_its_method(tmp_path):
     run = run_with(tmp_path / "run", "method.options.lam=0.7")
     words = re.findall(r"manypaths train recipe.yaml (.*?) --out", write_card(run).read_text())[0].split()
