@@ -35,7 +35,7 @@ def test_bounds_are_what_was_run(requirement):
 
 
 # Passed together on Python 3.12, from the wheel: installed/ and the tests of FAST in the Makefile, but of
-# test_grading.py the first 200 only, with torch 2.6.0, TRL 1.16.0, transformers 5.17.0 and matplotlib 3.11.0.
+# test_grading.py the first 150 only, with torch 2.6.0, TRL 1.16.0, transformers 5.17.0 and matplotlib 3.11.0.
 @pytest.mark.parametrize("extra", [extra for extra in EXTRAS if extra not in ("dev", "docs", "verl")])
 def test_the_lowest_versions_are_tested_together(extra):
     for line in (*PROJECT["dependencies"], *EXTRAS[extra]):
