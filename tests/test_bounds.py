@@ -34,8 +34,8 @@ def test_bounds_are_what_was_run(requirement):
     assert f"{int(allowed[0].split('.')[0]) + 1}.0" not in specifier, "the next major version was not run"
 
 
-# Passed together on Python 3.12, from the wheel: installed/ and the tests of FAST in the Makefile, but of
-# test_grading.py the first 150 only, with torch 2.6.0, TRL 1.16.0, transformers 5.17.0 and matplotlib 3.11.0.
+# Passed together on Python 3.12, from the wheel, with torch 2.6.0, TRL 1.16.0, transformers 5.17.0, matplotlib 3.11.0:
+# installed/ and all tests of FAST in the Makefile.
 @pytest.mark.parametrize("extra", [extra for extra in EXTRAS if extra not in ("dev", "docs", "verl")])
 def test_the_lowest_versions_are_tested_together(extra):
     for line in (*PROJECT["dependencies"], *EXTRAS[extra]):
