@@ -106,8 +106,8 @@ def test_the_completions_of_a_training_come_back_by_group(trained: tuple[Path, T
         assert (log.kind, log.path, len(log.groups)) == (logs.TRL, path, 6)
         for step in (1, 2, 3):
             check(of_step(log, step), table.steps[step])
-    [one] = {len(logs.read(file).groups) for file in (out / "completions").iterdir()}
-    assert one == 2
+    [single] = {len(logs.read(file).groups) for file in (out / "completions").iterdir()}
+    assert single == 2
     assert all(group.correct is group.tokens is group.truncated is None for group in log.groups)
     assert any("plain sum of letters, even" in note for note in log.notes)
     assert any("unknown whether an evaluation" in note for note in log.notes)
@@ -194,9 +194,9 @@ def test_weights_that_the_log_hides_make_the_total_unknown(tmp_path: Path) -> No
     log = logs.read(tmp_path)
     assert all(group.total == [None] * 4 for group in log.groups)
     assert [note for note in log.notes if "In 2 of 2 groups" in note and "--reward good=1" in note]
-    told = logs.read(tmp_path, Options(rewards={"good": 1.0, "form": 3.0}))
-    assert joined(group.total for group in told.groups) == [a + 3 * b for a, b in zip(FIRST, SECOND, strict=True)]
-    assert not any("groups" in note for note in told.notes)
+    weighted = logs.read(tmp_path, Options(rewards={"good": 1.0, "form": 3.0}))
+    assert joined(group.total for group in weighted.groups) == [a + 3 * b for a, b in zip(FIRST, SECOND, strict=True)]
+    assert not any("groups" in note for note in weighted.notes)
     wrong = logs.read(tmp_path, Options(rewards={"good": 1.0}))
     assert [group.rewards for group in wrong.groups] == [{"good": FIRST[:4]}, {"good": FIRST[4:]}]
     assert any("are not those of the sum that --reward names" in note for note in wrong.notes)

@@ -58,10 +58,10 @@ def components(log: Log) -> Outcome:
     present = [change for change in changes if change is not None]
     if not present:
         return unchecked(f"No reward has {LEAST_GROUPS} groups in the first and in the last third of the steps.")
-    found = [change for change in present if _outruns(change, accuracy)]
-    shown = max(found or present, key=lambda change: change.value.low)
+    moving = [change for change in present if _outruns(change, accuracy)]
+    shown = max(moving or present, key=lambda change: change.value.low)
     sentence = f"From the first third to the last, accuracy changed by {number(accuracy.value, sign=True)}"
-    for change in found or [shown]:
+    for change in moving or [shown]:
         low, high = varied[change.name]
         sentence += (
             f", and {listed([change.name])} by {number(change.value, sign=True)} of its range ({low:.4g} to {high:.4g})"
@@ -71,7 +71,7 @@ def components(log: Log) -> Outcome:
         sentence += f"; without any difference in the whole log: {listed(constant)}"
     scaled = _scaled(shown.name, *varied[shown.name])
     gaps = measured(log, part.last, lambda group: _gap(group, scaled))
-    return outcome(bool(found), f"{sentence}.", shown.value, clearest(gaps), _advice(found))
+    return outcome(bool(moving), f"{sentence}.", shown.value, clearest(gaps), _advice(moving))
 
 
 def _outruns(change: Change, accuracy: Change) -> bool:

@@ -88,8 +88,8 @@ def _cause(sharper_than: Interval | None, greedy: Sequence[str], settings: Setti
             f"; {settings.source} decodes nearly greedily ({', '.join(greedy)})",
             "Sample with temperature 1, top_p 1 and without top_k, in the trainer's own settings.",
         )
-    known = ", ".join(f"{name} {str(value).lower()}" for name, value in settings.decoding.items())
-    decoding = f"Decoding is not nearly greedy ({settings.source}: {known})." if known else SOURCES
+    in_words = ", ".join(f"{name} {str(value).lower()}" for name, value in settings.decoding.items())
+    decoding = f"Decoding is not nearly greedy ({settings.source}: {in_words})." if in_words else SOURCES
     if sharper_than is not None:
         return (
             f"; in the first third {sharper_than.value:.0%} repeated, so the policy became sharper",

@@ -43,10 +43,10 @@ def length(log: Log) -> Outcome:
         f"the last third are {number(ratio)} times as long as those of the first ({before:.0f} to {after:.0f} {unit})"
     )
     side = _side(along, CORRELATION, -CORRELATION)
-    found = side != 0 and side == _side(ratio, DRIFT, 1 / DRIFT)
-    words, explained = _at_equal_verdict(log, side) if found else ("", False)
+    drifts = side != 0 and side == _side(ratio, DRIFT, 1 / DRIFT)
+    words, explained = _at_equal_verdict(log, side) if drifts else ("", False)
     shown = clearest({position: side * value for position, value in correlations.items()})
-    return outcome(found and not explained, f"{sentence}{words}.", along, shown, _advice(side, log))
+    return outcome(drifts and not explained, f"{sentence}{words}.", along, shown, _advice(side, log))
 
 
 def _mean(correlations: Sequence[float]) -> Interval:
@@ -104,10 +104,10 @@ def _at_equal_verdict(log: Log, side: int) -> tuple[str, bool]:
 
 def _advice(side: int, log: Log) -> str:
     which = "long" if side > 0 else "short"
-    known = any(group.correct for group in log.groups)
+    has_verdicts = any(group.correct for group in log.groups)
     unknown = (
         ""
-        if known
+        if has_verdicts
         else " If such completions are also right more often, that is no fault: --correct NAME says which reward tells."
     )
     return (

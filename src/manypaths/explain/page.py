@@ -115,8 +115,8 @@ def _why(label: str, changes: Sequence[Change], place: int) -> str:
 
 def _row(report: Report, place: int, index: int, changes: Mapping[str, Mapping[int, Change]]) -> str:
     group, plain = report.log.groups[place], report.effects[0].groups[place]
-    known = group.correct[index] if group.correct else None
-    verdict, word = ("", "") if known is None else ("✓", "correct") if known else ("✗", "wrong")
+    is_right = group.correct[index] if group.correct else None
+    verdict, word = ("", "") if is_right is None else ("✓", "correct") if is_right else ("✗", "wrong")
     near, total = plain.neighbours[index], group.total[index]
     cells = [
         ("reward", "not scored" if total is None else f"{total:.4g}"),

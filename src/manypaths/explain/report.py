@@ -114,10 +114,10 @@ def as_dict(report: Report) -> dict[str, Any]:
 def agreements(log: Log, effects: Sequence[Effect]) -> list[str]:
     """A sentence on which of the effects the advantages in the log are; none where the log has none."""
     counts = {effect.choice.label: agreement(log.groups, effect) for effect in effects}
-    found = {label: pair for label, pair in counts.items() if pair is not None}
-    if not found:
+    present = {label: pair for label, pair in counts.items() if pair is not None}
+    if not present:
         return []
-    best, (equal, logged) = max(found.items(), key=lambda item: item[1][0])
+    best, (equal, logged) = max(present.items(), key=lambda item: item[1][0])
     if equal == logged:
         return [f"The advantages in the log equal those of {best} in every group that has them: {logged}."]
     return [

@@ -104,13 +104,13 @@ def read_rows_of(path: Path, files: Sequence[Path], options: Options) -> Log:
     without = next((row for row in rows if row.step is None), None)
     if without is not None and any(row.step is not None for row in rows):
         raise ValueError(f"{without.file} must have a step, as other files of {str(path)!r} do. Name one of the files.")
-    found = groups.find(rows, options.group_size, consecutive=False, notes=notes)
-    if count := unexplained(found):
-        notes.append(f"In {count} of {len(found)} groups the advantages are not those of the total reward.")
+    groups_of_rows = groups.find(rows, options.group_size, consecutive=False, notes=notes)
+    if count := unexplained(groups_of_rows):
+        notes.append(f"In {count} of {len(groups_of_rows)} groups the advantages are not those of the total reward.")
     if all(row.step is None for row in rows):
         notes.append("The log has no step, so that all groups are of unknown steps.")
     kind = LINES if any(file.suffix.lower() != ".parquet" for file in files) else TABLE
-    return Log(path, kind, found, [], notes)
+    return Log(path, kind, groups_of_rows, [], notes)
 
 
 def _of_file(file: Path, options: Options, notes: list[str]) -> list[Row]:

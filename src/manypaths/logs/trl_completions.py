@@ -61,8 +61,8 @@ def read_completions(path: Path, files: Sequence[Path], options: Options) -> Log
     kept = _of_training([_rows(table, weights, options) for table in tables], metrics, notes)
     if not kept:
         raise ValueError(f"{str(path)!r} must hold completions of a training, got those of evaluations alone.")
-    found = groups.find(kept, options.group_size, consecutive=True, notes=notes)
-    return Log(path, TRL, _with_known_totals(found, metrics, weights, options, notes), metrics, notes)
+    groups_of_rows = groups.find(kept, options.group_size, consecutive=True, notes=notes)
+    return Log(path, TRL, _with_known_totals(groups_of_rows, metrics, weights, options, notes), metrics, notes)
 
 
 def _tables(files: Sequence[Path], notes: list[str]) -> list[Table]:

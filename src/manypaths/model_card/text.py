@@ -308,8 +308,8 @@ def _recipe(training: Training) -> str:
 
 def _versions(environment: Settings) -> str:
     versions = environment.get("versions")
-    known = versions if isinstance(versions, Mapping) else {}
-    rows = [["package", "version"], *([name, code(version)] for name, version in known.items() if version)]
+    versions_by_name = versions if isinstance(versions, Mapping) else {}
+    rows = [["package", "version"], *([name, code(version)] for name, version in versions_by_name.items() if version)]
     rows += [["Python", code(environment["python"])]] if environment.get("python") else []
     rows += [["commit of manypaths", code(environment["commit"])]] if environment.get("commit") else []
     return markdown(rows) if len(rows) > 1 else ""

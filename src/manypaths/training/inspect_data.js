@@ -16,10 +16,10 @@ const view = { at: 0, order: "sampled", compare: "whole", spread: false, digits:
 
 // Numbers
 
-const known = group => present(group.completions.map(completion => completion.raw));
+const scoredRewards = group => present(group.completions.map(completion => completion.raw));
 const isScored = (group, completion) => completion.raw !== null
-  || (!known(group).length && Object.values(completion.rewards).some(value => value !== null));  // the total is unknown
-const varies = group => run.kind === null || known(group).length  // else by the advantages, for the totals are unknown
+  || (!scoredRewards(group).length && Object.values(completion.rewards).some(value => value !== null));  // the total is unknown
+const varies = group => run.kind === null || scoredRewards(group).length  // else by the advantages, for the totals are unknown
   ? spreadOf(group, "raw") > 1e-6 : group.completions.some(completion => Math.abs(completion.advantage ?? 0) > 1e-6);
 const present = values => values.filter(value => value !== null);
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;

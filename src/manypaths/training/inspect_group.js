@@ -150,7 +150,7 @@ const arranged = (group, change) => {
 };
 
 const section = (group, part, largest) => {
-  const change = part[view.compare], order = arranged(group, change), raws = known(group);
+  const change = part[view.compare], order = arranged(group, change), raws = scoredRewards(group);
   const node = make("section", { class: "group", id: `group-${group.group}`, "aria-label": `Group ${group.group}` });
   const scored = group.completions.filter(completion => isScored(group, completion)).length;
   const facts = [group.method ?? (run.kind === null ? "plain GRPO" : ""), ...group.diagnostics.map(([name, value]) => `${name} ${short(value)}`),

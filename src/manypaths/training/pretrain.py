@@ -93,9 +93,9 @@ def new_model(architecture: dict[str, Any], tokenizer: PreTrainedTokenizerFast) 
     """A Llama with random weights. Raises ValueError for an argument that `LlamaConfig` does not have or refuses."""
     given = {"tie_word_embeddings": True, **architecture}
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    known = LlamaConfig().to_dict()
+    defaults = LlamaConfig().to_dict()
     for name in architecture:
-        if name not in known or name in (*ids, "vocab_size"):
+        if name not in defaults or name in (*ids, "vocab_size"):
             raise ValueError(f"model.architecture.{name} must be an argument of LlamaConfig that is free here.")
     try:
         model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **ids, **given))
