@@ -172,7 +172,7 @@ def sweep(
             f"--configurations must contain the baseline {baseline}, got {options.configurations}. Add it."
         )
     if options.workers < 1:
-        raise ValueError(f"--workers must be 1 or more, got {options.workers}.")
+        raise ValueError(f"--workers must be 1 or more, got {options.workers}. Pass 1 to train one after another.")
     out = options.out or Path("runs", options.grid.stem)
     jobs = sweep.jobs(grid, options.configurations)
     if options.dry_run:
