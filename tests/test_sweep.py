@@ -383,7 +383,7 @@ def test_several_workers_train_every_run_once_and_name_those_that_fail(tmp_path,
 
 
 def test_an_interrupted_run_ends_all_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "_train", lambda job, out, cores: sweep.INTERRUPTED)
+    monkeypatch.setattr(sweep, "_train", lambda job, out, cores: forked.INTERRUPTED)
     with pytest.raises(KeyboardInterrupt):
         sweep.run([Job(f"run-{number}") for number in range(4)], tmp_path, workers=2)
     monkeypatch.setattr(sweep, "_train", lambda job, out, cores: 1 / 0)

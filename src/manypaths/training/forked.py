@@ -1,4 +1,4 @@
-"""Runs as processes that are forked from one that has imported everything: imports cost each new Python five seconds.
+"""Runs as processes, forked from one that has imported everything: imports cost each new Python five seconds.
 
 The process that forks is multiprocessing's server, which holds nothing of the caller and has loaded no model. A run
 starts from it as from a fresh Python: with the environment of the first run, and the working directory of the caller.
@@ -10,6 +10,7 @@ import gc
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,32 @@ PRELOADED = [
     "manypaths.training.command",
     "manypaths.training.run",
 ]  # a missing one is left out
+INTERRUPTED = 130  # the exit code of a command after Ctrl-C
+
+
+def run_command(words: Sequence[str], log: Path, on_cpu: bool, cores: Sequence[int] = ()) -> int:
+    """Run a command of `manypaths` in a process of its own, forked where that is possible, and wait for its end.
+
+    Args:
+        words: The command and its arguments.
+        log: A file to which everything is added that the command prints.
+        on_cpu: Whether it leaves an accelerator unused.
+        cores: The cores that a forked process may use, as for `run`.
+
+    Returns:
+        The exit code; a negative one is the signal that ended it.
+    """
+    if is_possible(on_cpu):
+        return run(words, log, cores)
+    with open(log, "ab") as file:
+        command = [sys.executable, "-m", COMMANDS, *words]
+        return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log and the path of the log, for a message; the path alone where the log is empty."""
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+    return f"{lines[-1]} ({log})" if lines else str(log)
 
 
 def is_possible(on_cpu: bool) -> bool:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -33,7 +31,6 @@ from manypaths.yaml_text import Loader
 
 SEED = "{seed}"  # in an argument of a grid
 LOCKS = ".locks"  # in the folder of a sweep: one folder per run, to be locked
-INTERRUPTED = 130  # the exit code of `manypaths train` after Ctrl-C
 PAUSE = 2.0  # seconds between two looks at the runs of other processes
 
 
@@ -225,11 +222,11 @@ def _work(jobs: list[Job], out: Path, shared: _State, cores: list[int]) -> None:
                     if not claimed or job.name in shared.failed:
                         continue
                     code = _train(job, out, cores)
-                    if code == INTERRUPTED:
+                    if code == forked.INTERRUPTED:
                         raise KeyboardInterrupt
                     if code and not in_use(out / job.name):  # else the process of a killed sweep still trains it
                         shared.failed.append(job.name)
-                        print(f"{job.name}: failed ({code}); {_last_line(out / f'{job.name}.log')}", flush=True)
+                        print(f"{job.name}: failed ({code}); {forked.last_line(out / f'{job.name}.log')}", flush=True)
             time.sleep(PAUSE)
     except BaseException as error:
         shared.stopped, shared.error = True, error
@@ -258,16 +255,6 @@ def _train(job: Job, out: Path, cores: Sequence[int] = ()) -> int:
     began = time.perf_counter()
     print(f"{job.name}: {' '.join(job.words)}", flush=True)
     words, log = ["train", *job.words, "--out", str(out / job.name)], out / f"{job.name}.log"
-    if forked.is_possible(job.on_cpu):
-        code = forked.run(words, log, cores)
-    else:
-        with open(log, "ab") as file:
-            command = [sys.executable, "-m", "manypaths.cli", *words]
-            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    code = forked.run_command(words, log, job.on_cpu, cores)
     print(f"{job.name}: {time.perf_counter() - began:.0f} s", flush=True)
     return code
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1]} ({log})" if lines else str(log)
