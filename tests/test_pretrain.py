@@ -1,4 +1,4 @@
-"""`manypaths pretrain`: a model from scratch that is equal by seed, its demonstrations, and its way into `train`."""
+"""`manypaths pretrain`: models that are equal by seed, new or existing, their demonstrations, their way into `train`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from collections import Counter
 
 import pytest
+import torch
 
 from manypaths import checkpoint, run_folder
 from manypaths.cli import main
@@ -58,6 +59,26 @@ def test_a_model_from_scratch_is_equal_by_seed_and_trains_as_any_other(tmp_path,
             assert own["rewards"]["accuracy"] == VERIFIERS["colouring"].is_right(own["text"], group["answer"])
 
 
+def test_an_existing_model_goes_on_from_its_weights_with_its_own_tokenizer(tmp_path, capsys):
+    assert main(["pretrain", *SMALL, "--out", str(tmp_path / "new")]) == 0
+    existing = [word for word in SMALL[2:] if "architecture" not in word]
+    existing = ["smollm2-135m", "colouring", *existing, f"model.name={tmp_path / 'new'}", "model.dtype=float32"]
+    still = [*existing, "pretrain.trainer.learning_rate=0"]
+    assert main(["pretrain", *still, "--out", str(tmp_path / "still")]) == 0
+    assert main(["pretrain", *existing, "--out", str(tmp_path / "moved")]) == 0
+    weights = [
+        dict(checkpoint.load(str(tmp_path / name), dtype="float32")[0].named_parameters())
+        for name in ("new", "still", "moved")
+    ]
+    assert all(torch.equal(weights[1][name], weight) for name, weight in weights[0].items())
+    assert not any(torch.equal(weights[2][name], weight) for name, weight in weights[0].items())
+    tokenizers = [json.loads((tmp_path / name / "tokenizer.json").read_text()) for name in ("new", "still")]
+    assert tokenizers[0] == tokenizers[1]
+    capsys.readouterr()
+    assert main(["pretrain", *existing]) == 2
+    assert "--out must be the folder" in capsys.readouterr().err
+
+
 def test_every_problem_is_demonstrated_equally_often_and_other_ways_are_as_rare_as_asked():
     problems = load("colouring", options={"count": 50, "seed": 1})
     pairs = demonstrations(problems, "{question}=", Pretrain(count=5000, rare=0.2), 7)
@@ -96,7 +117,7 @@ def test_the_tokenizer_has_one_token_for_each_character_and_gives_the_text_back(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["smollm2-135m", "colouring"], "model.architecture"),
+        (["smollm2-135m", "colouring", "model.name=./nowhere"], "does not exist"),
         (["tiny-0.2m", "gsm8k", "prompt='{question}'"], "worked solutions"),
         (["tiny-0.2m", "arithmetic"], "prompt must be a text"),
         (["tiny-0.2m", "colouring", "model.architecture.hidden=3"], "model.architecture.hidden"),

@@ -17,7 +17,7 @@ DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double"
 class Model:
     """`name` as in `manypaths.checkpoint`; `end_tokens`: texts of one token each that end a completion.
 
-    `architecture` is for `manypaths pretrain`, which makes the model: the arguments of transformers' `LlamaConfig`.
+    `architecture` is for `manypaths pretrain`, which makes such a model: the arguments of transformers' `LlamaConfig`.
     Raises ValueError for a `dtype` that torch cannot train.
     """
 

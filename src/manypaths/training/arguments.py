@@ -44,9 +44,9 @@ def pretrain(parser: argparse.ArgumentParser) -> None:
         "recipes",
         nargs="*",
         metavar="RECIPE",
-        help="a model with an architecture, problems that are made here, and overrides such as pretrain.rare=0.05",
+        help="a model, problems that are made here, and overrides such as pretrain.rare=0.05",
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the model [the model's name]")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the model [the name of a new model]")
 
 
 def sweep(parser: argparse.ArgumentParser) -> None:

@@ -55,11 +55,13 @@ def train(options: argparse.Namespace) -> int:
 
 
 def pretrain(options: argparse.Namespace) -> int:
-    """Make the model of the recipes `options.recipes` from scratch, and train it on demonstrations -> the exit code."""
+    """Train the model of the recipes `options.recipes`, new or existing, on demonstrations -> the exit code."""
     began = time.perf_counter()
     if not any("=" not in word for word in options.recipes):
         raise ValueError("Name a model and problems, such as: manypaths pretrain tiny-0.2m colouring --out models/a")
     spec = _read(options.recipes)
+    if options.out is None and spec.model.architecture is None:
+        raise ValueError("--out must be the folder of the trained model, got none. Add it, such as --out starts/1.")
     from manypaths.training.pretrain import pretrain
 
     out = options.out or Path(spec.model.name)

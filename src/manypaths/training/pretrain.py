@@ -1,4 +1,4 @@
-"""`manypaths pretrain`: a small transformer from scratch, and its cold start on demonstrations of a set of problems."""
+"""`manypaths pretrain`: the cold start of a model, new or existing, on demonstrations of a set of problems."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
+from manypaths import checkpoint
 from manypaths.files import atomic_write, move_folder
 from manypaths.messages import prompt_text
 from manypaths.printable import one_line
@@ -32,26 +33,26 @@ SET_HERE = ("output_dir", "seed", "resume_from_checkpoint", "remove_unused_colum
 
 
 def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
-    """Make the model of a recipe with random weights, train it on demonstrations, and write it into a folder.
+    """Train the model of a recipe on demonstrations, and write it into a folder.
 
-    The weights are a function of the recipe and its seed, on one machine with one number of threads.
+    A model with an `architecture` is made with random weights; any other is loaded, and all its weights are trained,
+    whatever the recipe says of LoRA. The result is a function of the recipe and its seed, on one machine with one
+    number of threads.
 
     Args:
-        spec: Its `model.architecture`, `pretrain`, `problems`, `prompt` and `seed` are used.
-        out: The folder of the model, which must be new or empty. It is then a checkpoint like any other, with the
+        spec: Its `model`, `pretrain`, `problems`, `prompt` and `seed` are used.
+        out: The folder of the result, which must be new or empty. It is then a checkpoint like any other, with the
             recipe beside the weights.
 
     Returns:
         {parameters, demonstrations, loss}, the last one of the last step.
 
     Raises:
-        ValueError: The recipe has no architecture, its problems have no ways, a setting is unknown, or the folder is
-            not empty.
+        ValueError: There is no such model, its problems have no ways, the prompt is no text, a setting is unknown, or
+            the folder is not empty.
     """
-    if spec.model.architecture is None:
-        raise ValueError("model.architecture must be set to make a model, got none. Name a model such as tiny-0.2m.")
     if not isinstance(spec.prompt, str):
-        raise ValueError("prompt must be a text for a model from scratch, which has no chat template, got messages.")
+        raise ValueError("prompt must be a text, which demonstrations continue, got messages. Set prompt='{question}='.")
     if out.exists() and any(out.iterdir()):
         raise ValueError(
             f"--out must be a new folder, got {str(out)!r}, which is not empty. Remove it, or give another."
@@ -59,9 +60,12 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
     section = spec.pretrain or Pretrain()
     config = _trainer_config(section, spec.seed)
     transformers.set_seed(spec.seed)
-    tokenizer = character_tokenizer()
-    model = new_model(spec.model.architecture, tokenizer).to(getattr(torch, spec.model.dtype))
     rows = demonstrations(load(**asdict(spec.problems)), spec.prompt, section, spec.seed)
+    if spec.model.architecture is None:
+        model, tokenizer = checkpoint.load(spec.model.name, dtype=spec.model.dtype)
+    else:
+        tokenizer = character_tokenizer()
+        model = new_model(spec.model.architecture, tokenizer).to(getattr(torch, spec.model.dtype))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         config.output_dir = scratch
@@ -173,7 +177,7 @@ def _train(model: Any, tokenizer: Any, rows: list[tuple[str, str]], config: SFTC
     import datasets
 
     prompts = tokenizer([prompt for prompt, _ in rows])["input_ids"]
-    completions = tokenizer([completion + END for _, completion in rows])["input_ids"]
+    completions = tokenizer([completion + tokenizer.eos_token for _, completion in rows])["input_ids"]
     tokens = [
         {"input_ids": [*before, *after], "labels": [NO_LABEL] * len(before) + after}
         for before, after in zip(prompts, completions, strict=True)
