@@ -1,4 +1,4 @@
-"""`manypaths pretrain`: models that are equal by seed, new or existing, their demonstrations, their way into `train`."""
+"""`manypaths pretrain`: models by seed, new or existing, their demonstrations, and `train` with them."""
 
 from __future__ import annotations
 

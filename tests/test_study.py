@@ -1,6 +1,8 @@
-"""The grids and the protocol of the study in bench/: they name the same arms, and no seed twice."""
+"""The grids and protocols of the study in bench/: they name the same arms with the same settings, and no seed twice."""
 
 from pathlib import Path
+
+import pytest
 
 from manypaths.comparison.protocol import read_protocol
 from manypaths.training.sweep import jobs, read_grid
@@ -23,3 +25,23 @@ def test_the_protocol_the_study_and_its_learning_rates_name_the_same_arms():
 def test_no_seed_of_the_learning_rates_is_one_of_the_study():
     study, rates = read_grid(BENCH / "study.yaml"), read_grid(BENCH / "study_rates.yaml")
     assert study.seeds == [*range(1, 21)] and not {*study.seeds} & {*rates.seeds}
+
+
+@pytest.mark.parametrize("name", ["study_one_way", "real_countdown"])
+def test_the_protocols_of_the_further_parts_name_their_arms(name):
+    grid = read_grid(BENCH / f"{name}.yaml")
+    planned = read_protocol(BENCH / f"{name}_protocol.yaml")
+    assert Path(grid.protocol).samefile(BENCH / f"{name}_protocol.yaml")
+    assert [planned.baseline, *planned.arms] == [*grid.grid["method"]] and jobs(grid)
+
+
+def test_the_arms_of_the_control_are_those_of_the_study_with_their_learning_rates():
+    study, control = (read_grid(BENCH / f"{name}.yaml").grid["method"] for name in ("study", "study_one_way"))
+    assert control == {arm: study[arm] for arm in control}
+
+
+def test_smollm2_on_sums_is_trained_as_in_the_sweep():
+    sums, sweep = read_grid(BENCH / "real_sums.yaml"), read_grid(BENCH / "sweep.yaml")
+    assert len(jobs(sums)) == 36
+    assert {*sweep.recipes} - {*sums.recipes} == {"grpo-clip", "evaluation.every=4"}
+    assert {*sums.recipes} - {*sweep.recipes} == {"trainer.num_iterations=2", "evaluation.every=12"}

@@ -52,7 +52,7 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
             the folder is not empty.
     """
     if not isinstance(spec.prompt, str):
-        raise ValueError("prompt must be a text, which demonstrations continue, got messages. Set prompt='{question}='.")
+        raise ValueError("prompt must be a text, which demonstrations continue, got messages. Set prompt={question}=.")
     if out.exists() and any(out.iterdir()):
         raise ValueError(
             f"--out must be a new folder, got {str(out)!r}, which is not empty. Remove it, or give another."
