@@ -240,7 +240,7 @@ def _add_sweep(commands: Commands) -> None:
         commands,
         "sweep",
         "train a grid of recipes and seeds, then compare the runs",
-        "grid.yaml --dry-run",
+        "diversity --dry-run",
         "grid.yaml --out runs/grid",
     )
     of_training.sweep(sweep)

@@ -32,7 +32,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 
     Args:
         parser: The parser of all commands. An argument whose type is `Path` is completed with files, and one whose
-            metavar is RECIPE with the names of shipped recipes and with files.
+            metavar is RECIPE or GRID with the names of shipped ones and with files.
         shell: One of `SHELLS`.
 
     Raises:
@@ -40,13 +40,13 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """
     import shtab
 
-    from manypaths.recipe import shipped
+    from manypaths.recipe import shipped, shipped_grids
 
-    names = sorted(name.rpartition("/")[2] for name in shipped())
-    recipes = shtab.cmd(f"echo {' '.join(names)}")
+    recipes = sorted(name.rpartition("/")[2] for name in shipped())
+    names = {"RECIPE": recipes, "GRID": sorted(shipped_grids())}
     for argument in _arguments_of(parser):
-        if argument.metavar == "RECIPE":
-            vars(argument)["complete"] = recipes
+        if argument.metavar in names:
+            vars(argument)["complete"] = shtab.cmd(f"echo {' '.join(names[str(argument.metavar)])}")
         elif argument.type is Path:
             vars(argument)["complete"] = shtab.FILE
     return shtab.complete(parser, shell)

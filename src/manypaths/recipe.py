@@ -20,6 +20,7 @@ from manypaths.typed import build
 from manypaths.yaml_text import from_yaml, to_yaml
 
 SHIPPED = Path(str(files("manypaths") / "recipes"))
+NO_RECIPES = ("launch", "sweeps")  # folders of other files
 RENAMED_KEYS = {"method.policy_ratio": "method.importance_ratio"}  # key of an earlier version -> its name today
 # Keys that recipes of earlier versions lack, and their defaults.
 ADDED_KEYS = {
@@ -49,8 +50,24 @@ RENAMED_VALUES = {  # key -> {value of an earlier version: its name today}
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with the package: "methods/mmr" -> its file."""
-    paths = [path for path in sorted(SHIPPED.rglob("*.yaml")) if path.parent.name != "launch"]
+    paths = [path for path in sorted(SHIPPED.rglob("*.yaml")) if path.parent.name not in NO_RECIPES]
     return {str(path.relative_to(SHIPPED).with_suffix("")): path for path in paths}
+
+
+def shipped_grids() -> dict[str, Path]:
+    """The grids of `manypaths sweep` that come with the package: "diversity" -> its file."""
+    return {path.stem: path for path in sorted((SHIPPED / "sweeps").glob("*.yaml"))}
+
+
+def find_grid(name: str) -> Path:
+    """The path of a grid: a file's own, or that of a shipped one. Raises ValueError where there is none."""
+    if Path(name).is_file():
+        return Path(name)
+    if name in shipped_grids():
+        return shipped_grids()[name]
+    if Path(name).suffix in (".yaml", ".yml"):
+        raise ValueError(f"Grid file {name!r} does not exist.")
+    raise ValueError(f"Unknown grid {name!r}. {nearest(name, shipped_grids())} Or name a YAML file.")
 
 
 def find(name: str) -> Path:

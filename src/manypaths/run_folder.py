@@ -44,6 +44,7 @@ from manypaths.yaml_text import canonical, to_yaml
 
 RECIPE, ENVIRONMENT, METRICS, GROUPS = "recipe.yaml", "environment.json", "metrics.jsonl", "groups.jsonl"
 SCRIPT = "script.json"
+PRETRAINED = "pretrain.yaml"  # the recipe in a folder of weights that `manypaths pretrain` made
 CHECKPOINTS, EVALUATION, MODEL, PAGE = "checkpoints", "evaluation", "model", "inspect.html"
 SUMMARY, COUNTS, SETTINGS = results.SUMMARY, results.COUNTS, results.SETTINGS  # SUMMARY in RUN and in evaluation/
 UNFINISHED_MODEL = ".model.partial"  # becomes MODEL once it is complete
@@ -88,18 +89,23 @@ def _check_writable(run: Path) -> None:
 
 
 def _check_same_recipe(run: Path, spec: Recipe) -> None:
-    old, new = (to_yaml(canonical(asdict(content))).splitlines() for content in (read_recipe(run), spec))
-    pairs = zip_longest(old, new, fillvalue="nothing")
-    differences = [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
-    if differences:
+    differing = differences(asdict(read_recipe(run)), asdict(spec))
+    if differing:
         raise ValueError(
-            f"{str(run)!r} holds the run of another recipe ({'; '.join(differences[:3])}). Give another --out, "
+            f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
             "or no recipe at all to resume that run."
         )
     if read_environment(run).get("recipe", _fingerprint(run)) != _fingerprint(run):
         raise ValueError(
             f"{str(run / RECIPE)!r} was changed after its run began. Restore it, or train with it in another --out."
         )
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """The lines in which two recipes differ as YAML, as words for a message."""
+    old, new = (to_yaml(canonical(content)).splitlines() for content in (there, here))
+    pairs = zip_longest(old, new, fillvalue="nothing")
+    return [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
 
 
 def _fingerprint(run: Path) -> str:

@@ -52,7 +52,10 @@ def pretrain(parser: argparse.ArgumentParser) -> None:
 def sweep(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `manypaths sweep`."""
     parser.add_argument(
-        "grid", type=Path, metavar="GRID", help="YAML file with recipes, grid, seeds, and what to compare"
+        "grid",
+        type=Path,
+        metavar="GRID",
+        help="YAML file with recipes, grid, seeds, and what to compare; or a shipped one, such as diversity",
     )
     parser.add_argument(
         "--out",
@@ -69,9 +72,8 @@ def sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=1,
         metavar="N",
-        help="train so many runs at a time, each on cores of its own; for small models on CPUs, a worker per core [1]",
+        help="train so many runs at a time, each on cores of its own [1; one per core for models from scratch on CPUs]",
     )
     parser.add_argument("--dry-run", action="store_true", help="only list the runs and their states")
 

@@ -155,8 +155,8 @@ def sweep(
     """Train the runs of a grid and compare them, or list them.
 
     Args:
-        options: `grid` is the grid file, `configurations` those to train, `out` the folder of the runs, `workers` how
-            many runs are trained at a time, `dry_run` whether to list them only.
+        options: `grid` is the grid file or the name of a shipped one, `configurations` those to train, `out` the folder
+            of the runs, `workers` how many runs are trained at a time, `dry_run` whether to list them only.
         question: `comparison.command.Question`.
         check: `comparison.command.check`, called before any training; it returns the baseline.
         compare: `comparison.command.print_comparison`, called when no run is left to train.
@@ -164,24 +164,30 @@ def sweep(
     Returns:
         The exit code: 1 where some runs failed, else 0.
     """
-    from manypaths.training import sweep
+    from manypaths.training import starts, sweep
 
-    grid = sweep.read_grid(options.grid)
+    path = recipe.find_grid(str(options.grid))
+    grid = sweep.read_grid(path)
     asked = question(**grid.question())
     baseline = check(asked, curves=True)
     if options.configurations and baseline is not None and baseline not in options.configurations:
         raise ValueError(
             f"--configurations must contain the baseline {baseline}, got {options.configurations}. Add it."
         )
-    if options.workers < 1:
+    if options.workers is not None and options.workers < 1:
         raise ValueError(f"--workers must be 1 or more, got {options.workers}. Pass 1 to train one after another.")
-    out = options.out or Path("runs", options.grid.stem)
+    out = options.out or Path("runs", path.stem)
     jobs = sweep.jobs(grid, options.configurations)
     if options.dry_run:
+        for start in sweep.starts_of(jobs):
+            print(f"{starts.state(start):<9}{start.folder}: manypaths pretrain {start.command}")
         for job in jobs:
             print(f"{sweep.state(job, out):<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
         return 0
-    failed = sweep.run(jobs, out, options.workers)
+    workers = sweep.usual_workers(jobs) if options.workers is None else options.workers
+    if options.workers is None and workers > 1:
+        print(f"So small that {workers} runs are trained at a time, each on cores of its own; --workers 1 trains one.")
+    failed = sweep.run(jobs, out, workers)
     trained = [out / job.name for job in jobs if job.name not in failed]
     sentences = [f"The run {name} failed; see {out / f'{name}.log'}." for name in failed]
     compare(trained, asked, out / "comparison", left_out=sentences)
@@ -211,12 +217,13 @@ def recipes(options: argparse.Namespace) -> int:
 
     launches = {f"--launch {name}": path for name, path in launch.shipped().items()}
     by_need: dict[str, list[str]] = {}
-    for name, path in {**recipe.shipped(), **launches}.items():
+    grids = {f"sweep {name}": path for name, path in recipe.shipped_grids().items()}
+    for name, path in {**recipe.shipped(), **launches, **grids}.items():
         lines = path.read_text("utf-8").splitlines()
         stated = [line.removeprefix(NEEDS) for line in lines if line.startswith(NEEDS)]
         by_need.setdefault("".join(stated), []).append(f"  {name:<28} {lines[0].removeprefix('# ')}")
     others = by_need.pop("")
     for needs in sorted(by_need, key=lambda needs: (needs != "nothing", needs.count(","), needs)):
         print("\n".join([f"Methods that need {needs.replace(', ', ' and ')}:", *by_need[needs], ""]))
-    print("\n".join(["Models, problems, variants, settings of papers, launches:", *others]))
+    print("\n".join(["Models, problems, variants, settings of papers, launches, sweeps:", *others]))
     return 0

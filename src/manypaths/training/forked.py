@@ -110,3 +110,8 @@ def cores_of(worker: int, workers: int) -> list[int]:
     available = sorted(os.sched_getaffinity(0))
     start, end = (len(available) * number // workers for number in (worker, worker + 1))
     return available[start:end] if workers <= len(available) else []
+
+
+def core_count() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

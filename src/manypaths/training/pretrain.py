@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,9 +16,10 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
-from manypaths import checkpoint
-from manypaths.files import atomic_write, move_folder
+from manypaths import checkpoint, run_folder
+from manypaths.files import LOCK, atomic_write, in_use, move_folder, only_writer
 from manypaths.messages import prompt_text
+from manypaths.preflight import cold_start
 from manypaths.printable import one_line
 from manypaths.problems import Problem, load, render
 from manypaths.recipe import dump
@@ -28,7 +30,6 @@ from manypaths.verifiers import MATHEMATICS
 END, PAD, UNKNOWN = "<|end|>", "<|pad|>", "<|unknown|>"
 NO_LABEL = -100  # of a token that the loss leaves out
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
-RECIPE = "pretrain.yaml"  # in the folder of the model
 SET_HERE = ("output_dir", "seed", "resume_from_checkpoint", "remove_unused_columns", "completion_only_loss")
 
 
@@ -51,8 +52,8 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
         ValueError: There is no such model, its problems have no ways, the prompt is no text, a setting is unknown, or
             the folder is not empty.
     """
-    if not isinstance(spec.prompt, str):
-        raise ValueError("prompt must be a text, which demonstrations continue, got messages. Set prompt={question}=.")
+    cold_start.check(spec)
+    assert isinstance(spec.prompt, str)
     if out.exists() and any(out.iterdir()):
         raise ValueError(
             f"--out must be a new folder, got {str(out)!r}, which is not empty. Remove it, or give another."
@@ -67,13 +68,19 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
         tokenizer = character_tokenizer()
         model = new_model(spec.model.architecture, tokenizer).to(getattr(torch, spec.model.dtype))
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+    for abandoned in cold_start.unfinished(out):
+        if (abandoned / LOCK).exists() and not in_use(abandoned):  # the process that made it was killed
+            shutil.rmtree(abandoned)
+    with (
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=cold_start.SCRATCH) as scratch,
+        only_writer(Path(scratch)),
+    ):
         config.output_dir = scratch
         loss = _train(model, tokenizer, rows, config)
         unfinished = Path(scratch, out.name)
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        atomic_write(unfinished / RECIPE, dump(spec))
+        atomic_write(unfinished / run_folder.PRETRAINED, dump(spec))
         move_folder(unfinished, out)  # onto a folder that is empty or not there
     return {"parameters": model.num_parameters(), "demonstrations": len(rows), "loss": loss}
 

@@ -25,11 +25,11 @@ from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import DEFAULTS
 from manypaths.run_folder import is_finished
-from manypaths.training import forked
+from manypaths.sections import Recipe
+from manypaths.training import forked, starts
 from manypaths.typed import build
 from manypaths.yaml_text import Loader
 
-SEED = "{seed}"  # in an argument of a grid
 LOCKS = ".locks"  # in the folder of a sweep: one folder per run, to be locked
 PAUSE = 2.0  # seconds between two looks at the runs of other processes
 
@@ -43,7 +43,7 @@ class Grid:
     and `seeds`. `{seed}` inside an argument stands for the seed, as in model.name=starts/{seed}. `baseline` names the
     value (of several axes: the values, joined by -) to compare the others with. `metric`, `target`, `margin` and
     `paired` are as in `manypaths compare`; `protocol` is a file, named from the folder of the grid file, that settles
-    these and the baseline.
+    these and the baseline. With `starts` the model of each seed is made before its runs (`starts.Starts`).
     """
 
     recipes: list[str]
@@ -55,6 +55,7 @@ class Grid:
     margin: float | None = None
     paired: bool | None = None
     protocol: str | None = None
+    starts: dict[str, Any] | None = None
 
     def question(self) -> dict[str, Any]:
         """What the comparison of the runs is to answer, by the names of `manypaths compare`."""
@@ -70,6 +71,8 @@ class Job:
     name: str  # the values of the axes and the seed, joined by -
     words: list[str] = field(default_factory=list)  # arguments of `manypaths train`
     on_cpu: bool = False  # whether its recipe leaves an accelerator unused
+    is_tiny: bool = False  # whether its model is from scratch, and on_cpu
+    start: starts.Start | None = None  # the model that it begins with, where the sweep makes that
 
 
 def read_grid(path: Path) -> Grid:
@@ -85,6 +88,8 @@ def read_grid(path: Path) -> Grid:
     missing = [key for key in ("recipes", "grid", "seeds") if not isinstance(content, dict) or key not in content]
     if missing:
         raise ValueError(f"{str(path)!r} must have recipes, grid and seeds, got no {', '.join(missing)}. Add them.")
+    if content.get("starts") is not None:
+        starts.read(content["starts"])
     grid: Grid = build(Grid, content)
     grid.protocol = grid.protocol and str(path.parent / grid.protocol)
     _check_axes(grid)
@@ -98,8 +103,8 @@ def read_grid(path: Path) -> Grid:
 
 def _check_axes(grid: Grid) -> None:
     places = {f"{{{axis}}}" for axis in grid.grid}
-    if SEED in places:
-        raise ValueError(f"An axis must not be called seed, which {SEED} stands for. Rename it.")
+    if starts.SEED in places:
+        raise ValueError(f"An axis must not be called seed, which {starts.SEED} stands for. Rename it.")
     for axis, values in grid.grid.items():
         if f"{{{axis}}}" not in grid.recipes:
             raise ValueError(f"recipes must contain {{{axis}}} for the axis {axis!r}, got {grid.recipes}. Add it.")
@@ -112,7 +117,7 @@ def _check_axes(grid: Grid) -> None:
                     f"got {value!r}. Rename it."
                 )
     for word in grid.recipes:
-        if word.startswith("{") and word != SEED and word not in places:
+        if word.startswith("{") and word != starts.SEED and word not in places:
             raise ValueError(f"{word} in recipes names no axis. {nearest(word, places)}")
 
 
@@ -135,28 +140,50 @@ def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
             if name not in names:
                 raise ValueError(f"Unknown configuration {name!r}. {nearest(name, names)}")
         combinations = [values for values in combinations if "-".join(values) in configurations]
+    of_seeds = {} if grid.starts is None else _starts(grid.starts, grid.seeds)
     for seed, values in itertools.product(grid.seeds, combinations):
         words_of = {f"{{{axis}}}": grid.grid[axis][value] for axis, value in zip(grid.grid, values, strict=True)}
         words = list(itertools.chain.from_iterable(words_of.get(word, [word]) for word in grid.recipes))
-        words = [word.replace(SEED, str(seed)) for word in words]
-        job = Job("-".join([*values, str(seed)]), [*words, f"seed={seed}"])
+        words = [word.replace(starts.SEED, str(seed)) for word in words]
+        start = of_seeds.get(seed)
+        if start is not None:
+            starts.check_words(words)
+            words += start.of_runs
+        job = Job("-".join([*values, str(seed)]), [*words, f"seed={seed}"], start=start)
         if job.name in [other.name for other in result]:
             raise ValueError(f"Two runs of the grid would be named {job.name}. Rename a value of an axis.")
         try:
-            job.on_cpu = _check_recipe(job)
+            spec = _check_recipe(job)
         except ValueError as error:
             raise ValueError(f"The run {job.name} is not valid: {error}") from error
+        job.on_cpu = bool(spec.trainer.get("use_cpu"))
+        job.is_tiny = job.on_cpu and spec.model.architecture is not None
         result.append(job)
     return result
 
 
-def _check_recipe(job: Job) -> bool:
-    """Raise ValueError for a recipe that is not valid -> whether it leaves an accelerator unused."""
+def _starts(content: dict[str, Any], seeds: Sequence[int]) -> dict[int, starts.Start]:
+    described = starts.read(content)
+    return {seed: starts.of_seed(described, seed) for seed in seeds}
+
+
+def starts_of(jobs: Sequence[Job]) -> list[starts.Start]:
+    """The starts of runs, each once."""
+    return list({job.start.folder: job.start for job in jobs if job.start is not None}.values())
+
+
+def usual_workers(jobs: Sequence[Job]) -> int:
+    """How many runs to train at a time: one per core if all are so small that they leave an accelerator unused."""
+    return min(len(jobs), forked.core_count()) if all(job.is_tiny for job in jobs) else 1
+
+
+def _check_recipe(job: Job) -> Recipe:
+    """Raise ValueError for a recipe that is not valid -> the recipe."""
     spec = recipe.read([word for word in job.words if "=" not in word], [word for word in job.words if "=" in word])
     trainer_settings.check_kept(spec.trainer)
     longest = spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"])
     rewards.bind(spec.rewards, spec.reward_options, longest)
-    return bool(spec.trainer.get("use_cpu"))
+    return spec
 
 
 def state(job: Job, out: Path) -> str:
@@ -179,7 +206,12 @@ def run(jobs: list[Job], out: Path, workers: int = 1) -> list[str]:
 
     Returns:
         The names of the runs that failed in this process.
+
+    Raises:
+        ValueError: The folder of a start holds something else, or a start could not be made.
     """
+    for start in starts_of([job for job in jobs if not is_finished(out / job.name)]):
+        starts.is_made(start)
     out.mkdir(parents=True, exist_ok=True)
     shared = _State()
     if workers == 1:
@@ -216,6 +248,8 @@ def _work(jobs: list[Job], out: Path, shared: _State, cores: list[int]) -> None:
     try:
         while unfinished := [job for job in jobs if job.name not in shared.failed and not is_finished(out / job.name)]:
             for job in unfinished:
+                if job.start is not None and not (shared.stopped or starts.make(job.start, cores)):
+                    continue
                 with _claim(job, out) as claimed:
                     if shared.stopped:
                         return
