@@ -9,7 +9,7 @@ from test_verdicts import runs_of
 
 from manypaths.comparison.compare import compare
 from manypaths.comparison.contents import configurations
-from manypaths.comparison.numbers import PLAIN, SHARE, p_value, with_interval
+from manypaths.comparison.numbers import PLAIN, SHARE, p_value, unit_of, with_interval
 from manypaths.comparison.planned import answers
 from manypaths.comparison.sentences import (
     brief_verdict,
@@ -229,15 +229,37 @@ def test_a_protocol_separates_primary_secondary_and_exploratory():
         "Protocol made up: secondary",
         "Exploratory: what the protocol does not name",
     ]
-    assert "The arm gone has no results." in primary.sentences and "gone: not tested." in primary.sentences
+    by_verdict = {}
+    for arm, answer in comparison["protocol"]["arms"].items():
+        by_verdict.setdefault(answer["verdict"], []).append(arm)
+    assert "The arm gone has no results." in primary.sentences and by_verdict["not tested"] == ["gone"]
+    assert primary.sentences[0].startswith("Verdicts on 3 arms: ")
+    for word, arms in by_verdict.items():
+        assert f"{word} {len(arms)}" + f" ({', '.join(arms)})" * (word != "not shown") in primary.sentences[0]
+    sides = {configuration["name"]: configuration["measures"] for configuration in comparison["configurations"]}
     for section, key in ((primary, "primary"), (secondary, "secondary")):
-        [(_, (_, *rows))] = section.tables
-        endpoints = comparison["protocol"][key]
-        assert [row[:2] for row in rows] == [[arm, end["words"]] for end in endpoints for arm in PROTOCOL.arms]
-        for row, answer in zip(rows, [answer for end in endpoints for answer in end["arms"].values()], strict=True):
-            words = {True: "met (", False: "not met (", None: "not tested"}[answer["met"]]
-            assert row[3].startswith(words)
-            assert answer["p_holm"] is None or f"({p_value(answer['p_holm'])} after Holm over 3)" in row[3]
+        [(title, (head, *rows))] = section.tables
+        assert title == f"{key.capitalize()} endpoints (p after Holm over 3 arms)"
+        assert [row[0] for row in rows] == PROTOCOL.arms
+        for place, endpoint in enumerate(comparison["protocol"][key]):
+            at = 1 + 2 * place
+            assert head[at].startswith(
+                ("steps saved to the target of " * (endpoint["at"] == "steps")) + endpoint["metric"]
+            )
+            assert head[at + 1] == endpoint["words"]
+            for row, (arm, answer) in zip(rows, endpoint["arms"].items(), strict=True):
+                words = {True: "met (", False: "not met (", None: "not tested"}[answer["met"]]
+                assert row[at + 1].startswith(words)
+                assert answer["p_holm"] is None or f"({p_value(answer['p_holm'])})" in row[at + 1]
+                if arm not in sides:
+                    assert row[at] == ""
+                elif endpoint["at"] == "end":
+                    item, unit = sides[arm][endpoint["metric"]]["against"]["last"], unit_of(endpoint["metric"])
+                    assert row[at] == with_interval(item, unit, signed=True)
+        assert (head[-1] == "verdict") == (key == "primary")
+    for row, (arm, answer) in zip(primary.tables[0][1][1:], comparison["protocol"]["arms"].items(), strict=True):
+        p = (answer["harm"] if answer["verdict"] == "harms" else answer)["p_holm"]
+        assert row[0] == arm and row[-1] == answer["verdict"] + ("" if p is None else f" ({p_value(p)})")
     assert [sentence.partition(" ")[0] for sentence in exploratory.sentences] == ["c", "d", "e"]
     assert exploratory.tables == []
 

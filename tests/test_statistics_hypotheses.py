@@ -16,6 +16,7 @@ from manypaths.statistics import (
     holm,
     interval,
     p_at_most_worse,
+    p_more_worse,
     p_value,
     p_within,
     percentile_interval,
@@ -204,6 +205,14 @@ def test_equivalence_is_two_one_sided_tests():
         assert within(first, second, margin, paired=True, alpha=alpha) == (above and below)
         answers.add((bool(above), bool(below)))
     assert len(answers) > 1
+
+
+@pytest.mark.parametrize("margin", [0.5, 1.5, 4.0])
+def test_harm_beyond_a_margin_is_a_one_sided_test_to_the_other_side(margin):
+    worse, better = rewards(FIRST), rewards(numpy.add(SECOND, 3.0))
+    exact = scipy.stats.ttest_rel(numpy.add(FIRST, margin), numpy.add(SECOND, 3.0), alternative="less").pvalue
+    assert p_more_worse(worse, better, margin, paired=True) == pytest.approx(exact if exact < 0.499 else 1.0, rel=1e-5)
+    assert p_at_most_worse(worse, better, margin, paired=True) == pytest.approx(1 - exact if exact > 0.501 else 1.0)
 
 
 def test_a_margin_is_read_from_the_90_percent_interval():

@@ -14,7 +14,7 @@ from manypaths.comparison.curves import level_of
 from manypaths.comparison.protocol import Protocol, read_protocol
 from manypaths.comparison.runs import Run, Score
 from manypaths.counts import Counts
-from manypaths.statistics import estimate, interval
+from manypaths.statistics import estimate, holm, interval
 
 STEPS = (0, 10, 20)
 
@@ -286,7 +286,9 @@ def test_a_protocol_settles_what_is_asked_and_what_is_exploratory(tmp_path):
     assert answered["arms"]["new"]["p_holm"] == pytest.approx(3 * smallest)  # three arms, one of them without results
     assert answered["arms"]["other"]["p_holm"] == pytest.approx(min(1, max(3 * smallest, 2 * largest)))
     assert answered["arms"]["new"]["met"] and not answered["arms"]["other"]["met"]
-    assert answered["arms"]["absent"] == {"p": None, "p_holm": None, "met": None}
+    nothing = {"p": None, "p_holm": None}
+    assert answered["arms"]["absent"] == {**nothing, "met": None, "verdict": "not tested", "harm": nothing}
+    assert [answered["arms"][name]["verdict"] for name in ("new", "other")] == ["helps", "not shown"]
     assert [item["words"] for item in answered["secondary"]] == [
         "distinct@4 better at the end",
         "pass@4 better in steps to target",
@@ -295,6 +297,38 @@ def test_a_protocol_settles_what_is_asked_and_what_is_exploratory(tmp_path):
     assert min(item["p_holm"] for item in planned) == pytest.approx(3 * min(item["p"] for item in planned))
     extra = last(comparison, "extra", "pass@4")
     assert extra["p_holm"] == extra["p"]  # the only exploratory one
+
+
+def planned_of(gains, seeds=5, **settings):
+    """A comparison with a protocol of two primary endpoints in which all but the base are arms."""
+    primary = [{"metric": "pass@4"}, {"metric": "accuracy", "claim": "not worse"}]
+    protocol = Protocol("x", "base", [name for name in gains if name != "base"], primary, margin=5, **settings)
+    return compare([run for name, gain in gains.items() for run in runs_of(name, seeds, gain)], protocol=protocol)
+
+
+@pytest.mark.parametrize("correction", ["holm", "none"])
+def test_an_arm_harms_where_an_endpoint_is_shown_to_be_worse_and_not_where_it_may_be(correction):
+    comparison = planned_of({"base": 0.0, "up": 1.5, "same": 0.0, "down": -1.5, "less": -0.4}, correction=correction)
+    arms = comparison["protocol"]["arms"]
+    assert [arms[name]["verdict"] for name in ("up", "same", "down")] == ["helps", "not shown", "harms"]
+    least = {}
+    for name, answer in arms.items():
+        gain, accuracy = last(comparison, name, "pass@4"), last(comparison, name)
+        least[name] = min(1, 2 * min(gain["p"] if gain["value"] <= 0 else 1.0, accuracy["p_more_worse"]))
+        assert answer["harm"]["p"] == pytest.approx(least[name])
+    adjusted = holm(list(least.values())) if correction == "holm" else list(least.values())
+    for answer, p in zip(arms.values(), adjusted, strict=True):
+        assert answer["harm"]["p_holm"] == (pytest.approx(p) if correction == "holm" else None)
+        assert (answer["verdict"] == "harms") == (p <= 0.05 and not answer["met"])
+
+
+def test_worse_within_the_margin_is_no_harm_and_meets_the_claim():
+    protocol = Protocol("x", "base", ["a"], [{"metric": "accuracy", "claim": "not worse"}], margin=10)
+    runs = [run for name, gain in (("base", 0.0), ("a", -0.15)) for run in runs_of(name, 9, gain, problems=80)]
+    comparison = compare(runs, protocol=protocol)
+    [answer] = comparison["protocol"]["arms"].values()
+    assert last(comparison, "a")["verdict"] == "worse" and last(comparison, "a")["p_more_worse"] == 1.0
+    assert answer["verdict"] == "helps" and answer["harm"]["p"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from manypaths.statistics import (
     estimate,
     interval,
     p_at_most_worse,
+    p_more_worse,
     p_value,
     p_within,
     probability_of_improvement,
@@ -94,9 +95,10 @@ def _last(own: Configuration, others: Configuration, paired: bool, margin: float
     """The difference at the end.
 
     `value`, `low`, `high`; `p`, the smallest level of significance at which it differs from 0; `paired`, and with it
-    the number of `pairs` and the interval that they would have `unpaired`; `p_equivalent` and `p_at_most_worse`, the
-    same for a difference within the margin and for one above minus the margin, None without a margin; the smallest
-    difference that is `detectable` with a power of 80 %; and `sensitivity`, the difference without each benchmark.
+    the number of `pairs` and the interval that they would have `unpaired`; `p_equivalent`, `p_at_most_worse` and
+    `p_more_worse`, the same for a difference within the margin, for one above minus the margin and for one below it,
+    None without a margin; the smallest difference that is `detectable` with a power of 80 %; and `sensitivity`, the
+    difference without each benchmark.
     """
     pair, scale = (own.estimates[-1], others.estimates[-1]), own.scale
     result = bounds(scale, *pair, paired)
@@ -108,6 +110,7 @@ def _last(own: Configuration, others: Configuration, paired: bool, margin: float
     is_usable = margin is not None and own.measure.is_share and result["low"] is not None
     result["p_equivalent"] = p_within(*pair, margin or 0.0, paired=paired) if is_usable else None
     result["p_at_most_worse"] = p_at_most_worse(*pair, margin or 0.0, paired=paired) if is_usable else None
+    result["p_more_worse"] = p_more_worse(*pair, margin or 0.0, paired=paired) if is_usable else None
     result["detectable"] = _finite(scale * detectable(*pair, paired=paired))
     result["sensitivity"] = [
         {"without": name, **bounds(scale, _without(own, number), _without(others, number), paired)}

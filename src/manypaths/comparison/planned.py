@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 
 from manypaths.comparison.contents import Comparison
 from manypaths.comparison.numbers import SAVED, p_value, unit_of, with_interval
+from manypaths.comparison.protocol import item_of
 from manypaths.comparison.sentences import sentences
 from manypaths.comparison.tables import Table, verdict_tables
 
-PLACES = {  # where an endpoint is read -> (part of a measure, its key)
-    "end": ("against", "last"),
-    "peak": ("against", "peak"),
-    "steps": ("to_target", "steps_saved"),
-    "hours": ("to_target", "hours_saved"),
-}
+MEANING = (  # of the verdicts on arms
+    "An arm helps if it meets all primary endpoints. It harms if it does not and is shown to be worse in one of them, "
+    "beyond the margin where the claim has one."
+)
 
 
 @dataclass
@@ -31,11 +30,7 @@ def answers(comparison: Comparison) -> list[Section]:
     protocol = comparison["protocol"]
     if protocol is None:
         return [Section("", sentences(comparison), list(verdict_tables(comparison)))]
-    primary = Section(f"Protocol {protocol['name']}: primary", [*protocol["missing"]])
-    primary.sentences += [
-        f"{arm}: {_met(answer, len(protocol['arms']), 'all primary endpoints are met', 'not all are met')}."
-        for arm, answer in protocol["arms"].items()
-    ]
+    primary = Section(f"Protocol {protocol['name']}: primary", [_summary(protocol), MEANING, *protocol["missing"]])
     secondary = Section(f"Protocol {protocol['name']}: secondary")
     for section, key in ((primary, "primary"), (secondary, "secondary")):
         if protocol[key]:
@@ -47,33 +42,67 @@ def answers(comparison: Comparison) -> list[Section]:
     return [primary, *([secondary] if secondary.tables else []), exploratory]
 
 
+def _summary(protocol: Comparison) -> str:
+    """How many arms have which verdict, and which these are, but for those that show nothing."""
+    by_verdict: dict[str, list[str]] = {}
+    for arm, answer in protocol["arms"].items():
+        by_verdict.setdefault(answer["verdict"], []).append(arm)
+    parts = [
+        f"{verdict} {len(arms)}" + f" ({', '.join(arms)})" * (verdict != "not shown")
+        for verdict in ("helps", "harms", "not shown", "not tested")
+        if (arms := by_verdict.get(verdict))
+    ]
+    return f"Verdicts on {len(protocol['arms'])} arm{'s' * (len(protocol['arms']) > 1)}: {'; '.join(parts)}."
+
+
 def _endpoint_table(comparison: Comparison, key: str) -> Table:
-    """A row for each arm and endpoint."""
+    """A row for each arm: of each endpoint the difference and the answer, and of the primary ones the verdict."""
+    protocol = comparison["protocol"]
     by_name = {configuration["name"]: configuration for configuration in comparison["configurations"]}
-    endpoints, arms = comparison["protocol"][key], len(comparison["protocol"]["arms"])
-    rows = [["", "endpoint", f"minus {comparison['baseline']}, or saved [95 %]", "answer"]]
-    for endpoint in endpoints:
-        part, place = PLACES[endpoint["at"]]
-        for arm, answer in endpoint["arms"].items():
-            measures = by_name[arm]["measures"] if arm in by_name else {}
-            item = measures[endpoint["metric"]][part][place] if endpoint["metric"] in measures else None
-            difference = "" if item is None else _difference(item, endpoint)
-            caution = ", with a caution (see the notes)" if item is not None and item.get("caution") else ""
-            rows.append([arm, endpoint["words"], difference, _met(answer, arms, "met", "not met") + caution])
-    return f"{key.capitalize()} endpoints", rows
+    columns: dict[str, list[str]] = {"": list(protocol["arms"])}
+    for endpoint in protocol[key]:
+        items = {arm: item_of(endpoint["metric"], endpoint["at"], by_name.get(arm)) for arm in protocol["arms"]}
+        columns[_heading(endpoint, comparison["baseline"])] = [_difference(item, endpoint) for item in items.values()]
+        columns[endpoint["words"]] = [
+            _met(endpoint["arms"][arm]) + ", with a caution (see the notes)" * bool(item and item.get("caution"))
+            for arm, item in items.items()
+        ]
+    if key == "primary":
+        columns["verdict"] = [_verdict(answer) for answer in protocol["arms"].values()]
+    is_corrected = len(protocol["arms"]) > 1 and comparison["correction"] == "holm"
+    title = f"{key.capitalize()} endpoints" + f" (p after Holm over {len(protocol['arms'])} arms)" * is_corrected
+    return title, [list(columns), *map(list, zip(*columns.values(), strict=True))]
 
 
-def _difference(item: Comparison, endpoint: Comparison) -> str:
+def _heading(endpoint: Comparison, baseline: str) -> str:
+    """The head of a column of differences."""
     if endpoint["at"] in ("steps", "hours"):
-        return with_interval(item, SAVED, missing="")
-    unit = unit_of(endpoint["metric"])
-    return f"{with_interval(item, unit, signed=True, missing='')} {unit.of_difference}".rstrip()
+        return f"{endpoint['at']} saved to the target of {endpoint['metric']} [95 %]"
+    word, place = unit_of(endpoint["metric"]).of_difference, " at the peak" * (endpoint["at"] == "peak")
+    return f"{endpoint['metric']}{place} minus {baseline}{f', {word}' if word else ''} [95 %]"
 
 
-def _met(answer: Comparison, arms: int, met: str, not_met: str) -> str:
+def _difference(item: Comparison | None, endpoint: Comparison) -> str:
+    if item is None:
+        return ""
+    if endpoint["at"] in ("steps", "hours"):
+        return with_interval(item, SAVED, missing="not reached")
+    return with_interval(item, unit_of(endpoint["metric"]), signed=True, missing="")
+
+
+def _met(answer: Comparison) -> str:
     """Whether an endpoint is met, with the p value of its claim."""
     if answer["met"] is None:
         return "not tested"
-    corrected = answer["p_holm"] is not None and arms > 1
-    p = p_value(answer["p_holm"] if corrected else answer["p"]) + f" after Holm over {arms}" * corrected
-    return f"{met if answer['met'] else not_met} ({p})"
+    return f"{'met' if answer['met'] else 'not met'} ({_p(answer)})"
+
+
+def _verdict(answer: Comparison) -> str:
+    """The verdict on an arm, with the p value on which it rests."""
+    if answer["verdict"] == "not tested":
+        return "not tested"
+    return f"{answer['verdict']} ({_p(answer['harm'] if answer['verdict'] == 'harms' else answer)})"
+
+
+def _p(answer: Comparison) -> str:
+    return p_value(answer["p"] if answer["p_holm"] is None else answer["p_holm"])

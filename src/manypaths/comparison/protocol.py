@@ -12,6 +12,9 @@
     paired: true                         # null: from ten shared seeds on
     target: 90%-of-rise
 
+An arm that does not meet all primary endpoints harms if the contrary of one of them is shown: a difference in the other
+direction, or one beyond the margin to the worse.
+
 The first primary endpoint names the metric of the comparison. An endpoint has a `metric`, where it is read (`at`: end,
 peak, or the steps or hours to the target) and a `claim`: better, not worse, equivalent; a metric alone is better at
 the end. A plain number, such as a logged reward, is better where it is higher. Several primary endpoints must all be
@@ -159,8 +162,9 @@ def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
     Returns:
         `name`; `primary` and `secondary`, the endpoints in words, each with `claim`, `metric`, `at` and what every arm
         gives for it (`arms`: name -> `met`, `p`, `p_holm`; `met` is None where it could not be tested); `arms`, name ->
-        the same for all primary endpoints together; `missing`, sentences about arms and metrics without results; and
-        `exploratory`, the names of the configurations that are no arms.
+        the same for all primary endpoints together, with the `verdict` ("helps", "harms", "not shown", "not tested")
+        and its `harm`, `p` and `p_holm` of the contrary; `missing`, sentences about arms and metrics without results;
+        and `exploratory`, the names of the configurations that are no arms.
     """
     by_name = {configuration["name"]: configuration for configuration in comparison["configurations"]}
     arms = {name: by_name.get(name) for name in protocol.arms}
@@ -171,7 +175,7 @@ def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
     return {
         "name": protocol.name,
         **named,
-        "arms": _corrected(together, protocol),
+        "arms": _judged(_corrected(together, protocol), _corrected(_harms(arms, protocol), protocol)),
         "missing": [f"The arm {name} has no results." for name, arm in arms.items() if arm is None]
         + [
             f"{metric} was not recorded in all runs."
@@ -182,16 +186,60 @@ def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
     }
 
 
+def _judged(met: Comparison, harm: Comparison) -> Comparison:
+    """What every arm gives for all primary endpoints, with its verdict."""
+    return {
+        name: {
+            **answered,
+            "verdict": _verdict(answered["met"], harm[name]["met"]),
+            "harm": {key: harm[name][key] for key in ("p", "p_holm")},
+        }
+        for name, answered in met.items()
+    }
+
+
+def _verdict(helps: bool | None, harms: bool | None) -> str:
+    if helps or harms:
+        return "helps" if helps else "harms"
+    return "not tested" if helps is None else "not shown"
+
+
 def _answered(endpoint: Endpoint, arms: dict[str, Comparison | None], protocol: Protocol) -> Comparison:
-    part, key = PLACES[endpoint.at]
-    p_values: dict[str, float | None] = {}
-    for name, arm in arms.items():
-        measures = {} if arm is None else arm["measures"]
-        p_values[name] = (
-            _claim_p(endpoint, measures[endpoint.metric][part][key]) if endpoint.metric in measures else None
-        )
+    items = {name: item_of(endpoint.metric, endpoint.at, arm) for name, arm in arms.items()}
+    p_values = {name: None if item is None else _claim_p(endpoint, item) for name, item in items.items()}
     settings = {"words": endpoint.words, "metric": endpoint.metric, "at": endpoint.at, "claim": endpoint.claim}
     return {**settings, "arms": _corrected(p_values, protocol)}
+
+
+def item_of(metric: str, at: str, arm: Comparison | None) -> Comparison | None:
+    """The difference or saving that an endpoint is about; None where an arm has no results for it."""
+    if arm is None or metric not in arm["measures"]:
+        return None
+    part, key = PLACES[at]
+    item: Comparison = arm["measures"][metric][part][key]
+    return item
+
+
+def _harms(arms: dict[str, Comparison | None], protocol: Protocol) -> dict[str, float | None]:
+    """Arm -> the p value of "the contrary of a primary endpoint is true", after Bonferroni over the endpoints."""
+    p_values: dict[str, float | None] = {}
+    for name, arm in arms.items():
+        items = [(endpoint, item_of(endpoint.metric, endpoint.at, arm)) for endpoint in protocol.primary]
+        tested = [p for endpoint, item in items if item is not None and (p := _contrary_p(endpoint, item)) is not None]
+        p_values[name] = min(1.0, len(items) * min(tested)) if tested else None
+    return p_values
+
+
+def _contrary_p(endpoint: Endpoint, item: Comparison) -> float | None:
+    """The p value of the contrary of a claim: worse instead of better, or worse by more than the margin."""
+    if item["verdict"] in UNTESTED:
+        return None
+    p: float | None = item["p" if endpoint.claim == "better" else "p_more_worse"]
+    return 1.0 if endpoint.claim == "better" and _is_gain(item) else p
+
+
+def _is_gain(item: Comparison) -> bool:
+    return item["low"] is not None and (item["low"] > 0 or (item["value"] or 0.0) > 0)
 
 
 def _claim_p(endpoint: Endpoint, item: Comparison) -> float | None:
@@ -199,8 +247,7 @@ def _claim_p(endpoint: Endpoint, item: Comparison) -> float | None:
     if item["verdict"] in UNTESTED:
         return None
     p: float | None = item[P_OF[endpoint.claim]]
-    is_gain = item["low"] is not None and (item["low"] > 0 or (item["value"] or 0.0) > 0)
-    return p if endpoint.claim != "better" or is_gain else 1.0
+    return p if endpoint.claim != "better" or _is_gain(item) else 1.0
 
 
 def _all_of(p_values: list[float | None]) -> float | None:

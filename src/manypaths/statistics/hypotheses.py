@@ -173,6 +173,14 @@ def p_at_most_worse(first: Estimate, second: Estimate, margin: float, *, paired:
     return _least_alpha(lambda alpha: at_most_worse(first, second, margin, paired=paired, alpha=alpha))
 
 
+def p_more_worse(first: Estimate, second: Estimate, margin: float, *, paired: bool = False) -> float:
+    """The smallest alpha at which the first mean is shown to be less than the second minus the margin; as `p_within`.
+
+    The opposite of `at_most_worse`: the upper end of the interval of level 1 - 2 alpha lies below -margin.
+    """
+    return _least_alpha(lambda alpha: _one_sided(first, second, margin, paired, alpha)[1] < -margin)
+
+
 def _least_alpha(is_shown: Callable[[float], bool]) -> float:
     """The smallest alpha at which a one-sided test rejects, by bisection on its logarithm."""
     low, high = math.log(LEAST_P), math.log(0.5 - 1e-5)  # nearer to 0.5 an interval is its own rounding, or NaN
