@@ -16,13 +16,14 @@ from manypaths.comparison.curves import DRAWS, PEAK, level_of, peak, rise_of, ti
 from manypaths.comparison.differences import against, are_shared, bounds, pair_up, scores
 from manypaths.comparison.protocol import Protocol, answer, check_margin
 from manypaths.comparison.runs import Run
+from manypaths.comparison.sentences import joined
 from manypaths.comparison.verdicts import judge
 from manypaths.counts import ACCURACY
 from manypaths.names import PARTS, shown_metrics
 from manypaths.statistics import halves_correlation, interquartile_mean
 
 Comparison = dict[str, Any]
-FEWER_DRAWS = 1_000  # bootstrapped curves of the measures that the comparison is not about
+FEWER_DRAWS = 1_000  # bootstrapped curves of measures that are neither the metric nor an endpoint
 
 
 def compare(
@@ -64,7 +65,8 @@ def compare(
     of_runs = grouped(runs, metric)
     notes, left_out = of_runs.notes, [*left_out, *of_runs.left_out]
     if not of_runs.groups:
-        raise ValueError(" ".join(["None of these runs has results to compare.", *of_runs.left_out, *notes]))
+        reasons = joined([*of_runs.left_out, *notes])
+        raise ValueError(" ".join(["None of these runs has results to compare.", *reasons]))
     groups = _baseline_first(of_runs.groups, baseline)
     wanted = [metric] if protocol is None else list(dict.fromkeys([metric, *protocol.metrics]))
     measures = _by_measure(groups, of_runs.benchmarks, wanted, notes)
@@ -75,7 +77,7 @@ def compare(
     share = None if margin is None else margin / 100
     numbers = {
         name: [
-            _compared(side, own[0], targets[name], paired, share, DRAWS if name == metric else FEWER_DRAWS)
+            _compared(side, own[0], targets[name], paired, share, DRAWS if name in wanted else FEWER_DRAWS)
             for side in own
         ]
         for name, own in measures.items()
