@@ -3,17 +3,20 @@
 import re
 import xml.etree.ElementTree as xml
 
+import numpy
 import pytest
 from matplotlib.figure import Figure
 from test_compare import made_up
-from test_report import CASES, SHOWN, Page, counted, many, written
+from test_report import ARMS, CASES, SHOWN, Page, counted, many, written
 
 from manypaths.comparison import style, tradeoff
 from manypaths.comparison.compare import compare
 from manypaths.comparison.contents import configurations, drawn_measures, has_race
 from manypaths.comparison.figures import save
-from manypaths.comparison.numbers import unit_of, with_interval
+from manypaths.comparison.labels import Crowd, arrange, cover
+from manypaths.comparison.numbers import SHARE, unit_of, with_interval
 from manypaths.comparison.panels import draw, panels
+from manypaths.comparison.protocol import Protocol
 
 assert written  # a fixture
 DIVERSE = CASES["pass@4 with a margin"]
@@ -152,27 +155,78 @@ def test_no_half_of_the_curves_stays_blank(count, tmp_path):
 
 # pass@K against accuracy
 
+PAIR = ("accuracy", "pass@4")
 
-def test_the_tradeoff_has_the_points_of_all_configurations_at_the_end():
-    trade = tradeoff.tradeoff(DIVERSE)
-    assert trade.heading == "pass@4 against accuracy" and trade.across == "accuracy"
-    across, up = (configurations(DIVERSE, name) for name in ("accuracy", "pass@4"))
-    assert [point.name for point in trade.points] == [configuration["name"] for configuration in across]
-    for point, x, y in zip(trade.points, across, up, strict=True):
-        assert (point.x, point.y) == (x["last"]["value"], y["last"]["value"])
-        assert point.x_interval == (x["last"]["low"], x["last"]["high"])
-        assert point.y_interval == (y["last"]["low"], y["last"]["high"])
+
+def sides_of(comparison):
+    return zip(*(configurations(comparison, name) for name in PAIR), strict=True)
+
+
+def ends(item):
+    return item["low"], item["high"]
+
+
+@pytest.mark.parametrize("name", ["pass@4 with a margin", "a protocol", "all measures", "paired"])
+def test_the_tradeoff_has_the_differences_that_the_tables_have(name):
+    comparison = CASES[name]
+    trade = tradeoff.tradeoff(comparison)
+    assert trade.pair == PAIR and trade.baseline == "grpo" and trade.margin == comparison["margin"]
+    assert trade.heading == "pass@4 against accuracy, minus grpo, at the end"
+    base, *points = trade.points
+    assert (base.x, base.y, base.x_interval, base.y_interval) == (0, 0, None, None)
+    (across, up), *sides = sides_of(comparison)
+    assert f"grpo: accuracy {with_interval(across['last'], SHARE)}, pass@4 {with_interval(up['last'], SHARE)};" in (
+        trade.words
+    )
+    for point, (across, up) in zip(points, sides, strict=True):
+        across_, up_ = (side["against"]["last"] for side in (across, up))
+        assert point.name == across["name"]
+        assert (point.x, point.y) == (across_["value"], up_["value"])
+        assert (point.x_interval, point.y_interval) == (ends(across_), ends(up_))
         both = ", ".join(
-            f"{name} {with_interval(side['last'], unit_of(name))}" for name, side in (("accuracy", x), ("pass@4", y))
+            f"{measure} {with_interval(item, SHARE, signed=True)} points, {item['verdict']}"
+            for measure, item in zip(PAIR, (across_, up_), strict=True)
         )
         assert f"{point.name}: {both}" in trade.words
+        assert point.is_shown == any(item["verdict"] in ("better", "worse") for item in (across_, up_))
 
 
-def test_the_largest_k_is_taken_and_none_without_pass_at_k():
+def test_the_intervals_of_the_tradeoff_are_paired_where_the_differences_are():
+    runs = counted({"grpo": 0, "mmr": 0.6}, 10, luck=0.8)
+    paired, unpaired = (
+        tradeoff.tradeoff(compare(runs, "grpo", metric="pass@4", paired=wish)).points[1] for wish in (True, False)
+    )
+    assert paired.y == unpaired.y
+    low, high = paired.y_interval
+    assert unpaired.y_interval[0] < low < high < unpaired.y_interval[1]
+
+
+def test_a_configuration_alone_is_a_point_with_its_own_values():
+    comparison = compare(counted({"grpo": 0}), margin=2)
+    trade = tradeoff.tradeoff(comparison)
+    assert trade.baseline is None and trade.margin is None and trade.signs == []
+    assert trade.heading == "pass@4 against accuracy, at the end"
+    [point], [(across, up)] = trade.points, sides_of(comparison)
+    assert (point.x, point.y) == (across["last"]["value"], up["last"]["value"])
+    assert (point.x_interval, point.y_interval) == (ends(across["last"]), ends(up["last"]))
+
+
+def test_pass_at_k_is_that_of_the_metric_or_of_the_protocol_else_the_largest_and_none_without_it():
     runs = counted({"grpo": 0, "mmr": 0.5}, samples=16)
-    assert tradeoff.tradeoff(compare(runs, "grpo")).heading == "pass@16 against accuracy"
+
+    def shown(**question):
+        return tradeoff.tradeoff(compare(runs, "grpo", **question)).pair[1]
+
+    assert shown() == "pass@16" and shown(metric="pass@4") == "pass@4" and shown(metric="distinct@4") == "pass@16"
+    endpoints = {"accuracy": ["pass@2"], "distinct@4": ["pass@8"]}
+    for metric, secondary in endpoints.items():
+        protocol = Protocol("made up", "grpo", ["mmr"], [metric], secondary)
+        comparison = compare(runs, protocol=protocol)
+        assert tradeoff.tradeoff(comparison).pair[1] == secondary[0]
+        assert drawn_measures(comparison) == [metric, secondary[0]]
+    assert drawn_measures(compare(runs, "grpo", metric="pass@4")) == ["pass@4", "accuracy"]
     mixed = [*runs_with(runs[:3], 16), *counted({"mmr": 0.5}, samples=4)]
-    assert tradeoff.tradeoff(compare(mixed, "grpo")).heading == "pass@4 against accuracy"
+    assert tradeoff.tradeoff(compare(mixed, "grpo")).pair[1] == "pass@4"
     assert tradeoff.tradeoff(compare(many())) is None
 
 
@@ -182,8 +236,8 @@ def runs_with(runs, samples):
 
 
 def crosses(trade, names):
-    """[(colour, x, y)] of every line that is drawn."""
-    axes = Figure(figsize=(5, 3)).subplots()
+    """The axes, and [(colour, x, y)] of every line that is drawn."""
+    axes = Figure(figsize=(8, 5)).subplots()
     tradeoff.draw(trade, axes, names)
     return axes, [(line.get_color(), list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
 
@@ -192,34 +246,86 @@ def test_a_cross_has_both_intervals_and_an_open_end_has_no_bar():
     trade = tradeoff.tradeoff(DIVERSE)
     trade.points[1].y_interval = None
     names = [point.name for point in trade.points]
-    _, lines = crosses(trade, names)
+    axes, lines = crosses(trade, names)
     for place, point in enumerate(trade.points):
         colour = style.COLOURS[place]
-        assert (colour, list(point.x_interval), [point.y, point.y]) in lines
+        if point.x_interval is not None:
+            assert (colour, list(point.x_interval), [point.y, point.y]) in lines
         if point.y_interval is not None:
             assert (colour, [point.x, point.x], list(point.y_interval)) in lines
         assert (colour, [point.x], [point.y]) in lines
-    assert sum(colour == style.COLOURS[1] for colour, _, _ in lines) == 2
-    assert (style.INK, [trade.points[0].x], [trade.points[0].y]) in lines  # the ring of the baseline
+        assert sum(own == colour for own, _, _ in lines) == 3 - (point.x_interval, point.y_interval).count(None)
+        [marker] = [line for line in axes.get_lines() if line.get_color() == colour and len(line.get_xdata()) == 1]
+        assert marker.get_marker() == style.MARKERS[place]
+        assert (marker.get_fillstyle() == "full") == point.is_shown
+    assert {point.is_shown for point in trade.points} == {True, False}
+    assert (style.INK, [0.0], [0.0]) in lines  # the ring of the baseline
+    assert (style.INK, [-0.03, -0.03], [0, 1]) in lines  # the margin, in the view
+    assert axes.get_xlim()[0] < -0.03
+    assert axes.get_xlabel().split("\n") == ["accuracy, points", *trade.signs]
+    assert trade.signs == ["hollow: neither difference is shown", "dashed line: 3 points lower in accuracy, the margin"]
 
 
-def test_few_names_stand_beside_their_points_apart_from_one_another_and_many_in_a_legend(tmp_path):
-    few = counted(dict(zip("abcdef", (0, 0.01, 0.02, 0.5, 0.51, 1), strict=True)))
-    trade = tradeoff.tradeoff(compare(few, "a"))
-    axes, _ = crosses(trade, list("abcdef"))
-    assert [text.get_text() for text in axes.texts] == ["a (baseline)", "b", "c", "d", "e", "f"]
+def test_the_quadrant_in_which_both_are_higher_is_shaded():
+    axes, _ = crosses(tradeoff.tradeoff(DIVERSE), list(ARMS))
+    [shade] = axes.collections
+    (left, low), (right, top) = shade.get_paths()[0].get_extents().get_points()
+    assert (left, low) == (0, 0) and right == axes.get_xlim()[1] and top == axes.get_ylim()[1]
+    assert tradeoff.HIGHER in [text.get_text() for text in axes.texts]
+    alone, _ = crosses(tradeoff.tradeoff(compare(counted({"grpo": 0}))), ["grpo"])
+    assert len(alone.collections) == 0 and tradeoff.HIGHER not in [text.get_text() for text in alone.texts]
+
+
+@pytest.mark.parametrize("gains", [[0, 0.01, 0.02, 0.5, 0.51, 1], [place / 50 for place in range(13)]])
+def test_names_stand_beside_their_points_and_cover_neither_one_another_nor_a_point(gains, tmp_path):
+    names = [f"method-{place}" for place in range(len(gains))]
+    comparison = compare(counted(dict(zip(names, gains, strict=True)), 2), names[0])
+    trade = tradeoff.tradeoff(comparison)
+    axes, _ = crosses(trade, names)
+    labels = [text for text in axes.texts if text.get_text() not in ("", tradeoff.HIGHER)]
+    assert [text.get_text() for text in labels] == [f"{names[0]} (baseline)", *names[1:]]
     axes.figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in axes.texts]
-    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+    points = [axes.transData.transform((point.x, point.y)) for point in trade.points]
+    assert not any(box.contains(*point) for box in boxes for point in points)
     frame = axes.get_window_extent()
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 + 1 for box in boxes)
-    names = [f"method-{number}" for number in range(9)]
-    more = compare(counted(dict(zip(names, range(9), strict=True)), 2), names[0])
-    axes, _ = crosses(tradeoff.tradeoff(more), names)
-    assert list(axes.texts) == []
-    save(more, tmp_path)
+    save(comparison, tmp_path)
+    words = "".join(xml.parse(tmp_path / "tradeoff.svg").getroot().itertext())
+    assert all(words.count(name) >= 1 for name in names) and "legend_1" not in (tmp_path / "tradeoff.svg").read_text()
+
+
+def test_names_that_have_no_room_are_in_a_legend(tmp_path):
+    names = [f"method-{place}-{'x' * 20}" for place in range(tradeoff.LABELLED + 2)]
+    comparison = compare(counted(dict.fromkeys(names, 0), 2), names[0])
+    axes, _ = crosses(tradeoff.tradeoff(comparison), names)
+    assert [text.get_text() for text in axes.texts] == [tradeoff.HIGHER]
+    save(comparison, tmp_path)
+    assert "legend_1" in (tmp_path / "tradeoff.svg").read_text()
     words = "".join(xml.parse(tmp_path / "tradeoff.svg").getroot().itertext())
     assert all(name in words for name in names)
+
+
+@pytest.mark.parametrize("count", [2, 13, 24])
+def test_names_are_arranged_without_covering_anything_or_not_at_all(count):
+    random = numpy.random.default_rng(count)
+    arranged = 0
+    for _ in range(5):
+        spread = random.choice([10, 40, 120])
+        points = [tuple(place) for place in random.normal((270, 170), spread, (count, 2)).clip(5, 335)]
+        taken = [(480.0, 330.0, 540.0, 345.0)]
+        boxes = arrange(Crowd(540, 345, points, [], taken), ["x" * int(random.integers(3, 20)) for _ in points])
+        if boxes is None:
+            continue
+        arranged += 1
+        markers = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+        assert len(boxes) == count
+        for place, box in enumerate(boxes):
+            assert not any(cover(box, other) for other in [*taken, *markers, *boxes[:place]])
+            assert box[0] >= 0 and box[1] >= 0 and box[2] <= 540 and box[3] <= 345
+    assert arranged >= (5 if count == 2 else 1)
+    assert arrange(Crowd(30, 30, [(15, 15)]), ["a name that is too long"]) is None
 
 
 def test_every_picture_of_the_page_tells_in_words_what_it_shows_the_tradeoff_first(written):

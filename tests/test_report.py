@@ -501,7 +501,7 @@ def test_the_page_is_whole_and_asks_the_network_for_nothing(written, name):
 def test_the_page_has_every_cell_sentence_and_note(name):
     comparison = {**CASES[name], "left_out": ["'b.csv' is no run: it has no recipe.yaml."]}
     names = [configuration["name"] for configuration in configurations(comparison)]
-    page = Page(page_of(comparison, [("words", "<svg ></svg>")], [(label, "red", "solid") for label in names]))
+    page = Page(page_of(comparison, [("words", "<svg ></svg>")], [(label, "red", "solid", "o") for label in names]))
     sections = answers(comparison)
     verdicts = [table for section in sections for table in section.tables]
     tables = [*verdicts, *tables_of(comparison)]
@@ -515,6 +515,7 @@ def test_the_page_has_every_cell_sentence_and_note(name):
     assert all("".join(section.sentences) in page.text["p"] for section in sections)
     notes = [*comparison["notes"], "Left out: 'b.csv' is no run: it has no recipe.yaml."]
     assert page.text["li"] == "".join([*notes, *names])
+    assert page.text["b"] == "●" * len(names)
     assert notes[-1] in report.text(comparison)
 
 

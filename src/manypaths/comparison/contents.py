@@ -34,21 +34,29 @@ def has_race(comparison: Comparison) -> bool:
     return any(len(configuration["curve"]) > 1 for configuration in configurations(comparison))
 
 
-def largest_pass(comparison: Comparison) -> str | None:
-    """The pass@K with the largest K that all evaluations have; None if there is none."""
-    matches = [match for name in comparison["measures"] if (match := AT_K.fullmatch(name)) and match[1] == "pass"]
-    return max(matches, key=lambda match: int(match[2]))[0] if matches else None
+def chosen_pass(comparison: Comparison) -> str | None:
+    """The pass@K that stands for all: that of the metric or of the protocol, else the one with the largest K.
+
+    None if the evaluations have none in common.
+    """
+    matches = {
+        name: int(match[2]) for name in comparison["measures"] if (match := AT_K.fullmatch(name)) and match[1] == "pass"
+    }
+    protocol = comparison["protocol"] or {"primary": [], "secondary": []}
+    endpoints = [endpoint["metric"] for key in ("primary", "secondary") for endpoint in protocol[key]]
+    named = [name for name in (comparison["metric"], *endpoints) if name in matches]
+    return named[0] if named else max(matches, key=lambda name: matches[name], default=None)
 
 
 def traded(comparison: Comparison) -> tuple[str, str] | None:
     """(accuracy, pass@K), the two measures between which diversity trades; None if they were not both recorded."""
-    most = largest_pass(comparison)
-    return (ACCURACY, most) if most and ACCURACY in comparison["measures"] else None
+    chosen = chosen_pass(comparison)
+    return (ACCURACY, chosen) if chosen and ACCURACY in comparison["measures"] else None
 
 
 def drawn_measures(comparison: Comparison) -> list[str]:
     """The measures whose curves are drawn: the metric, and the other one of accuracy and pass@K."""
-    pair = [name for name in (largest_pass(comparison), ACCURACY) if name in comparison["measures"]]
+    pair = [name for name in (chosen_pass(comparison), ACCURACY) if name in comparison["measures"]]
     return list(dict.fromkeys([comparison["metric"], *pair]))[:2]
 
 

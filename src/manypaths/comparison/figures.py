@@ -18,6 +18,8 @@ from manypaths.comparison.style import STYLE, add_legend, cut_out, short
 from manypaths.files import atomic_write, whole
 
 BESIDE = 12  # names up to so many fit into the place of a panel
+FEW = 6  # configurations up to so many fit into a small picture of pass@K against accuracy
+SMALL, LARGE = (4.6, 3.1), (7.6, 4.8)  # inches, of its axes
 PNG: dict[str, Any] = {
     "dpi": 128,
     "pil_kwargs": {"compress_level": 3},
@@ -82,14 +84,18 @@ def _curves_figure(drawn: list[Panel], names: list[str]) -> Figure:
 
 
 def _tradeoff_figure(trade: tradeoff.Tradeoff, names: list[str]) -> Figure:
-    """The picture, beside a legend where there are too many names for labels."""
-    has_legend = len(names) > tradeoff.FEW
-    height = max(4.0, 0.45 + 0.2 * len(names) * has_legend)
-    letters = max(len(short(name)) for name in names) * has_legend
-    width = 5.4 + (0.6 + 0.075 * letters) * has_legend
-    figure = Figure(figsize=(width, height), facecolor="white")
-    figure.subplots_adjust(0.6 / width, 1 - 3.5 / height, 5.2 / width, 1 - 0.4 / height)
-    if has_legend:
-        add_legend(figure, names, 1, loc="upper left", bbox_to_anchor=(5.3 / width, 1))
-    tradeoff.draw(trade, figure.subplots(), names)
+    """The picture with names beside the points; with a legend beside it where there is no room for them."""
+    size = SMALL if len(names) <= FEW else LARGE
+    below = 0.5 + 0.18 * len(trade.signs)  # inches
+    for letters in (0, max(len(short(name)) for name in names)):  # of a legend
+        beside = (0.6 + 0.075 * letters) * (letters > 0)
+        height = max(size[1] + below + 0.4, (0.45 + 0.2 * len(names)) * (letters > 0))
+        width = size[0] + 0.8 + beside
+        figure = Figure(figsize=(width, height), facecolor="white")
+        places = (0.6, height - 0.4 - size[1], 0.6 + size[0], height - 0.4)
+        figure.subplots_adjust(places[0] / width, places[1] / height, places[2] / width, places[3] / height)
+        if letters:
+            add_legend(figure, names, 1, loc="upper left", bbox_to_anchor=((places[2] + 0.1) / width, 1))
+        if tradeoff.draw(trade, figure.subplots(), names):
+            break
     return figure

@@ -13,16 +13,18 @@ from manypaths.comparison.sentences import joined, lead, remarks
 from manypaths.comparison.tables import Table, tables
 from manypaths.printable import one_line
 
-MARKS = {"solid": "●", "dashed": "■", "dotted": "◆"}  # the points of a line of this kind in the pictures
+MARKS = dict(zip("osD^vPX*<>ph", "●■◆▲▼✚✖★◄►⬟⬢", strict=True))  # the points of the pictures as letters
+
+Entry = tuple[str, str, str, str]  # of a legend
 
 
-def page(comparison: Comparison, pictures: Sequence[tuple[str, str]], legend: Sequence[tuple[str, str, str]]) -> str:
+def page(comparison: Comparison, pictures: Sequence[tuple[str, str]], legend: Sequence[Entry]) -> str:
     """The report as HTML.
 
     Args:
         comparison: What `manypaths.comparison.compare.compare` returned.
         pictures: (description in words, SVG) of each picture.
-        legend: (configuration, its colour in the pictures, its line: solid, dashed or dotted).
+        legend: Of each configuration the name, and its colour, line and marker in the pictures.
     """
     cells = {
         "title": _text(title(comparison)),
@@ -42,14 +44,12 @@ def page(comparison: Comparison, pictures: Sequence[tuple[str, str]], legend: Se
     return re.sub(r"{{(\w+)}}", lambda match: cells[match[1]], template)
 
 
-def _pictures(pictures: Sequence[tuple[str, str]], legend: Sequence[tuple[str, str, str]]) -> str:
-    """The pictures under their legend; it shows the form of points only where there are several."""
-    has_marks = len({dashes for _, _, dashes in legend}) > 1
+def _pictures(pictures: Sequence[tuple[str, str]], legend: Sequence[Entry]) -> str:
+    """The pictures under their legend."""
     names = "".join(
-        f'<li><i style="border-top: 0.2rem {dashes} {colour}"></i>'
-        + f'<b style="color: {colour}">{MARKS[dashes]}</b>' * has_marks
-        + f"{_text(name)}</li>"
-        for name, colour, dashes in legend
+        f'<li><i style="border-top: 0.2rem {line} {colour}"></i>'
+        f'<b style="color: {colour}">{MARKS[marker]}</b>{_text(name)}</li>'
+        for name, colour, line, marker in legend
     )
     figures = "".join(
         f"<figure>{svg.replace('<svg ', f'<svg role=img aria-label={_quoted(words)} ', 1)}</figure>"

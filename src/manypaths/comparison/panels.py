@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from manypaths.comparison.contents import Comparison, configurations, drawn_measures, heading
 from manypaths.comparison.numbers import COSTS, SHARE, Unit, number, unit_of
-from manypaths.comparison.style import INK, MARKERS, PALE, look, percent
+from manypaths.comparison.style import INK, PALE, look, percent
 from manypaths.names import REWARD, metric, shown_metrics
 from manypaths.names import SHARE as DIVERSITY_SHARE
 
@@ -83,9 +83,9 @@ def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
     """
     for name, curve in panel.curves.items():
         x, value, low, high = map(list, zip(*curve, strict=True))
-        colour, dashes = look(name, names)
-        marker = MARKERS[dashes] if len(x) < 30 else ""
-        axes.plot(x, value, color=colour, linestyle=dashes, linewidth=1.6, marker=marker, markersize=3, label=name)
+        colour, line, marker = look(name, names)
+        marker = marker if len(x) < 30 else ""
+        axes.plot(x, value, color=colour, linestyle=line, linewidth=1.6, marker=marker, markersize=3.5, label=name)
         if None not in low + high and (len(names) <= BANDS or name == names[0]):
             axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
     if panel.level is not None:

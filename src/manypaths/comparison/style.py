@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,7 +13,8 @@ INK, PALE = "#3c3947", "#d9d6e0"
 COLOURS = ("#77738a", "#7a62d9", "#0d8a78", "#d0337f", "#b86e0c", "#2f7fc0", "#857414", "#c2562a")  # the baseline first
 LINES = ("solid", "dashed", "dotted")  # after all colours the next of them
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-MARKERS = {"solid": "o", "dashed": "s", "dotted": "D"}
+WIDE = 400  # points; axes that are wider get the width of the page
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">", "p", "h")  # twelve, so no two of 24 looks are alike
 STYLE: dict[str, Any] = {
     "font.size": 9,
     "text.parse_math": False,  # a name may contain $
@@ -36,10 +37,19 @@ STYLE: dict[str, Any] = {
 }
 
 
-def look(name: str, names: list[str]) -> tuple[str, str]:
-    """The colour of a name among others, and "solid", "dashed" or "dotted"."""
+class Look(NamedTuple):
+    """How a configuration looks in all pictures; forms tell colours apart for those who see few of them."""
+
+    colour: str
+    line: str  # solid, dashed or dotted
+    marker: str  # one of `MARKERS`
+
+
+def look(name: str, names: list[str]) -> Look:
+    """The look of a name among others."""
     place = names.index(name)
-    return COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
+    line = LINES[place // len(COLOURS) % len(LINES)]
+    return Look(COLOURS[place % len(COLOURS)], line, MARKERS[place % len(MARKERS)])
 
 
 def short(name: str, most: int = 50) -> str:
@@ -53,11 +63,16 @@ def percent(value: float, _: object = None) -> str:
     return f"{100 * value:.3g} %"
 
 
+def points(value: float, _: object = None) -> str:
+    """A difference between shares on an axis, in points."""
+    return f"{100 * value:+.3g}" if abs(value) > 1e-9 else "0"
+
+
 def add_legend(figure: Figure, names: list[str], columns: int, **place: Any) -> None:
     """Add the names with their lines to a figure."""
     looks = [look(name, names) for name in names]
     handles = [
-        Line2D([], [], color=colour, linestyle=dashes, marker=MARKERS[dashes], markersize=4) for colour, dashes in looks
+        Line2D([], [], color=colour, linestyle=line, marker=marker, markersize=5) for colour, line, marker in looks
     ]
     figure.legend(handles, [short(name) for name in names], ncols=columns, **place)
 
@@ -79,7 +94,9 @@ def cut_out(svg: str, figure: Figure) -> list[str]:
     for axes, start, end in zip(figure.axes, starts, ends, strict=True):
         place = axes.get_position()
         left, top = width * place.x0 - 40, height * (1 - place.y1) - 22
-        size = f"{width * place.width + 54:.1f} {height * place.height + 56:.1f}"
-        head = f'<svg xmlns="{SVG}" xmlns:xlink="{XLINK}" viewBox="{left:.1f} {top:.1f} {size}">'
+        lines = axes.get_xlabel().count("\n")  # below the first
+        size = f"{width * place.width + 54:.1f} {height * place.height + 56 + 13 * lines:.1f}"
+        kind = 'class="wide" ' if width * place.width > WIDE else ""
+        head = f'<svg {kind}xmlns="{SVG}" xmlns:xlink="{XLINK}" viewBox="{left:.1f} {top:.1f} {size}">'
         cut.append(head + svg[start:end] + svg[definitions:])
     return cut
