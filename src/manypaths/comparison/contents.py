@@ -9,6 +9,12 @@ from manypaths.counts import ACCURACY, AT_K, measure
 Comparison = dict[str, Any]  # of `manypaths.comparison.compare.compare`, or a part of it
 UNTESTED = ("one seed", "one start", "unknown")  # verdicts
 DIFFERENCE, PLAIN_DIFFERENCE = ("better", "worse"), ("higher", "lower")  # verdicts; the latter of a plain number
+PLACES = {  # where an endpoint is read -> (part of a compared measure, its key)
+    "end": ("against", "last"),
+    "peak": ("against", "peak"),
+    "steps": ("to_target", "steps_saved"),
+    "hours": ("to_target", "hours_saved"),
+}
 MANY = 3  # with more configurations than these, a table of verdicts takes the place of their paragraphs
 
 
@@ -66,3 +72,12 @@ def family_size(comparison: Comparison, name: str) -> int:
     if protocol is None:
         return len(comparison["configurations"]) - 1
     return len(protocol["exploratory"] if name in protocol["exploratory"] else protocol["arms"])
+
+
+def item_of(metric: str, at: str, arm: Comparison | None) -> Comparison | None:
+    """The difference or saving that an endpoint is about; None where an arm has no results for it."""
+    if arm is None or metric not in arm["measures"]:
+        return None
+    part, key = PLACES[at]
+    item: Comparison = arm["measures"][metric][part][key]
+    return item

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from manypaths.comparison.contents import Comparison
+from manypaths.comparison.contents import Comparison, item_of
 from manypaths.comparison.numbers import SAVED, p_value, unit_of, with_interval
-from manypaths.comparison.protocol import item_of
 from manypaths.comparison.sentences import sentences
 from manypaths.comparison.tables import Table, verdict_tables
 

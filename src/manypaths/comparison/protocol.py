@@ -28,19 +28,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from manypaths.comparison.contents import UNTESTED, Comparison
+from manypaths.comparison.contents import PLACES, UNTESTED, Comparison, item_of
 from manypaths.comparison.curves import rise_of
 from manypaths.comparison.verdicts import ALPHA, corrected
 from manypaths.names import nearest
 from manypaths.typed import build
 from manypaths.yaml_text import from_yaml
 
-PLACES = {  # where an endpoint is read -> (part of a compared measure, its key)
-    "end": ("against", "last"),
-    "peak": ("against", "peak"),
-    "steps": ("to_target", "steps_saved"),
-    "hours": ("to_target", "hours_saved"),
-}
 P_OF = {"better": "p", "not worse": "p_at_most_worse", "equivalent": "p_equivalent"}  # claim -> key of its p value
 CLAIMS = tuple(P_OF)
 CORRECTIONS = ("holm", "none")
@@ -209,15 +203,6 @@ def _answered(endpoint: Endpoint, arms: dict[str, Comparison | None], protocol: 
     p_values = {name: None if item is None else _claim_p(endpoint, item) for name, item in items.items()}
     settings = {"words": endpoint.words, "metric": endpoint.metric, "at": endpoint.at, "claim": endpoint.claim}
     return {**settings, "arms": _corrected(p_values, protocol)}
-
-
-def item_of(metric: str, at: str, arm: Comparison | None) -> Comparison | None:
-    """The difference or saving that an endpoint is about; None where an arm has no results for it."""
-    if arm is None or metric not in arm["measures"]:
-        return None
-    part, key = PLACES[at]
-    item: Comparison = arm["measures"][metric][part][key]
-    return item
 
 
 def _harms(arms: dict[str, Comparison | None], protocol: Protocol) -> dict[str, float | None]:
