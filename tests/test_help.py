@@ -97,6 +97,7 @@ def test_a_completion_script_has_every_command(shell, capsys):
         (["train", "grpo", "--dr"], ["--dry-run"]),
         (["evaluate", "runs/a", "--backend", "v"], ["vllm"]),
         (["grade", "samples.js"], ["samples.jsonl"]),
+        (["sweep", "div"], ["diversity"]),
     ],
 )
 def test_bash_completes_a_word(words, expected, capsys, tmp_path):

@@ -57,6 +57,11 @@ def test_recipes_are_listed(tmp_path: Path) -> None:
     assert "reweight: mmr" in manypaths("recipes", "smollm2-135m", "grpo", "mmr", "arithmetic", cwd=tmp_path)
 
 
+def test_a_shipped_grid_is_listed(tmp_path: Path) -> None:
+    lines = manypaths("sweep", "diversity", "--dry-run", cwd=tmp_path).splitlines()
+    assert len(lines) == 5 + 15 and lines[0].startswith("open     starts/colouring/1: manypaths pretrain tiny-0.2m")
+
+
 def test_two_steps_of_training_leave_groups_weights_and_accuracies(run: Path) -> None:
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert max(line["step"] for line in metrics) == 2

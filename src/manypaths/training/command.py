@@ -186,7 +186,7 @@ def sweep(
         return 0
     workers = sweep.usual_workers(jobs) if options.workers is None else options.workers
     if options.workers is None and workers > 1:
-        print(f"So small that {workers} runs are trained at a time, each on cores of its own; --workers 1 trains one.")
+        print(f"{workers} runs are trained at a time, for their models are small; --workers 1 trains one.", flush=True)
     failed = sweep.run(jobs, out, workers)
     trained = [out / job.name for job in jobs if job.name not in failed]
     sentences = [f"The run {name} failed; see {out / f'{name}.log'}." for name in failed]
