@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import math
 import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +116,30 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def stream_jsonl(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """(object, line with its newline) for each line of a JSON lines file of any size; otherwise as `read_jsonl`."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                record = _object(line)
-            except ValueError as error:
-                if not line.endswith(b"\n"):
-                    return
-                raise ValueError(f"{path}, line {number}, is damaged ({error}). Mend or remove that line.") from error
-            yield record, line if line.endswith(b"\n") else line + b"\n"  # an editor may have removed the last newline
+    """(object, line with its newline) for each line of a JSON lines file of any size; otherwise as `read_jsonl`.
+
+    A file whose name ends with .gz is decompressed. Raises ValueError also where it is no whole gzip file.
+    """
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            record = _object(line)
+        except ValueError as error:
+            if not line.endswith(b"\n"):
+                return
+            raise ValueError(f"{path}, line {number}, is damaged ({error}). Mend or remove that line.") from error
+        yield record, line if line.endswith(b"\n") else line + b"\n"  # an editor may have removed the last newline
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.suffix != ".gz":
+        with path.open("rb") as file:
+            yield from file
+        return
+    try:
+        with gzip.open(path) as file:
+            yield from file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}). Restore it from a copy, or remove it.") from error
 
 
 def _object(text: bytes) -> dict[str, Any]:
@@ -137,12 +153,16 @@ def _object(text: bytes) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path, patience: float = 1.0) -> Iterator[None]:
     """Hold the lock of a folder, which is made where it is missing.
 
     The operating system keeps the lock (flock) and releases it when the process ends, however it ends. A folder that
     several machines share needs a file system with flock across machines, such as NFS since Linux 2.6.12 or Lustre
     mounted with `flock`. On a file system without flock a note is printed, and the folder is not guarded.
+
+    Args:
+        folder: The folder.
+        patience: Seconds to wait while the lock is held; at least 1, because `in_use` holds it briefly.
 
     Raises:
         ValueError: Another process, or this one, holds the lock.
@@ -150,7 +170,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     import filelock  # a dependency of torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(folder, timeout=1.0)  # `in_use` holds it briefly
+    lock = _lock(folder, timeout=patience)
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -158,17 +178,17 @@ def only_writer(folder: Path) -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         print(f"Note: {folder} cannot be locked ({error}); start no second command on it.", file=sys.stderr)
     try:
-        _remove_partials(folder)
+        remove_partials(folder.rglob(f".*{PARTIAL}"))
         yield
     finally:
         lock.release()
 
 
-def _remove_partials(folder: Path) -> None:
+def remove_partials(paths: Iterable[Path]) -> None:
     """Remove the partial files of killed writers; recent ones may belong to a writer that works without the lock."""
-    for path in folder.rglob(f".*{PARTIAL}"):
+    for path in paths:
         with contextlib.suppress(OSError):
-            if path.is_file() and time.time() - path.stat().st_mtime > ABANDONED:
+            if path.name.endswith(PARTIAL) and path.is_file() and time.time() - path.stat().st_mtime > ABANDONED:
                 path.unlink()
 
 

@@ -119,7 +119,12 @@ def read_method(names: Iterable[str], overrides: Iterable[str] = (), before: Map
 
 def read_recorded(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """As `read`, of the recipe in a run folder, which may have names of an earlier version."""
-    return _resolve(with_current_names(content([str(path)])), list(overrides))
+    return read_content(content([str(path)]), overrides)
+
+
+def read_content(content: dict[str, Any], overrides: Iterable[str] = ()) -> Recipe:
+    """As `read`, of nested mappings, which may have names of an earlier version."""
+    return _resolve(with_current_names(content), list(overrides))
 
 
 def _resolve(merged: dict[str, Any], overrides: Sequence[str]) -> Recipe:

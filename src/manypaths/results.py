@@ -107,7 +107,7 @@ def counted(folder: Path, name: str, counts: Any, shares: dict[str, float]) -> C
         ValueError: A file is damaged.
     """
     if counts is not None:
-        return {problem: _checked(folder, problem, values) for problem, values in counts.items()}
+        return {problem: checked(folder / COUNTS, problem, values) for problem, values in counts.items()}
     if (path := lines_file(folder, name)).exists():
         from manypaths.graded import count_all  # imports the grader, which takes 0.05 seconds
 
@@ -115,8 +115,8 @@ def counted(folder: Path, name: str, counts: Any, shares: dict[str, float]) -> C
     return shares
 
 
-def _checked(folder: Path, problem: str, values: Any) -> Counts:
-    """The counts of a problem in counts.json."""
+def checked(source: Path, problem: str, values: Any) -> Counts:
+    """The counts of a problem in a file. Raises ValueError, which names the file, where they are impossible."""
     try:
         samples, right, by_key, majority = values
         counts = Counts(samples, right, None if by_key is None else tuple(by_key), majority)
@@ -130,7 +130,7 @@ def _checked(folder: Path, problem: str, values: Any) -> Counts:
         is_sound = False
     if not is_sound:
         raise ValueError(
-            f"{folder / COUNTS}: the counts of a problem must be [completions, correct, [correct by key], majority], "
+            f"{source}: the counts of a problem must be [completions, correct, [correct by key], majority], "
             f"got {shown(values)} for the problem {shown(problem)}. Evaluate again, or leave it out."
         )
     return counts

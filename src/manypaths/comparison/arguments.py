@@ -13,7 +13,8 @@ def compare(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="RUN",
-        help="run folders, folders of them, .csv tables, results of lighteval, lm-eval, transformers, TRL, verl",
+        help="run folders, folders of them, rows.jsonl.gz of sweeps, .csv tables, results of lighteval, lm-eval, "
+        "transformers, TRL, verl",
     )
     parser.add_argument(
         "--metric",

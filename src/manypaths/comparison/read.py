@@ -1,4 +1,4 @@
-"""Paths as `Run`s: run folders, results of `manypaths evaluate`, and files of other software."""
+"""Paths as `Run`s: run folders, rows of sweeps, results of `manypaths evaluate`, and files of other software."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from manypaths import results, run_folder
 from manypaths.comparison import importers, run_names
 from manypaths.comparison.importers.reading import Reading
+from manypaths.comparison.row_files import RowFiles
 from manypaths.comparison.run_names import RunName
 from manypaths.comparison.runs import Run, read_evaluation, read_run
 
@@ -19,7 +20,8 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
     """Read runs and results.
 
     Args:
-        paths: Run folders, folders of them, and results of `manypaths evaluate` and of other software.
+        paths: Run folders, folders of them, files of rows (`manypaths.result_rows`), and results of
+            `manypaths evaluate` and of other software.
         reading: What the user says about files of other software.
 
     Returns:
@@ -32,18 +34,43 @@ def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Ru
     tables = importers.Tables()
     refused: list[str] = []
     roots = list(dict.fromkeys(path.resolve() for path in paths))
-    parts = list(dict.fromkeys(part.resolve() for root in roots for part in _expanded(root)))  # a link is its target
+    rows, parts = _parts(roots, refused)
     _check_options(parts, reading or Reading())
     names = run_names.of_paths(parts)
     for path in parts:
         try:
-            runs += _read(path, reading or Reading(), names[path] if len(parts) > 1 else None, tables)
+            if path in rows.rows:
+                runs += rows.run(path)
+            else:
+                runs += _read(path, reading or Reading(), names[path] if len(parts) > 1 else None, tables)
         except DAMAGED as error:
             refused.append(_complaint(path, error))
+    runs = rows.without_repetitions(runs)
     _name_by_path([run for run in runs if run.folder is not None], names)
     if runs:
-        runs[0].notes += [note for root in roots for note in _not_read(root, parts)]
+        runs[0].notes += [*(note for root in roots for note in _not_read(root, parts)), *rows.notes]
+    else:
+        refused += rows.notes
     return runs, refused
+
+
+def _parts(roots: Sequence[Path], refused: list[str]) -> tuple[RowFiles, list[Path]]:
+    """The rows that some paths name, and the paths of single runs, those of rows among them."""
+    rows, parts = RowFiles(), list[Path]()
+    for root in roots:
+        try:
+            places = rows.places(root)
+        except DAMAGED as error:
+            refused.append(_complaint(root, error))
+            if not root.is_dir():
+                continue
+            places = None
+        if places is None:
+            places = _expanded(root)
+            rows.folders.update(places)
+        parts += [place if place in rows.rows else place.resolve() for place in places]  # a link is its target
+    rows.give_way()
+    return rows, list(dict.fromkeys(parts))
 
 
 def _name_by_path(runs: Sequence[Run], names: Mapping[Path, RunName]) -> None:
@@ -101,6 +128,6 @@ def _read(path: Path, reading: Reading, named: RunName | None, tables: importers
         return importers.read_json(path, reading, named)
     reason = f"it has no {run_folder.RECIPE} and no results" if path.exists() else "it does not exist"
     raise ValueError(
-        f"{str(path)!r} is no run: {reason}. Give a run folder, a .csv file, or the JSON of lighteval, "
-        "lm-evaluation-harness, transformers, TRL, verl or NeMo-RL."
+        f"{str(path)!r} is no run: {reason}. Give a run folder, the rows of a sweep, a .csv file, or the JSON of "
+        "lighteval, lm-evaluation-harness, transformers, TRL, verl or NeMo-RL."
     )

@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
-from manypaths import results, run_folder
+from manypaths import result_rows, results, run_folder
 from manypaths.counts import ACCURACY, Counts, measures_of, value_of
 from manypaths.names import PARTS, SECONDS, shown_metrics
 from manypaths.printable import shown
+from manypaths.result_rows import STEP_TIME, Row
 from manypaths.yaml_text import canonical
 
-STEP_TIME, SECONDS_LOGGED = "step_time", frozenset(SECONDS.values())  # of TRL's trainers, of ours
+SECONDS_LOGGED = frozenset(SECONDS.values())
 # The settings of an evaluation that may change its accuracy.
 SAMPLING = ("backend", "dtype", "prompt", "temperature", "top_p", "max_new_tokens", "limit")
 RECORDED = ("samples", *SAMPLING, results.KEYS)  # the settings of an evaluation that `Score.sampling` has
@@ -85,7 +86,7 @@ class Run:
     results: dict[int, dict[str, Score]] = field(default_factory=dict)  # step -> benchmark -> score
     notes: list[str] = field(default_factory=list)  # sentences for the reader of the comparison
     finished: bool | None = None  # None if nothing says whether the training came to its end
-    folder: Path | None = field(default=None, compare=False)  # of a run folder
+    folder: Path | None = field(default=None, compare=False)  # the run folder, also one of which only a row is left
     cluster: str | None = None  # the start that several seeds share, such as a model from one cold start
 
     def seconds_at(self, step: float) -> float:
@@ -104,7 +105,20 @@ def read_run(folder: Path) -> Run:
     Raises:
         ValueError: A file is damaged.
     """
-    recipe = run_folder.read_recipe_content(folder)
+    return of_row(result_rows.of_folder(folder), folder)
+
+
+def of_row(row: Row, folder: Path) -> Run:
+    """The run of a row.
+
+    Args:
+        row: The row of a run folder; its recipe is not empty.
+        folder: Where the run folder is, or would be if it were beside the file of the row.
+
+    Raises:
+        ValueError: The seed is no integer, or a share not from 0 to 1.
+    """
+    recipe = dict(row.recipe)
     seed, cluster = recipe.pop("seed", None), recipe.pop("cluster", None)
     if seed is not None and type(seed) is not int:
         raise ValueError(
@@ -113,15 +127,13 @@ def read_run(folder: Path) -> Run:
     settings = dict(flat(canonical(recipe)))
     if cluster is not None:
         settings.pop("model.name", None)  # the start, which the cluster names
-    run = Run(_name(folder), json.dumps(settings, sort_keys=True, default=str), seed, settings)
+    run = Run(row.name, json.dumps(settings, sort_keys=True, default=str), seed, settings)
     run.cluster = None if cluster is None else str(cluster)
-    lines = {line["step"]: line for line in run_folder.read_metrics(folder)}  # of a repeated step the last line
+    run.notes += [f"{run.name}: {note}" for note in row.notes]
+    run.machine = _machine(row.environment)
+    lines = {line["step"]: line for line in row.metrics}
     last = max(lines, default=0)
-    try:
-        run.machine = _machine(run_folder.read_environment(folder))
-    except ValueError as error:
-        run.notes.append(f"{run.name}: its machine is unknown, because {error}")
-    if run_folder.is_run(folder) or any(SECONDS_LOGGED & line.keys() for line in lines.values()):
+    if not row.script or any(SECONDS_LOGGED & line.keys() for line in lines.values()):
         _set_times(run, lines)
     else:
         _set_step_times(run, lines)
@@ -130,21 +142,29 @@ def read_run(folder: Path) -> Run:
         for name in shown_metrics(set().union(*lines.values()))
         if any(_is_finite(line.get(name)) for line in lines.values())
     }
-    run.results = _results(folder, recipe, last)
+    run.results = _results(row, folder / run_folder.EVALUATION)
     run.notes += _lacking(run)
-    if not run_folder.is_run(folder):
+    if row.script:
         run.notes.append(
             f"{run.name} was trained by a script: its reward functions are known by name, its data by size alone, so "
             "runs that differ there count as one configuration, unless their `settings` say so."
         )
-    run.folder = folder
-    run.finished = run_folder.is_finished(folder)
+    run.folder, run.finished = folder, row.finished
+    if row.failed is not None:
+        run.notes.append(failure_of(row))
     if not run.finished:
         planned = (recipe.get("trainer") or {}).get("max_steps")
         run.notes.append(f"{run.name} is not finished: {last} of {planned or '?'} steps.")
     if not run.results:
         run.notes.append(f"{run.name} has no evaluation yet, so no accuracy.")
     return run
+
+
+def failure_of(row: Row) -> str:
+    """A sentence on a run that failed; its row has `failed`."""
+    code, last_line = (None, "") if row.failed is None else (row.failed.code, row.failed.last_line)
+    line = last_line.removesuffix(".") or "none"
+    return f"{row.name} failed (exit code {code}); the last line of its log: {line}."
 
 
 def _set_times(run: Run, lines: dict[int, dict[str, Any]]) -> None:
@@ -185,15 +205,12 @@ def _set_step_times(run: Run, lines: dict[int, dict[str, Any]]) -> None:
         run.notes.append(f"{run.name}: times are TRL's {STEP_TIME}, which excludes the optimiser.")
 
 
-def _results(folder: Path, recipe: dict[str, Any], last: int) -> dict[int, dict[str, Score]]:
+def _results(row: Row, folder: Path) -> dict[int, dict[str, Score]]:
     """The evaluations during the training, and the benchmarks that `manypaths evaluate` added to a step."""
-    own = ((recipe.get("evaluation") or {}).get("problems") or {}).get("name") or "held-out"
-    evaluation = folder / run_folder.EVALUATION
-    sampling = results.read_settings(evaluation) or _sampling_of(recipe)
-    counted = run_folder.read_evaluations(folder, Path(own).stem, last)
-    scores = {step: _scores(evaluation, benchmarks, sampling) for step, benchmarks in counted.items()}
-    for step, added in run_folder.benchmark_folders(folder).items():
-        scores[step] = {**scores.get(step, {}), **_benchmarks(added, results.read_settings(added))}
+    scores: dict[int, dict[str, Score]] = {}
+    for own in row.evaluations:
+        sampling = _sampling_of(row.recipe) if own.settings is None else own.settings
+        scores[own.step] = {**scores.get(own.step, {}), **_scores(folder, own.sets, sampling)}
     return {step: benchmarks for step, benchmarks in sorted(scores.items()) if benchmarks}
 
 
@@ -218,7 +235,7 @@ def read_evaluation(folder: Path) -> Run:
     names = {"model": "model.name", "prompt": "prompt"}
     names |= {key: f"evaluation.{key}" for key in RECORDED if key != "prompt"}
     settings = {name: sampling[key] for key, name in names.items() if sampling.get(key) is not None}
-    run = Run(_name(folder), str(folder.resolve()), None, settings, trained=False)
+    run = Run(result_rows.name_of(folder), str(folder.resolve()), None, settings, trained=False)
     run.results = {0: _benchmarks(folder, sampling)}
     run.notes += _lacking(run)
     if not run.results[0]:
@@ -257,10 +274,6 @@ def _lacking(run: Run) -> list[str]:
     gone = f"no pass@K, distinct@K and majority in {shares} of {len(scores)} evaluations, whose completions are gone"
     keyless = f"no distinct@K in {unkeyed} of {len(scores)} evaluations, which did not count by key"
     return [f"{run.name} has {note}." for note, count in ((gone, shares), (keyless, unkeyed)) if count]
-
-
-def _name(folder: Path) -> str:
-    return folder.resolve().name.encode("utf-8", "replace").decode()
 
 
 def _machine(environment: dict[str, Any]) -> str | None:
