@@ -36,6 +36,7 @@ ROOMS = {
     "sections": ("", "", ""),
     "recipe": ("names sections typed yaml_text", "", ""),
     "run_folder": ("files names recipe results sections yaml_text", "", ""),
+    "result_rows": ("counts files names printable results run_folder", "", ""),
     "resume": ("checkpoint files results run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "latex2sympy2_extended math_verify sympy", ""),
@@ -82,13 +83,13 @@ ROOMS = {
     ),
     "training": (
         "callbacks check checkpoint cpu embed environment evaluation files keys logs messages methods model_card "
-        "names preflight printable problems recipe resume rewards run_folder sections terminal trainers trl typed "
-        "verifiers yaml_text",
+        "names preflight printable problems recipe result_rows resume rewards run_folder sections terminal trainers "
+        "trl typed verifiers yaml_text",
         "accelerate peft tokenizers torch transformers trl yaml",
         "datasets",
     ),
     "comparison": (
-        "counts files graded names printable results run_folder statistics tables typed yaml_text",
+        "counts files graded names printable result_rows results run_folder statistics tables typed yaml_text",
         "matplotlib numpy",
         "",
     ),

@@ -1,6 +1,7 @@
 """A grid of runs: valid grid files, locks, and a real sweep of a tiny model by two processes at once."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import time
 import pytest
 import yaml
 
+from manypaths import result_rows
 from manypaths.cli import main
 from manypaths.comparison.configurations import grouped
 from manypaths.comparison.read import read
 from manypaths.files import content_of, only_writer, read_jsonl
 from manypaths.recipe import read as read_recipe
+from manypaths.result_rows import ROWS
 from manypaths.training import forked, sweep
 from manypaths.training.sweep import Grid, Job, jobs, read_grid, state
 
@@ -294,6 +297,10 @@ def swept(tiny_model, tmp_path_factory):
     return folder, printed
 
 
+def row_of(name, folder):
+    return result_rows.to_json(result_rows.of_folder(folder / "out" / name))
+
+
 def test_two_processes_train_every_run_once(swept):
     folder, printed = swept
     began = [line for output in printed for line in output.splitlines() if "seed=" in line]
@@ -304,7 +311,11 @@ def test_two_processes_train_every_run_once(swept):
         assert [line["step"] for line in read_jsonl(run / "metrics.jsonl")] == [1, 2]
         assert (run / "summary.json").exists()
     logs = [f"{name}.log" for name in ("broken-1", *NAMES)]
-    assert sorted(path.name for path in (folder / "out").iterdir()) == sorted([sweep.LOCKS, *NAMES, *logs])
+    assert sorted(path.name for path in (folder / "out").iterdir()) == sorted([sweep.LOCKS, *NAMES, *logs, ROWS])
+    rows = result_rows.read(folder / "out" / ROWS)
+    assert [(row.name, row.finished) for row in rows] == [("broken-1", False), *((name, True) for name in NAMES)]
+    assert rows[0].failed.code == 2 and "nowhere.yaml' does not exist" in rows[0].failed.last_line
+    assert rows[1:] == [result_rows.from_json(json.loads(text), folder) for text in map(row_of, NAMES, [folder] * 2)]
 
 
 def test_a_run_that_fails_is_named_and_stops_no_other(swept):
@@ -318,7 +329,7 @@ def test_a_run_that_fails_is_named_and_stops_no_other(swept):
 def test_the_runs_of_a_sweep_are_read_as_configurations_of_its_seeds(swept):
     runs, refused = read([swept[0] / "out"])
     results, notes = grouped(runs).groups, grouped(runs).notes
-    assert refused == notes == []
+    assert refused == [] and [note.split(";")[0] for note in notes] == ["broken-1 failed (exit code 2)"]
     assert [(result.name, [run.seed for run in result.runs]) for result in results] == [("mmr", [1, 2])]
 
 
@@ -348,7 +359,8 @@ def test_finished_runs_are_left_alone_and_an_unfinished_one_is_resumed(swept, mo
     after = contents(out)
     assert after.keys() == before.keys()
     changed = {path.relative_to(out).as_posix() for path in before if after[path] != before[path]}
-    assert "mmr-1/summary.json" in changed and all(name.startswith("mmr-1/") for name in changed)
+    assert {"mmr-1/summary.json", ROWS} <= changed
+    assert all(name.startswith("mmr-1/") for name in changed - {ROWS})
     assert "mmr-1/metrics.jsonl" not in changed
 
 

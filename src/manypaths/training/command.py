@@ -179,10 +179,12 @@ def sweep(
     out = options.out or Path("runs", path.stem)
     jobs = sweep.jobs(grid, options.configurations)
     if options.dry_run:
-        for start in sweep.starts_of(jobs):
+        alone = sweep.without_folder(jobs, out)
+        for start in sweep.starts_of([job for job in jobs if job.name not in alone]):
             print(f"{starts.state(start):<9}{start.folder}: manypaths pretrain {start.command}")
         for job in jobs:
-            print(f"{sweep.state(job, out):<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
+            state = "finished" if job.name in alone else sweep.state(job, out)
+            print(f"{state:<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
         return 0
     workers = sweep.usual_workers(jobs) if options.workers is None else options.workers
     if options.workers is None and workers > 1:

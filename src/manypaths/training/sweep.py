@@ -24,9 +24,10 @@ from manypaths.files import in_use, only_writer
 from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import DEFAULTS
+from manypaths.result_rows import ROWS
 from manypaths.run_folder import is_finished
 from manypaths.sections import Recipe
-from manypaths.training import forked, starts
+from manypaths.training import forked, recorded, starts
 from manypaths.typed import build
 from manypaths.yaml_text import Loader
 
@@ -197,7 +198,8 @@ def run(jobs: list[Job], out: Path, workers: int = 1) -> list[str]:
     """Train all runs that are not finished, and wait for those that other processes train.
 
     Each run is a process of its own, `manypaths train`, whose output goes to OUT/NAME.log. A run that fails does not
-    stop the others; an interrupted run resumes from its last checkpoint.
+    stop the others; an interrupted run resumes from its last checkpoint. As a run ends, its row is added to
+    OUT/rows.jsonl.gz; a run of which only that is left is finished, too.
 
     Args:
         jobs: The runs.
@@ -208,11 +210,29 @@ def run(jobs: list[Job], out: Path, workers: int = 1) -> list[str]:
         The names of the runs that failed in this process.
 
     Raises:
-        ValueError: The folder of a start holds something else, or a start could not be made.
+        ValueError: The folder of a start holds something else, a start could not be made, or a row cannot be read or
+            has another recipe.
     """
+    names, alone = [job.name for job in jobs], without_folder(jobs, out)
+    jobs = [job for job in jobs if job.name not in alone]
     for start in starts_of([job for job in jobs if not is_finished(out / job.name)]):
         starts.is_made(start)
     out.mkdir(parents=True, exist_ok=True)
+    if alone:
+        print(f"Finished, for {out / ROWS} has their rows: {', '.join(sorted(alone))}", flush=True)
+    recorded.complete(names, out, out / LOCKS)
+    failed = _train_all(jobs, out, workers)
+    recorded.complete(names, out, out / LOCKS)  # those that ended in the processes of a killed sweep
+    return failed
+
+
+def without_folder(jobs: Sequence[Job], out: Path) -> set[str]:
+    """The finished runs of which only the row is left. Raises ValueError as `recorded.without_folder`."""
+    return recorded.without_folder({job.name: job.words for job in jobs}, out)
+
+
+def _train_all(jobs: list[Job], out: Path, workers: int) -> list[str]:
+    """Train runs by several workers -> the names of those that failed."""
     shared = _State()
     if workers == 1:
         _work(jobs, out, shared, [])
@@ -258,7 +278,10 @@ def _work(jobs: list[Job], out: Path, shared: _State, cores: list[int]) -> None:
                     code = _train(job, out, cores)
                     if code == forked.INTERRUPTED:
                         raise KeyboardInterrupt
-                    if code and not in_use(out / job.name):  # else the process of a killed sweep still trains it
+                    if code and in_use(out / job.name):  # the process of a killed sweep still trains it
+                        continue
+                    recorded.record(job.name, out, out / LOCKS, code)
+                    if code:
                         shared.failed.append(job.name)
                         print(f"{job.name}: failed ({code}); {forked.last_line(out / f'{job.name}.log')}", flush=True)
             time.sleep(PAUSE)
