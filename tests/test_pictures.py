@@ -326,6 +326,7 @@ def test_names_are_arranged_without_covering_anything_or_not_at_all(count):
             assert box[0] >= 0 and box[1] >= 0 and box[2] <= 540 and box[3] <= 345
     assert arranged >= (5 if count == 2 else 1)
     assert arrange(Crowd(30, 30, [(15, 15)]), ["a name that is too long"]) is None
+    assert arrange(Crowd(200, 60, [(100, 30)] * 12), ["a long name"] * 12) is None
 
 
 def test_every_picture_of_the_page_tells_in_words_what_it_shows_the_tradeoff_first(written):
