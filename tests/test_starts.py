@@ -181,7 +181,7 @@ def test_settings_of_the_runs_do_not_make_another_start(swept):
 
 
 def waited_for(condition):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
