@@ -2,8 +2,9 @@
 
     python bench/comparison.py [QUESTION ...] [--worlds 1000] [--processes 1]
 
-Without a question it answers all of them, in about 15 minutes on one core, and prints the tables of docs/results.md.
-comparison_worlds.py has the simulated runs, comparison_questions.py and comparison_curves.py what is measured on them.
+Without a question it answers all of them, in about 20 minutes on one core, and prints the tables of docs/results.md.
+comparison_worlds.py has the simulated runs, comparison_questions.py, comparison_study.py and comparison_curves.py what
+is measured on them.
 A cell with three numbers has those of 3, 5 and 10 seeds. Of n worlds a rate p has the standard error sqrt(p (1 - p) /
 n): at 95 % that is 0.5 points of 2,000 worlds, 0.7 of 1,000 and 1.3 of 300.
 """
@@ -14,6 +15,7 @@ from functools import partial
 
 import comparison_curves
 import comparison_questions as questions
+import comparison_study
 import numpy
 from comparison_questions import PAIRINGS, SEEDS, SHARED, STARTS, WORLDS, stretched
 from comparison_worlds import BASE, MEASURES, Arm, World, truth
@@ -149,11 +151,32 @@ def protocols(bench):
         "pass@8 better, accuracy alike": stretched(world, 0.5, "accuracy", 0.0),
     }
     for name, arm in truths.items():
-        gaps = [100 * (truth(world, arm, of) - truth(world, BASE, of)) for of in ("pass@8", "accuracy")]
         for count, paired in ((1, False), (4, True)):
             setting = {"world": world, "others": [arm] * count, "paired": paired, "margin": 0.03}
             rates = bench.by_seeds(questions.protocol, 200, seeds=(5,), **setting)
-            row(name, f"{gaps[0]:+.1f}, {gaps[1]:+.1f}", count, "paired" if paired else "unpaired", *rates.values())
+            row(name, _gaps(world, [arm]), count, "paired" if paired else "unpaired", *rates.values())
+
+
+def study(bench):
+    design = f"{len(comparison_study.protocol().arms)} arms, {comparison_study.SEEDS} paired seeds"
+    columns = ("truth", "points of pass@8, accuracy", "any arm", "each arm")
+    head(f"The study, {design}, 1,000 worlds in which no arm helps: % in which one is said to", *columns)
+    for name, (world, others) in comparison_study.false_worlds().items():
+        rates = bench.of(comparison_study.false_help, 1000, world=world, others=others)
+        row(name, _gaps(world, others), *(f"{100 * rates[key].mean():.1f}" for key in ("any", "share")))
+    columns = ("one arm gains", "points of pass@8, accuracy", "it helps", *comparison_study.ENDPOINTS, "another helps")
+    head("The study, 400 worlds in which one arm gains: % in which that is said", *columns)
+    for name, (world, others) in comparison_study.power_worlds().items():
+        rates = bench.of(comparison_study.helps, 400, world=world, others=others)
+        keys = ("first", *comparison_study.ENDPOINTS, "other")
+        row(name, _gaps(world, others), *(f"{100 * rates[key].mean():.1f}" for key in keys))
+
+
+def _gaps(world, others):
+    """The true differences of the first arm from the baseline, in points."""
+    arm = others[0] if others else Arm()
+    gaps = [100 * (truth(world, arm, of) - truth(world, BASE, of)) for of in ("pass@8", "accuracy")]
+    return ", ".join(f"{gap:+.1f}" for gap in gaps)
 
 
 DESIGNS = {
@@ -215,7 +238,7 @@ def verdicts(bench):
 
 QUESTIONS = {
     question.__name__: question
-    for question in (intervals, measures, pairing, arms, tails, margins, power, protocols, curves, verdicts)
+    for question in (intervals, measures, pairing, arms, tails, margins, power, protocols, study, curves, verdicts)
 }
 
 if __name__ == "__main__":

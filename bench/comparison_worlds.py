@@ -2,8 +2,9 @@
 
 The chance of a right completion is a logistic function of a sum: the skill of the configuration, the luck of the run,
 the ease of the problem, and the liking of the configuration (and of the run) for the problem. All but the skill are
-normal with mean 0. The luck of a run has a part that all configurations share at the same seed, and so has the luck of
-a start. A right completion has one of three keys; the most frequent wrong answer is the only wrong one.
+normal with mean 0. The luck of a run has a part that all configurations share at the same seed; so has the luck of a
+start, and the liking of a run for a problem. A right completion has one of three keys; the most frequent wrong answer
+is the only wrong one.
 """
 
 import math
@@ -17,8 +18,8 @@ from manypaths.statistics import average_clusters, estimate
 
 K = 4  # of pass@4 and distinct@4
 KEYS = numpy.array([0.6, 0.3, 0.1])  # how often a right completion has a key
-COLLAPSED = -5.0  # the skill of a run that collapsed
-POINTS, MASS = numpy.polynomial.hermite_e.hermegauss(60)
+POINTS = numpy.linspace(-8, 8, 161)  # of the normal distribution; so close that spreads up to 10 logits are integrated
+MASS = numpy.exp(-(POINTS**2) / 2)
 MEASURES = ("accuracy", f"pass@{K}", f"distinct@{K}", "majority")  # all from 0 to 1: distinct@K is divided by K
 
 
@@ -37,14 +38,19 @@ class World:
     ease: float = 1.5  # standard deviation between problems
     liking: float = 0.4  # that of a configuration for a problem
     own_liking: float = 0.0  # that of a run for a problem
+    seed_liking: float = 0.0  # that of all runs of a seed for a problem, as they begin with the same weights
     collapse: tuple[float, float] = (0.0, 0.0)  # the probability that a run of the baseline, or of an arm, collapses
+    collapsed: float = -5.0  # the skill of a run that collapsed
     only: str = "problems"  # what was recorded: "problems", "means", "means with errors", or a plain "number"
     named: bool = True  # whether runs name their start
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A configuration: its accuracy minus the baseline's, and how far it stretches the ease of problems."""
+    """A configuration: its accuracy minus the baseline's, and by what it multiplies a run's differences of problems.
+
+    With a smaller stretch more problems are solved sometimes and fewer always, so pass@K rises at the same accuracy.
+    """
 
     gap: float = 0.0
     stretch: float = 1.0
@@ -91,7 +97,8 @@ def mean_over(measure, samples, levels, spread):
 
 
 def spread_of(world, arm):
-    parts = (world.luck, world.start_luck, arm.stretch * world.ease, world.liking, world.own_liking)
+    of_problems = (world.ease, world.own_liking, world.seed_liking)
+    parts = (world.luck, world.start_luck, world.liking, *(arm.stretch * part for part in of_problems))
     return math.sqrt(sum(part**2 for part in parts))
 
 
@@ -107,31 +114,39 @@ def truth(world, arm, measure):
     """The expected value of a measure over all runs and problems that could be drawn."""
     if world.only == "number":
         return 10 * arm.gap
-    levels = numpy.array([skill(world, arm), COLLAPSED])
+    levels = numpy.array([skill(world, arm), world.collapsed])
     rate = world.collapse[not arm.is_base]
     return float(mean_over(measure, world.samples, levels, spread_of(world, arm)) @ [1 - rate, rate])
 
 
-def drawn(world, seeds, arms, draw):
-    """One comparison: counts by key [C, S, P, 3] of the baseline and the arms, and the levels [C, P] without luck.
+def chances(world, seeds, arms, draw):
+    """For the baseline and each arm: the chances of a right completion [S, P], and the levels [P] without luck.
 
     `seeds` is the number of starts if starts have several seeds.
     """
     count, size = seeds * world.seeds_of_start, sum(world.problems)
     ease = draw.normal(0, world.ease, size)
     by_seed, by_start = draw.standard_normal(count), draw.standard_normal(seeds)
+    seed_liking = draw.normal(0, world.seed_liking, (count, size)) if world.seed_liking else 0.0
     together, apart = math.sqrt(world.correlation), math.sqrt(1 - world.correlation)
-    counts, levels = [], []
     for arm in (BASE, *arms):
         luck = world.luck * (together * by_seed + apart * draw.standard_normal(count))
         start = world.start_luck * (together * by_start + apart * draw.standard_normal(seeds))
         luck = luck + numpy.repeat(start, world.seeds_of_start)
         level = skill(world, arm) + arm.stretch * ease + draw.normal(0, world.liking, size)
-        logits = level + luck[:, None] + world.own_liking * draw.standard_normal((count, size))
+        own_liking = world.own_liking * draw.standard_normal((count, size))
+        logits = level + luck[:, None] + arm.stretch * (seed_liking + own_liking)
         collapsed = draw.random(count) < world.collapse[not arm.is_base]
-        logits[collapsed] += COLLAPSED - skill(world, arm)
-        chance = 1 / (1 + numpy.exp(-logits))[..., None]
-        counts.append(draw.multinomial(world.samples, numpy.concatenate([chance * KEYS, 1 - chance], -1))[..., :-1])
+        logits[collapsed] += world.collapsed - skill(world, arm)
+        yield 1 / (1 + numpy.exp(-logits)), level
+
+
+def drawn(world, seeds, arms, draw):
+    """One comparison: counts by key [C, S, P, 3] of the baseline and the arms, and the levels [C, P] without luck."""
+    counts, levels = [], []
+    for chance, level in chances(world, seeds, arms, draw):
+        by_key = numpy.concatenate([chance[..., None] * KEYS, 1 - chance[..., None]], -1)
+        counts.append(draw.multinomial(world.samples, by_key)[..., :-1])
         levels.append(level)
     return numpy.stack(counts), numpy.stack(levels)
 
