@@ -63,9 +63,9 @@ def fitted(right, samples):
     square = float((right * (right - 1) / (samples * (samples - 1))).mean())
     mean = float(shares.mean())
     skill, spread = _normal_with(mean, square)
-    apart = shares - shares.mean((1, 2), keepdims=True)
-    by_seed = _over_other_problems(apart).mean(-1) * seeds / (seeds - 1)  # [C, C]: the mean was that of these seeds
-    by_both = numpy.einsum("asp,btp->abst", apart, apart) / problems
+    by_seed = _over_other_problems(shares - shares.mean(1, keepdims=True)).mean(-1) * seeds / (seeds - 1)  # [C, C]
+    in_runs = shares - shares.mean(2, keepdims=True)
+    by_both = numpy.einsum("asp,btp->abst", in_runs, in_runs) / (problems - 1)
     same, other = numpy.einsum("abss->ab", by_both) / seeds, by_both.sum((2, 3))
     other = (other - same * seeds) / (seeds * (seeds - 1))
     covariances = {
@@ -73,7 +73,7 @@ def fitted(right, samples):
         "run": numpy.trace(by_seed) / len(by_seed),
         "problem": _others(other),
         "configuration and problem": numpy.trace(other) / len(other),
-        "seed and problem": _others(same),
+        "seed and problem": _others(same) + _others(by_seed),
     }
     of = {name: spread**2 * _share_of(value, skill, spread) for name, value in covariances.items()}
     parts = {

@@ -97,8 +97,8 @@ def test_simulated_completions_have_the_true_effect(bench, gain, gap):
 
 def test_the_luck_of_simulated_runs_is_estimated(bench):
     study, luck, worlds = bench
-    world = replace(study.STUDY, problems=(300,), samples=8, luck=1.0, liking=0.8, ease=2.0)
-    sides = worlds.chances(world, 60, [worlds.Arm(0.05)] * 7, numpy.random.default_rng(4))
+    world = replace(study.STUDY, problems=(150,), samples=8, luck=0.4, liking=0.8, ease=2.0)
+    sides = worlds.chances(world, 150, [worlds.Arm(0.05)] * 7, numpy.random.default_rng(4))
     right = numpy.random.default_rng(6).binomial(world.samples, [chance for chance, _ in sides])
     true = {"level": world.level + 0.05 * 7 / 8, "own_luck": world.luck * (1 - world.correlation) ** 0.5}
     for field, value in luck.fitted(right, world.samples).items():
