@@ -247,7 +247,7 @@ def test_the_legend_has_the_colours_of_the_curves(browser: Browser, reports: dic
     browser.open(reports["usual"])
     legend = browser.run(
         "return [...document.querySelectorAll('#legend li')].map(element => "
-        "[element.textContent, getComputedStyle(element.querySelector('i')).borderTopColor])"
+        "[element.lastChild.textContent, getComputedStyle(element.querySelector('i')).borderTopColor])"
     )
     assert [name for name, _ in legend] == list(NAMES) and len({colour for _, colour in legend}) == 3
     for at in range(browser.run("return document.querySelectorAll('figure').length")):
