@@ -240,7 +240,7 @@ def test_many_verdicts_and_the_first_picture_are_near_the_top(browser: Browser, 
     )
     assert tops == sorted(tops) and tops[1] < 1500
     first = browser.run("return document.querySelector('figure svg').ariaLabel")
-    assert first.startswith("pass@8 against accuracy, at the end. ")
+    assert first.startswith("pass@8 against accuracy, minus method-0, at the end. ")
 
 
 def test_the_legend_has_the_colours_of_the_curves(browser: Browser, reports: dict[str, Path]) -> None:
