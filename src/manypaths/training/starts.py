@@ -173,7 +173,7 @@ def _is_being_made(start: Start) -> bool:
 
 def _pretrain(start: Start, cores: Sequence[int]) -> None:
     began = time.perf_counter()
-    print(f"{start.folder}: manypaths pretrain {start.command}", flush=True)
+    print(f"{start.folder}: manypaths pretrain {start.command}\n", end="", flush=True)  # in one piece
     words, log = (
         ["pretrain", *start.words, "--out", str(start.folder)],
         start.folder.with_name(f"{start.folder.name}.log"),
@@ -184,4 +184,4 @@ def _pretrain(start: Start, cores: Sequence[int]) -> None:
         raise KeyboardInterrupt
     if not is_made(start):
         raise ValueError(f"The start {start.folder} was not made ({code}): {forked.last_line(log)}")
-    print(f"{start.folder}: {time.perf_counter() - began:.0f} s", flush=True)
+    print(f"{start.folder}: {time.perf_counter() - began:.0f} s\n", end="", flush=True)

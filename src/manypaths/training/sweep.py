@@ -310,8 +310,8 @@ def _claim(job: Job, out: Path) -> Iterator[bool]:
 def _train(job: Job, out: Path, cores: Sequence[int] = ()) -> int:
     """Train one run in a process of its own -> its exit code."""
     began = time.perf_counter()
-    print(f"{job.name}: {' '.join(job.words)}", flush=True)
+    print(f"{job.name}: {' '.join(job.words)}\n", end="", flush=True)  # in one piece: other workers print, too
     words, log = ["train", *job.words, "--out", str(out / job.name)], out / f"{job.name}.log"
     code = forked.run_command(words, log, job.on_cpu, cores)
-    print(f"{job.name}: {time.perf_counter() - began:.0f} s", flush=True)
+    print(f"{job.name}: {time.perf_counter() - began:.0f} s\n", end="", flush=True)
     return code
