@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import os
 import random
 import shutil
@@ -110,6 +109,7 @@ def test_evaluations_of_every_kind_become_rows_and_back(tmp_path):
             assert {"step", "seconds/update", "reward"} <= kept.keys() <= line.keys() | {"groups/zero_std"} | set(kept)
             for name, value in kept.items():
                 assert name not in line or value == pytest.approx(line[name], rel=5.1e-5)
+    assert read_run(shares).results[0]["arithmetic"].sampling["samples"] == 4  # as its recipe has it
     assert "/a/b" not in result_rows.to_json(result_rows.of_folder(counts))
 
 
@@ -212,21 +212,29 @@ def test_a_damaged_file_is_a_sentence_and_not_written_over(tmp_path):
 
 
 WRITER = """
-import sys, time
+import random, sys, time
 from pathlib import Path
 from manypaths import result_rows
 from manypaths.result_rows import Failure, Row
 
 out, worker = Path(sys.argv[1]), sys.argv[2]
 for number in range(10**6):
-    row = Row(f"run-{worker}-{number % 7}", failed=Failure(number, "x" * 20_000))
+    row = Row(f"run-{worker}-{number % 7}", failed=Failure(number, random.Random(number).randbytes(30_000).hex()))
     result_rows.write(out, [row], out / ".locks")
     time.sleep(0.02)
 """
 
 
 def test_writers_that_are_killed_at_any_moment_leave_whole_rows(tmp_path):
-    draw, highest, file = random.Random(1), {}, tmp_path / ROWS
+    draw, file, numbers = random.Random(1), tmp_path / ROWS, {}
+
+    def read_again():
+        rows = {row.name: row.failed for row in result_rows.read(file)}
+        for failed in rows.values():
+            assert failed.last_line == random.Random(failed.code).randbytes(30_000).hex()
+        assert numbers.keys() <= rows.keys()
+        numbers.update({name: failed.code for name, failed in rows.items()})
+
     for _ in range(3):
         before = file.stat().st_mtime_ns if file.exists() else 0
         writers = [
@@ -235,14 +243,14 @@ def test_writers_that_are_killed_at_any_moment_leave_whole_rows(tmp_path):
         ]
         while not file.exists() or file.stat().st_mtime_ns == before:
             time.sleep(0.01)
-        time.sleep(draw.random() / 2)
+        end = time.monotonic() + 0.5 + draw.random() / 2
+        while time.monotonic() < end:
+            read_again()
         for writer in writers:
             os.killpg(writer.pid, signal.SIGKILL)
             writer.wait()
-        rows = {row.name: row.failed for row in result_rows.read(file)}
-        assert {failed.last_line for failed in rows.values()} == {"x" * 20_000} and highest.keys() <= rows.keys()
-        highest = {name: failed.code for name, failed in rows.items()}
-    assert len(highest) >= 7 and max(highest.values()) > 0
+        read_again()
+    assert len(numbers) >= 7 and max(numbers.values()) > 0
     stale = time.time() - 10_000
     partials = [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
     for path in partials:
@@ -265,5 +273,5 @@ def test_rows_of_a_study_are_small(tmp_path):
             )
     (folder / "evaluation" / "counts.json").write_text(json.dumps(counts))
     size = write_rows(tmp_path, [result_rows.of_folder(folder)]).stat().st_size
-    assert size < 11_000 and math.isclose(size, size)
+    assert size < 6_000
     assert read_run(folder).results[120]["colouring"].counts == counts["after"]["colouring"]

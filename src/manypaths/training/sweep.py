@@ -24,6 +24,7 @@ from manypaths.files import in_use, only_writer
 from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.workload import DEFAULTS
+from manypaths.printable import one_line
 from manypaths.result_rows import ROWS
 from manypaths.run_folder import is_finished
 from manypaths.sections import Recipe
@@ -213,16 +214,17 @@ def run(jobs: list[Job], out: Path, workers: int = 1) -> list[str]:
         ValueError: The folder of a start holds something else, a start could not be made, or a row cannot be read or
             has another recipe.
     """
-    names, alone = [job.name for job in jobs], without_folder(jobs, out)
-    jobs = [job for job in jobs if job.name not in alone]
-    for start in starts_of([job for job in jobs if not is_finished(out / job.name)]):
+    alone = without_folder(jobs, out)
+    finished = [job.name for job in jobs if is_finished(out / job.name)]
+    jobs = [job for job in jobs if job.name not in alone and job.name not in finished]
+    for start in starts_of(jobs):
         starts.is_made(start)
     out.mkdir(parents=True, exist_ok=True)
     if alone:
         print(f"Finished, for {out / ROWS} has their rows: {', '.join(sorted(alone))}", flush=True)
-    recorded.complete(names, out, out / LOCKS)
+    recorded.complete(finished, out, out / LOCKS)
     failed = _train_all(jobs, out, workers)
-    recorded.complete(names, out, out / LOCKS)  # those that ended in the processes of a killed sweep
+    recorded.complete([job.name for job in jobs], out, out / LOCKS)  # those that processes of a killed sweep finished
     return failed
 
 
@@ -283,7 +285,8 @@ def _work(jobs: list[Job], out: Path, shared: _State, cores: list[int]) -> None:
                     recorded.record(job.name, out, out / LOCKS, code)
                     if code:
                         shared.failed.append(job.name)
-                        print(f"{job.name}: failed ({code}); {forked.last_line(out / f'{job.name}.log')}", flush=True)
+                        last_line = one_line(forked.last_line(out / f"{job.name}.log"))
+                        print(f"{job.name}: failed ({code}); {last_line}", flush=True)
             time.sleep(PAUSE)
     except BaseException as error:
         shared.stopped, shared.error = True, error

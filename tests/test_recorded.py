@@ -1,0 +1,92 @@
+"""The rows that a sweep writes: of runs that ended, that failed, and that a killed process left without one."""
+
+import threading
+
+import pytest
+from test_compare import write_run
+
+from manypaths import result_rows
+from manypaths.files import only_writer
+from manypaths.result_rows import ROWS, Failure, Row
+from manypaths.training import sweep
+from manypaths.training.sweep import Job
+
+
+def rows(out):
+    return {row.name: row for row in result_rows.read(out / ROWS)}
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """Replace the training of a run by a function of the run folder, which returns an exit code."""
+
+    def replace(function):
+        monkeypatch.setattr(sweep, "_train", lambda job, out, cores: function(out / job.name))
+        monkeypatch.setattr(sweep, "PAUSE", 0.01)
+
+    return replace
+
+
+def test_a_failed_run_is_a_row_until_a_later_attempt_ends(tmp_path, train, capsys):
+    def fail(run):
+        run.with_name(f"{run.name}.log").write_text("step 1\n\x1b[31mout of memory\n\n")
+        return -9
+
+    train(fail)
+    assert sweep.run([Job("mmr-1")], tmp_path) == ["mmr-1"]
+    assert "mmr-1: failed (-9); \\x1b[31mout of memory" in capsys.readouterr().out
+    assert rows(tmp_path)["mmr-1"].failed == Failure(-9, "\\x1b[31mout of memory")
+    assert not rows(tmp_path)["mmr-1"].finished and not rows(tmp_path)["mmr-1"].recipe
+
+    def fail_later(run):
+        run.with_name(f"{run.name}.log").touch()
+        (write_run(run) / "summary.json").unlink()
+        return 1
+
+    train(fail_later)
+    assert sweep.run([Job("mmr-1"), Job("mmr-2")], tmp_path) == ["mmr-1", "mmr-2"]
+    assert rows(tmp_path)["mmr-1"].metrics and rows(tmp_path)["mmr-2"].failed == Failure(1, "")
+    train(lambda run: (run / "summary.json").write_text("{}") and 0)
+    assert sweep.run([Job("mmr-1")], tmp_path) == []
+    assert rows(tmp_path)["mmr-1"].finished and rows(tmp_path)["mmr-1"].failed is None
+    assert rows(tmp_path)["mmr-2"].failed
+
+
+def test_finished_runs_that_lack_a_row_get_one(tmp_path, train, capsys):
+    write_run(tmp_path / "grpo-1"), write_run(tmp_path / "grpo-2")
+    other, damaged = write_run(tmp_path / "other-1"), write_run(tmp_path / "grpo-3")
+    (damaged / "metrics.jsonl").write_text("{\n{}\n")
+    jobs = [Job("grpo-1"), Job("grpo-2"), Job("grpo-3")]
+    assert sweep.run(jobs, tmp_path) == []
+    assert list(rows(tmp_path)) == ["grpo-1", "grpo-2"]
+    for name, row in rows(tmp_path).items():
+        assert result_rows.to_json(row) == result_rows.to_json(result_rows.of_folder(tmp_path / name))
+    assert capsys.readouterr().err.count("grpo-3 has no row, because of its folder") == 1
+    before = (tmp_path / ROWS).stat().st_mtime_ns
+    assert sweep.run(jobs[:2], tmp_path) == [] and (tmp_path / ROWS).stat().st_mtime_ns == before
+
+    def goes_on_elsewhere(run):  # in a process of a killed sweep, which has no sweep to write its row
+        held = only_writer(run)
+        held.__enter__()
+        summary = write_run(run) / "summary.json"
+        summary.unlink()
+        threading.Timer(0.3, lambda: (summary.write_text("{}"), held.__exit__(None, None, None))).start()
+        return 2
+
+    train(goes_on_elsewhere)
+    assert sweep.run([Job("mmr-1")], tmp_path) == [] and rows(tmp_path)["mmr-1"].finished
+    assert other.name not in rows(tmp_path)
+
+
+def test_a_run_that_failed_and_was_finished_outside_of_the_sweep_gets_a_new_row(tmp_path):
+    write_run(tmp_path / "mmr-1")
+    result_rows.write(tmp_path, [Row("mmr-1", failed=Failure(1, ""))], tmp_path / sweep.LOCKS / ROWS)
+    assert sweep.run([Job("mmr-1")], tmp_path) == []
+    assert rows(tmp_path)["mmr-1"].finished and rows(tmp_path)["mmr-1"].failed is None
+
+
+def test_a_damaged_file_of_rows_stops_a_sweep_before_it_trains(tmp_path, train):
+    (tmp_path / ROWS).write_bytes(b"no rows")
+    train(lambda run: pytest.fail("it trains"))
+    with pytest.raises(ValueError, match=r"rows\.jsonl\.gz is damaged"):
+        sweep.run([Job("mmr-1")], tmp_path)
