@@ -1,11 +1,12 @@
 """The rows that a sweep writes: of runs that ended, that failed, and that a killed process left without one."""
 
 import threading
+from dataclasses import asdict, replace
 
 import pytest
 from test_compare import write_run
 
-from manypaths import result_rows
+from manypaths import recipe, result_rows
 from manypaths.files import only_writer
 from manypaths.result_rows import ROWS, Failure, Row
 from manypaths.training import sweep
@@ -90,3 +91,20 @@ def test_a_damaged_file_of_rows_stops_a_sweep_before_it_trains(tmp_path, train):
     train(lambda run: pytest.fail("it trains"))
     with pytest.raises(ValueError, match=r"rows\.jsonl\.gz is damaged"):
         sweep.run([Job("mmr-1")], tmp_path)
+
+
+def test_a_row_without_a_folder_is_a_finished_run_of_its_own_recipe(tmp_path, train, capsys):
+    words = ["smollm2-135m", "grpo", "arithmetic"]
+    row = Row("grpo-1", finished=True, recipe=asdict(recipe.read(words, ["seed=1"])))
+    result_rows.write(tmp_path, [row], tmp_path / sweep.LOCKS / ROWS)
+    train(lambda run: pytest.fail("it trains"))
+    assert sweep.run([Job("grpo-1", [*words, "seed=1"])], tmp_path) == []
+    assert capsys.readouterr().out == f"Finished, for {tmp_path / ROWS} has their rows: grpo-1\n"
+    with pytest.raises(ValueError, match=r"has the run grpo-1 of another recipe \(seed: 1 there, seed: 2 here\)"):
+        sweep.run([Job("grpo-1", [*words, "seed=2"])], tmp_path)
+    result_rows.write(tmp_path, [replace(row, recipe={"seed": 1})], tmp_path / sweep.LOCKS / ROWS)
+    with pytest.raises(ValueError, match="of another recipe"):
+        sweep.run([Job("grpo-1", [*words, "seed=1"])], tmp_path)
+    result_rows.write(tmp_path, [replace(row, finished=False, failed=Failure(1, ""))], tmp_path / sweep.LOCKS / ROWS)
+    train(lambda run: write_run(run) and 0)
+    assert sweep.run([Job("grpo-1", [*words, "seed=2"])], tmp_path) == [] and rows(tmp_path)["grpo-1"].finished
