@@ -88,6 +88,7 @@ def test_the_comparison_of_rows_is_that_of_their_run_folders(tmp_path):
     assert compared(alone) == compared(plain) == expected
     for folder in folders[1:]:  # a folder of which some runs are left, and paths of runs that are gone
         shutil.rmtree(folder)
+    folders[1].mkdir()  # without a run
     assert compared(tmp_path / "out") == compared(*folders) == expected
 
 
@@ -127,9 +128,12 @@ def test_a_failed_run_is_named_and_a_run_that_is_there_twice_counts_once(tmp_pat
     (folders[3] / "summary.json").unlink()
     rows = [Row("mmr-2", failed=Failure(1, "late")), Row("mmr-1", failed=Failure(1, "mended since"))]
     write_rows(tmp_path / "out", rows)
-    notes = [note for run in read([*folders, file])[0] for note in run.notes]
-    assert any(note.startswith("mmr-2 failed (exit code 1)") for note in notes)
-    assert not any("mended" in note for note in notes)
+    for paths in ([*folders, file], [tmp_path / "out"], [tmp_path / "out", file]):
+        runs, refused = read(paths)
+        notes = [note for run in runs for note in run.notes]
+        assert len(runs) == 4 and not refused
+        assert any(note.startswith("mmr-2 failed (exit code 1)") for note in notes)
+        assert not any("mended" in note for note in notes)
 
 
 def test_failed_runs_alone_are_named(tmp_path, capsys):
@@ -157,12 +161,14 @@ COUNTS = GOOD["evaluations"][0]["sets"]["arithmetic"]
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"manypaths_row": 2}, "Update manypaths"),
+        ({"manypaths_row": 2}, "line 1, was written by a newer manypaths. Update manypaths"),
+        ({"manypaths_row": "1"}, "manypaths_row must be 1, got '1'"),
         ({"name": "../x"}, "name must be that of a run folder"),
         ({"name": 3}, "name must be that of a run folder"),
         ({"finished": "yes"}, "finished must be a JSON bool"),
         ({"recipe": []}, "recipe must be a JSON dict"),
         ({"failed": {"code": "x"}}, "is damaged"),
+        ({"failed": {"code": 1.5, "last_line": ""}}, "code must be an integer"),
         ({"failed": 3}, "is damaged"),
         ({"metrics": [3]}, "is damaged"),
         ({"metrics": [{"step": [1, 2], "reward": [1]}]}, "is damaged"),
@@ -178,6 +184,10 @@ COUNTS = GOOD["evaluations"][0]["sets"]["arithmetic"]
         (
             {"evaluations": [{"step": 1, "settings": {}, "sets": {"a": {**COUNTS, "problem": [[1]] * 4}}}]},
             "problem must hold names",
+        ),
+        (
+            {"evaluations": [{"step": 1, "settings": {}, "sets": {"a": {"problem": ["p", "p"], "share": [0, 1]}}}]},
+            "problem must hold different names",
         ),
         ({"evaluations": [{"step": 1, "settings": {}, "sets": {"a": {"problem": ["p"], "share": [2]}}}]}, "from 0 to"),
         ({"recipe": {"seed": "x"}}, "seed of its recipe must be a whole number"),
@@ -199,13 +209,16 @@ def test_a_damaged_file_is_a_sentence_and_not_written_over(tmp_path):
     whole = file.read_bytes()
     twice = gzip.compress(gzip.decompress(whole) * 2)
     garbage = [(whole[: len(whole) // 2], "damaged"), (b"no gzip", "damaged"), (whole[:30] + whole[40:], "damaged")]
-    for content, complaint in [*garbage, (gzip.compress(b"[]\n"), "damaged"), (twice, "second row of 'grpo-1'")]:
+    garbage.append((gzip.compress(gzip.decompress(whole) + b'{"manypaths_row": 1, "name": "mm'), "line 2, is damaged"))
+    empty = [(b"", "it is empty"), (gzip.compress(b""), "it is empty")]
+    garbage.append((gzip.compress(b"[]\n"), "damaged"))
+    for content, complaint in [*garbage, *empty, (twice, "second row of 'grpo-1'")]:
         file.write_bytes(content)
         runs, refused = read([file])
         assert not runs and str(file) in refused[0] and complaint in refused[0]
         runs, refused = read([tmp_path])
         assert [run.name for run in runs] == ["grpo-1"] and str(file) in refused[0]
-        if content is not twice:
+        if (content, complaint) in garbage:
             with pytest.raises(ValueError, match="damaged"):
                 write_rows(tmp_path, [Row("mmr-1")])
             assert file.read_bytes() == content

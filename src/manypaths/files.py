@@ -17,6 +17,8 @@ from typing import Any
 
 LOCK = ".lock"  # an empty file in the folder that it guards; it stays there, only holding it has a meaning
 PARTIAL = ".partial"
+# What readers of damaged or hostile files raise.
+DAMAGED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 ABANDONED = 600.0  # seconds after which no process writes to a partial file any more
 
 
@@ -115,16 +117,20 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return [record for record, _ in stream_jsonl(path)] if path.exists() else []
 
 
-def stream_jsonl(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+def stream_jsonl(path: Path, is_whole: bool = False) -> Iterator[tuple[dict[str, Any], bytes]]:
     """(object, line with its newline) for each line of a JSON lines file of any size; otherwise as `read_jsonl`.
 
     A file whose name ends with .gz is decompressed. Raises ValueError also where it is no whole gzip file.
+
+    Args:
+        path: The file.
+        is_whole: Whether the file was written at once, so that an incomplete last line is damage, too.
     """
     for number, line in enumerate(_lines(path), 1):
         try:
             record = _object(line)
         except ValueError as error:
-            if not line.endswith(b"\n"):
+            if not (is_whole or line.endswith(b"\n")):
                 return
             raise ValueError(f"{path}, line {number}, is damaged ({error}). Mend or remove that line.") from error
         yield record, line if line.endswith(b"\n") else line + b"\n"  # an editor may have removed the last newline

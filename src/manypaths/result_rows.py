@@ -169,13 +169,10 @@ def from_json(content: Mapping[str, Any], source: Path) -> Row:
         source: Its file, for messages.
 
     Raises:
-        ValueError: It is no row, the row of a later version, or damaged.
+        ValueError: It is no row, the row of another version, or damaged.
     """
     if content.get(VERSION_KEY) != VERSION:
-        raise ValueError(
-            f"{VERSION_KEY} must be {VERSION}, got {shown(content.get(VERSION_KEY))}. Update manypaths if a newer one "
-            "wrote the row"
-        )
+        raise ValueError(f"{VERSION_KEY} must be {VERSION}, got {shown(content.get(VERSION_KEY))}")
     name = content.get("name")
     if not isinstance(name, str) or not name or name in (".", "..") or PurePath(name).name != name or "\0" in name:
         raise ValueError(f"name must be that of a run folder, got {shown(name)}")
@@ -184,11 +181,10 @@ def from_json(content: Mapping[str, Any], source: Path) -> Row:
         if not isinstance(content.get(key), expected):
             raise ValueError(f"{key} must be a JSON {expected.__name__}, got {shown(content.get(key))}")
     try:
-        failed = content.get("failed")
         row = Row(
             name,
             content["finished"],
-            None if failed is None else Failure(int(failed["code"]), str(failed["last_line"])),
+            _failure(content.get("failed")),
             content["recipe"],
             content["script"],
             content["environment"],
@@ -200,9 +196,18 @@ def from_json(content: Mapping[str, Any], source: Path) -> Row:
                 raise ValueError(f"settings must be a JSON dict, got {shown(own['settings'])}")
             sets = {name: _counted(columns, source) for name, columns in own["sets"].items()}
             row.evaluations.append(Evaluation(_step(own["step"]), own["settings"], sets))
-    except (AttributeError, LookupError, TypeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return row
+
+
+def _failure(content: Any) -> Failure | None:
+    """How a run failed. Raises ValueError for another code than an integer."""
+    if content is None:
+        return None
+    if type(content["code"]) is not int:
+        raise ValueError(f"code must be an integer, got {shown(content['code'])}")
+    return Failure(content["code"], str(content["last_line"]))
 
 
 def _lines(block: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
@@ -220,10 +225,12 @@ def _step(step: Any) -> int:
 
 
 def _counted(columns: Mapping[str, list[Any]], source: Path) -> Counted:
-    """The counts of a benchmark. Raises ValueError for columns of different lengths, or impossible counts."""
+    """The counts of a benchmark. Raises ValueError for unequal columns, a repeated problem, or impossible counts."""
     problems = columns["problem"]
     if not all(isinstance(problem, str) for problem in problems):
         raise ValueError(f"problem must hold names, got {shown(problems)}")
+    if len(set(problems)) < len(problems):
+        raise ValueError(f"problem must hold different names, got {shown(problems)}")
     if "share" in columns:
         return dict(zip(problems, columns["share"], strict=True))
     right = columns["right"] if "right" in columns else [sum(by_key) for by_key in columns["by_key"]]
@@ -235,21 +242,27 @@ def is_rows(path: Path) -> bool:
     """Whether a file holds rows, by its name and its first line."""
     if not path.name.endswith(ENDINGS) or not path.is_file():
         return False
+    is_of_sweep = path.name == ROWS  # whose damage is to be named
     try:
-        return any(VERSION_KEY in content for content, _ in itertools.islice(stream_jsonl(path), 1))
+        return any(VERSION_KEY in content for content, _ in itertools.islice(stream_jsonl(path), 1)) or is_of_sweep
     except (OSError, ValueError):
-        return path.name == ROWS  # whose damage is to be named
+        return is_of_sweep
 
 
 def read(path: Path) -> list[Row]:
     """The rows of a file, [] where it is missing.
 
     Raises:
-        ValueError: A line is damaged, or a run is there twice; the message names the file and the line.
+        ValueError: The file is empty, a line is damaged or of a newer version, or a run is there twice; the message
+            names the file and the line.
     """
     rows: dict[str, Row] = {}
-    lines = stream_jsonl(path) if path.exists() else ()
-    for number, (content, _) in enumerate(lines, 1):
+    if not path.exists():
+        return []
+    for number, (content, _) in enumerate(stream_jsonl(path, is_whole=True), 1):
+        version = content.get(VERSION_KEY)
+        if isinstance(version, int) and version > VERSION:
+            raise ValueError(f"{path}, line {number}, was written by a newer manypaths. Update manypaths.")
         try:
             row = from_json(content, path)
         except ValueError as error:
@@ -257,6 +270,8 @@ def read(path: Path) -> list[Row]:
         if row.name in rows:
             raise ValueError(f"{path}, line {number}, is a second row of {shown(row.name)}. Remove one of them.")
         rows[row.name] = row
+    if not rows:
+        raise ValueError(f"{path} is damaged (it is empty). Restore it from a copy, or remove it.")
     return list(rows.values())
 
 
@@ -277,7 +292,8 @@ def write(out: Path, rows: Iterable[Row], locks: Path) -> None:
     new = {row.name: to_json(row).encode() + b"\n" for row in rows}
     with _in_this_process, only_writer(locks, patience=PATIENCE):
         remove_partials(out.glob(f".{ROWS}.*"))
-        old = {cast(str, content.get("name")): line for content, line in stream_jsonl(path)} if path.exists() else {}
+        lines = stream_jsonl(path, is_whole=True) if path.exists() else ()
+        old = {cast(str, content.get("name")): line for content, line in lines}
         merged = old | new
         text = b"".join(merged[name] for name in sorted(merged))
         atomic_write(path, gzip.compress(text, compresslevel=6, mtime=0))  # 9 takes four times as long for 3 %

@@ -12,8 +12,7 @@ from manypaths.comparison.importers.reading import Reading
 from manypaths.comparison.row_files import RowFiles
 from manypaths.comparison.run_names import RunName
 from manypaths.comparison.runs import Run, read_evaluation, read_run
-
-DAMAGED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+from manypaths.files import DAMAGED
 
 
 def read(paths: Iterable[Path], reading: Reading | None = None) -> tuple[list[Run], list[str]]:

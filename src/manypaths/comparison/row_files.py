@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from manypaths import result_rows, run_folder
+from manypaths import result_rows, results, run_folder
 from manypaths.comparison.runs import Run, failure_of, of_row
 from manypaths.printable import listed
 from manypaths.result_rows import ROWS, Row
@@ -42,12 +42,14 @@ class RowFiles:
             self.rows |= self._of(path)
             return list(self._of(path))
         if path.is_dir() and (path / ROWS).is_file() and not run_folder.is_recorded(path):
-            folders = run_folder.runs_in(path)
-            left = {place: row for place, row in self._of(path / ROWS).items() if place not in folders}
+            folders, rows = run_folder.runs_in(path), self._of(path / ROWS)
+            left = {place: row for place, row in rows.items() if place not in folders}
             self.rows |= left
+            self._name_failed({place: row for place, row in rows.items() if place in folders})
             self.folders.update(folders)
             return sorted([*folders, *left])
-        if not path.exists() and (path.parent / ROWS).is_file() and path in self._of(path.parent / ROWS):
+        is_read = path.is_file() or run_folder.is_recorded(path) or results.is_results(path)
+        if not is_read and (path.parent / ROWS).is_file() and path in self._of(path.parent / ROWS):
             self.rows[path] = self._of(path.parent / ROWS)[path]
             return [path]
         return None
@@ -70,11 +72,16 @@ class RowFiles:
     def give_way(self) -> None:
         """Leave out the rows whose run folders are read as well."""
         both = [place for place in self.rows if place in self.folders]
-        for place in both:
-            row = self.rows.pop(place)
-            if row.failed is not None and not run_folder.is_finished(place):
-                self.notes.append(failure_of(row))
+        self._name_failed({place: self.rows.pop(place) for place in both})
         self._repeated += [place.name for place in both]
+
+    def _name_failed(self, rows: Mapping[Path, Row]) -> None:
+        """Add a note on each run that failed and was not finished since; its folder is read."""
+        self.notes += [
+            failure_of(row)
+            for place, row in rows.items()
+            if row.failed is not None and not run_folder.is_finished(place)
+        ]
 
     def without_repetitions(self, runs: Sequence[Run]) -> list[Run]:
         """Runs without those of rows that are equal, but for the name, to a run folder or to a row of another file.
