@@ -33,6 +33,9 @@ def test_a_failed_run_is_a_row_until_a_later_attempt_ends(tmp_path, train, capsy
         run.with_name(f"{run.name}.log").write_text("step 1\n\x1b[31mout of memory\n\n")
         return -9
 
+    train(lambda run: -9)
+    assert sweep.run([Job("mmr-1")], tmp_path) == ["mmr-1"]
+    assert rows(tmp_path)["mmr-1"].failed == Failure(-9, "")  # there is no log
     train(fail)
     assert sweep.run([Job("mmr-1")], tmp_path) == ["mmr-1"]
     assert "mmr-1: failed (-9); \\x1b[31mout of memory" in capsys.readouterr().out
@@ -84,6 +87,37 @@ def test_a_run_that_failed_and_was_finished_outside_of_the_sweep_gets_a_new_row(
     result_rows.write(tmp_path, [Row("mmr-1", failed=Failure(1, ""))], tmp_path / sweep.LOCKS / ROWS)
     assert sweep.run([Job("mmr-1")], tmp_path) == []
     assert rows(tmp_path)["mmr-1"].finished and rows(tmp_path)["mmr-1"].failed is None
+
+
+def test_a_run_that_fails_does_not_replace_the_row_of_a_finished_run(tmp_path, train):
+    result_rows.write(tmp_path, [result_rows.of_folder(write_run(tmp_path / "mmr-1"))], tmp_path / sweep.LOCKS / ROWS)
+    before = (tmp_path / ROWS).read_bytes()
+    (tmp_path / "mmr-1" / "summary.json").unlink()  # such as a folder of which a part was copied
+    train(lambda run: 1)
+    assert sweep.run([Job("mmr-1")], tmp_path) == ["mmr-1"]
+    assert (tmp_path / ROWS).read_bytes() == before
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else 0
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"history": {"discount": 10**400}},
+        {"problems": {"name": "x", "options": {"seed": nested(900)}}},
+        {"colour": "\x1b[31m"},
+    ],
+    ids=["large", "deep", "unknown"],
+)
+def test_a_hostile_recipe_in_a_row_stops_a_sweep_with_a_sentence(sections, tmp_path, train):
+    recipe = {"model": {"name": "x"}, "problems": {"name": "x"}, "trainer": {}, **sections}
+    result_rows.write(tmp_path, [Row("mmr-1", finished=True, recipe=recipe)], tmp_path / sweep.LOCKS / ROWS)
+    train(lambda run: pytest.fail("it trains"))
+    with pytest.raises(ValueError, match="has the run mmr-1 of another recipe") as error:
+        sweep.run([Job("mmr-1", ["tiny-0.2m", "colouring"])], tmp_path)
+    assert str(error.value).isprintable()
 
 
 def test_a_damaged_file_of_rows_stops_a_sweep_before_it_trains(tmp_path, train):

@@ -45,9 +45,18 @@ def run_command(words: Sequence[str], log: Path, on_cpu: bool, cores: Sequence[i
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log and the path of the log, for a message; the path alone where the log is empty."""
-    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1]} ({log})" if lines else str(log)
+    """The last line of a log; "" where it is empty or missing."""
+    try:
+        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def end_of(log: Path) -> str:
+    """The last line of a log and the path of the log, for a message; the path alone where there is no line."""
+    line = last_line(log)
+    return f"{line} ({log})" if line else str(log)
 
 
 def is_possible(on_cpu: bool) -> bool:

@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from manypaths import recipe, result_rows, run_folder
+from manypaths.files import DAMAGED
 from manypaths.printable import one_line
 from manypaths.result_rows import ROWS, Failure, Row
+from manypaths.training import forked
 
 MOST = 300  # characters of the last line of a log
-DAMAGED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 
 
 def without_folder(words: Mapping[str, Sequence[str]], out: Path) -> set[str]:
@@ -36,7 +37,7 @@ def without_folder(words: Mapping[str, Sequence[str]], out: Path) -> set[str]:
         spec = recipe.read([word for word in own if "=" not in word], [word for word in own if "=" in word])
         try:
             differences = run_folder.differences(asdict(recipe.read_content(row.recipe)), asdict(spec))
-        except (ValueError, TypeError) as error:
+        except DAMAGED as error:
             differences = [str(error)]
         if differences:
             raise ValueError(
@@ -49,7 +50,7 @@ def without_folder(words: Mapping[str, Sequence[str]], out: Path) -> set[str]:
 
 
 def record(name: str, out: Path, locks: Path, code: int = 0) -> None:
-    """Write the row of a run that ended.
+    """Write the row of a run that ended; one that failed does not replace the row of a finished run.
 
     Args:
         name: The name of the run.
@@ -62,7 +63,9 @@ def record(name: str, out: Path, locks: Path, code: int = 0) -> None:
             return
         row = Row(name)
     if code:
-        row.failed = Failure(code, one_line(_last_line(out / f"{name}.log"), MOST))
+        if any(old.name == name and old.finished for old in result_rows.read(out / ROWS)):
+            return
+        row.failed = Failure(code, one_line(forked.last_line(out / f"{name}.log"), MOST))
     result_rows.write(out, [row], locks / ROWS)
 
 
@@ -83,12 +86,3 @@ def _row(name: str, out: Path) -> Row | None:
     except DAMAGED as error:
         print(f"Note: {name} has no row, because of its folder: {one_line(error)}", file=sys.stderr)
         return None
-
-
-def _last_line(log: Path) -> str:
-    """The last line of a log; "" where it is empty or missing."""
-    try:
-        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""

@@ -183,5 +183,5 @@ def _pretrain(start: Start, cores: Sequence[int]) -> None:
     if code == forked.INTERRUPTED:
         raise KeyboardInterrupt
     if not is_made(start):
-        raise ValueError(f"The start {start.folder} was not made ({code}): {forked.last_line(log)}")
+        raise ValueError(f"The start {start.folder} was not made ({code}): {forked.end_of(log)}")
     print(f"{start.folder}: {time.perf_counter() - began:.0f} s\n", end="", flush=True)

@@ -285,8 +285,8 @@ def _work(jobs: list[Job], out: Path, shared: _State, cores: list[int]) -> None:
                     recorded.record(job.name, out, out / LOCKS, code)
                     if code:
                         shared.failed.append(job.name)
-                        last_line = one_line(forked.last_line(out / f"{job.name}.log"))
-                        print(f"{job.name}: failed ({code}); {last_line}", flush=True)
+                        end = one_line(forked.end_of(out / f"{job.name}.log"))
+                        print(f"{job.name}: failed ({code}); {end}", flush=True)
             time.sleep(PAUSE)
     except BaseException as error:
         shared.stopped, shared.error = True, error
