@@ -14,7 +14,7 @@ import pytest
 import yaml
 from test_pretrain import SMALL
 
-from manypaths import recipe
+from manypaths import recipe, result_rows
 from manypaths.cli import main
 from manypaths.files import LOCK, only_writer
 from manypaths.preflight import cold_start
@@ -134,8 +134,20 @@ def test_a_sweep_that_is_finished_makes_no_start_again(swept, tmp_path, capsys):
     folder = tmp_path / "copy"
     shutil.copytree(swept[0], folder)
     shutil.rmtree(folder / "starts")
-    assert main(["sweep", str(grid_in(folder)), "--out", str(folder / "out")]) == 0
-    assert "pretrain" not in capsys.readouterr().out and not (folder / "starts").exists()
+    for option in (["--dry-run"], []):
+        assert main(["sweep", str(grid_in(folder)), "--out", str(folder / "out"), *option]) == 0
+        assert "manypaths pretrain" not in capsys.readouterr().out and not (folder / "starts").exists()
+
+
+def test_a_start_that_is_made_again_beside_its_finished_runs_is_named(swept, tmp_path, monkeypatch, capsys):
+    shutil.copytree(swept[0] / "out", tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "mmr-1")
+    monkeypatch.setattr(sweep, "_train_all", lambda runs, out, workers: [run.name for run in runs])
+    runs = jobs(read_grid(grid_in(tmp_path, seeds=[1, 2, 3])))
+    (tmp_path / "out" / result_rows.ROWS).unlink()
+    assert sweep.run(runs, tmp_path / "out") == ["mmr-1", "grpo-3", "mmr-3"]
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: ")]
+    assert len(notes) == 1 and f"{tmp_path}/starts/1 is made again" in notes[0]
 
 
 def test_a_start_of_another_recipe_is_refused_before_anything_trains(swept, tmp_path, capsys):

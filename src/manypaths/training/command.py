@@ -180,11 +180,11 @@ def sweep(
     jobs = sweep.jobs(grid, options.configurations)
     if options.dry_run:
         alone = sweep.without_folder(jobs, out)
-        for start in sweep.starts_of([job for job in jobs if job.name not in alone]):
+        states = {job.name: "finished" if job.name in alone else sweep.state(job, out) for job in jobs}
+        for start in sweep.starts_of([job for job in jobs if states[job.name] != "finished"]):
             print(f"{starts.state(start):<9}{start.folder}: manypaths pretrain {start.command}")
         for job in jobs:
-            state = "finished" if job.name in alone else sweep.state(job, out)
-            print(f"{state:<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
+            print(f"{states[job.name]:<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
         return 0
     workers = sweep.usual_workers(jobs) if options.workers is None else options.workers
     if options.workers is None and workers > 1:

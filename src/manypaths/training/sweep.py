@@ -215,14 +215,14 @@ def run(jobs: list[Job], out: Path, workers: int = 1) -> list[str]:
             has another recipe.
     """
     alone = without_folder(jobs, out)
-    finished = [job.name for job in jobs if is_finished(out / job.name)]
-    jobs = [job for job in jobs if job.name not in alone and job.name not in finished]
-    for start in starts_of(jobs):
-        starts.is_made(start)
+    finished = [job for job in jobs if job.name in alone or is_finished(out / job.name)]
+    names = {job.name for job in finished}
+    jobs = [job for job in jobs if job.name not in names]
+    _check_starts(jobs, finished)
     out.mkdir(parents=True, exist_ok=True)
     if alone:
         print(f"Finished, for {out / ROWS} has their rows: {', '.join(sorted(alone))}", flush=True)
-    recorded.complete(finished, out, out / LOCKS)
+    recorded.complete(names, out, out / LOCKS)
     failed = _train_all(jobs, out, workers)
     recorded.complete([job.name for job in jobs], out, out / LOCKS)  # those that processes of a killed sweep finished
     return failed
@@ -231,6 +231,18 @@ def run(jobs: list[Job], out: Path, workers: int = 1) -> list[str]:
 def without_folder(jobs: Sequence[Job], out: Path) -> set[str]:
     """The finished runs of which only the row is left. Raises ValueError as `recorded.without_folder`."""
     return recorded.without_folder({job.name: job.words for job in jobs}, out)
+
+
+def _check_starts(jobs: Sequence[Job], finished: Sequence[Job]) -> None:
+    """Raise ValueError where the folder of a start holds something else; name the starts that are made again."""
+    begun = {start.folder for start in starts_of(finished)}
+    for start in starts_of(jobs):
+        if not starts.is_made(start) and start.folder in begun:
+            print(
+                f"Note: {start.folder} is made again, although finished runs began with it. On another machine its "
+                "weights may differ from theirs.",
+                flush=True,
+            )
 
 
 def _train_all(jobs: list[Job], out: Path, workers: int) -> list[str]:
