@@ -190,6 +190,7 @@ COUNTS = GOOD["evaluations"][0]["sets"]["arithmetic"]
             "problem must hold different names",
         ),
         ({"evaluations": [{"step": 1, "settings": {}, "sets": {"a": {"problem": ["p"], "share": [2]}}}]}, "from 0 to"),
+        ({"evaluations": [{"step": 1, "settings": {}, "sets": {"a": {"problem": ["p"], "share": [1, 0]}}}]}, "damaged"),
         ({"recipe": {"seed": "x"}}, "seed of its recipe must be a whole number"),
         ({"recipe": {"trainer": 3}, "finished": False}, "AttributeError"),
     ],

@@ -11,6 +11,7 @@ from manypaths.comparison.compare import compare
 from manypaths.comparison.contents import configurations
 from manypaths.comparison.numbers import PLAIN, SHARE, p_value, unit_of, with_interval
 from manypaths.comparison.planned import answers
+from manypaths.comparison.protocol import Protocol
 from manypaths.comparison.sentences import (
     brief_verdict,
     joined,
@@ -219,6 +220,20 @@ def test_a_single_seed_is_said_and_nothing_is_called_shown():
 
 
 # Protocols
+
+
+@pytest.mark.parametrize(
+    ("arms", "correction", "more"),
+    [(["a"], "holm", ""), (["a", "b"], "none", ""), (["a", "b"], "holm", " (p after Holm over 2 arms)")],
+)
+def test_a_table_of_endpoints_says_whether_p_is_corrected_and_where_the_measure_is_read(arms, correction, more):
+    primary = [{"metric": "accuracy", "at": "peak"}, {"metric": "accuracy"}]
+    runs = [run for name in ("base", *arms) for run in runs_of(name, 3)]
+    comparison = compare(runs, protocol=Protocol("x", "base", arms, primary, correction=correction))
+    [(title, (head, *_))] = answers(comparison)[0].tables
+    assert title == "Primary endpoints" + more
+    heads = ["accuracy at the peak minus base, points [95 %]", "accuracy minus base, points [95 %]"]
+    assert [head[1], head[3]] == heads
 
 
 def test_a_protocol_separates_primary_secondary_and_exploratory():

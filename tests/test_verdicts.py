@@ -11,7 +11,7 @@ from manypaths.comparison.compare import compare
 from manypaths.comparison.configurations import configured, grouped
 from manypaths.comparison.contents import configurations
 from manypaths.comparison.curves import level_of
-from manypaths.comparison.protocol import Protocol, read_protocol
+from manypaths.comparison.protocol import Protocol, answer, read_protocol
 from manypaths.comparison.runs import Run, Score
 from manypaths.counts import Counts
 from manypaths.statistics import estimate, holm, interval
@@ -312,23 +312,45 @@ def test_an_arm_harms_where_an_endpoint_is_shown_to_be_worse_and_not_where_it_ma
     arms = comparison["protocol"]["arms"]
     assert [arms[name]["verdict"] for name in ("up", "same", "down")] == ["helps", "not shown", "harms"]
     least = {}
-    for name, answer in arms.items():
+    for name, judged in arms.items():
         gain, accuracy = last(comparison, name, "pass@4"), last(comparison, name)
         least[name] = min(1, 2 * min(gain["p"] if gain["value"] <= 0 else 1.0, accuracy["p_more_worse"]))
-        assert answer["harm"]["p"] == pytest.approx(least[name])
+        assert judged["harm"]["p"] == pytest.approx(least[name])
     adjusted = holm(list(least.values())) if correction == "holm" else list(least.values())
-    for answer, p in zip(arms.values(), adjusted, strict=True):
-        assert answer["harm"]["p_holm"] == (pytest.approx(p) if correction == "holm" else None)
-        assert (answer["verdict"] == "harms") == (p <= 0.05 and not answer["met"])
+    for judged, p in zip(arms.values(), adjusted, strict=True):
+        assert judged["harm"]["p_holm"] == (pytest.approx(p) if correction == "holm" else None)
+        assert (judged["verdict"] == "harms") == (p <= 0.05 and not judged["met"])
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "is_gain"),
+    [
+        (0.3, 0.1, True),
+        (0.3, -0.1, True),
+        (-0.3, -0.5, False),
+        (-0.3, None, False),
+        (None, 0.1, True),  # the baseline never reaches the target
+        (None, -0.1, False),
+        (None, None, False),  # the arm never does
+    ],
+)
+@pytest.mark.parametrize("at", ["end", "steps"])
+def test_the_direction_of_a_difference_decides_whether_its_p_value_speaks_of_help_or_of_harm(value, low, is_gain, at):
+    item = {"value": value, "low": low, "verdict": "", "p": 0.01}
+    measures = {"pass@4": {"against": {"last": item}, "to_target": {"steps_saved": item}}}
+    comparison = {"configurations": [{"name": "base"}, {"name": "a", "measures": measures}], "measures": ["pass@4"]}
+    answered = answer(Protocol("x", "base", ["a"], [{"metric": "pass@4", "at": at}]), comparison)["arms"]["a"]
+    assert (answered["p"], answered["harm"]["p"]) == ((0.01, 1.0) if is_gain else (1.0, 0.01))
+    assert answered["verdict"] == ("helps" if is_gain else "harms")
 
 
 def test_worse_within_the_margin_is_no_harm_and_meets_the_claim():
     protocol = Protocol("x", "base", ["a"], [{"metric": "accuracy", "claim": "not worse"}], margin=10)
     runs = [run for name, gain in (("base", 0.0), ("a", -0.15)) for run in runs_of(name, 9, gain, problems=80)]
     comparison = compare(runs, protocol=protocol)
-    [answer] = comparison["protocol"]["arms"].values()
+    [judged] = comparison["protocol"]["arms"].values()
     assert last(comparison, "a")["verdict"] == "worse" and last(comparison, "a")["p_more_worse"] == 1.0
-    assert answer["verdict"] == "helps" and answer["harm"]["p"] == 1.0
+    assert judged["verdict"] == "helps" and judged["harm"]["p"] == 1.0
 
 
 @pytest.mark.parametrize(
