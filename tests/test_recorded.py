@@ -1,7 +1,9 @@
 """The rows that a sweep writes: of runs that ended, that failed, and that a killed process left without one."""
 
+import shutil
 import threading
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from test_compare import write_run
@@ -11,6 +13,8 @@ from manypaths.files import only_writer
 from manypaths.result_rows import ROWS, Failure, Row
 from manypaths.training import sweep
 from manypaths.training.sweep import Job
+
+DATA = Path(__file__).parent / "data"
 
 
 def rows(out):
@@ -80,6 +84,20 @@ def test_finished_runs_that_lack_a_row_get_one(tmp_path, train, capsys):
     train(goes_on_elsewhere)
     assert sweep.run([Job("mmr-1")], tmp_path) == [] and rows(tmp_path)["mmr-1"].finished
     assert other.name not in rows(tmp_path)
+
+
+def test_benchmarks_that_were_added_to_a_run_are_in_its_row_after_the_next_sweep(tmp_path):
+    run = write_run(tmp_path / "mmr-1")
+    assert sweep.run([Job("mmr-1")], tmp_path) == []
+    added = run / "evaluation" / "step-20"
+    shutil.copytree(DATA / "old_run" / "evaluation", added)
+    (added / "settings.json").write_text('{"temperature": 0.5}')
+    expected = result_rows.to_json(result_rows.of_folder(run))
+    assert result_rows.to_json(rows(tmp_path)["mmr-1"]) != expected
+    assert sweep.run([Job("mmr-1")], tmp_path) == []
+    assert result_rows.to_json(rows(tmp_path)["mmr-1"]) == expected
+    before = (tmp_path / ROWS).stat().st_mtime_ns
+    assert sweep.run([Job("mmr-1")], tmp_path) == [] and (tmp_path / ROWS).stat().st_mtime_ns == before
 
 
 def test_a_run_that_failed_and_was_finished_outside_of_the_sweep_gets_a_new_row(tmp_path):

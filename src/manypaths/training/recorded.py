@@ -70,11 +70,20 @@ def record(name: str, out: Path, locks: Path, code: int = 0) -> None:
 
 
 def complete(names: Iterable[str], out: Path, locks: Path) -> None:
-    """Write the rows that finished runs lack, as those of a process that was killed before it wrote them."""
-    there = {row.name for row in result_rows.read(out / ROWS) if row.finished}
-    lacking = [name for name in names if name not in there and run_folder.is_finished(out / name)]
-    if rows := [row for name in lacking if (row := _row(name, out)) is not None]:
-        result_rows.write(out, rows, locks / ROWS)
+    """Write the rows that finished runs lack.
+
+    These are the rows of runs whose process was killed before it wrote them, and of runs to which `manypaths evaluate`
+    has added benchmarks since.
+    """
+    there = {row.name: result_rows.to_json(row) for row in result_rows.read(out / ROWS) if row.finished}
+    doubtful = [
+        name
+        for name in names
+        if run_folder.is_finished(out / name) and (name not in there or run_folder.benchmark_folders(out / name))
+    ]
+    rows = [row for name in doubtful if (row := _row(name, out)) is not None]
+    if lacking := [row for row in rows if result_rows.to_json(row) != there.get(row.name)]:
+        result_rows.write(out, lacking, locks / ROWS)
 
 
 def _row(name: str, out: Path) -> Row | None:
