@@ -1,5 +1,6 @@
 """Files that survive a killed process: concurrent writers, damage that is named, strict JSON, locks."""
 
+import contextlib
 import errno
 import json
 import math
@@ -41,6 +42,19 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         atomic_write(path, "\ud800")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("code", "is_lost"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EINVAL, False)])
+def test_a_disk_that_is_full_only_at_the_flush_leaves_the_old_file(code, is_lost, tmp_path, monkeypatch):
+    def fsync(_):
+        raise OSError(code, os.strerror(code))
+
+    path = tmp_path / "a.json"
+    atomic_write(path, "old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=os.strerror(code)) if is_lost else contextlib.nullcontext():
+        atomic_write(path, "new")
+    assert path.read_text() == ("old" if is_lost else "new") and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import json
 import math
@@ -17,6 +18,7 @@ from typing import Any
 
 LOCK = ".lock"  # an empty file in the folder that it guards; it stays there, only holding it has a meaning
 PARTIAL = ".partial"
+LOST = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # errors after which content is not on the disk
 # What readers of damaged or hostile files raise.
 DAMAGED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 ABANDONED = 600.0  # seconds after which no process writes to a partial file any more
@@ -68,12 +70,16 @@ def move_folder(source: Path, target: Path) -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    with contextlib.suppress(OSError):  # some file systems have no fsync for folders, and Windows has none
+    """Raise OSError for a full or broken disk, of which a network's file system may say only now."""
+    try:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:  # some file systems have no fsync for folders, and Windows has none
+        if error.errno in LOST:
+            raise
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
