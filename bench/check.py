@@ -1,26 +1,31 @@
 """How often each check of `manypaths check` finds something in made-up logs: sound ones, faulty ones, and between.
 
-    .venv/bin/python bench/check.py [LOGS]
+    .venv/bin/python bench/check.py [LOGS]            # all checks
+    .venv/bin/python bench/check.py LOGS by-heart     # the check of the first steps, by the problems of a step
 
 A log has 8 completions a group and 4 groups a step. In a sound log nothing is wrong; at the border the true value is
-the threshold of the check; in the others it is beyond it by as much as the row says.
+the threshold of the check; in the others it is beyond it by as much as the row says. Held-out problems, 128 with 8
+completions each, are evaluated before the training and after step 10.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy
 
 from manypaths.check.diagnosis import CHECKS
+from manypaths.check.held_out import HeldOut
 from manypaths.check.settings import Settings
 from manypaths.logs import Log, LoggedGroup
 from manypaths.tables import markdown
 
 PER_STEP, SIZE = 4, 8
+HELD_OUT, RIGHT = 128, 0.3  # held-out problems; share of right completions in the training
 GROUPS = (40, 80, 160, 320)
+PROBLEMS = {4: "32 in 8 steps", 10: "10 in step 1", 16: "16 in step 1", 32: "32 in step 1", 64: "64 in step 1"}
 Random = numpy.random.Generator
 
 
@@ -62,8 +67,8 @@ def log(
             easy = draw.beta(8 * top, 8 * (1 - top)) if 0 < top < 1 else top
             total = numpy.where(draw.random(SIZE) < easy, 9.0, scores[1])
             total = numpy.full(SIZE, total[0]) if draw.random() < flat else total
-            correct = draw.random(SIZE) < 0.3
-            form = (draw.random(SIZE) < 0.3 + rise * progress).astype(float)
+            correct = draw.random(SIZE) < RIGHT
+            form = (draw.random(SIZE) < RIGHT + rise * progress).astype(float)
             often = draw.beta(8 * cut, 8 * (1 - cut))
             copied = draw.random(SIZE) < copies
             texts = ["copy" if copied[place] else f"{step}.{number}.{place}" for place in range(SIZE)]
@@ -94,24 +99,59 @@ ROWS: tuple[tuple[str, str, dict[str, float]], ...] = (
 )
 
 
-def rate(found: Callable[[Log], bool], arguments: dict[str, float], groups: int, logs: int) -> str:
-    """The share of made-up logs in which something is found."""
-    share = sum(found(log(numpy.random.default_rng(seed), groups, **arguments)) for seed in range(logs)) / logs
-    return f"{share:.1%}"
+def evaluated(draw: Random, share: float = RIGHT) -> Settings:
+    """Two evaluations of held-out problems, of which `share` is right on average, and of most nearly all or none."""
+    by_step = {}
+    for step in (0, 10):
+        by_problem = draw.beta(share, 1 - share, HELD_OUT)
+        by_step[step] = tuple((draw.binomial(SIZE, by_problem) / SIZE).tolist())
+    return Settings(held_out=HeldOut(by_step))
 
 
-def finds(name: str) -> Callable[[Log], bool]:
-    return lambda made: CHECKS[name](made, Settings()).state == "found"
+def start(draw: Random, per_step: int, share: float) -> Log:
+    """The first ten steps of a training, whose problems are like those of `evaluated`."""
+    groups = []
+    for number in range(10 * per_step):
+        right = (draw.random(SIZE) < draw.beta(share, 1 - share)).astype(float).tolist()
+        groups.append(LoggedGroup(number // per_step + 1, str(number), [""] * SIZE, {"accuracy": right}, right))
+    return Log(Path("made-up"), "JSON lines", groups)
+
+
+def rate(name: str, arguments: dict[str, float], groups: int, logs: int) -> str:
+    """The share of made-up logs in which a check finds something."""
+    found = 0
+    for seed in range(logs):
+        made = log(numpy.random.default_rng(seed), groups, **arguments)
+        found += CHECKS[name](made, evaluated(numpy.random.default_rng([seed, 1]))).state == "found"
+    return f"{found / logs:.1%}"
+
+
+def by_heart(logs: int) -> list[list[str]]:
+    """The rows of a table: how often the first steps are found to be ahead, by the true shares and the problems."""
+    rows = [["held out", "training", *PROBLEMS.values()]]
+    for share, ahead in itertools.product((0.1, 0.3, 0.6), (0.0, 0.1, 0.2, 0.3)):
+        row = []
+        for per_step in PROBLEMS:
+            draws = [numpy.random.default_rng([seed, per_step]) for seed in range(logs)]
+            states = [
+                CHECKS["by heart"](start(draw, per_step, share + ahead), evaluated(draw, share)) for draw in draws
+            ]
+            row.append(f"{sum(state.state == 'found' for state in states) / logs:.1%}")
+        rows.append([f"{share:.0%}", f"{share + ahead:.0%}", *row])
+    return rows
 
 
 def main() -> None:
     logs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    if sys.argv[2:] == ["by-heart"]:
+        print(markdown(by_heart(logs)))
+        return
     rows = [["check", "log", *(f"{groups} groups" for groups in GROUPS)]]
     for name in CHECKS:
-        rows.append([name, "sound", *(rate(finds(name), {}, groups, logs) for groups in GROUPS)])
+        rows.append([name, "sound", *(rate(name, {}, groups, logs) for groups in GROUPS)])
         for row, title, arguments in ROWS:
             if row == name:
-                rows.append([name, title, *(rate(finds(name), arguments, groups, logs) for groups in GROUPS)])
+                rows.append([name, title, *(rate(name, arguments, groups, logs) for groups in GROUPS)])
     print(markdown(rows))
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from manypaths.check.command import as_data, page
 from manypaths.check.diagnosis import TITLES, diagnose
+from manypaths.check.held_out import HeldOut
 from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome, percent
 from manypaths.check.parts import parts
 from manypaths.check.settings import Settings, nearly_greedy, read_settings
@@ -22,6 +23,7 @@ from manypaths.statistics import Interval
 
 STEPS, PROMPTS, SIZE = 30, 4, 8
 LATE = range(16, 31)  # the last half of the steps
+EVALUATED = Settings(held_out=HeldOut({0: (0.0, 0.5, 1.0, 0.5) * 16, STEPS: (0.5, 1.0) * 32}))
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\x00\u202e\ud800 \n\r"
 
 
@@ -72,7 +74,7 @@ def only(found: str, log: Log, settings: Settings | None = None) -> Outcome:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_sound_log_is_silent(seed: int) -> None:
-    assert states(sound(seed=seed)) == dict.fromkeys(TITLES, NOT_SHOWN)
+    assert states(sound(seed=seed), EVALUATED) == dict.fromkeys(TITLES, NOT_SHOWN)
 
 
 def test_flat_groups_are_found_with_their_reward() -> None:
@@ -345,12 +347,12 @@ def test_what_a_log_lacks_is_named(lacking: str) -> None:
         "correct": {"components"},
         "tokens": set(),
         "truncated": {"cut off"},
-        "step": {"length", "components"},
+        "step": {"length", "components", "by heart"},
         "total": {"flat", "length", "ceiling"},
         "metrics": {"entropy"},
         "completions": set(),
     }
-    outcomes = diagnose(log)
+    outcomes = diagnose(log, EVALUATED)
     assert {name for name in outcomes if outcomes[name].state == UNCHECKED} == unchecked[lacking]
 
 
@@ -368,7 +370,7 @@ def test_the_order_of_completions_changes_nothing(seed: int) -> None:
         return dataclasses.replace(entry, **fields, rewards=rewards, truncated=cut)
 
     log = sound(repeat, seed=seed)
-    settings = Settings(limit=110)
+    settings = dataclasses.replace(EVALUATED, limit=110)
     before, after = (
         diagnose(log, settings),
         diagnose(dataclasses.replace(log, groups=list(map(permuted, log.groups))), settings),
@@ -403,7 +405,7 @@ def test_places_are_those_of_the_page() -> None:
 def test_an_interval_that_is_unknown_is_null_in_json() -> None:
     metrics: list[dict[str, object]] = [{"step": step, "entropy": 0.5} for step in range(1, 31)]
     log = dataclasses.replace(sound(), metrics=metrics)
-    entropy = as_data(log, diagnose(log), [])["checks"][-1]
+    entropy = {entry["name"]: entry for entry in as_data(log, diagnose(log), [])["checks"]}["entropy"]
     assert entropy["figure"] == {"value": 1.0, "low": None, "high": None} and "nan" not in entropy["sentence"]
     json.dumps(as_data(log, diagnose(log), []), allow_nan=False)
 

@@ -42,11 +42,11 @@ def run_folder(path: Path, *, flat: bool, reward: str = "accuracy") -> Path:
 def test_the_exit_status_says_whether_something_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(run_folder(tmp_path / "sound", flat=False))]) == 0
     output = capsys.readouterr().out
-    assert "0 of 7 checks found something" in output and "FOUND" not in output and "at 16 tokens" in output
+    assert "0 of 8 checks found something" in output and "FOUND" not in output and "at 16 tokens" in output
     assert main(["check", str(run_folder(tmp_path / "flat", flat=True))]) == 1
     output = capsys.readouterr().out
     assert "FOUND: zero-variance groups" in output and "20 all wrong, 0 all right" in output
-    assert "Groups: step 20 group 1; step 20 group 0;" in output and "1 of 7 checks found something" in output
+    assert "Groups: step 20 group 1; step 20 group 0;" in output and "1 of 8 checks found something" in output
     assert "not checkable: entropy beside diversity" in output
 
 
@@ -88,7 +88,7 @@ def test_the_metrics_of_a_trainer_are_checked_alone(tmp_path: Path, capsys: pyte
     assert "steps 10 to 19" in data["checks"][0]["sentence"]
     few = tmp_path / "checkpoint-4" / "trainer_state.json"
     assert main(["check", str(few)]) == 0
-    assert "7 not checkable" in capsys.readouterr().out
+    assert "8 not checkable" in capsys.readouterr().out
     lines = ("[{}]", "3", '[{"step": "x"}]', '[{"step": 1e400}]', '[{"step": null}]')
     for content in ("{", "{}", *(f'{{"log_history": {history}}}' for history in lines)):
         few.write_text(content)

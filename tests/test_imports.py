@@ -68,7 +68,7 @@ ROOMS = {
         "yaml",
         "huggingface_hub packaging peft psutil torch transformers trl",
     ),
-    "check": ("files logs names preflight printable run_folder statistics", "", ""),
+    "check": ("counts files logs names preflight printable problems results run_folder statistics", "", ""),
     "callbacks": (
         "checkpoint environment evaluation files messages methods problems results resume run_folder terminal trl "
         "wrapper",

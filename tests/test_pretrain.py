@@ -13,6 +13,7 @@ from manypaths import checkpoint, run_folder
 from manypaths.cli import main
 from manypaths.problems import Problem, load
 from manypaths.sections import Pretrain
+from manypaths.training.command import demonstrated
 from manypaths.training.pretrain import CHARACTERS, character_tokenizer, completion_of, demonstrations
 from manypaths.verifiers import VERIFIERS
 
@@ -36,7 +37,8 @@ SMALL = [
 def test_a_model_from_scratch_is_equal_by_seed_and_trains_as_any_other(tmp_path, capsys):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert main(["pretrain", *SMALL, f"seed={seed}", "--out", str(tmp_path / name)]) == 0
-    assert "parameters" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "parameters, 64 demonstrations of 40 problems, 1 or 2 each, read 0.375 times" in output
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"]
     assert weights[0] == weights[1] != weights[2]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
@@ -94,6 +96,22 @@ def test_every_problem_is_demonstrated_equally_often_and_other_ways_are_as_rare_
     evenly = Counter(way for _, way in demonstrations(problems[:1], "{question}", Pretrain(count=6000, rare=None), 7))
     expected = 6000 / len(problems[0].ways)
     assert set(evenly) == set(problems[0].ways) and all(abs(n - expected) < 5 * expected**0.5 for n in evenly.values())
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "words"),
+    [
+        (30_000, 1500, "30,000 demonstrations of 1,500 problems, 20 each"),
+        (64, 40, "64 demonstrations of 40 problems, 1 or 2 each"),
+        (40, 2000, "40 demonstrations of 40 of 2,000 problems, 1 each"),
+    ],
+)
+def test_the_count_by_problem_is_what_is_demonstrated(count, size, words):
+    assert demonstrated(count, size) == words
+    problems = [Problem(str(number), f"question {number}", "1", ways=("1",)) for number in range(size)]
+    pairs = demonstrations(problems, "{question}", Pretrain(count=count), 1)
+    often = set(Counter(prompt for prompt, _ in pairs).values())
+    assert words.endswith(f"{' or '.join(map(str, sorted(often)))} each")
 
 
 def test_a_sum_is_demonstrated_with_its_answer_in_a_box():

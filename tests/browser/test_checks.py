@@ -34,11 +34,11 @@ def test_findings_are_open_and_fit(browser: Browser, page: Path, width: int) -> 
     browser.open(page, width)
     assert browser.run("return document.getElementById('checks').open")
     summary = browser.run("return document.querySelector('#checks > summary').textContent")
-    assert "zero-variance groups" in summary and "7 checks" in summary
+    assert "zero-variance groups" in summary and "8 checks" in summary
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
     assert browser.run("return window.pwned") is None
     titles = browser.run("return [...document.querySelectorAll('#checks li b')].map(node => node.textContent)")
-    assert len(titles) == 7
+    assert len(titles) == 8
 
 
 def test_a_finding_leads_to_its_group(browser: Browser, page: Path) -> None:
@@ -67,4 +67,4 @@ def test_a_log_that_is_too_small_for_every_check_is_not_said_to_be_sound(browser
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "reward": 0.5}) + "\n")
     browser.open(write_page(tmp_path))
     summary = browser.run("return document.querySelector('#checks > summary').textContent")
-    assert summary == "Nothing could be checked · 7 checks"
+    assert summary == "Nothing could be checked · 8 checks"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from manypaths.check.by_heart import by_heart
 from manypaths.check.ceiling import ceiling
 from manypaths.check.components import components
 from manypaths.check.copies import copies
@@ -23,6 +24,7 @@ CHECKS: dict[str, Callable[[Log, Settings], Outcome]] = {
     "ceiling": lambda log, _: ceiling(log),
     "copies": copies,
     "entropy": lambda log, _: entropy(log),
+    "by heart": by_heart,
 }
 TITLES = {
     "flat": "zero-variance groups",
@@ -32,6 +34,7 @@ TITLES = {
     "ceiling": "reward at its ceiling",
     "copies": "copies in a group",
     "entropy": "entropy beside diversity",
+    "by heart": "training problems learnt by heart",
 }
 
 
@@ -40,6 +43,6 @@ def diagnose(log: Log, settings: Settings | None = None) -> dict[str, Outcome]:
 
     Args:
         log: the log of one training.
-        settings: how it sampled; None where nothing is known of that.
+        settings: how it sampled and was evaluated; None where nothing is known of that.
     """
     return {name: check(log, settings or Settings()) for name, check in CHECKS.items()}

@@ -7,20 +7,22 @@ from typing import Any
 
 from manypaths import logs, run_folder
 from manypaths.files import read_json
-from manypaths.logs import Log, Options
+from manypaths.logs import RUN, Log, Options
 from manypaths.names import current
 from manypaths.printable import one_line
 
 STATE = "trainer_state.json"
 KIND = "metrics of a trainer"
+OF_RUN = "The run has metrics and no groups, which most checks need. Its groups.jsonl has them."
 NOTE = "The log has metrics and no groups, which most checks need. TRL writes groups with log_completions=True."
 
 
 def read(path: Path, options: Options | None = None) -> Log:
-    """Read a log, or the trainer_state.json of a folder that has no groups.
+    """Read a log, or the metrics of a run or a trainer that has no groups.
 
     Args:
-        path: what `manypaths.logs.read` reads; else a trainer_state.json, or the output folder of a trainer.
+        path: what `manypaths.logs.read` reads; else a run without groups.jsonl, a trainer_state.json, or the output
+            folder of a trainer.
         options: what the user says about the log.
 
     Raises:
@@ -28,6 +30,11 @@ def read(path: Path, options: Options | None = None) -> Log:
     """
     if path.name == STATE and path.is_file():
         return _metrics(path, [path])
+    if path.is_dir() and run_folder.is_recorded(path) and not _has_groups(path):
+        metrics = run_folder.read_metrics(path)
+        metrics.sort(key=lambda line: line["step"])
+        if metrics:
+            return Log(path, RUN, [], metrics, [OF_RUN])
     files = [path / STATE, *path.glob(f"checkpoint-*/{STATE}")] if path.is_dir() else []
     files = [file for file in files if file.is_file()]
     if files and not run_folder.is_recorded(path) and not _has_groups(path):

@@ -1,4 +1,4 @@
-"""How a training sampled, as far as files beside its log say: the recipe of a run, or a generation_config.json."""
+"""How a training sampled and was evaluated, as files beside its log say: of a run, or a generation_config.json."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import run_folder
+from manypaths.check.held_out import NONE, HeldOut, read_held_out
 from manypaths.files import read_json
 from manypaths.printable import one_line
 
 GENERATION = "generation_config.json"
 NAMES = ("do_sample", "temperature", "top_k", "top_p", "min_p")
+DAMAGES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, OSError)  # of files with other content
 LEAST_TEMPERATURE, LEAST_TOP_P, MOST_MIN_P, LEAST_TOP_K = 0.3, 0.5, 0.5, 5  # beyond them decoding is nearly greedy
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is known of the sampling of a training.
+    """What is known of the sampling of a training, and of its evaluation.
 
     Args:
         limit: tokens at which a completion is cut off; None if unknown.
@@ -27,6 +29,8 @@ class Settings:
         decoding: those of `NAMES` that a file says.
         source: the file that says them, for a sentence; empty for none.
         notes: one sentence for each file that could not be read.
+        held_out: the evaluation before the training; None where there is none that can be compared with its start.
+        no_held_out: why there is none, a sentence.
     """
 
     limit: int | None = None
@@ -34,6 +38,8 @@ class Settings:
     decoding: Mapping[str, float | bool] = field(default_factory=dict)
     source: str = ""
     notes: tuple[str, ...] = ()
+    held_out: HeldOut | None = None
+    no_held_out: str = NONE
 
 
 def read_settings(path: Path) -> Settings:
@@ -60,12 +66,23 @@ def _of_run(run: Path) -> Settings:
     if not isinstance(trainer, dict):
         return Settings(notes=("How the run sampled is unknown: its settings have no section trainer.",))
     own = trainer.get("generation_kwargs")
-    limit = trainer.get("max_completion_length")
+    most = trainer.get("max_completion_length")
+    limit = most if isinstance(most, int) and not isinstance(most, bool) else None
+    decoding = _numbers({**trainer, **(own if isinstance(own, dict) else {})})
+    held_out, reason = None, NONE
+    try:
+        held_out = read_held_out(run, content, decoding, limit)
+    except ValueError as error:
+        reason = one_line(error)
+    except DAMAGES as error:
+        reason = f"The evaluation before the training cannot be read ({type(error).__name__}: {one_line(error)})."
     return Settings(
-        limit=limit if isinstance(limit, int) and not isinstance(limit, bool) else None,
+        limit=limit,
         masked=trainer.get("mask_truncated_completions") is True,
-        decoding=_numbers({**trainer, **(own if isinstance(own, dict) else {})}),
+        decoding=decoding,
         source="the settings of the run",
+        held_out=held_out,
+        no_held_out=reason,
     )
 
 

@@ -67,9 +67,19 @@ def pretrain(options: argparse.Namespace) -> int:
     out = options.out or Path(spec.model.name)
     made = pretrain(spec, out)
     loss = "" if made["loss"] is None else f", loss {made['loss']:.3f}"
-    counts = f"{made['parameters']:,} parameters, {made['demonstrations']:,} demonstrations{loss}"
+    shown = demonstrated(made["demonstrations"], made["problems"])
+    counts = f"{made['parameters']:,} parameters, {shown}, read {made['epochs']:.3g} times{loss}"
     print(f"{out}: {counts}; this command took {time.perf_counter() - began:.0f} s")
     return 0
+
+
+def demonstrated(count: int, problems: int) -> str:
+    """How often each problem is demonstrated, such as "30,000 demonstrations of 1,500 problems, 20 each"."""
+    least, more = divmod(count, problems)
+    if not least:
+        return f"{count:,} demonstrations of {count:,} of {problems:,} problems, 1 each"
+    often = f"{least:,} or {least + 1:,}" if more else f"{least:,}"
+    return f"{count:,} demonstrations of {problems:,} problems, {often} each"
 
 
 def _push(spec: Recipe, out: Path) -> None:

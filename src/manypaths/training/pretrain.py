@@ -46,7 +46,8 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
             recipe beside the weights.
 
     Returns:
-        {parameters, demonstrations, loss}, the last one of the last step.
+        {parameters, demonstrations, problems, epochs, loss}: the problems are those of the set, the epochs how often
+        the training read the demonstrations, and the loss is that of the last step.
 
     Raises:
         ValueError: There is no such model, its problems have no ways, the prompt is no text, a setting is unknown, or
@@ -61,7 +62,8 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
     section = spec.pretrain or Pretrain()
     config = _trainer_config(section, spec.seed)
     transformers.set_seed(spec.seed)
-    rows = demonstrations(load(**asdict(spec.problems)), spec.prompt, section, spec.seed)
+    problems = load(**asdict(spec.problems))
+    rows = demonstrations(problems, spec.prompt, section, spec.seed)
     if spec.model.architecture is None:
         model, tokenizer = checkpoint.load(spec.model.name, dtype=spec.model.dtype)
     else:
@@ -76,13 +78,14 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
         only_writer(Path(scratch)),
     ):
         config.output_dir = scratch
-        loss = _train(model, tokenizer, rows, config)
+        loss, epochs = _train(model, tokenizer, rows, config)
         unfinished = Path(scratch, out.name)
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         atomic_write(unfinished / run_folder.PRETRAINED, dump(spec))
         move_folder(unfinished, out)  # onto a folder that is empty or not there
-    return {"parameters": model.num_parameters(), "demonstrations": len(rows), "loss": loss}
+    counts = {"parameters": model.num_parameters(), "demonstrations": len(rows), "problems": len(problems)}
+    return {**counts, "epochs": epochs, "loss": loss}
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
@@ -179,8 +182,8 @@ def _trainer_config(section: Pretrain, seed: int) -> SFTConfig:
         raise ValueError(f"TRL refuses the settings of pretrain.trainer: {error}") from error
 
 
-def _train(model: Any, tokenizer: Any, rows: list[tuple[str, str]], config: SFTConfig) -> float | None:
-    """Train in place -> the loss of the last log."""
+def _train(model: Any, tokenizer: Any, rows: list[tuple[str, str]], config: SFTConfig) -> tuple[float | None, float]:
+    """Train in place -> (the loss of the last log, the epochs)."""
     import datasets
 
     prompts = tokenizer([prompt for prompt, _ in rows])["input_ids"]
@@ -193,4 +196,4 @@ def _train(model: Any, tokenizer: Any, rows: list[tuple[str, str]], config: SFTC
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    return losses[-1] if losses else None
+    return losses[-1] if losses else None, trainer.state.epoch or 0.0
