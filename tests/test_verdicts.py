@@ -350,7 +350,27 @@ def test_worse_within_the_margin_is_no_harm_and_meets_the_claim():
     comparison = compare(runs, protocol=protocol)
     [judged] = comparison["protocol"]["arms"].values()
     assert last(comparison, "a")["verdict"] == "worse" and last(comparison, "a")["p_more_worse"] == 1.0
-    assert judged["verdict"] == "helps" and judged["harm"]["p"] == 1.0
+    assert judged["verdict"] == "not worse" and judged["harm"]["p"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("claims", "verdict"),
+    [
+        (["better"], "helps"),
+        (["not worse", "better"], "helps"),
+        (["not worse"], "not worse"),
+        (["equivalent"], "equivalent"),
+        (["equivalent", "not worse"], "not worse"),
+    ],
+)
+def test_an_arm_helps_only_where_an_endpoint_claims_that_it_is_better(claims, verdict):
+    item = {"value": 0.3, "low": 0.1, "verdict": "", "p": 0.01, "p_at_most_worse": 0.01, "p_equivalent": 0.01}
+    item["p_more_worse"] = 1.0
+    measures = {"accuracy": {"against": {"last": item}}}
+    comparison = {"configurations": [{"name": "base"}, {"name": "a", "measures": measures}], "measures": ["accuracy"]}
+    primary = [{"metric": "accuracy", "claim": claim} for claim in claims]
+    answered = answer(Protocol("x", "base", ["a"], primary, margin=2), comparison)
+    assert answered["arms"]["a"]["verdict"] == answered["met"] == verdict
 
 
 @pytest.mark.parametrize(

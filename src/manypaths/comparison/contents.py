@@ -15,6 +15,12 @@ PLACES = {  # where an endpoint is read -> (part of a compared measure, its key)
     "steps": ("to_target", "steps_saved"),
     "hours": ("to_target", "hours_saved"),
 }
+MET = {  # the strongest primary claim -> verdict
+    "better": "helps",
+    "not worse": "not worse",
+    "equivalent": "equivalent",
+}
+VERDICTS = (*MET.values(), "harms", "not shown", "not tested")  # on an arm of a protocol
 MANY = 3  # with more configurations than these, a table of verdicts takes the place of their paragraphs
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from manypaths.comparison.contents import Comparison, item_of
+from manypaths.comparison.contents import VERDICTS, Comparison, item_of
 from manypaths.comparison.numbers import SAVED, p_value, unit_of, with_interval
 from manypaths.comparison.sentences import sentences
 from manypaths.comparison.tables import Table, verdict_tables
 
 MEANING = (  # of the verdicts on arms
-    "An arm helps if it meets all primary endpoints. It harms if it does not and is shown to be worse in one of them, "
-    "beyond the margin where the claim has one."
+    "An arm {met} if it meets all primary endpoints together: the largest of its p values is corrected for the number "
+    "of arms, so an arm can meet each endpoint by itself and not all together. It harms if it does not meet them and "
+    "is shown to be worse in one endpoint, beyond the margin where the claim has one."
 )
 
 
@@ -29,7 +30,9 @@ def answers(comparison: Comparison) -> list[Section]:
     protocol = comparison["protocol"]
     if protocol is None:
         return [Section("", sentences(comparison), list(verdict_tables(comparison)))]
-    primary = Section(f"Protocol {protocol['name']}: primary", [_summary(protocol), MEANING, *protocol["missing"]])
+    primary = Section(
+        f"Protocol {protocol['name']}: primary", [_summary(protocol), _meaning(protocol), *protocol["missing"]]
+    )
     secondary = Section(f"Protocol {protocol['name']}: secondary")
     for section, key in ((primary, "primary"), (secondary, "secondary")):
         if protocol[key]:
@@ -41,6 +44,10 @@ def answers(comparison: Comparison) -> list[Section]:
     return [primary, *([secondary] if secondary.tables else []), exploratory]
 
 
+def _meaning(protocol: Comparison) -> str:
+    return MEANING.format(met=protocol["met"] if protocol["met"] == "helps" else f"is {protocol['met']}")
+
+
 def _summary(protocol: Comparison) -> str:
     """How many arms have which verdict, and which these are, but for those that show nothing."""
     by_verdict: dict[str, list[str]] = {}
@@ -48,7 +55,7 @@ def _summary(protocol: Comparison) -> str:
         by_verdict.setdefault(answer["verdict"], []).append(arm)
     parts = [
         f"{verdict} {len(arms)}" + f" ({', '.join(arms)})" * (verdict != "not shown")
-        for verdict in ("helps", "harms", "not shown", "not tested")
+        for verdict in VERDICTS
         if (arms := by_verdict.get(verdict))
     ]
     return f"Verdicts on {len(protocol['arms'])} arm{'s' * (len(protocol['arms']) > 1)}: {'; '.join(parts)}."

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from manypaths.comparison.contents import PLACES, UNTESTED, Comparison, item_of
+from manypaths.comparison.contents import MET, PLACES, UNTESTED, Comparison, item_of
 from manypaths.comparison.curves import rise_of
 from manypaths.comparison.verdicts import ALPHA, corrected
 from manypaths.names import nearest
@@ -154,11 +154,12 @@ def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
     """What a comparison answers to its protocol.
 
     Returns:
-        `name`; `primary` and `secondary`, the endpoints in words, each with `claim`, `metric`, `at` and what every arm
-        gives for it (`arms`: name -> `met`, `p`, `p_holm`; `met` is None where it could not be tested); `arms`, name ->
-        the same for all primary endpoints together, with the `verdict` ("helps", "harms", "not shown", "not tested")
-        and its `harm`, `p` and `p_holm` of the contrary; `missing`, sentences about arms and metrics without results;
-        and `exploratory`, the names of the configurations that are no arms.
+        `name`; `met`, the verdict on an arm that meets all primary endpoints; `primary` and `secondary`, the endpoints
+        in words, each with `claim`, `metric`, `at` and what every arm gives for it (`arms`: name -> `met`, `p`,
+        `p_holm`; `met` is None where it could not be tested); `arms`, name -> the same for all primary endpoints
+        together, with the `verdict` (`contents.VERDICTS`) and its `harm`, `p` and `p_holm` of the contrary; `missing`,
+        sentences about arms and metrics without results; and `exploratory`, the names of the configurations that are
+        no arms.
     """
     by_name = {configuration["name"]: configuration for configuration in comparison["configurations"]}
     arms = {name: by_name.get(name) for name in protocol.arms}
@@ -168,8 +169,11 @@ def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
     together = {name: _all_of([item["arms"][name]["p"] for item in named["primary"]]) for name in protocol.arms}
     return {
         "name": protocol.name,
+        "met": _met_word(protocol),
         **named,
-        "arms": _judged(_corrected(together, protocol), _corrected(_harms(arms, protocol), protocol)),
+        "arms": _judged(
+            _corrected(together, protocol), _corrected(_harms(arms, protocol), protocol), _met_word(protocol)
+        ),
         "missing": [f"The arm {name} has no results." for name, arm in arms.items() if arm is None]
         + [
             f"{metric} was not recorded in all runs."
@@ -180,22 +184,28 @@ def answer(protocol: Protocol, comparison: Comparison) -> Comparison:
     }
 
 
-def _judged(met: Comparison, harm: Comparison) -> Comparison:
+def _met_word(protocol: Protocol) -> str:
+    """The verdict on an arm that meets all primary endpoints: no arm helps that only claims not to be worse."""
+    claims = {endpoint.claim for endpoint in protocol.primary}
+    return next(word for claim, word in MET.items() if claim in claims)
+
+
+def _judged(met: Comparison, harm: Comparison, met_word: str) -> Comparison:
     """What every arm gives for all primary endpoints, with its verdict."""
     return {
         name: {
             **answered,
-            "verdict": _verdict(answered["met"], harm[name]["met"]),
+            "verdict": _verdict(answered["met"], harm[name]["met"], met_word),
             "harm": {key: harm[name][key] for key in ("p", "p_holm")},
         }
         for name, answered in met.items()
     }
 
 
-def _verdict(helps: bool | None, harms: bool | None) -> str:
-    if helps or harms:
-        return "helps" if helps else "harms"
-    return "not tested" if helps is None else "not shown"
+def _verdict(is_met: bool | None, harms: bool | None, met_word: str) -> str:
+    if is_met or harms:
+        return met_word if is_met else "harms"
+    return "not tested" if is_met is None else "not shown"
 
 
 def _answered(endpoint: Endpoint, arms: dict[str, Comparison | None], protocol: Protocol) -> Comparison:
