@@ -25,7 +25,7 @@ CORE := $(addprefix tests/test_,methods.py family_data.py family_keys.py family_
 .PHONY: quickstart test test-newest test-pythons test-browser test-verl docs lint format dist clean
 
 quickstart: .venv/train
-	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo mmr arithmetic quickstart seed=$(SEED) --out $(RUN)
+	$(BIN)/manypaths train smollm2-135m-pypi dr-grpo none arithmetic quickstart seed=$(SEED) --out $(RUN)
 
 test: .venv/dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal

@@ -1,6 +1,6 @@
 """Train the quickstart with several seeds, and print the rise of held-out accuracy: the table of docs/results.md.
 
-    python bench/quickstart_seeds.py [--seeds 1 2 3] [--out runs/seeds] [OVERRIDE ...]
+    python bench/quickstart_seeds.py [--seeds 1 2 3] [--out runs/seeds] [RECIPE ...]
 
 Finished runs are read, not trained again. Two intervals of the mean rise, at 95 %: over seeds (Student's t) and over
 problems (paired bootstrap, for all seeds have the same problems).
@@ -18,7 +18,7 @@ from manypaths.files import read_jsonl
 from manypaths.results import share_correct
 from manypaths.statistics.student import student
 
-RECIPES = ["smollm2-135m-pypi", "dr-grpo", "mmr", "arithmetic", "quickstart"]
+RECIPES = ["smollm2-135m-pypi", "dr-grpo", "none", "arithmetic", "quickstart"]
 
 
 def verdicts(path: Path) -> list[float]:

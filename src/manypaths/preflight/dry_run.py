@@ -16,6 +16,7 @@ from typing import Any
 from manypaths import recipe, rewards
 from manypaths.preflight import trainer_settings
 from manypaths.preflight.cautions import cautions
+from manypaths.preflight.measured import measured
 from manypaths.preflight.memory import GIB, PROMPT_TOKENS, Row, gpu_bytes, memory, replayed
 from manypaths.preflight.method_rows import corrects_vllm, method_rows, update
 from manypaths.preflight.shape import shape_of
@@ -121,7 +122,7 @@ def _loss(spec: Recipe, run: Workload) -> dict[str, str]:
         "rewards": " + ".join(f"{weight:g} x {name}" for name, weight in spec.rewards.items()),
         **method_rows(spec, run, own),
         "average": f"{settings['loss_type']}: {LOSSES.get(settings['loss_type'], 'see the documents of TRL')}",
-        **({"caution": " ".join(warned)} if (warned := cautions(spec)) else {}),
+        **({"caution": " ".join(warned)} if (warned := [*cautions(spec), *measured(spec)]) else {}),
         "KL": f"{settings['beta']:g} x the divergence from {initial}" if settings["beta"] else "none",
         "clipping": _clipping(spec, run),
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GIB = 2**30
 FIRST, EVALUATION = "make quickstart", "(manypaths evaluate MODEL --benchmarks ...)"
 RUNS = {  # what the page calls a run: its recipes
-    FIRST: "smollm2-135m-pypi dr-grpo mmr arithmetic quickstart",
+    FIRST: "smollm2-135m-pypi dr-grpo none arithmetic quickstart",
     **{name: name for name in ("smollm2-135m grpo mmr gsm8k", "qwen2.5-0.5b-instruct grpo mmr gsm8k")},
     **{name: name for name in ("qwen2.5-1.5b-instruct grpo rgra rgra-gsm8k", "r1-distill-qwen-1.5b grpo mmr mmr-grpo")},
     **{name: name for name in ("r1-distill-qwen-7b grpo mmr mmr-grpo", "r1-distill-llama-8b grpo mmr mmr-grpo")},

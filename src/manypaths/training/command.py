@@ -13,6 +13,7 @@ from typing import Any
 from manypaths import recipe, run_folder
 from manypaths.logs import arguments
 from manypaths.preflight.cautions import cautions
+from manypaths.preflight.measured import measured
 from manypaths.printable import one_line
 from manypaths.sections import Recipe
 from manypaths.terminal import caution, say
@@ -45,7 +46,7 @@ def train(options: argparse.Namespace) -> int:
     from manypaths.training import run
 
     if os.environ.get("RANK", "0") == "0":
-        for sentence in cautions(spec):
+        for sentence in [*cautions(spec), *measured(spec)]:
             caution(sentence)
     summary = run.train(run.prepare(spec, out))
     if summary is not None:  # in the first process
@@ -107,7 +108,7 @@ def _pilot(spec: Recipe, out: Path, options: argparse.Namespace) -> int:
     from manypaths.preflight import pilot
     from manypaths.training.pilot import run_pilot
 
-    for sentence in cautions(spec):
+    for sentence in [*cautions(spec), *measured(spec)]:
         caution(sentence)
     sampled, run = run_pilot(spec, out, options.pilot)
     print(pilot.page(sampled, spec, run), flush=True)
