@@ -89,7 +89,8 @@ def test_a_run_folder_is_read_whole(trained):
     assert run.settings["problems.options.count"] == 40 and "seed" not in run.settings
     where = json.loads((trained / "environment.json").read_text())
     gpus = [f"{where['gpus'].count(name)} x {name}" for name in dict.fromkeys(where["gpus"])]
-    assert run.machine == (", ".join(gpus) or f"{where['cores']} cores, {where['threads']} threads")
+    cpu = f"{where['cpu']}, " if where["cpu"] else ""
+    assert run.machine == (", ".join(gpus) or f"{cpu}{where['cores']} cores, {where['threads']} threads")
     assert [step for step, _ in run.clock] == list(range(1, STEPS + 1))
     assert [when for _, when in run.clock] == pytest.approx(
         [sum(map(spent, lines[:count])) for count in range(1, STEPS + 1)]

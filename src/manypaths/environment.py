@@ -25,11 +25,26 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "launch": {key: os.environ[key] for key in sorted(os.environ) if key.startswith(LAUNCH)},
         "commit": commit(),
     }
+
+
+def cpu(listed: Path = Path("/proc/cpuinfo")) -> str | None:
+    """The name of the processor; None where the system does not say it.
+
+    Args:
+        listed: The file in which Linux lists its processors.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in listed.read_text("utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or None
 
 
 def installed_version(package: str) -> str | None:

@@ -280,7 +280,9 @@ def _machine(environment: dict[str, Any]) -> str | None:
     if not environment:
         return None
     gpus = [f"{count} x {name}" for name, count in Counter(environment.get("gpus") or []).items()]
-    return ", ".join(gpus) or f"{environment.get('cores', '?')} cores, {environment.get('threads', '?')} threads"
+    cpu = f"{environment['cpu']}, " if environment.get("cpu") else ""
+    threads = f"{environment.get('cores', '?')} cores, {environment.get('threads', '?')} threads"
+    return ", ".join(gpus) or cpu + threads
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
