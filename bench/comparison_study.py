@@ -16,7 +16,7 @@ from manypaths.comparison.protocol import answer, read_protocol
 from manypaths.comparison.runs import Run, Score
 from manypaths.comparison.verdicts import ALPHA
 from manypaths.counts import Counts
-from manypaths.statistics import at_most_worse, estimate, interval, p_at_most_worse, p_value
+from manypaths.statistics import at_most_worse, estimate, interval, p_at_most_worse, p_more_worse, p_value
 
 SEEDS = 20
 STUDY = World(  # within the errors of what comparison_luck.py estimates from runs
@@ -110,7 +110,7 @@ def answered(world, right, only_helps=False):
     for place, name in enumerate(plan.arms, 1):
         passed = _difference(estimate(shares[PASS][place]), base[PASS])
         if only_helps and not passed["low"] > 0:
-            accurate = passed | {"p": 1.0, "p_at_most_worse": 1.0}
+            accurate = passed | {"p": 1.0, "p_at_most_worse": 1.0, "p_more_worse": 1.0}
         else:
             accurate = _difference(estimate(shares[ACCURACY][place]), base[ACCURACY], plan.margin / 100)
         measures = {PASS: passed, ACCURACY: accurate}
@@ -128,6 +128,8 @@ def _difference(side, base, margin=None):
     if margin is not None:
         is_not_worse = at_most_worse(side, base, margin, paired=True, alpha=ALPHA)
         difference["p_at_most_worse"] = p_at_most_worse(side, base, margin, paired=True) if is_not_worse else 1.0
+        is_worse = is_shown and high < -margin
+        difference["p_more_worse"] = p_more_worse(side, base, margin, paired=True) if is_worse else 1.0
     return difference
 
 

@@ -62,6 +62,8 @@ def test_an_answer_is_that_of_compare(bench, gap):
                 assert expected["arms"][arm]["p"] > ALPHA
     met = [arm["met"] for arm in answers["arms"].values()]
     assert [arm["met"] for arm in said["arms"].values()] == met and any(met) == (gap > 0)
+    verdicts = [[arm["verdict"] for arm in by_arm["arms"].values()] for by_arm in (said, answers)]
+    assert verdicts[0] == verdicts[1] and ("harms" in verdicts[0]) == (gap == 0)
     alone = study.answered(world, right, only_helps=True)
     assert [arm["met"] for arm in alone["arms"].values()] == met
 
