@@ -119,11 +119,11 @@ def start(draw: Random, per_step: int, share: float) -> Log:
 
 def rate(name: str, arguments: dict[str, float], groups: int, logs: int) -> str:
     """The share of made-up logs in which a check finds something."""
-    found = 0
+    hits = 0
     for seed in range(logs):
         made = log(numpy.random.default_rng(seed), groups, **arguments)
-        found += CHECKS[name](made, evaluated(numpy.random.default_rng([seed, 1]))).state == "found"
-    return f"{found / logs:.1%}"
+        hits += CHECKS[name](made, evaluated(numpy.random.default_rng([seed, 1]))).state == "found"
+    return f"{hits / logs:.1%}"
 
 
 def by_heart(logs: int) -> list[list[str]]:
