@@ -97,12 +97,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: report.write(comparison, folder / name) for name, comparison in given.items()}
 
 
-# Elements that stick out of the viewport.
+# Elements that stick out of the viewport, but for the parts of a wide picture that scrolls in its frame.
 OUTSIDE = """
     return [...document.body.querySelectorAll('*')].filter(element => {
         const box = element.getBoundingClientRect(), head = element.closest('thead');
         const hidden = !box.width || !box.height || head && getComputedStyle(head).position === 'absolute';
-        return !hidden && (box.left < -0.5 || box.right > document.documentElement.clientWidth + 0.5);
+        const wide = element.closest('svg.wide');
+        const scrolls = wide && getComputedStyle(wide.parentElement).overflowX === 'auto';
+        return !hidden && !scrolls && (box.left < -0.5 || box.right > document.documentElement.clientWidth + 0.5);
     }).map(element => `${element.tagName} ${element.textContent.slice(0, 40)}`);
 """
 # The text of figures: [what it says, its height in CSS pixels].
