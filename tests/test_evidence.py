@@ -1,13 +1,24 @@
 """The numbers of docs/evidence.md are those that `manypaths compare` prints from the rows beside it."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from manypaths import result_rows
 from manypaths.cli import main
+from manypaths.training.sweep import jobs, read_grid, without_folder
 
 ROOT = Path(__file__).parent.parent
+GRIDS = {  # file of rows -> the grid of its runs
+    "colouring": "study",
+    "one-way": "study_one_way",
+    "same-rate": "study_same_rate",
+    "rates": "study_rates",
+    "sums": "real_sums",
+    "countdown-smollm2": "real_countdown",
+}
 PAGE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
 
 
@@ -41,3 +52,11 @@ def test_the_table_of_the_page_has_the_learning_rates_of_the_grid():
     grid = (ROOT / "bench" / "study.yaml").read_text("utf-8")
     for arm, rate in re.findall(r"^\| .* \| `([\w-]+)` \| (\S+) \|", PAGE, re.MULTILINE):
         assert re.search(rf"^    {arm}: \[.*trainer.learning_rate={rate}\]", grid, re.MULTILINE)
+
+
+@pytest.mark.parametrize("rows", GRIDS)
+def test_the_rows_are_those_of_their_grid_run_for_run_with_its_recipes(tmp_path, rows):
+    shutil.copy(ROOT / f"docs/evidence/{rows}.jsonl.gz", tmp_path / result_rows.ROWS)
+    runs = jobs(read_grid(ROOT / f"bench/{GRIDS[rows]}.yaml"))
+    assert without_folder(runs, tmp_path) == {job.name for job in runs}  # refuses a row of another recipe
+    assert {row.name for row in result_rows.read(tmp_path / result_rows.ROWS)} == {job.name for job in runs}
