@@ -6,9 +6,11 @@ import gc
 import json
 import os
 import shutil
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,21 @@ def imported_modules_are_not_searched_for_garbage() -> None:
 def pytest_unconfigure() -> None:
     """Let the end of Python collect the frozen objects, so that their destructors run as usual."""
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def modules_of_a_test_are_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remove from `sys.modules` what a test imported from its own folder, and restore `sys.path`.
+
+    Several tests write a module of one name, such as the `my_rewards.py` of the documentation.
+    """
+    before, searched = {*sys.modules}, [*sys.path]
+    yield
+    sys.path[:] = searched
+    for name in {*sys.modules} - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(tmp_path_factory.getbasetemp()):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
