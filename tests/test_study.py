@@ -19,7 +19,7 @@ def test_the_protocol_the_study_and_its_learning_rates_name_the_same_arms():
         arm: [word for word in words if not word.startswith("trainer.learning_rate=")]
         for arm, words in study.grid["method"].items()
     }
-    assert without_rate == rates.grid["method"] and len(jobs(rates)) == 3 * 13 * 2
+    assert without_rate == rates.grid["method"] and len(jobs(rates)) == 4 * 13 * 2
 
 
 def test_no_seed_of_the_learning_rates_is_one_of_the_study():
@@ -38,6 +38,17 @@ def test_the_protocols_of_the_further_parts_name_their_arms(name):
 def test_the_arms_of_the_control_are_those_of_the_study_with_their_learning_rates():
     study, control = (read_grid(BENCH / f"{name}.yaml").grid["method"] for name in ("study", "study_one_way"))
     assert control == {arm: study[arm] for arm in control}
+
+
+def test_every_method_is_in_the_study_or_in_the_rest_of_the_family_which_is_trained_alike():
+    study, family = read_grid(BENCH / "study.yaml"), read_grid(BENCH / "study_family.yaml")
+    assert family.starts == study.starts
+    assert [word for word in family.recipes if word != "trainer.learning_rate=1e-4"] == study.recipes
+    assert {*family.seeds} <= {*study.seeds} and "trainer.learning_rate=1e-4" in study.grid["method"]["grpo"]
+    used = [word for grid in (study, family) for words in grid.grid["method"].values() for word in words]
+    names = {path.stem for path in (BENCH.parent / "src/manypaths/recipes/methods").glob("*.yaml")}
+    assert names - {*used} == {"history", "mmr-fixed", "mmr-released"}  # a choice of prompts, and two of mmr-paper
+    assert not {*study.grid["method"]} & {*family.grid["method"]}
 
 
 def test_smollm2_on_sums_is_trained_as_in_the_sweep():
