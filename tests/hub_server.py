@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -36,12 +37,19 @@ class Hub:
             return 200, {"errors": [], "warnings": []}
         parts = path.strip("/").split("/")
         if parts[0] == "api" and len(parts) > 4 and parts[4] == "preupload":
-            files = json.loads(body)["files"]
-            return 200, {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+            return 200, {"files": self._modes("/".join(parts[1:4]), json.loads(body))}
         if parts[0] == "api" and len(parts) > 4 and parts[4] == "commit":
             return self._commit("/".join(parts[1:4]), body)
         self.unknown.append(f"{method} {path}")
         return 404, {"error": "not found"}
+
+    def _modes(self, repository: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        """How each file is to be sent; ignored are names in the .gitignore of the commit, else of the repository."""
+        hosted = self.files[repository].get(".gitignore", b"").decode()
+        ignored = wanted.get("gitIgnore", hosted).split()
+        paths = [file["path"] for file in wanted["files"]]
+        parts = {path: [fnmatch(part, name) for part in path.split("/") for name in ignored] for path in paths}
+        return [{"path": path, "uploadMode": "regular", "shouldIgnore": any(parts[path])} for path in paths]
 
     def _create(self, wanted: dict[str, Any]) -> tuple[int, Any]:
         kind = f"{wanted.get('type') or 'model'}s"

@@ -72,6 +72,21 @@ def test_a_recipe_with_push_to_hub_ends_with_a_model_on_the_hub(hub, tiny_recipe
     assert main([*model, "--out", str(tmp_path / "evaluated")]) == 0  # weights, although recipe.yaml lies beside them
 
 
+@pytest.mark.parametrize("strategy", ["every_save", "checkpoint", "all_checkpoints"])
+def test_what_trl_pushes_with_a_checkpoint_has_no_arguments_of_the_trainer(hub, tiny_recipe, tmp_path, strategy):
+    tiny_recipe["trainer"] |= {"max_steps": 2, "save_steps": 1, "save_strategy": "steps", "push_to_hub": True}
+    tiny_recipe["trainer"] |= {"hub_model_id": "ada/tiny", "hub_strategy": strategy, "hub_always_push": True}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_recipe))
+    run = tmp_path / "run"
+    assert main(["train", str(tmp_path / "tiny.yaml"), "--out", str(run)]) == 0
+    files = hub.files["models/ada/tiny"]
+    assert any("Training in progress" in message for message in hub.messages), "TRL pushed no checkpoint"
+    assert (run / "checkpoints" / "training_args.bin").is_file() and "adapter_model.safetensors" in files
+    within = {"every_save": "", "checkpoint": "last-checkpoint/", "all_checkpoints": "checkpoint-2/"}[strategy]
+    assert not within or f"{within}trainer_state.json" in files
+    assert not [name for name in files if name.endswith("training_args.bin")]
+
+
 def test_a_hub_that_refuses_stops_a_run_before_a_model_is_loaded(hub, tiny_recipe, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
     tiny_recipe["trainer"] |= {"push_to_hub": True, "hub_model_id": "ada/tiny"}

@@ -10,6 +10,7 @@ from typing import Any
 
 from manypaths import run_folder
 from manypaths.credentials import credentials_in
+from manypaths.files import atomic_write
 from manypaths.model_card.files import write_card
 from manypaths.model_card.text import code, hub_id
 from manypaths.printable import listed, one_line
@@ -17,6 +18,8 @@ from manypaths.yaml_text import to_yaml
 
 RECORDS = (run_folder.RECIPE, run_folder.SCRIPT, run_folder.METRICS, run_folder.GROUPS)  # and those of evaluation/
 LINES = {"groups": run_folder.GROUPS, "metrics": run_folder.METRICS, "evaluation": f"{run_folder.EVALUATION}/*.jsonl"}
+ARGUMENTS = "training_args.bin"  # a pickle of the trainer's arguments, with paths of this machine
+KEPT_HERE = (ARGUMENTS, "damaged-checkpoint-*")  # of the folder of checkpoints, which TRL sends as a whole
 MEANINGS = {
     "groups": "one line for each recorded group: the prompt, the completions with raw and adjusted rewards and "
     "advantages, and what the method reported",
@@ -81,6 +84,16 @@ def make_repository(name: str, private: bool | None = None, kind: str = "model")
         return HfApi().create_repo(name, repo_type=kind, private=private, exist_ok=True)
 
 
+def keep_from_hub(checkpoints: Path) -> None:
+    """Write .gitignore into the folder that TRL sends to the hub with each checkpoint.
+
+    The patterns that Trainer passes to upload_folder are fixed, and let `ARGUMENTS` through. The hub leaves out of every
+    commit what the .gitignore in its root names, at any depth (huggingface_hub's guide on uploads).
+    """
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    atomic_write(checkpoints / ".gitignore", "".join(f"{name}\n" for name in KEPT_HERE))
+
+
 def send_model(
     run: Path, name: str, private: bool | None = None, license: str | None = None, revision: str | None = None
 ) -> str:
@@ -109,7 +122,7 @@ def send_model(
             folder_path=run / run_folder.MODEL,
             commit_message=f"Weights after the training {run.resolve().name}",
             revision=revision,
-            ignore_patterns=["training_args.bin"],  # a pickle, with paths of this machine
+            ignore_patterns=[ARGUMENTS],
         )
     return str(made)
 
@@ -168,7 +181,7 @@ def _records(run: Path) -> list[Path]:
 def _list(run: Path, options: argparse.Namespace, records: list[Path]) -> None:
     if options.to:
         model = run / run_folder.MODEL
-        paths = [path for path in sorted(model.rglob("*")) if path.is_file() and path.name != "training_args.bin"]
+        paths = [path for path in sorted(model.rglob("*")) if path.is_file() and path.name != ARGUMENTS]
         written = {model / run_folder.CARD, model / run_folder.RECIPE}
         _print_files(f"Model {options.to}", model, sorted({*paths, *written}))
     if options.dataset:

@@ -27,7 +27,7 @@ from manypaths.evaluation.sampling import Sampling, end_in_vllm, load_model, of_
 from manypaths.files import move_folder, only_writer, refuse_if_in_use
 from manypaths.messages import prompt_text
 from manypaths.model_card.files import write_card
-from manypaths.model_card.publish import check_credentials, make_repository
+from manypaths.model_card.publish import check_credentials, keep_from_hub, make_repository
 from manypaths.preflight import trainer_settings
 from manypaths.problems import Problem, load, render
 from manypaths.problems.rows import name_of
@@ -75,6 +75,8 @@ def prepare(spec: Recipe, out: Path) -> Plan:
                 check_credentials(asdict(spec), out)
                 make_repository(config.hub_model_id, config.hub_private_repo)
         run_folder.prepare_run_dir(out, spec)
+        if config.push_to_hub and PartialState().is_main_process:
+            keep_from_hub(Path(config.output_dir))
     return plan
 
 
