@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from manypaths.check.command import as_data, page
 from manypaths.check.diagnosis import TITLES, diagnose
 from manypaths.check.held_out import HeldOut
 from manypaths.check.outcome import FOUND, NOT_SHOWN, UNCHECKED, Outcome, percent
-from manypaths.check.parts import parts
+from manypaths.check.parts import by_prompt, parts
 from manypaths.check.settings import Settings, nearly_greedy, read_settings
 from manypaths.logs import Log, LoggedGroup
 from manypaths.logs.places import places
@@ -384,7 +385,12 @@ def test_hostile_text_reaches_nothing_raw() -> None:
         correct = [place < 2 for place in range(SIZE)]
         form = [float(place / SIZE < (entry.step or 0) / STEPS) for place in range(SIZE)]
         rewards = {"accuracy": [float(right) for right in correct], HOSTILE: form}
-        return {"correct": correct, "rewards": rewards, "completions": [HOSTILE] * SIZE, "prompt": HOSTILE}
+        return {
+            "correct": correct,
+            "rewards": rewards,
+            "completions": [HOSTILE] * SIZE,
+            "prompt": entry.prompt + HOSTILE,
+        }
 
     log = dataclasses.replace(sound(attack), path=Path(HOSTILE.replace("\0", "")), notes=[HOSTILE])
     outcomes = diagnose(log)
@@ -452,3 +458,56 @@ def test_settings_are_those_of_the_run_or_of_a_model_beside_the_log(tmp_path: Pa
     assert (settings.limit, settings.decoding) == (16, {"temperature": 0.8, "top_k": 2}) and not settings.masked
     (tmp_path / "out" / "recipe.yaml").write_text("trainer: 3")
     assert read_settings(tmp_path / "out").notes
+
+
+def repeated_in_epochs(log: Log, times: int) -> Log:
+    """The log with each group `times` times in its step, as if epochs had sampled the same completions again."""
+    return dataclasses.replace(log, groups=[entry for entry in log.groups for _ in range(times)])
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_groups_that_come_again_narrow_no_interval(times: int) -> None:
+    """A law: repeating every group of every prompt is no evidence, so each figure and its interval stay."""
+
+    def varied(entry: LoggedGroup, draw: random.Random) -> dict[str, Any]:
+        if draw.random() < 0.4:
+            return {"total": [1.0] * SIZE, "completions": ["copy"] * 3 + entry.completions[3:]}
+        return {}
+
+    once = sound(varied)
+    own, again = diagnose(once, EVALUATED), diagnose(repeated_in_epochs(once, times), EVALUATED)
+    for name, outcome in own.items():
+        assert outcome.figure is not None
+        assert again[name].figure == pytest.approx(outcome.figure, abs=1e-9), name
+    assert f"of {60 * times} groups of 60 prompts" in again["flat"].sentence and "prompts" not in own["flat"].sentence
+
+
+def test_the_interval_over_prompts_is_that_of_a_ratio_with_clusters() -> None:
+    """Its mean is that of all groups, and its variance C/(C - 1) sum of (s_c - n_c m)^2 / N^2, by a loop."""
+    draw = random.Random(3)
+    sizes = [draw.randint(1, 6) for _ in range(15)]
+    groups = [group(draw, 1, 0, prompt=f"prompt {number}") for number, size in enumerate(sizes) for _ in range(size)]
+    values = {position: draw.random() for position in range(len(groups))}
+    log = Log(Path("log"), "JSON lines", groups)
+    mean, squares, first = sum(values.values()) / len(values), 0.0, 0
+    for size in sizes:
+        squares += (sum(values[first + number] for number in range(size)) - size * mean) ** 2
+        first += size
+    pseudo = by_prompt(log, values)
+    assert len(pseudo) == 15 and sum(pseudo) / 15 == pytest.approx(mean)
+    expected = 15 / 14 * squares / len(values) ** 2
+    assert statistics.variance(pseudo) / 15 == pytest.approx(expected)
+
+
+def test_prompts_that_are_too_few_are_named_however_many_groups_they_have() -> None:
+    log = sound(lambda entry, draw: {"prompt": f"problem {entry.prompt[-1]}"})
+    outcome = diagnose(log)["ceiling"]
+    assert outcome.state == UNCHECKED
+    assert "Too few prompts: 4, where 10 are needed, in 60 groups with rewards" in outcome.sentence
+
+
+def test_groups_without_a_prompt_are_values_of_their_own() -> None:
+    own, without = diagnose(sound()), diagnose(sound(lambda entry, draw: {"prompt": ""}))
+    assert {name: outcome.figure for name, outcome in own.items()} == {
+        name: outcome.figure for name, outcome in without.items()
+    }

@@ -30,7 +30,9 @@ def run_folder(path: Path, *, flat: bool, reward: str = "accuracy") -> Path:
                 {"text": f"{step} {number} {place} {draw.random()}", "rewards": {reward: value}, "raw": value}
                 for place, value in enumerate(right)
             ]
-            lines.append({"step": step, "group": number, "prompt": HOSTILE, "completions": completions})
+            lines.append(
+                {"step": step, "group": number, "prompt": f"{step}.{number} {HOSTILE}", "completions": completions}
+            )
     metrics = [{"step": step, "completions/clipped_ratio": 0.02} for step in range(1, STEPS + 1)]
     for name, entries in (("groups", lines), ("metrics", metrics)):
         (path / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manypaths.check.outcome import Outcome, outcome, percent, unchecked
-from manypaths.check.parts import LEAST_GROUPS, clearest, group_parts, measured, scored, too_few
+from manypaths.check.parts import LEAST_GROUPS, by_prompt, clearest, group_parts, measured, scored, too_few_groups
 from manypaths.logs import Log, LoggedGroup
 from manypaths.statistics import mean_of_shares
 
@@ -23,11 +23,12 @@ def ceiling(log: Log) -> Outcome:
         return unchecked("The log has no rewards of completions.")
     top = max(rewards)
     shares = measured(log, part.late, lambda group: _share(group, top))
-    if len(shares) < LEAST_GROUPS:
-        return unchecked(too_few(len(shares), LEAST_GROUPS, f"groups with rewards {part.late_words}"))
+    values = by_prompt(log, shares)
+    if len(values) < LEAST_GROUPS:
+        return unchecked(too_few_groups(log, shares, f"groups with rewards {part.late_words}"))
     if top == min(rewards):
         return unchecked(f"All rewards of the log are {top:.4g}, so whether that is their highest is unknown.")
-    share = mean_of_shares(list(shares.values()))
+    share = mean_of_shares(values)
     late = [log.groups[position] for position in shares]
     sentence = f"{percent(share)} of the completions have the highest reward of the log, {top:.4g}, {part.late_words}"
     sentence += f"{_verdicts(late, top)}."

@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from manypaths.check.outcome import Outcome, number, outcome, unchecked
-from manypaths.check.parts import LEAST_GROUPS, Parts, clearest, group_parts, measured, scored, too_few
+from manypaths.check.parts import (
+    LEAST_GROUPS,
+    Parts,
+    by_prompt,
+    clearest,
+    group_parts,
+    measured,
+    scored,
+    too_few_groups,
+)
 from manypaths.logs import Log, LoggedGroup
 from manypaths.printable import listed
 from manypaths.statistics import Interval, difference, mean_of_shares
@@ -51,13 +60,14 @@ def components(log: Log) -> Outcome:
     level = 1 - 0.05 / len(varied)
     accuracy = _change("accuracy", log, part, _accuracy, level)
     if accuracy is None:
-        return unchecked(
-            too_few(_fewest(log, part, _accuracy), LEAST_GROUPS, "groups with verdicts in a third of the steps")
-        )
+        fewest = min(_thirds(log, part, _accuracy), key=lambda third: len(by_prompt(log, third)))
+        return unchecked(too_few_groups(log, fewest, "groups with verdicts in a third of the steps"))
     changes = [_change(name, log, part, _scaled(name, *bounds), level) for name, bounds in varied.items()]
     present = [change for change in changes if change is not None]
     if not present:
-        return unchecked(f"No reward has {LEAST_GROUPS} groups in the first and in the last third of the steps.")
+        return unchecked(
+            f"No reward has {LEAST_GROUPS} groups of different prompts in the first and in the last third of the steps."
+        )
     moving = [change for change in present if _outruns(change, accuracy)]
     shown = max(moving or present, key=lambda change: change.value.low)
     sentence = f"From the first third to the last, accuracy changed by {number(accuracy.value, sign=True)}"
@@ -111,16 +121,12 @@ def _scaled(name: str, low: float, high: float) -> Callable[[LoggedGroup], float
     return mean
 
 
-def _thirds(log: Log, part: Parts, of: Callable[[LoggedGroup], float | None]) -> list[Sequence[float]]:
-    return [list(measured(log, third, of).values()) for third in (part.early, part.last)]
-
-
-def _fewest(log: Log, part: Parts, of: Callable[[LoggedGroup], float | None]) -> int:
-    return min(map(len, _thirds(log, part, of)))
+def _thirds(log: Log, part: Parts, of: Callable[[LoggedGroup], float | None]) -> list[dict[int, float]]:
+    return [measured(log, third, of) for third in (part.early, part.last)]
 
 
 def _change(name: str, log: Log, part: Parts, of: Callable[[LoggedGroup], float | None], level: float) -> Change | None:
-    early, last = _thirds(log, part, of)
+    early, last = (by_prompt(log, third) for third in _thirds(log, part, of))
     if min(len(early), len(last)) < LEAST_GROUPS:
         return None
     return Change(name, mean_of_shares(early, level), mean_of_shares(last, level))

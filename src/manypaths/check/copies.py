@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from manypaths.check.outcome import Outcome, outcome, percent, unchecked
-from manypaths.check.parts import LEAST_GROUPS, Parts, clearest, group_parts, measured, too_few
+from manypaths.check.parts import LEAST_GROUPS, Parts, by_prompt, clearest, group_parts, measured, too_few_groups
 from manypaths.check.settings import Settings, nearly_greedy
 from manypaths.logs import Log, LoggedGroup
 from manypaths.statistics import Interval, mean_of_shares
@@ -27,9 +27,10 @@ def copies(log: Log, settings: Settings) -> Outcome:
     """
     part = group_parts(log)
     shares = measured(log, part.late, repeated)
-    if len(shares) < LEAST_GROUPS:
-        return unchecked(too_few(len(shares), LEAST_GROUPS, f"groups of two completions or more {part.late_words}"))
-    share = mean_of_shares(list(shares.values()))
+    values = by_prompt(log, shares)
+    if len(values) < LEAST_GROUPS:
+        return unchecked(too_few_groups(log, shares, f"groups of two completions or more {part.late_words}"))
+    share = mean_of_shares(values)
     right = _right([log.groups[position] for position in shares])
     sentence = f"{percent(share)} of the completions repeat another one of their group {part.late_words}: "
     sentence += _texts([log.groups[position] for position in shares], right)
@@ -77,8 +78,8 @@ def repeated(group: LoggedGroup) -> float | None:
 
 def _early(log: Log, part: Parts) -> Interval | None:
     """The share of copies in the first third, None where that has too few groups."""
-    shares = measured(log, part.early, repeated)
-    return mean_of_shares(list(shares.values())) if len(shares) >= LEAST_GROUPS else None
+    values = by_prompt(log, measured(log, part.early, repeated))
+    return mean_of_shares(values) if len(values) >= LEAST_GROUPS else None
 
 
 def _cause(sharper_than: Interval | None, greedy: Sequence[str], settings: Settings) -> tuple[str, str]:

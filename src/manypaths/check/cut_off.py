@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from manypaths.check.outcome import Outcome, outcome, percent, unchecked
-from manypaths.check.parts import LEAST_GROUPS, LEAST_LINES, clearest, group_parts, measured, parts, series, too_few
+from manypaths.check.parts import (
+    LEAST_GROUPS,
+    LEAST_LINES,
+    by_prompt,
+    clearest,
+    group_parts,
+    measured,
+    parts,
+    series,
+    too_few,
+    too_few_groups,
+)
 from manypaths.check.settings import Settings
 from manypaths.logs import Log, LoggedGroup
 from manypaths.names import CLIPPED_RATIO
@@ -25,8 +36,8 @@ def cut_off(log: Log, settings: Settings) -> Outcome:
     limit = settings.limit
     shares = measured(log, part.late, lambda group: _share(_cut_off(group, limit)))
     at = "" if limit is None else f" at {limit} tokens"
-    if len(shares) >= LEAST_GROUPS:
-        share = mean_of_shares(list(shares.values()))
+    if len(prompts := by_prompt(log, shares)) >= LEAST_GROUPS:
+        share = mean_of_shares(prompts)
         verdicts = _verdicts([log.groups[position] for position in shares], limit)
         sentence = f"{percent(share)} of the completions are cut off{at} {part.late_words}{verdicts}."
         shown = clearest({position: value for position, value in shares.items() if value})
@@ -41,7 +52,7 @@ def cut_off(log: Log, settings: Settings) -> Outcome:
             )
         if shares:
             return unchecked(
-                too_few(len(shares), LEAST_GROUPS, f"groups that say what is cut off {group_parts(log).late_words}")
+                too_few_groups(log, shares, f"groups that say what is cut off {group_parts(log).late_words}")
             )
         return unchecked("The log does not say which completions are cut off.")
     share = mean_of_shares(late)

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 from manypaths.check.copies import repeated
 from manypaths.check.outcome import Outcome, number, outcome, unchecked
-from manypaths.check.parts import LEAST_GROUPS, LEAST_LINES, clearest, group_parts, measured, parts, series, too_few
+from manypaths.check.parts import (
+    LEAST_GROUPS,
+    LEAST_LINES,
+    by_prompt,
+    clearest,
+    group_parts,
+    measured,
+    parts,
+    series,
+    too_few,
+)
 from manypaths.logs import Log
 from manypaths.names import ENTROPY, VENDI_SCORE
 from manypaths.statistics import Interval, difference, mean_of_numbers, mean_of_shares
@@ -74,7 +84,7 @@ def _vendi(log: Log) -> tuple[str, Interval] | None:
 def _texts(log: Log) -> tuple[str, Interval] | None:
     """The change of the share of different texts; None where groups are too few, or all texts differ throughout."""
     part = group_parts(log)
-    thirds = [list(measured(log, third, repeated).values()) for third in (part.early, part.last)]
+    thirds = [by_prompt(log, measured(log, third, repeated)) for third in (part.early, part.last)]
     if min(map(len, thirds)) < LEAST_GROUPS or not any(map(sum, thirds)):
         return None
     early, last = (mean_of_shares([1 - share for share in shares]) for shares in thirds)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from manypaths.check.outcome import Outcome, outcome, percent, unchecked
 from manypaths.check.parts import (
     LEAST_GROUPS,
     LEAST_LINES,
+    by_prompt,
     clearest,
     group_parts,
     measured,
     parts,
     scored,
     series,
-    too_few,
+    too_few_groups,
 )
 from manypaths.logs import Log, LoggedGroup
 from manypaths.names import ZERO_STD
@@ -33,21 +34,23 @@ def flat(log: Log) -> Outcome:
     """
     part = group_parts(log)
     equal = measured(log, part.late, _is_flat)
-    if len(equal) < LEAST_GROUPS:
-        return _by_metrics(log, len(equal))
-    share = mean_of_shares([float(value) for value in equal.values()])
+    values = by_prompt(log, equal)
+    if len(values) < LEAST_GROUPS:
+        return _by_metrics(log, equal)
+    share = mean_of_shares(values)
     groups = [position for position in equal if equal[position]]
-    sentence = f"{percent(share)} of {len(equal)} groups {part.late_words} have equal rewards{_where(log, groups)}."
+    of = f"{len(equal)} groups" + (f" of {len(values)} prompts" if len(values) < len(equal) else "")
+    sentence = f"{percent(share)} of {of} {part.late_words} have equal rewards{_where(log, groups)}."
     shown = clearest(dict.fromkeys(groups, 1.0))
     return outcome(share.low > FLAT, sentence, share, shown, _advice([log.groups[group] for group in groups]))
 
 
-def _by_metrics(log: Log, count: int) -> Outcome:
+def _by_metrics(log: Log, equal: Mapping[int, float]) -> Outcome:
     steps, values = series(log, METRICS)
     part = parts(steps)
     late = [min(1.0, max(0.0, values[position])) for position in part.late]
     if len(late) < LEAST_LINES:
-        return unchecked(too_few(count, LEAST_GROUPS, f"groups with two rewards or more {group_parts(log).late_words}"))
+        return unchecked(too_few_groups(log, equal, f"groups with two rewards or more {group_parts(log).late_words}"))
     share = mean_of_shares(late)
     sentence = f"{percent(share)} of the groups have equal rewards {part.late_words}, by the metrics of the log."
     return outcome(share.low > FLAT, sentence, share, (), _advice([]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from manypaths.check.outcome import Outcome, number, outcome, unchecked
-from manypaths.check.parts import LEAST_GROUPS, clearest, group_parts, measured, too_few
+from manypaths.check.parts import LEAST_GROUPS, by_prompt, clearest, group_parts, measured, too_few_groups
 from manypaths.logs import Log, LoggedGroup
 from manypaths.statistics import Interval, difference, mean_of_numbers, mean_of_shares, rank_correlation
 
@@ -29,13 +29,16 @@ def length(log: Log) -> Outcome:
         log = replace(log, groups=[replace(group, tokens=None) for group in log.groups])
     unit = "tokens" if in_tokens else "characters"
     correlations = measured(log, range(len(log.groups)), _correlation)
-    if len(correlations) < LEAST_GROUPS:
-        return unchecked(too_few(len(correlations), LEAST_GROUPS, "groups in which length and reward both differ"))
+    values = by_prompt(log, correlations)
+    if len(values) < LEAST_GROUPS:
+        return unchecked(too_few_groups(log, correlations, "groups in which length and reward both differ"))
     part = group_parts(log)
-    early, last = (list(measured(log, third, _log_length).values()) for third in (part.early, part.last))
+    thirds = [measured(log, third, _log_length) for third in (part.early, part.last)]
+    early, last = (by_prompt(log, third) for third in thirds)
     if min(len(early), len(last)) < LEAST_GROUPS:
-        return unchecked(too_few(min(len(early), len(last)), LEAST_GROUPS, "groups in a third of the steps"))
-    along = _mean(list(correlations.values()))
+        fewest = min(thirds, key=lambda third: len(by_prompt(log, third)))
+        return unchecked(too_few_groups(log, fewest, "groups in a third of the steps"))
+    along = _mean(values)
     ratio = Interval(*map(math.exp, difference(mean_of_numbers(last), mean_of_numbers(early))))
     before, after = (math.exp(mean_of_numbers(values).value) for values in (early, last))
     sentence = (
@@ -92,7 +95,7 @@ def _at_equal_verdict(log: Log, side: int) -> tuple[str, bool]:
     """(the end of the sentence, whether the verdict explains the correlation)."""
     if not any(group.correct for group in log.groups):
         return "", False
-    values = list(measured(log, range(len(log.groups)), _of_equal_verdict).values())
+    values = by_prompt(log, measured(log, range(len(log.groups)), _of_equal_verdict))
     if len(values) < LEAST_GROUPS:
         return "; among completions of equal verdict, length or reward hardly ever differs", True
     among = _mean(values)

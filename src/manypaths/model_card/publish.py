@@ -87,8 +87,9 @@ def make_repository(name: str, private: bool | None = None, kind: str = "model")
 def keep_from_hub(checkpoints: Path) -> None:
     """Write .gitignore into the folder that TRL sends to the hub with each checkpoint.
 
-    The patterns that Trainer passes to upload_folder are fixed, and let `ARGUMENTS` through. The hub leaves out of every
-    commit what the .gitignore in its root names, at any depth (huggingface_hub's guide on uploads).
+    The patterns that Trainer passes to upload_folder are fixed, and let `ARGUMENTS` through. The hub leaves out of
+    every commit what the .gitignore in the root of a repository names, at any depth (huggingface_hub's guide on
+    uploads).
     """
     checkpoints.mkdir(parents=True, exist_ok=True)
     atomic_write(checkpoints / ".gitignore", "".join(f"{name}\n" for name in KEPT_HERE))
