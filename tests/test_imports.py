@@ -36,7 +36,7 @@ ROOMS = {
     "sections": ("", "", ""),
     "recipe": ("names sections typed yaml_text", "", ""),
     "run_folder": ("files names recipe results sections yaml_text", "", ""),
-    "result_rows": ("counts files names printable results run_folder", "", ""),
+    "result_rows": ("counts files names printable recipe results run_folder", "", ""),
     "resume": ("checkpoint files results run_folder", "", ""),
     "cpu": ("", "torch transformers trl", ""),
     "grading": ("", "latex2sympy2_extended math_verify sympy", ""),

@@ -9,13 +9,15 @@ from collections import Counter
 import pytest
 import torch
 
-from manypaths import checkpoint, run_folder
+from manypaths import checkpoint, recipe, run_folder
 from manypaths.cli import main
+from manypaths.preflight import cold_start
 from manypaths.problems import Problem, load
 from manypaths.sections import Pretrain
 from manypaths.training.command import demonstrated
 from manypaths.training.pretrain import CHARACTERS, character_tokenizer, completion_of, demonstrations
 from manypaths.verifiers import VERIFIERS
+from manypaths.verifiers.countdown import target_and_numbers
 
 SMALL = [
     "tiny-0.2m",
@@ -81,6 +83,38 @@ def test_an_existing_model_goes_on_from_its_weights_with_its_own_tokenizer(tmp_p
     assert "--out must be the folder" in capsys.readouterr().err
 
 
+def spec_of(*words):
+    return recipe.read([word for word in words if "=" not in word], [word for word in words if "=" in word])
+
+
+OPTIONS = "{count: 30, seed: 5, nodes: 4, colours: 3, joined: [3, 5], ways: many}"
+OTHERS = f"pretrain.problems={{name: colouring, options: {OPTIONS}}}"
+
+
+def test_a_model_learns_the_problems_of_its_cold_start_whatever_it_is_to_be_trained_on(tmp_path, capsys):
+    directly = [*SMALL, "problems.options.count=30", "problems.options.seed=5"]
+    for name, words in {"directly": directly, "apart": [*SMALL, OTHERS], "of the training": SMALL}.items():
+        assert main(["pretrain", *words, "--out", str(tmp_path / name)]) == 0
+    assert capsys.readouterr().out.count("64 demonstrations of 30 problems, 2 or 3 each") == 2
+    weights = {path.name: (path / "model.safetensors").read_bytes() for path in tmp_path.iterdir()}
+    assert weights["apart"] == weights["directly"] != weights["of the training"]
+    same, apart, other = (cold_start.made_of(spec_of(*words)) for words in (directly, [*SMALL, OTHERS], SMALL))
+    assert same == apart != other
+    recorded = recipe.read_recorded(tmp_path / "apart" / run_folder.PRETRAINED)
+    assert recorded == spec_of(*SMALL, OTHERS) and cold_start.made_of(recorded) == apart
+
+
+def test_no_held_out_problem_has_the_numbers_of_a_demonstration():
+    options = {"numbers": 3, "largest": 12, "target": [1, 20], "ways": "any"}
+    words = ["tiny-0.2m", "countdown", f"pretrain.problems={json.dumps({'name': 'countdown', 'options': options})}"]
+    spec = spec_of(*words, "pretrain.problems.options.count=1500", "evaluation.problems.options.largest=9")
+    shown = load(spec.pretrain.problems.name, options=spec.pretrain.problems.options)
+    held_out = load("countdown", options={**options, "count": 100, "seed": 2, "held_out": True})
+    numbers = [{target_and_numbers(problem.answer)[1] for problem in part} for part in (shown, held_out)]
+    assert cold_start.demonstrated(spec) == spec.pretrain.problems and not numbers[0] & numbers[1]
+    assert cold_start.demonstrated(spec_of("tiny-0.2m", "countdown")) == spec_of("tiny-0.2m", "countdown").problems
+
+
 def test_every_problem_is_demonstrated_equally_often_and_other_ways_are_as_rare_as_asked():
     problems = load("colouring", options={"count": 50, "seed": 1})
     pairs = demonstrations(problems, "{question}=", Pretrain(count=5000, rare=0.2), 7)
@@ -143,6 +177,20 @@ def test_the_tokenizer_has_one_token_for_each_character_and_gives_the_text_back(
         (["tiny-0.2m", "colouring", "pretrain.trainer.max_step=3"], "max_step"),
         (["tiny-0.2m", "colouring", "pretrain.trainer.seed=3"], "set by the run"),
         (["tiny-0.2m", "colouring", "pretrain.rare=2"], "pretrain.rare"),
+        (["tiny-0.2m", "colouring", "problems.options.held_out=true"], "problems.options.held_out must be false"),
+        (
+            ["tiny-0.2m", "colouring", "pretrain.problems={name: colouring, options: {held_out: true}}"],
+            "pretrain.problems.options.held_out must be false",
+        ),
+        (["tiny-0.2m", "colouring", "pretrain.problems={options: {count: 5}}"], "no 'pretrain.problems.name'"),
+        (["tiny-0.2m", "colouring", "pretrain.problems={name: colouring, count: 5}"], "pretrain.problems.count"),
+        (["tiny-0.2m", "colouring", "pretrain.problems=colouring"], "pretrain.problems must be"),
+        (["tiny-0.2m", "colouring", "pretrain.problems={name: colouring, limit: 0}"], "limit must be 1 or more"),
+        (["tiny-0.2m", "colouring", "pretrain.problems={name: svamp}"], "worked solutions"),
+        (
+            ["smollm2-135m", "colouring", "model.name=./nowhere", "pretrain.problems={name: countdown, shuffle: 1}"],
+            "shuffle must be left out",
+        ),
         (["seed=3"], "Name a model"),
     ],
 )

@@ -12,7 +12,7 @@ import yaml
 
 from manypaths import recipe
 from manypaths.recipe import dump, find, read, read_recorded, shipped
-from manypaths.sections import Problems
+from manypaths.sections import Pretrain, Problems
 from manypaths.typed import check_arguments
 from manypaths.yaml_text import Loader, canonical, to_yaml
 
@@ -406,7 +406,8 @@ def test_a_key_that_earlier_versions_lack_has_its_default():
     spec = dataclasses.asdict(read(["smollm2-135m", "none", "arithmetic"], ["method.correct=null"]))
     for name, default in recipe.ADDED_KEYS.items():
         section, _, key = name.rpartition(".")
-        assert (spec[section] if section else spec)[key] == default
+        settings = spec[section] or dataclasses.asdict(Pretrain()) if section else spec
+        assert settings[key] == default
 
 
 @pytest.mark.parametrize(("text", "cluster"), [("start-1", "start-1"), ("3", 3), ("null", None)])

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from test_compare import write_run
 
 from manypaths import result_rows
@@ -152,6 +153,25 @@ def test_runs_of_two_sweeps_keep_apart_what_differs(tmp_path):
         shutil.rmtree(folder)
     runs, _ = read([tmp_path / "a" / ROWS, tmp_path / "b" / ROWS])
     assert [run.name for run in runs] == ["a", "b"] and runs[0].curves != runs[1].curves
+
+
+def test_a_row_of_a_version_without_a_setting_is_of_the_configuration_that_has_its_default(tmp_path):
+    folders = swept(tmp_path / "out", ["grpo-1", "grpo-2"])
+    rows = []
+    for folder in folders:
+        spec = yaml.safe_load((folder / "recipe.yaml").read_text())
+        spec["pretrain"] = {"problems": None, "count": 30}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(spec))
+        rows.append(result_rows.of_folder(folder))
+    old = json.loads(result_rows.to_json(rows[0]))
+    del old["recipe"]["pretrain"]["problems"], old["recipe"]["replay"]
+    given = json.dumps(old)
+    assert result_rows.from_json(old, tmp_path) == result_rows.from_json(json.loads(given), tmp_path)
+    assert result_rows.from_json(old, tmp_path).recipe == rows[0].recipe and json.dumps(old) == given
+    file = write_rows(tmp_path / "rows", [result_rows.from_json(old, tmp_path), rows[1]])
+    assert len({run.group for run in read([file])[0]}) == 1
+    failed = Row("grpo-3", failed=Failure(1, ""))
+    assert result_rows.from_json(json.loads(result_rows.to_json(failed)), tmp_path).recipe == {}
 
 
 GOOD = json.loads(result_rows.to_json(result_rows.of_folder(DATA / "old_run")))

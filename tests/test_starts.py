@@ -56,6 +56,10 @@ def grid_in(folder, **changes):
         ({"recipes": "tiny-0.2m", "folder": "s/{seed}"}, r"starts.recipes must be list\[str\], got 'tiny-0.2m'"),
         ({"recipes": ["tiny-0.3m"], "folder": "s/{seed}"}, "starts.recipes are not valid: Unknown recipe 'tiny-0.3m'"),
         ({"recipes": ["tiny-0.2m", "arithmetic"], "folder": "s/{seed}"}, "not valid: prompt must be a text"),
+        (
+            {"recipes": [*OUTSIDE, "pretrain.problems={name: cover, options: {held_out: 1}}"], "folder": "s/{seed}"},
+            "not valid: pretrain.problems.options.held_out must be false, got 1",
+        ),
     ],
     ids=str,
 )
@@ -187,7 +191,12 @@ def test_settings_of_the_runs_do_not_make_another_start(swept):
     folder = str(swept[0] / "starts" / "{seed}")
     same = starts.Starts([*SMALL, "trainer.learning_rate=1", "model.name=x"], folder)
     assert starts.is_made(starts.of_seed(same, 1))
-    for word, difference in (("model.dtype=float64", "dtype: float64 here"), ("model.architecture=null", "name: ")):
+    others = ("pretrain.problems={name: cover}", "name: colouring there, name: cover here")
+    for word, difference in (
+        ("model.dtype=float64", "dtype: float64 here"),
+        ("model.architecture=null", "name: "),
+        others,
+    ):
         with pytest.raises(ValueError, match=f"holds a start of another recipe .*{difference}"):
             starts.is_made(starts.of_seed(starts.Starts([*SMALL, word], folder), 1))
 

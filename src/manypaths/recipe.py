@@ -30,6 +30,7 @@ ADDED_KEYS = {
     "method.skip_zero_advantage": False,
     "model.architecture": None,
     "pretrain": None,
+    "pretrain.problems": None,
     "select.rule": None,
     "select.count": None,
     "keys.name": None,
@@ -156,6 +157,20 @@ def with_current_names(content: dict[str, Any], within: str = "") -> dict[str, A
             value = RENAMED_VALUES.get(current, {}).get(value, value)
         renamed[current.removeprefix(within)] = value
     return renamed
+
+
+def with_added_keys(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a recipe in which settings that its version did not have are as today's default.
+
+    So recipes of two versions are equal where their runs are. `content` is not changed.
+    """
+    content = copy.deepcopy(content)
+    for name, default in ADDED_KEYS.items():
+        section, _, key = name.rpartition(".")
+        settings = content if not section else content.setdefault(section, None if section == "evaluation" else {})
+        if isinstance(settings, dict):
+            settings.setdefault(key, default)
+    return content
 
 
 def _refuse_earlier_names(content: dict[str, Any], within: str = "") -> None:

@@ -6,7 +6,7 @@
     name           of the run folder
     finished       whether the training came to its end
     failed         null, or {code, last_line}: the exit code of a run that failed, and the last line of its log
-    recipe         as in recipe.yaml, under the names of today; {} of a run that failed before it wrote one
+    recipe         as in recipe.yaml, with the keys of today; {} of a run that failed before it wrote one
     script         whether `recipe` is what is known of a training by a script
     environment    as in environment.json
     metrics        blocks of lines of metrics.jsonl: {step: [...], metric: [...]}, the metrics that a comparison shows
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from manypaths import results, run_folder
+from manypaths import recipe, results, run_folder
 from manypaths.counts import Counts
 from manypaths.files import as_json, atomic_write, only_writer, remove_partials, stream_jsonl
 from manypaths.names import SECONDS, shown_metrics
@@ -185,7 +185,9 @@ def from_json(content: Mapping[str, Any], source: Path) -> Row:
             name,
             content["finished"],
             _failure(content.get("failed")),
-            content["recipe"],
+            content["recipe"]
+            if content["script"] or not content["recipe"]
+            else recipe.with_added_keys(content["recipe"]),
             content["script"],
             content["environment"],
             [line for block in content["metrics"] for line in _lines(block)],

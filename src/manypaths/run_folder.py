@@ -236,13 +236,7 @@ def read_recipe_content(run: Path) -> dict[str, Any]:
     """
     if not is_run(run):
         return read_json(run / SCRIPT)
-    content = recipe.with_current_names(recipe.content([str(run / RECIPE)]))
-    for name, default in recipe.ADDED_KEYS.items():
-        section, _, key = name.rpartition(".")
-        settings = content if not section else content.setdefault(section, None if section == "evaluation" else {})
-        if isinstance(settings, dict):
-            settings.setdefault(key, default)
-    return content
+    return recipe.with_added_keys(recipe.with_current_names(recipe.content([str(run / RECIPE)])))
 
 
 def is_evaluation(folder: Path) -> bool:

@@ -54,10 +54,12 @@ class Problems:
 class Pretrain:
     """The cold start of `manypaths pretrain`: `count` demonstrations, and the arguments of TRL's `SFTConfig`.
 
-    A demonstration is a problem and one of its ways. `rare` is the share of them that take another way than the common
-    one, which is the first; null takes all ways equally often. Raises ValueError for numbers out of their range.
+    A demonstration is a problem and one of its ways. The problems are those of the set `problems`; null is the set of
+    the training. `rare` is the share of demonstrations that take another way than the common one, which is the first;
+    null takes all ways equally often. Raises ValueError for numbers out of their range.
     """
 
+    problems: Problems | None = None
     count: int = 30_000
     rare: float | None = 0.1
     trainer: dict[str, Any] = field(default_factory=dict)

@@ -7,25 +7,38 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from manypaths.sections import Pretrain, Recipe
+from manypaths.sections import Pretrain, Problems, Recipe
 
 SCRATCH = ".making"  # the end of the name of a folder beside that of the model, while it is made
 
 
+def demonstrated(spec: Recipe) -> Problems:
+    """The set of the problems that are demonstrated: that of the section `pretrain`, or else that of the training."""
+    return spec.pretrain.problems if spec.pretrain and spec.pretrain.problems else spec.problems
+
+
 def check(spec: Recipe) -> None:
-    """Raise ValueError for a prompt that demonstrations cannot continue."""
+    """Raise ValueError for a prompt that demonstrations cannot continue, and for held-out problems to demonstrate."""
     if not isinstance(spec.prompt, str):
         raise ValueError("prompt must be a text, which demonstrations continue, got messages. Set prompt={question}=.")
+    shown = demonstrated(spec)
+    if shown.options.get("held_out"):
+        key = "problems" if shown is spec.problems else "pretrain.problems"
+        raise ValueError(
+            f"{key}.options.held_out must be false, got {shown.options['held_out']!r}: the held-out problems are for "
+            "evaluations, which could no longer tell what is known by heart. Leave it out."
+        )
 
 
 def made_of(spec: Recipe) -> dict[str, Any]:
     """All settings that the weights depend on; two recipes with the same ones make the same model."""
     model = {"dtype": spec.model.dtype, "architecture": spec.model.architecture}
+    pretrain = asdict(spec.pretrain or Pretrain())
     return {
         "model": model if spec.model.architecture is not None else {**model, "name": spec.model.name},
-        "problems": asdict(spec.problems),
+        "problems": asdict(demonstrated(spec)),
         "prompt": spec.prompt,
-        "pretrain": asdict(spec.pretrain or Pretrain()),
+        "pretrain": {name: value for name, value in pretrain.items() if name != "problems"},
         "seed": spec.seed,
     }
 

@@ -41,7 +41,7 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
     number of threads.
 
     Args:
-        spec: Its `model`, `pretrain`, `problems`, `prompt` and `seed` are used.
+        spec: Its `model`, `pretrain`, `prompt` and `seed` are used, and its `problems` where `pretrain` has none.
         out: The folder of the result, which must be new or empty. It is then a checkpoint like any other, with the
             recipe beside the weights.
 
@@ -50,8 +50,8 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
         the training read the demonstrations, and the loss is that of the last step.
 
     Raises:
-        ValueError: There is no such model, its problems have no ways, the prompt is no text, a setting is unknown, or
-            the folder is not empty.
+        ValueError: There is no such model, its problems have no ways or are held out, the prompt is no text, a setting
+            is unknown, or the folder is not empty.
     """
     cold_start.check(spec)
     assert isinstance(spec.prompt, str)
@@ -62,7 +62,7 @@ def pretrain(spec: Recipe, out: Path) -> dict[str, Any]:
     section = spec.pretrain or Pretrain()
     config = _trainer_config(section, spec.seed)
     transformers.set_seed(spec.seed)
-    problems = load(**asdict(spec.problems))
+    problems = load(**asdict(cold_start.demonstrated(spec)))
     rows = demonstrations(problems, spec.prompt, section, spec.seed)
     if spec.model.architecture is None:
         model, tokenizer = checkpoint.load(spec.model.name, dtype=spec.model.dtype)
