@@ -506,9 +506,12 @@ def test_the_page_has_every_cell_sentence_and_note(name):
     verdicts = [table for section in sections for table in section.tables]
     tables = [*verdicts, *tables_of(comparison)]
     head = [cell for _, rows in tables for cell in rows[0]]
-    assert page.text["th"] == "".join(cell for _, rows in tables for cell in [*rows[0], *(row[0] for row in rows[1:])])
-    assert page.text["td"] == "".join(cell for _, rows in tables for row in rows[1:] for cell in row[1:])
-    assert {attributes["data-name"] for attributes in page.all("td")} <= set(head) - {""}
+    shown = {tag: text.replace("\xa0", " ") for tag, text in page.text.items()}
+    assert shown["th"] == "".join(cell for _, rows in tables for cell in [*rows[0], *(row[0] for row in rows[1:])])
+    assert shown["td"] == "".join(cell for _, rows in tables for row in rows[1:] for cell in row[1:])
+    assert {attributes["data-name"].replace("\xa0", " ") for attributes in page.all("td")} <= set(head) - {""}
+    numbers = re.findall(r"\[[^]\"]*\d[^]\"]*\]|\(p\s(?:below\s)?[\d.]+\)", page.text["td"] + page.text["th"])
+    assert [number for number in numbers if " " in number] == [], "no line ends within an interval or a p value"
     headings = page.text.get("h2", "") + page.text.get("h3", "")
     assert all(title in headings for title, _ in tables)
     assert all(section.heading in page.text.get("h2", "") for section in sections)

@@ -240,8 +240,8 @@ def test_a_protocol_separates_primary_secondary_and_exploratory():
     comparison = CASES["a protocol"]
     primary, secondary, exploratory = answers(comparison)
     assert [section.heading for section in (primary, secondary, exploratory)] == [
-        "Protocol made up: primary",
-        "Protocol made up: secondary",
+        "Primary endpoints: made up",
+        "Secondary endpoints: made up",
         "Exploratory: what the protocol does not name",
     ]
     by_verdict = {}
@@ -277,6 +277,35 @@ def test_a_protocol_separates_primary_secondary_and_exploratory():
         assert row[0] == arm and row[-1] == answer["verdict"] + ("" if p is None else f" ({p_value(p)})")
     assert [sentence.partition(" ")[0] for sentence in exploratory.sentences] == ["c", "d", "e"]
     assert exploratory.tables == []
+
+
+def test_more_endpoints_than_fit_side_by_side_have_a_table_each_with_the_same_cells_and_a_sentence():
+    claims = ["pass@4", "accuracy", {"metric": "accuracy", "at": "peak"}, {"metric": "accuracy", "at": "steps"}]
+    two = answers(compare(counted(ARMS), protocol=Protocol("x", "a", ["b", "c"], claims[:2], claims[2:])))
+    four = compare(counted(ARMS), protocol=Protocol("x", "a", ["b", "c"], claims, claims))
+    primary, secondary, _ = answers(four)
+    together = [list(zip(*section.tables[0][1], strict=True)) for section in two[:2]]
+    verdicts, *ours = primary.tables
+    assert verdicts[0] == "Verdicts on the arms (p after Holm over 2 arms)"
+    assert [row[0] for row in verdicts[1]] == ["", "b", "c"] and verdicts[1][0] == ["", "verdict"]
+    heads = ["minus a, points [95 %]", "minus a, points [95 %]", "minus a, points [95 %]", "steps saved [95 %]"]
+    for key, tables in (("Primary", ours), ("Secondary", secondary.tables)):
+        for place, (title, rows) in enumerate(tables):
+            said = four["protocol"][key.lower()][place]
+            assert title == f"{key} endpoint: {said['words']} (p after Holm over 2 arms)"
+            assert rows[0] == ["", heads[place], "met"]
+            columns = together[place // 2]
+            start = 1 + 2 * (place % 2)
+            assert [tuple(row) for row in rows[1:]] == list(zip(columns[0], *columns[start : start + 2], strict=True))[
+                1:
+            ]
+    expected = []
+    for endpoint in four["protocol"]["secondary"]:
+        met = [arm for arm, answer in endpoint["arms"].items() if answer["met"]]
+        which = f"{len(met)} of 2 arms ({', '.join(met)})" if met else "none of 2 arms"
+        expected.append(f"{endpoint['words']}: met by {which}.")
+    assert secondary.sentences == expected == primary.sentences[-4:] and len(set(map(len, expected))) > 1
+    assert [section.sentences for section in two[1:2]] == [[]], "one table says it at a glance"
 
 
 def test_without_a_protocol_nothing_is_exploratory():

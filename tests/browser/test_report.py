@@ -75,6 +75,7 @@ def counted(names: tuple[str, ...], seeds: int = 3, steps: tuple[int, ...] = (0,
     return made
 
 
+ENDPOINTS = ("distinct@8", "accuracy")
 SEVENTEEN = tuple(f"method-{number}" for number in range(17))
 
 
@@ -92,6 +93,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "protocol": compare(
             counted(SEVENTEEN[:4]),
             protocol=Protocol("made up", SEVENTEEN[0], list(SEVENTEEN[1:3]), ["pass@8"], ["distinct@8"], margin=2),
+        ),
+        "four endpoints": compare(
+            counted(SEVENTEEN[:4]),
+            protocol=Protocol("x", SEVENTEEN[0], list(SEVENTEEN[1:4]), ["pass@8"], ["pass@4", "pass@2", *ENDPOINTS]),
         ),
     }
     return {name: report.write(comparison, folder / name) for name, comparison in given.items()}
@@ -209,7 +214,8 @@ def test_a_cell_on_a_narrow_page_shows_the_name_of_its_column(browser: Browser, 
         ])
     """
     browser.open(reports["usual"], 390)
-    narrow = browser.run(shown)
+    tables = browser.run(shown)
+    narrow = [table for table in tables if len(table[0]) > 2]
     assert len(narrow) >= 6
     for head, rows, place in narrow:
         assert place == "absolute" and rows
@@ -225,6 +231,32 @@ def test_a_cell_on_a_narrow_page_shows_the_name_of_its_column(browser: Browser, 
         assert place == "static" and {(display, before) for row in rows for display, before, _ in row} == {
             ("table-cell", "none")
         }
+
+
+BOXES = """
+    return [...document.querySelectorAll('h3 + div > table')].map(table => {
+        const box = table.getBoundingClientRect();
+        return [table.querySelectorAll('thead th').length, box.left, box.top, box.right,
+                getComputedStyle(table.querySelector('td')).display];
+    });
+"""
+
+
+def test_tables_of_one_endpoint_stand_in_pairs_and_stay_tables_on_a_narrow_page(
+    browser: Browser, reports: dict[str, Path]
+) -> None:
+    browser.open(reports["four endpoints"], 1280)
+    boxes = [box for box in browser.run(BOXES) if box[0] == 3][:4]
+    assert boxes[0][2] == boxes[1][2] and boxes[0][3] < boxes[1][1], "side by side"
+    assert boxes[2][1] == boxes[0][1] and boxes[2][2] > boxes[0][2] + 50, "the next two are below"
+    wide = [box for box in browser.run(BOXES) if box[0] > 3]
+    assert wide and all(box[3] - box[1] > 1000 for box in wide)
+    browser.open(reports["four endpoints"], 390)
+    assert {box[0]: box[4] for box in browser.run(BOXES)}[3] == "table-cell"
+    high = (
+        "return [...document.querySelectorAll('.narrow td')].filter(e => e.offsetHeight > 60).map(e => e.textContent)"
+    )
+    assert browser.run(high) == []
 
 
 @pytest.mark.parametrize("name", ["one evaluation", "measures"])
