@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from project import ROOT, pyproject
 
+from manypaths import names
 from manypaths.training import inspect_page
 from manypaths.training.inspect_entries import LONGEST
 from manypaths.training.inspect_page import write_page
@@ -116,6 +117,7 @@ def test_a_run_comes_back_whole(tmp_path: Path) -> None:
     data = data_of(path)
     assert data["name"] == "run 7" and [curve["metric"] for curve in data["curves"]] == ["reward", "diversity/lam"]
     assert data["groups"] == [as_shown(entry) for entry in recorded]
+    assert data["reported"] == {"lam": names.REPORTED["lam"]}
     assert data["metrics"] == [{"step": 1, "reward": 0.25}, {"step": 2, "diversity/lam": 0.6}]
     assert data["recipe"] is None and data["evaluation"] is None
 
@@ -138,7 +140,10 @@ def test_diagnostics_of_any_method_are_shown_under_their_names(tmp_path: Path) -
         "groups/zero_std",
         *sorted(f"diversity/{name}" for name in own),
     ]
-    assert sorted(curve["title"] for curve in data["curves"][2:]) == sorted(own)
+    assert [curve["title"] for curve in data["curves"][2:]] == [
+        f"{name} (reported by the method)" for name in sorted(own)
+    ]
+    assert data["reported"] == {}
     assert data["metrics"] == [{name: value for name, value in metrics[0].items() if name != "diversity/"}]
 
 

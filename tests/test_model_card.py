@@ -126,6 +126,19 @@ def test_what_is_not_known_is_left_out(tmp_path):
     )
 
 
+def test_settings_stand_under_the_keys_by_which_a_recipe_sets_them(tmp_path):
+    named = ["method.among_correct=true", "select.rule=random", "select.count=2", "trainer.learning_rate=0.0007"]
+    run = run_with(tmp_path / "run", *named)
+    tables = write_card(run).read_text().partition("## Recipe")[0]
+    rows = dict(re.findall(r"^\| `([\w.]+)` +\| `(.*?)` +\|$", tables, re.MULTILINE))
+    settings = yaml.safe_load((run / "model" / "recipe.yaml").read_text())
+    for key, shown in rows.items():
+        section, _, name = key.partition(".")
+        assert not name or str(settings[section][name]) == shown or isinstance(settings[section][name], dict)
+    assert rows["method.among_correct"] == "True" and rows["trainer.learning_rate"] == "0.0007"
+    assert rows["select"].startswith("rule=random, count=2")
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_breaks_a_card(text, tmp_path):
     settings = {

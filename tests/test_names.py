@@ -5,7 +5,9 @@ import json
 import pytest
 
 from manypaths import run_folder
-from manypaths.names import METRICS, PARTS, RENAMED, SECONDS, current, is_diagnostic, metric, shown_metrics
+from manypaths.methods import ADVANTAGES, REWEIGHTERS
+from manypaths.methods.bind import diagnostics_of
+from manypaths.names import METRICS, PARTS, RENAMED, REPORTED, SECONDS, current, is_diagnostic, metric, shown_metrics
 
 EARLIER = json.loads(  # a line of metrics.jsonl of commit 5ee801e, some of TRL's metrics left out
     '{"step": 2, "entropy": 5.21, "reward": 0.113, "rewards/accuracy/mean": 0.25, "rewards/diversity/mean": -0.137, '
@@ -48,8 +50,9 @@ def test_what_is_shown_are_the_rows_of_the_table_and_then_diagnostics():
     [
         ("diversity/vendi_score", "Vendi score", "Vendi score", "0.50"),
         ("groups/zero_std", "zero-variance groups", "Zero-variance groups", "0.50"),
-        ("diversity/zeal", "zeal", "Zeal", "0.50"),
-        ("diversity/a/b", "a/b", "A/b", "0.50"),
+        ("diversity/zeal", "zeal (reported by the method)", "zeal (reported by the method)", "0.50"),
+        ("diversity/a/b", "a/b (reported by the method)", "a/b (reported by the method)", "0.50"),
+        ("diversity/lam", "lam (MMR: weight on the reward)", "lam (MMR: weight on the reward)", "0.50"),
         ("rewards/accuracy/mean", "accuracy", "Accuracy", "0.50"),
         ("seconds/update", "update", "Update", "0.500"),
         ("loss", "loss", "Loss", "0.50"),
@@ -59,6 +62,14 @@ def test_what_is_shown_are_the_rows_of_the_table_and_then_diagnostics():
 def test_every_metric_has_a_title_and_a_format(name, title, heading, half):
     shown = metric(name)
     assert (shown.title, shown.heading, format(0.5, shown.format)) == (title, heading, half)
+
+
+def test_every_diagnostic_of_a_shipped_method_has_words_and_no_other_name_has():
+    reported = set()
+    for role, methods in (("reweight", REWEIGHTERS), ("advantage", ADVANTAGES)):
+        for method in methods.values():
+            reported.update(diagnostics_of(method, role))
+    assert reported == set(REPORTED) and not {f"diversity/{name}" for name in reported} & set(METRICS)
 
 
 def test_seconds_are_named_after_the_parts_of_a_step():

@@ -45,10 +45,11 @@ class Metric:
     meaning: str
     unit: str = ""  # empty for a number without one
     format: str = ".2f"  # Python's format specification
+    starts_with_a_name: bool = False  # which a heading leaves as it is
 
     @property
     def heading(self) -> str:
-        return self.title[:1].upper() + self.title[1:]
+        return self.title if self.starts_with_a_name else self.title[:1].upper() + self.title[1:]
 
 
 METRICS = {  # in the order in which they are shown
@@ -68,6 +69,21 @@ METRICS = {  # in the order in which they are shown
     REWARD: Metric("reward, as adjusted", "mean of the rewards that the update used: the adjusted ones"),
 }
 
+REPORTED = {  # what the methods of this package report about themselves
+    "count": "DRA: row sum of the similarity",
+    "factor": "DARLING: factor on the reward",
+    "k": "size of the subsets in pass@k training or PKPO",
+    "key_share": "IPS-GRPO, GAPO: share of the group with the same key",
+    "lam": "MMR: weight on the reward",
+    "largest_share": "UCPO: largest share of what is given out",
+    "logdet": "DQO: bonus before its weight",
+    "logprob": "unlikeliness: log-likelihood of a completion",
+    "novelty": "EVOL-RL: dissimilarity to the other completions",
+    "pick": "MMR: place in the order of picking",
+    "setpo": "SetPO: bonus before its weight",
+    "ways": "rarity: different keys in a group",
+}
+
 RENAMED = {  # metric of an earlier version -> its name today
     "groups/without_spread": ZERO_STD,
     "diversity/effective_number": VENDI_SCORE,
@@ -77,8 +93,9 @@ RENAMED = {  # metric of an earlier version -> its name today
 def metric(name: str) -> Metric:
     """How a metric is shown: the row of `METRICS`, or what follows from its name.
 
-    A diagnostic `diversity/NAME` has the title NAME, the mean of a reward function, `rewards/NAME/mean`, too, and the
-    seconds of a part of a step the title of the part. Any other metric has its own name for a title.
+    A diagnostic `diversity/NAME` has the title NAME, with the words of `REPORTED` if it is there, for an option's name
+    says little. The mean of a reward function, `rewards/NAME/mean`, has the title NAME, too, and the seconds of a part
+    of a step the title of the part. Any other metric has its own name for a title.
     """
     if name in METRICS:
         return METRICS[name]
@@ -89,7 +106,8 @@ def metric(name: str) -> Metric:
         return Metric(parts[1], f"seconds of a training step spent on {parts[1]}", "s", ".3f")
     if is_diagnostic(name):
         own = name.removeprefix(DIAGNOSTICS)
-        return Metric(own, f"{own}, as the method reports it: mean over groups")
+        words = REPORTED.get(own, "reported by the method")
+        return Metric(f"{own} ({words})", f"{words}; mean over groups", starts_with_a_name=True)
     return Metric(name, name)
 
 

@@ -174,6 +174,14 @@ def assert_no_markup(browser: Browser) -> None:
     assert browser.run("return window.pwned") is None
 
 
+def test_diagnostics_of_shipped_methods_have_words(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["usual"])
+    facts = browser.run("return document.querySelector('.group header p').textContent")
+    assert facts.startswith("mmr · lam (MMR: weight on the reward) 0.61 · mean reward")
+    terms = "[...card.querySelectorAll('dt')].map(term => [term.textContent, term.parentElement.title]).slice(3)"
+    assert browser.run(f"return {CARDS}.map(card => {terms})")[0] == [["pick", "MMR: place in the order of picking"]]
+
+
 def test_diagnostics_of_any_method_are_shown(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["toy"])
     facts = browser.run("return document.querySelector('.group header p').textContent")
@@ -185,7 +193,8 @@ def test_diagnostics_of_any_method_are_shown(browser: Browser, pages: dict[str, 
     titles = browser.run(
         "return [...document.querySelectorAll('#curves span.muted')].map(span => span.textContent.toWellFormed())"
     )
-    assert titles == ["Reward, as adjusted", "Accuracy", "Similarity of siblings", HOSTILE.replace("\ud800", "\ufffd")]
+    own = HOSTILE.replace("\ud800", "\ufffd") + " (reported by the method)"
+    assert titles == ["Reward, as adjusted", "Accuracy", "Similarity of siblings", own]
     assert browser.run("return document.querySelectorAll('#curves figure:last-child b')[0].textContent") == "0.30"
     assert_no_markup(browser)
 

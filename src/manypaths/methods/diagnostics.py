@@ -24,7 +24,8 @@ def report(name: str, values: Any) -> None:
     Whatever the method is wrapped in, the report is of what was computed. Outside a trainer it does nothing.
 
     Args:
-        name: not the name of a metric of `manypaths.names.METRICS`.
+        name: not the name of a metric of `manypaths.names.METRICS`. Pages show one of `manypaths.names.REPORTED` with
+            the words there.
         values: a tensor, or numbers of which one can be made. Several reports of one name are joined along B.
 
     Raises:

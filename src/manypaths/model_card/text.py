@@ -256,7 +256,8 @@ def _method(training: Training) -> str:
     settings = training.settings
     parts, rewards = _parts(settings), settings.get("rewards")
     rows = [["setting", "value"], ["variant of GRPO", _variant(settings)]]
-    rows += [[name.replace("_", " "), code(_compact(value))] for name, value in parts.items()]
+    sections = {name: name if name in OPTIONAL else f"method.{name}" for name in parts}
+    rows += [[code(sections[name]), code(_compact(value))] for name, value in parts.items()]
     if isinstance(rewards, Mapping):
         rows += [[f"weight of reward {code(name)}", code(weight)] for name, weight in rewards.items()]
     changes = " ".join(f"method.{role}=null" for role in ("reweight", "advantage") if role in parts)
@@ -284,7 +285,7 @@ def _training(training: Training) -> str:
         rows.append(["rows of training data", code(data.get("rows"))])
     rows += [["updates of the weights", _count(training.steps, "update")], ["seed", code(settings.get("seed"))]]
     if isinstance(own, Mapping):
-        rows += [[name.replace("_", " "), code(own[name])] for name in TRAINER if own.get(name) is not None]
+        rows += [[code(f"trainer.{name}"), code(own[name])] for name in TRAINER if own.get(name) is not None]
     if settings.get("lora"):
         rows.append(["LoRA", code(_compact(settings["lora"]))])
     if (seconds := training.seconds) is not None:

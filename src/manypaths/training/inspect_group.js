@@ -1,5 +1,6 @@
 // Why
 
+const reported = name => Object.hasOwn(run.reported, name) ? run.reported[name] : "";  // what a diagnostic is
 const isLeftOut = completion => completion.diagnostics.some(([name, value]) => name === "selected" && value === 0);
 
 const reason = (group, index, part, raised) => {
@@ -134,8 +135,8 @@ const card = (group, index, change, largest) => {
   const numbers = [[run.kind === null ? "raw" : "total reward", fixed(completion.raw)], ...(plain ? [] : [["adjusted", fixed(completion.adjusted, view.digits)]]), ["advantage", signed(completion.advantage)]];
   if (completion.tokens !== null) numbers.push(["tokens", count(completion.tokens)]);
   if (completion.truncated) numbers.push(["cut off", "yes"]);
-  numbers.push(...completion.diagnostics.map(([name, value]) => [name, short(value)]));
-  node.append(make("dl", {}, ...numbers.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))));
+  numbers.push(...completion.diagnostics.map(([name, value]) => [name, short(value), reported(name)]));
+  node.append(make("dl", {}, ...numbers.map(([name, value, title]) => make("div", title ? { title } : {}, make("dt", {}, name), make("dd", {}, value)))));
   const foot = make("div", { class: "foot" });
   if (completion.nearest !== null) foot.append("nearest ", goTo(completion.nearest), completion.similarity === null ? "" : ` ${fixed(completion.similarity)}`);
   const rewards = Object.entries(completion.rewards).map(([name, value]) => `${name} ${fixed(value).replace(/\.00$/, "")}`).join(" · ");
@@ -153,7 +154,7 @@ const section = (group, part, largest) => {
   const change = part[view.compare], order = arranged(group, change), raws = scoredRewards(group);
   const node = make("section", { class: "group", id: `group-${group.group}`, "aria-label": `Group ${group.group}` });
   const scored = group.completions.filter(completion => isScored(group, completion)).length;
-  const facts = [group.method ?? (run.kind === null ? "plain GRPO" : ""), ...group.diagnostics.map(([name, value]) => `${name} ${short(value)}`),
+  const facts = [group.method ?? (run.kind === null ? "plain GRPO" : ""), ...group.diagnostics.map(([name, value]) => `${name}${reported(name) && ` (${reported(name)})`} ${short(value)}`),
     raws.length ? `mean reward ${fixed(mean(raws))}` : "",
     group.method === null || !raws.length ? "" : `spread ${spreads(group)}`,
     scored < order.length ? `${order.length - scored} not scored` : "",

@@ -120,6 +120,7 @@ def _data(source: Source, options: Options, compare: Compare | None) -> Entry:
         "steps": steps,
         "metrics": [metrics[step] for step in sorted(metrics)],
         "groups": groups,
+        "reported": _reported(groups),
         "recipe": source.recipe,
         "evaluation": source.evaluation,
         **_checks(source, options),
@@ -234,8 +235,14 @@ def _curves(metrics: Iterable[Entry]) -> list[Entry]:
 
 def _curve(name: str) -> Entry:
     row = names.metric(name)
-    title = row.title if names.is_diagnostic(name) else row.heading
-    return {"metric": name, "title": title, "meaning": row.meaning}
+    return {"metric": name, "title": row.heading, "meaning": row.meaning}
+
+
+def _reported(groups: list[Entry]) -> dict[str, str]:
+    """Diagnostic -> what it is, of those of the groups and completions that a method of this package reports."""
+    entries = [entry for group in groups for entry in (group, *group["completions"])]
+    own = {name for entry in entries for name, _ in entry["diagnostics"]}
+    return {name: words for name, words in names.REPORTED.items() if name in own}
 
 
 def _evaluation(path: Path) -> Entry | None:
