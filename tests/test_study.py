@@ -1,13 +1,24 @@
 """The grids and protocols of the study in bench/: they name the same arms with the same settings, and no seed twice."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from manypaths import recipe
 from manypaths.comparison.protocol import read_protocol
+from manypaths.preflight import cold_start
+from manypaths.problems import load
 from manypaths.training.sweep import jobs, read_grid
+from manypaths.verifiers.countdown import target_and_numbers
 
 BENCH = Path(__file__).parent.parent / "bench"
+
+
+def without_rates(arms):
+    return {
+        arm: [word for word in words if not word.startswith("trainer.learning_rate=")] for arm, words in arms.items()
+    }
 
 
 def test_the_protocol_the_study_and_its_learning_rates_name_the_same_arms():
@@ -15,11 +26,7 @@ def test_the_protocol_the_study_and_its_learning_rates_name_the_same_arms():
     planned = read_protocol(BENCH / "study_protocol.yaml")
     assert Path(study.protocol).samefile(BENCH / "study_protocol.yaml")
     assert [planned.baseline, *planned.arms] == [*study.grid["method"]]
-    without_rate = {
-        arm: [word for word in words if not word.startswith("trainer.learning_rate=")]
-        for arm, words in study.grid["method"].items()
-    }
-    assert without_rate == rates.grid["method"] and len(jobs(rates)) == 4 * 13 * 2
+    assert without_rates(study.grid["method"]) == rates.grid["method"] and len(jobs(rates)) == 4 * 13 * 2
 
 
 def test_no_seed_of_the_learning_rates_is_one_of_the_study():
@@ -27,7 +34,7 @@ def test_no_seed_of_the_learning_rates_is_one_of_the_study():
     assert study.seeds == [*range(1, 21)] and not {*study.seeds} & {*rates.seeds}
 
 
-@pytest.mark.parametrize("name", ["study_one_way", "real_countdown"])
+@pytest.mark.parametrize("name", ["study_one_way", "study_countdown", "real_countdown"])
 def test_the_protocols_of_the_further_parts_name_their_arms(name):
     grid = read_grid(BENCH / f"{name}.yaml")
     planned = read_protocol(BENCH / f"{name}_protocol.yaml")
@@ -49,6 +56,38 @@ def test_every_method_is_in_the_study_or_in_the_rest_of_the_family_which_is_trai
     names = {path.stem for path in (BENCH.parent / "src/manypaths/recipes/methods").glob("*.yaml")}
     assert names - {*used} == {"history", "mmr-fixed", "mmr-released"}  # a choice of prompts, and two of mmr-paper
     assert not {*study.grid["method"]} & {*family.grid["method"]}
+
+
+def test_the_second_task_has_the_arms_of_the_study_with_one_learning_rate():
+    study, countdown = read_grid(BENCH / "study.yaml"), read_grid(BENCH / "study_countdown.yaml")
+    assert without_rates(countdown.grid["method"]) == without_rates(study.grid["method"])
+    assert len({word for words in countdown.grid["method"].values() for word in words if "learning_rate" in word}) == 1
+    planned = [asdict(read_protocol(BENCH / f"{name}.yaml")) for name in ("study_protocol", "study_countdown_protocol")]
+    assert {**planned[0], "name": ""} == {**planned[1], "name": ""}
+    assert len(jobs(countdown)) == 13 * 10
+
+
+def test_the_learning_rates_of_the_second_task_are_tried_on_its_settings_with_other_seeds():
+    study, rates = (read_grid(BENCH / f"{name}.yaml") for name in ("study_countdown", "study_countdown_rates"))
+    assert study.starts == rates.starts and not {*study.seeds} & {*rates.seeds} and len(jobs(rates)) == 3 * 2 * 2
+    assert {*study.recipes} - {*rates.recipes} == {"evaluation.every=40", "record.every=60"}
+    assert {*rates.recipes} - {*study.recipes} == {"{rate}", "evaluation.every=120", "record.every=120"}
+    arms = without_rates(study.grid["method"])
+    assert rates.grid["method"] == {arm: arms[arm] for arm in rates.grid["method"]}
+
+
+def test_the_second_task_has_many_ways_and_shows_no_held_out_numbers():
+    (run,) = (job for job in jobs(read_grid(BENCH / "study_countdown.yaml")) if job.name == "grpo-1")
+    spec = recipe.read([w for w in run.words if "=" not in w], [w for w in run.words if "=" in w])
+    shown, trained, held_out = (
+        load(part.name, options=part.options)
+        for part in (cold_start.demonstrated(run.start.spec), spec.problems, spec.evaluation.problems)
+    )
+    assert len(shown) == 7000 and all(len(problem.ways) > 1 for problem in [*trained, *held_out])
+    seen = {target_and_numbers(problem.answer)[1] for problem in [*shown, *trained]}
+    assert not seen & {target_and_numbers(problem.answer)[1] for problem in held_out}
+    longest = max(len(way) for problem in [*shown, *trained, *held_out] for way in problem.ways)
+    assert longest < spec.evaluation.max_new_tokens == spec.trainer["max_completion_length"]
 
 
 def test_smollm2_on_sums_is_trained_as_in_the_sweep():
