@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -13,12 +12,13 @@ import numpy
 from manypaths.comparison.cautions import cautions, other_sampling
 from manypaths.comparison.configurations import Configuration, Group, configured, grouped, measures_in_common
 from manypaths.comparison.curves import DRAWS, PEAK, level_of, peak, rise_of, time_to_target
-from manypaths.comparison.differences import against, are_shared, bounds, pair_up, scores
+from manypaths.comparison.differences import against, are_shared, bounds, finite, pair_up, scores
+from manypaths.comparison.equal_accuracy import Path, at_equal_accuracy
 from manypaths.comparison.protocol import Protocol, answer, check_margin
 from manypaths.comparison.runs import Run
 from manypaths.comparison.sentences import joined
 from manypaths.comparison.verdicts import judge
-from manypaths.counts import ACCURACY
+from manypaths.counts import ACCURACY, AT_K
 from manypaths.names import PARTS, shown_metrics
 from manypaths.statistics import halves_correlation, interquartile_mean
 
@@ -82,6 +82,9 @@ def compare(
         ]
         for name, own in measures.items()
     }
+    for name in measures if ACCURACY in measures else ():
+        if AT_K.fullmatch(name):
+            _add_equal_accuracy(numbers[name], measures, name, paired)
     comparison = {
         "baseline": groups[0].name,
         "metric": metric,
@@ -191,18 +194,18 @@ def _compared(
     own, others, is_paired = (configuration, base, False) if is_base else pair_up(configuration, base, paired)
     compared: Comparison = {
         "curve": [
-            {"step": step, "hours": _finite(spent), **bounds(scale, mean)}
+            {"step": step, "hours": finite(spent), **bounds(scale, mean)}
             for step, spent, mean in zip(steps, hours, curve, strict=True)
         ],
         "last": {"step": steps[-1], **bounds(scale, curve[-1]), "benchmarks": _by_benchmark(configuration, -1)},
         "peak": {
             "step": steps[index],
-            "hours": _finite(hours[index]),
+            "hours": finite(hours[index]),
             **bounds(scale, best),
             "held_out": configuration.is_held_out,
         },
         "to_target": time_to_target(own, others, target, is_paired, draws),
-        "interquartile_mean": _finite(scale * interquartile_mean(scores(configuration))),
+        "interquartile_mean": finite(scale * interquartile_mean(scores(configuration))),
     }
     if is_paired and len(own.units) < len(configuration.units):  # only the savings are of the units that both have
         compared["to_target"] |= {
@@ -217,6 +220,15 @@ def _compared(
     return compared
 
 
+def _add_equal_accuracy(
+    compared: Sequence[Comparison], measures: dict[str, list[Configuration]], name: str, paired: bool | None
+) -> None:
+    """Add the difference at equal accuracy to those of every configuration but the baseline, in one measure."""
+    base, *paths = (Path(*pair) for pair in zip(measures[ACCURACY], measures[name], strict=True))
+    for numbers, path in zip(compared[1:], paths, strict=True):
+        numbers["against"]["equal_accuracy"] = at_equal_accuracy(path, base, paired)
+
+
 def _by_benchmark(configuration: Configuration, index: int) -> Comparison:
     """The measure by benchmark at the step of an index."""
     mean = configuration.values[:, index].mean(0) * configuration.scale
@@ -224,16 +236,12 @@ def _by_benchmark(configuration: Configuration, index: int) -> Comparison:
     return {name: float(mean[configuration.blocks == number].mean()) for number, name in names}
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
 def _seconds(configuration: Configuration) -> Comparison:
     """Mean seconds of a step, by part and as a whole; without those that no run measured."""
     measured = [run.parts for run in configuration.runs if run.parts]
-    seconds = {part: _finite(fmean(parts.get(part, 0.0) for parts in measured)) for part in PARTS if measured}
+    seconds = {part: finite(fmean(parts.get(part, 0.0) for parts in measured)) for part in PARTS if measured}
     whole = [run.clock[-1][1] / run.clock[-1][0] for run in configuration.runs if run.clock and run.clock[-1][0]]
-    seconds["whole"] = _finite(fmean(whole)) if whole else None
+    seconds["whole"] = finite(fmean(whole)) if whole else None
     return {part: value for part, value in seconds.items() if value is not None}
 
 

@@ -12,6 +12,7 @@ DIFFERENCE, PLAIN_DIFFERENCE = ("better", "worse"), ("higher", "lower")  # verdi
 PLACES = {  # where an endpoint is read -> (part of a compared measure, its key)
     "end": ("against", "last"),
     "peak": ("against", "peak"),
+    "equal-accuracy": ("against", "equal_accuracy"),
     "steps": ("to_target", "steps_saved"),
     "hours": ("to_target", "hours_saved"),
 }
@@ -21,6 +22,7 @@ MET = {  # the strongest primary claim -> verdict
     "equivalent": "equivalent",
 }
 VERDICTS = (*MET.values(), "harms", "not shown", "not tested")  # on an arm of a protocol
+LEAST_STEPS = 4  # evaluations of a path of pass@K over accuracy: it is read on lines between them, and is bent
 MANY = 3  # with more configurations than these, a table of verdicts takes the place of their paragraphs
 
 
@@ -85,5 +87,5 @@ def item_of(metric: str, at: str, arm: Comparison | None) -> Comparison | None:
     if arm is None or metric not in arm["measures"]:
         return None
     part, key = PLACES[at]
-    item: Comparison = arm["measures"][metric][part][key]
+    item: Comparison | None = arm["measures"][metric][part].get(key)
     return item

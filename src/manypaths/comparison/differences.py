@@ -84,10 +84,10 @@ def against(configuration: Configuration, base: Configuration, wish: bool | None
     (best, index), (base_best, base_index) = peak(own), peak(others)
     return {
         "last": _last(own, others, paired, margin),
-        "peak": bounds(own.scale, best, base_best, paired) | {"p": _finite(p_value(best, base_best, paired=paired))},
+        "peak": bounds(own.scale, best, base_best, paired) | {"p": finite(p_value(best, base_best, paired=paired))},
         "peak_steps_saved": _saved(own.steps[index], others.steps[base_index]),
         "peak_hours_saved": _saved(own.seconds.mean(0)[index], others.seconds.mean(0)[base_index]),
-        "probability_of_improvement": _finite(probability_of_improvement(scores(configuration), scores(base))),
+        "probability_of_improvement": finite(probability_of_improvement(scores(configuration), scores(base))),
     }
 
 
@@ -102,7 +102,7 @@ def _last(own: Configuration, others: Configuration, paired: bool, margin: float
     """
     pair, scale = (own.estimates[-1], others.estimates[-1]), own.scale
     result = bounds(scale, *pair, paired)
-    result["p"] = _finite(p_value(*pair, paired=paired))
+    result["p"] = finite(p_value(*pair, paired=paired))
     result["paired"] = paired
     if paired:
         result["pairs"] = len(own.units)
@@ -111,7 +111,7 @@ def _last(own: Configuration, others: Configuration, paired: bool, margin: float
     result["p_equivalent"] = p_within(*pair, margin or 0.0, paired=paired) if is_usable else None
     result["p_at_most_worse"] = p_at_most_worse(*pair, margin or 0.0, paired=paired) if is_usable else None
     result["p_more_worse"] = p_more_worse(*pair, margin or 0.0, paired=paired) if is_usable else None
-    result["detectable"] = _finite(scale * detectable(*pair, paired=paired))
+    result["detectable"] = finite(scale * detectable(*pair, paired=paired))
     result["sensitivity"] = [
         {"without": name, **bounds(scale, _without(own, number), _without(others, number), paired)}
         for number, name in enumerate(own.benchmarks)
@@ -137,7 +137,7 @@ def bounds(scale: float, mean: Estimate, base: Estimate | None = None, paired: b
     """A mean, or its difference to that of the baseline, with its interval, in the unit of the measure."""
     low, high = interval(mean, base, paired=paired)
     value = mean.value - (base.value if base else 0.0)
-    return {"value": scale * value, "low": _finite(scale * low), "high": _finite(scale * high)}
+    return {"value": scale * value, "low": finite(scale * low), "high": finite(scale * high)}
 
 
 def scores(configuration: Configuration) -> Array:
@@ -148,8 +148,9 @@ def scores(configuration: Configuration) -> Array:
 
 def _saved(own: float, others: float) -> float | None:
     """The share that a peak saves; None if one of the peaks is before training."""
-    return _finite(1 - own / others) if own and others else None
+    return finite(1 - own / others) if own and others else None
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The value as JSON can hold it; None for infinity and NaN."""
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Curves as pictures: a measure over steps and hours, and what was logged in training over steps."""
+"""Curves as pictures: a measure over steps and hours, pass@K over accuracy, and what was logged in training."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from manypaths.comparison.contents import Comparison, configurations, drawn_measures, heading
+from manypaths.comparison.contents import LEAST_STEPS, Comparison, configurations, drawn_measures, heading, traded
 from manypaths.comparison.numbers import COSTS, SHARE, Unit, number, unit_of
 from manypaths.comparison.style import INK, PALE, look, percent
+from manypaths.counts import ACCURACY
 from manypaths.names import REWARD, metric, shown_metrics
 from manypaths.names import SHARE as DIVERSITY_SHARE
 
@@ -17,15 +18,22 @@ BANDS = 8  # configurations up to so many have bands around their curves
 TABLE_ONLY = (DIVERSITY_SHARE, REWARD)  # metrics of which a report has the mean over the training, and no curve
 
 
+Point = tuple[float, float, float | None, float | None]  # across, value, low, high
+
+
 @dataclass
 class Panel:
     """One picture: a line with a band for each configuration."""
 
     title: str
-    across: str  # the horizontal axis, "steps" or "hours"
-    curves: dict[str, list[tuple[float, float, float, float]]] = field(default_factory=dict)  # x, value, low, high
+    across: str  # the horizontal axis, "steps", "hours" or "accuracy"
+    curves: dict[str, list[Point]] = field(default_factory=dict)
     level: float | None = None  # the target
     unit: Unit | None = None  # of a measure; None for a metric of the training
+
+    @property
+    def unit_across(self) -> Unit:
+        return SHARE if self.across == ACCURACY else COSTS[self.across]
 
     @property
     def words(self) -> str:
@@ -35,8 +43,8 @@ class Panel:
             return f"{value:.2f}" if self.unit is None else number(value, self.unit)
 
         described = [
-            f"{name}: {shown(first)} at {number(start, COSTS[self.across])}, {shown(last)} at "
-            f"{number(end, COSTS[self.across])}, highest {shown(max(point[1] for point in curve))}"
+            f"{name}: {shown(first)} at {number(start, self.unit_across)}, {shown(last)} at "
+            f"{number(end, self.unit_across)}, highest {shown(max(point[1] for point in curve))}"
             for name, curve in self.curves.items()
             for (start, first, *_), (end, last, *_) in [(curve[0], curve[-1])]
         ]
@@ -63,6 +71,8 @@ def panels(comparison: Comparison) -> list[Panel]:
                     panel.curves[configuration["name"]] = curve
             if any(len(curve) > 1 for curve in panel.curves.values()):
                 drawn.append(panel)
+    if (path := _path(comparison)) is not None:
+        drawn.append(path)
     logged = comparison["configurations"]
     for name in shown_metrics(
         name for configuration in logged for name in configuration["metrics"] if name not in TABLE_ONLY
@@ -74,6 +84,19 @@ def panels(comparison: Comparison) -> list[Panel]:
         }
         drawn.append(Panel(metric(name).heading, "steps", curves))
     return drawn
+
+
+def _path(comparison: Comparison) -> Panel | None:
+    """pass@K over accuracy, a point for each evaluation; None where there are too few of them for a path."""
+    pair = traded(comparison)
+    if pair is None:
+        return None
+    panel = Panel(heading(pair[1]), ACCURACY, unit=unit_of(pair[1]))
+    for across, up in zip(*(configurations(comparison, name) for name in pair), strict=True):
+        steps = {point["step"]: point["value"] for point in across["curve"]}
+        points = [(steps[point["step"]], point["value"]) for point in up["curve"] if point["step"] in steps]
+        panel.curves[up["name"]] = [(x, y, None, None) for x, y in points]
+    return panel if max(map(len, panel.curves.values())) >= LEAST_STEPS else None
 
 
 def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
@@ -90,6 +113,8 @@ def draw(panel: Panel, axes: Axes, names: list[str]) -> None:
             axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
     if panel.level is not None:
         axes.axhline(panel.level, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
+    if panel.across == ACCURACY:
+        axes.xaxis.set_major_formatter(percent)
     if panel.unit is SHARE:
         axes.yaxis.set_major_formatter(percent)
     axes.set_title(panel.title if panel.unit is None else panel.heading)

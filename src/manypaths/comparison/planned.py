@@ -116,7 +116,8 @@ def _named_heading(comparison: Comparison, endpoint: Comparison) -> str:
     """The head of a column of differences, with the name of the metric."""
     if endpoint["at"] in ("steps", "hours"):
         return f"{endpoint['at']} saved to the target of {endpoint['metric']} [95 %]"
-    return f"{endpoint['metric']}{' at the peak' * (endpoint['at'] == 'peak')} {_heading(comparison, endpoint)}"
+    place = {"peak": " at the peak", "equal-accuracy": " at equal accuracy"}.get(endpoint["at"], "")
+    return f"{endpoint['metric']}{place} {_heading(comparison, endpoint)}"
 
 
 def _cells(comparison: Comparison, endpoint: Comparison) -> tuple[list[str], list[str]]:

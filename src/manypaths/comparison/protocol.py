@@ -16,10 +16,10 @@ An arm that does not meet all primary endpoints harms if the contrary of one of 
 direction, or one beyond the margin to the worse.
 
 The first primary endpoint names the metric of the comparison. An endpoint has a `metric`, where it is read (`at`: end,
-peak, or the steps or hours to the target) and a `claim`: better, not worse, equivalent; a metric alone is better at
-the end. A plain number, such as a logged reward, is better where it is higher. Several primary endpoints must all be
-met, so the largest of their p values counts for an arm and no correction over them is needed; Holm's correction is over
-all arms of the protocol. What the protocol does not name is exploratory.
+peak, equal-accuracy, or the steps or hours to the target) and a `claim`: better, not worse, equivalent; a metric alone
+is better at the end. A plain number, such as a logged reward, is better where it is higher. Several primary endpoints
+must all be met, so the largest of their p values counts for an arm and no correction over them is needed; Holm's
+correction is over all arms of the protocol. What the protocol does not name is exploratory.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 from manypaths.comparison.contents import MET, PLACES, UNTESTED, Comparison, item_of
 from manypaths.comparison.curves import rise_of
 from manypaths.comparison.verdicts import ALPHA, corrected
+from manypaths.counts import AT_K
 from manypaths.names import nearest
 from manypaths.typed import build
 from manypaths.yaml_text import from_yaml
@@ -55,6 +56,8 @@ class Endpoint:
             raise ValueError(f"claim must be {', '.join(CLAIMS)}, got {self.claim!r}. {nearest(self.claim, CLAIMS)}")
         if self.claim != "better" and self.at != "end":
             raise ValueError(f"The claim {self.claim!r} must be made at the end, got at: {self.at}. Remove it.")
+        if self.at == "equal-accuracy" and AT_K.fullmatch(self.metric) is None:
+            raise ValueError(f"At equal accuracy the metric must be pass@K or distinct@K, got {self.metric}. Name one.")
 
     @property
     def words(self) -> str:
@@ -64,6 +67,7 @@ class Endpoint:
             "peak": "at the peak",
             "steps": "in steps to target",
             "hours": "in hours to target",
+            "equal-accuracy": "at equal accuracy",
         }
         return f"{self.metric} {self.claim} {places[self.at]}"
 

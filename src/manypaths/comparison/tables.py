@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from manypaths.comparison import published
 from manypaths.comparison.contents import (
     MANY,
     Comparison,
@@ -15,8 +14,10 @@ from manypaths.comparison.contents import (
     further_measures,
     has_race,
     heading,
+    traded,
 )
 from manypaths.comparison.numbers import COSTS, SAVED, SHARE, decimals, interval, number, unit_of, with_interval
+from manypaths.comparison.published_tables import published_tables
 from manypaths.comparison.sentences import (
     brief_verdict,
     goal,
@@ -48,11 +49,12 @@ def _tables(comparison: Comparison) -> Iterator[Table]:
     yield from _benchmark_tables(comparison)
     if has_race(comparison):
         yield _race_table(comparison)
+    yield from _equal_accuracy_tables(comparison)
     for name in further_measures(comparison):
         yield _further_table(comparison, name)
     yield from _sensitivity_tables(comparison)
     yield from _training_tables(comparison)
-    yield from _published_tables(comparison)
+    yield from published_tables(comparison)
 
 
 # Verdicts
@@ -242,6 +244,30 @@ def _race_row(comparison: Comparison, configuration: Comparison, costs: list[str
     return [*cells, *("" if value is None else number(value, SAVED) + difference for value in saved_at_peaks)]
 
 
+def _equal_accuracy_tables(comparison: Comparison) -> Iterator[Table]:
+    """pass@K where a configuration and the baseline are as accurate, and the steps at which they are."""
+    if (pair := traded(comparison)) is None:
+        return
+    name = pair[1]
+    rows = []
+    for configuration in configurations(comparison, name)[1:]:
+        item = configuration["against"]["equal_accuracy"]
+        if item["value"] is None:
+            continue
+        steps = [number(round(item[key]), COSTS["steps"]) for key in ("step", "baseline_step")]
+        family = family_size(comparison, configuration["name"])
+        difference = with_interval(item, unit_of(name), signed=True)
+        verdict = brief_verdict(item, family, unit_of(name), None)
+        rows.append([configuration["name"], number(item["accuracy"], SHARE), *steps, difference, verdict])
+    base = comparison["baseline"]
+    minus = f"{name} minus {base}{_of_difference(name)} [95 %]"
+    if rows:
+        yield (
+            f"{heading(name)} at equal accuracy{_on(comparison)}",
+            [["", "accuracy", "step", f"step of {base}", minus, verdict_heading(comparison)], *rows],
+        )
+
+
 def _sensitivity_tables(comparison: Comparison) -> Iterator[Table]:
     """The lowest and the highest difference in the metric without one of the benchmarks."""
     name, rows = comparison["metric"], []
@@ -305,33 +331,3 @@ def _mean(name: str, curve: list[list[float]] | None) -> str:
 def _setting(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-# Published results
-
-
-def _published_tables(comparison: Comparison) -> Iterator[Table]:
-    """What the papers report for the models that were compared; accuracies, so beside accuracies only."""
-    models = [configuration["model"] for configuration in comparison["configurations"] if configuration["model"]]
-    for model in dict.fromkeys(models) if ACCURACY in comparison["measures"] else ():
-        if rows := published.near(model):
-            names = [name for name in comparison["benchmarks"] if any(name in row["benchmarks"] for row in rows)]
-            header = ["", "reported by", *names, "mean", "of", "peak step", "hours", "s a step", "evaluated by"]
-            yield (
-                f"Published accuracy of {model.rpartition('/')[2]}",
-                [header, *(_published_row(row, names) for row in rows)],
-            )
-
-
-def _published_row(row: Comparison, benchmarks: list[str]) -> list[str]:
-    shares = [row["benchmarks"].get(name) for name in benchmarks] + [row["mean"]]
-    costs = [row[key] for key in ("peak_step", "hours", "seconds_per_step")]
-    source = row["paper"] if row["reported_by"] == "paper" else f"{row['paper']}: {row['reported_by']}"
-    return [
-        row["method"],
-        source,
-        *("" if share is None else number(share, SHARE) for share in shares),
-        row["mean_of"],
-        *("" if cost is None else f"{cost:g}" for cost in costs),
-        row["evaluated"],
-    ]

@@ -18,6 +18,7 @@ ALPHA = 0.05
 ENDPOINTS = {  # (part of a compared measure, its key) -> the verdict on a difference above 0, and below
     ("against", "last"): DIFFERENCE,
     ("against", "peak"): DIFFERENCE,
+    ("against", "equal_accuracy"): DIFFERENCE,
     ("to_target", "steps_saved"): ("faster", "slower"),
     ("to_target", "hours_saved"): ("faster", "slower"),
 }
@@ -42,7 +43,9 @@ def judge(comparison: Comparison, arms: Collection[str] | None = None) -> None:
     for family, more in ((planned, missing), ([other for other in others if other not in planned], 0)):
         for name in comparison["measures"]:
             for (part, key), words in ENDPOINTS.items():
-                judged = [configuration["measures"][name][part][key] for configuration in family]
+                judged = [configuration["measures"][name][part].get(key) for configuration in family]
+                if None in judged:  # no accuracy to be equal, or accuracy itself
+                    continue
                 singles = [_single(configuration, base) for configuration in family]
                 if words == DIFFERENCE and measure(name).top is None:
                     words = PLAIN_DIFFERENCE

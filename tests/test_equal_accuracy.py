@@ -1,0 +1,227 @@
+"""pass@K at equal accuracy: the definition as loops, closed forms, and simulations of arms that follow the baseline."""
+
+import math
+from statistics import fmean
+
+import numpy
+import pytest
+from scipy import stats
+
+from manypaths.comparison.compare import compare
+from manypaths.comparison.configurations import configured, grouped
+from manypaths.comparison.equal_accuracy import Path, at_equal_accuracy
+from manypaths.comparison.panels import panels
+from manypaths.comparison.protocol import Endpoint, Protocol
+from manypaths.comparison.runs import Run, Score
+from manypaths.comparison.tables import tables
+from manypaths.counts import Counts, pass_at
+from manypaths.statistics import estimate, interval
+
+SAMPLES, K = 8, 4
+NAME = f"pass@{K}"
+
+
+def runs(name, right, steps=None, seeds=None):
+    """A configuration's runs: right [S, T, P] of 8 completions of each problem."""
+    repetitions = []
+    for index, of_seed in enumerate(numpy.asarray(right).tolist()):
+        results = {
+            step: {
+                "made-up": Score.of_counts(
+                    {str(problem): Counts(SAMPLES, count) for problem, count in enumerate(counts)}
+                )
+            }
+            for step, counts in zip(steps or range(0, 10 * len(of_seed), 10), of_seed, strict=True)
+        }
+        seed = seeds[index] if seeds else index
+        repetitions.append(Run(f"{name}-{seed}", name, seed, results=results))
+    return repetitions
+
+
+def paths(*all_runs):
+    """(accuracy, pass@4) of each configuration."""
+    of_runs = grouped([run for own in all_runs for run in own])
+    both = [configured(of_runs.groups, of_runs.benchmarks, name)[0] for name in ("accuracy", NAME)]
+    return [Path(*pair) for pair in zip(*both, strict=True)]
+
+
+def difference(own, base, paired=True):
+    return at_equal_accuracy(*paths(own, base), paired)
+
+
+RANDOM = numpy.random.default_rng(1)
+RISING = numpy.sort(RANDOM.integers(0, 9, (3, 6, 12)), axis=1)  # the accuracy of every problem rises
+OTHERS = numpy.sort(RANDOM.integers(0, 8, (3, 6, 12)), axis=1)
+
+
+def on_a_line(steps, values, at):
+    for (start, before), (end, after) in zip(
+        zip(steps, values, strict=True), zip(steps[1:], values[1:], strict=True), strict=False
+    ):
+        if start <= at <= end:
+            return before + (at - start) / (end - start) * (after - before)
+    raise AssertionError(at)
+
+
+def first_at(steps, curve, level):
+    """Where a curve that never falls first reaches a level, on lines between its points."""
+    for index, value in enumerate(curve):
+        if value >= level - 1e-12:
+            if index == 0:
+                return steps[0]
+            before = curve[index - 1]
+            return steps[index - 1] + (level - before) / (value - before) * (steps[index] - steps[index - 1])
+    raise AssertionError(level)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_difference_is_read_where_both_first_have_the_accuracy_of_the_less_accurate(paired, turned):
+    sides = [OTHERS, RISING] if turned else [RISING, OTHERS]
+    actual = difference(*(runs(name, right) for name, right in zip("ab", sides, strict=True)), paired=paired)
+    steps = [10.0 * index for index in range(6)]
+    accuracy, passed = (
+        [[fmean(value(count) for count in side[:, step].ravel()) for step in range(6)] for side in sides]
+        for value in (lambda count: count / SAMPLES, lambda count: pass_at(SAMPLES, count, K))
+    )
+    level = min(curve[-1] for curve in accuracy)
+    reached = [first_at(steps, curve, level) for curve in accuracy]
+    own, other = (on_a_line(steps, curve, at) for curve, at in zip(passed, reached, strict=True))
+    assert actual["value"] == pytest.approx(own - other)
+    assert actual["accuracy"] == pytest.approx(level)
+    assert [actual["step"], actual["baseline_step"]] == pytest.approx(reached)
+    assert actual["low"] < actual["value"] < actual["high"] and 0 < actual["p"] <= 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_to_first_order_a_seed_and_a_problem_move_where_the_more_accurate_one_is_read(turned):
+    """P(t) - r A(t), minus the same of the baseline: r is dP/dA on the path that goes on beyond the accuracy."""
+    sides = [OTHERS, RISING] if turned else [RISING, OTHERS]
+    actual = difference(*(runs(name, right) for name, right in zip("ab", sides, strict=True)))
+    shares = [side / SAMPLES for side in sides]
+    passed = [numpy.vectorize(lambda count: pass_at(SAMPLES, count, K))(side) for side in sides]
+    ends = [side[:, -1].mean() for side in shares]
+    further = ends.index(max(ends))
+    before = int(numpy.searchsorted(shares[further].mean((0, 2)), min(ends))) - 1
+    rise, change = ((side[further][:, before + 1] - side[further][:, before]).mean() for side in (shares, passed))
+    means = []
+    for accuracy, measure, step in zip(shares, passed, (actual["step"], actual["baseline_step"]), strict=True):
+        at = [
+            numpy.array([[on_a_line([10 * t for t in range(6)], cell, step) for cell in seed.T] for seed in side])
+            for side in (accuracy, measure)
+        ]
+        means.append(estimate(at[1] - change / rise * (at[0] - at[0].mean())))
+    assert (actual["low"], actual["high"]) == pytest.approx(interval(*means, paired=True))
+
+
+def test_one_that_walks_the_path_of_the_baseline_more_slowly_does_not_differ():
+    slow = runs("slow", RISING, steps=[0, 20, 40, 60, 80, 100])
+    quick = runs("quick", RISING)
+    result = difference(slow, quick)
+    assert (result["step"], result["baseline_step"]) == (pytest.approx(100), pytest.approx(50))
+    assert result["value"] == pytest.approx(0) and result["low"] <= 1e-12 <= result["high"] + 2e-12
+    stopped = difference(runs("stopped", RISING[:, :4]), quick)  # it has not come so far
+    assert stopped["value"] == pytest.approx(0) and stopped["baseline_step"] == pytest.approx(30)
+
+
+def test_the_sides_change_places_with_the_sign():
+    own, base = runs("a", RISING), runs("b", OTHERS)
+    one_way, other_way = difference(own, base), difference(base, own)
+    assert one_way["value"] == pytest.approx(-other_way["value"]) and one_way["p"] == pytest.approx(other_way["p"])
+    assert (one_way["low"], one_way["high"]) == pytest.approx((-other_way["high"], -other_way["low"]))
+    assert (one_way["step"], one_way["baseline_step"]) == (other_way["baseline_step"], other_way["step"])
+
+
+@pytest.mark.parametrize("order", [[2, 0, 1], [1, 2, 0]])
+def test_the_order_of_seeds_and_of_problems_changes_no_value(order):
+    own, base = runs("a", RISING), runs("b", OTHERS)
+    mixed = difference(runs("a", RISING[order], seeds=order), base)
+    assert mixed == pytest.approx(difference(own, base))
+    turned = difference(runs("a", RISING[:, :, ::-1]), runs("b", OTHERS[:, :, ::-1]))
+    assert turned["value"] == pytest.approx(difference(own, base)["value"])
+
+
+def test_without_enough_evaluations_or_problems_there_is_no_difference():
+    short = difference(runs("a", RISING[:, :3]), runs("b", OTHERS))
+    assert set(short.values()) == {None}
+    of_means = [means_only(runs(name, right)) for name, right in zip("ab", (RISING, OTHERS), strict=True)]
+    assert set(difference(*of_means).values()) == {None}
+
+
+def means_only(all_runs):
+    """Runs of which only the means over all problems were recorded."""
+    for run in all_runs:
+        for step in run.results:
+            run.results[step] = {"made-up": Score(means={"accuracy": step / 100, NAME: step / 50})}
+    return all_runs
+
+
+CHANCES = numpy.linspace(0.2, 0.8, 7)
+
+
+def world(number, gain, seeds=10, problems=40):
+    """An arm that goes the way of the baseline at half its pace, with a gain in the ease of the hardest problems.
+
+    Each seed has luck that both share, and each problem an ease. Without the gain both have one path.
+    """
+    draw = numpy.random.default_rng([7, number])
+    ease, luck = draw.normal(0, 1.5, problems), draw.normal(0, 0.3, (2, seeds, 1, 1)) * 0.5
+    luck = luck + draw.normal(0, 0.3, (seeds, 1, 1))
+    skill = numpy.log(CHANCES / (1 - CHANCES))[:, None]
+    sides = []
+    for side, pace in enumerate((0.5, 1.0)):
+        of_steps = numpy.interp(numpy.linspace(0, 6, 7) * pace, numpy.arange(7), skill[:, 0])[:, None]
+        logits = of_steps + ease * (1 - gain * (side == 0) * numpy.linspace(0, 1, 7)[:, None]) + luck[side]
+        sides.append(draw.binomial(SAMPLES, 1 / (1 + numpy.exp(-logits))))
+    return difference(runs("slow", sides[0]), runs("quick", sides[1]))
+
+
+def test_a_slower_arm_on_the_path_of_the_baseline_is_seldom_said_to_differ_and_another_path_is_found():
+    results = [world(number, 0.0) for number in range(80)]
+    false = sum(result["p"] <= 0.05 for result in results)
+    assert false <= 10  # of 80 at 5 %: more than 10 in 0.3 % of cases
+    values = [result["value"] for result in results]
+    spread = numpy.std(values)
+    widths = [(result["high"] - result["low"]) / 2 for result in results]
+    assert 0.8 < fmean(widths) / (stats.t.ppf(0.975, 9) * spread) < 1.3  # ten seeds
+    assert abs(fmean(values)) < 4 * spread / math.sqrt(len(values)) + 0.002
+    found = [world(number, 0.35) for number in range(10)]
+    assert sum(result["p"] <= 0.05 and result["value"] > 0 for result in found) >= 9
+
+
+def test_every_measure_of_several_completions_has_it_with_a_verdict_and_accuracy_does_not():
+    comparison = compare([*runs("base", OTHERS), *runs("arm", RISING)], "base", metric=NAME, paired=True)
+    of_arm = comparison["configurations"][1]["measures"]
+    assert "equal_accuracy" not in of_arm["accuracy"]["against"]
+    item = of_arm[NAME]["against"]["equal_accuracy"]
+    assert item["verdict"] in ("better", "worse", "not shown") and item["p_holm"] == item["p"]
+    titles = dict(tables(comparison))
+    row = titles[f"{NAME} at equal accuracy on made-up (12 problems)"][1]
+    assert row[:2] == ["arm", f"{100 * item['accuracy']:.1f}%"]
+
+
+def test_a_path_is_drawn_through_the_evaluations_where_there_are_enough():
+    many, few = (
+        compare([*runs("base", OTHERS[:, :steps]), *runs("arm", RISING[:, :steps])], "base", metric=NAME)
+        for steps in (6, 3)
+    )
+    path = next(panel for panel in panels(many) if panel.across == "accuracy")
+    measures = many["configurations"][1]["measures"]
+    assert [point[:2] for point in path.curves["arm"]] == [
+        (across["value"], up["value"])
+        for across, up in zip(measures["accuracy"]["curve"], measures[NAME]["curve"], strict=True)
+    ]
+    assert path.heading == f"{NAME} over accuracy" and "arm: " in path.words
+    assert not [panel for panel in panels(few) if panel.across == "accuracy"]
+    assert not [title for title, _ in tables(few) if "equal accuracy" in title]
+
+
+def test_a_protocol_can_claim_it_of_several_completions_only():
+    protocol = Protocol("test", "base", ["arm"], [{"metric": NAME, "at": "equal-accuracy"}])
+    comparison = compare([*runs("base", OTHERS), *runs("arm", RISING)], protocol=protocol)
+    item = comparison["configurations"][1]["measures"][NAME]["against"]["equal_accuracy"]
+    (endpoint,) = comparison["protocol"]["primary"]
+    assert endpoint["words"] == f"{NAME} better at equal accuracy"
+    assert endpoint["arms"]["arm"]["p"] == (item["p"] if item["value"] > 0 else 1.0)
+    with pytest.raises(ValueError, match="At equal accuracy the metric must be pass@K or distinct@K, got accuracy"):
+        Endpoint("accuracy", "equal-accuracy")
