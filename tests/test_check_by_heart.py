@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -306,3 +307,15 @@ def test_a_damaged_evaluation_is_a_sentence(
 def test_a_log_without_a_recipe_is_not_checked() -> None:
     outcome = by_heart(log(steps(16)), Settings())
     assert outcome.state == UNCHECKED and outcome.sentence == "The log has no evaluation before the training."
+
+
+def test_the_run_of_a_script_is_not_checked_because_its_problems_are_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_folder(tmp_path / "run")
+    (run / "recipe.yaml").unlink()
+    (run / "script.json").write_text('{"trainer": {}}')
+    check = checked(run, capsys)
+    assert check["state"] == UNCHECKED and "of a script, which does not record its problems" in check["sentence"]
+    shutil.rmtree(run / "evaluation")
+    assert checked(run, capsys)["sentence"] == "The log has no evaluation before the training."

@@ -423,3 +423,28 @@ def test_options_are_those_of_the_command_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match="must"):
             arguments.options(parser().parse_args(["inspect", "log.jsonl", *bad]))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0, 1], None),
+        ([-1.0, 1.0], None),
+        ([False, True], None),
+        ([0, 0], None),
+        ([0.0, 0.5, 1.0, 1.0], "3 different values, 0 to 1. Those above 0.5 count as correct: 2 of 4 completions"),
+        ([62.5, 90.0], "2 different values, 62.5 to 90. Those above 0.5 count as correct: 2 of 2 completions"),
+        ([0.1, 0.2], "2 different values, 0.1 to 0.2. Those above 0.5 count as correct: 0 of 2 completions"),
+    ],
+)
+@pytest.mark.parametrize("is_reward", [False, True])
+def test_values_that_are_no_verdicts_are_noted(
+    tmp_path: Path, values: list[float], words: str | None, is_reward: bool
+) -> None:
+    rows = [{"prompt": "p", "completion": str(place), "score": value} for place, value in enumerate(values)]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(row | {"reward": float(row["score"])}) + "\n" for row in rows))
+    name = "reward" if is_reward else "score"
+    notes = [note for note in logs.read(path, Options(correct=name)).notes if "different values" in note]
+    assert [note.startswith(f"{name} has {words}") for note in notes] == ([] if words is None else [True])
+    assert not any("different values" in note for note in logs.read(path, Options()).notes)

@@ -21,6 +21,10 @@ WHICH = ("count", "seed", "held_out")  # options of a set that say which problem
 MOST_TRUNCATED = 0.05  # of the completions of an evaluation with a shorter limit than the training
 
 NONE = "The log has no evaluation before the training."
+OF_SCRIPT = (
+    "The run is of a script, which does not record its problems, so whether the evaluation before the training has "
+    "problems of the same kind is unknown."
+)
 Decoding = Mapping[str, float | bool]
 
 
@@ -55,11 +59,13 @@ def read_held_out(run: Path, content: Mapping[str, Any], decoding: Decoding, lim
         OSError: a file cannot be read.
     """
     evaluation = content.get("evaluation")
-    if not run_folder.is_run(run) or not isinstance(evaluation, dict):
-        raise ValueError(NONE)
     summary = read_json(run / run_folder.EVALUATION / run_folder.SUMMARY)
     measures = summary.get(BEFORE)
     if not isinstance(measures, dict):
+        raise ValueError(NONE)
+    if not run_folder.is_run(run):
+        raise ValueError(OF_SCRIPT)
+    if not isinstance(evaluation, dict):
         raise ValueError(NONE)
     if ACCURACY not in _section(content, "rewards"):
         raise ValueError("The training has no reward accuracy, which grades as the evaluation does.")

@@ -197,6 +197,9 @@ def _row(entry: Entry, where: str, file: str, place: int, columns: Columns, grou
     prompt, identity = prompt_of(value(columns.prompt), where)
     rewards = {name: number(value(name), where, name) for name in columns.weights}
     truncated = value(columns.truncated)
+    right, read = value(columns.correct), {*columns.read()}
+    if columns.correct not in columns.weights and right is not None and not isinstance(right, bool):
+        read -= {columns.correct}  # a number is kept, because it may be no verdict
     return Row(
         where=where,
         file=file,
@@ -208,11 +211,11 @@ def _row(entry: Entry, where: str, file: str, place: int, columns: Columns, grou
         rewards=rewards,
         total=total(rewards, columns.weights),
         advantage=number(value(columns.advantage), where, columns.advantage or ""),
-        correct=verdict(value(columns.correct), where, columns.correct or ""),
+        correct=verdict(right, where, columns.correct or ""),
         tokens=length(value(columns.tokens), where, columns.tokens or ""),
         truncated=None if truncated is None else bool(truncated),
         group=group if columns.group is None else group_named(value(columns.group), where, columns.group),
-        extra={name: entry[name] for name in entry if name not in columns.read()},
+        extra={name: entry[name] for name in entry if name not in read},
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from manypaths import run_folder
 from manypaths.logs import json_lines, runs, trl_completions, verl_rollouts
-from manypaths.logs.log import RUN, TRL, VERL, Log, Options
+from manypaths.logs.log import RUN, TRL, VERL, Log, LoggedGroup, Options
+from manypaths.logs.rows import VERDICT
 from manypaths.printable import listed, shown
 from manypaths.problems.rows import read_rows
 
@@ -29,9 +32,28 @@ def read(path: Path, options: Options) -> Log:
     unused = [word for name, word in UNUSED.get(log.kind, {}).items() if getattr(options, name)]
     if unused:
         log.notes.append(f"Not used: {listed(unused)}, because the log has columns of its own ({log.kind}).")
+    if options.correct is not None:
+        log.notes.extend(_graded(log.groups, options.correct))
     if not log.groups:
         raise ValueError(f"{shown(path, 200)} must have at least one group, got none. {' '.join(log.notes)}".strip())
     return log
+
+
+def _graded(groups: Sequence[LoggedGroup], name: str) -> list[str]:
+    """A sentence where the values by which a completion is correct are no verdicts: more than two, or on one side."""
+    values: list[float] = []
+    for group in groups:
+        column = group.rewards.get(name) or group.extra.get(name)
+        if isinstance(column, list):
+            values += [float(value) for value in column if isinstance(value, int | float) and math.isfinite(value)]
+    different, right = set(values), sum(value > VERDICT for value in values)
+    if len(different) < 2 or (len(different) == 2 and 0 < right < len(values)):
+        return []
+    return [
+        f"{listed([name])} has {len(different)} different values, {min(values):.4g} to {max(values):.4g}. Those above "
+        f"{VERDICT} count as correct: {right} of {len(values)} completions. If that is not what it means, give "
+        "--correct another column."
+    ]
 
 
 def is_run(path: Path) -> bool:

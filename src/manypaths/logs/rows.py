@@ -12,6 +12,7 @@ from manypaths.messages import prompt_text, text_of
 from manypaths.printable import listed, shown
 
 Entry = Mapping[str, Any]
+VERDICT = 0.5  # a reward above it says that a completion is correct
 
 
 @dataclass
@@ -94,7 +95,7 @@ def verdict(value: Any, where: str, column: str) -> bool | None:
     if isinstance(value, bool):
         return value
     reward = number(value, where, column)
-    return None if reward is None else reward > 0.5
+    return None if reward is None else reward > VERDICT
 
 
 def group_named(value: Any, where: str, column: str) -> str:

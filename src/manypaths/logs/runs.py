@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from manypaths import run_folder
 from manypaths.logs.log import RUN, Log, LoggedGroup, Options
+from manypaths.logs.rows import VERDICT
 
 Entry = dict[str, Any]
 Parsed = TypeVar("Parsed")
@@ -45,7 +46,7 @@ def with_correct(group: LoggedGroup, name: str | None) -> LoggedGroup:
     """The group with `correct` by the reward of a name, above 0.5, if it has that reward."""
     if name is None or name not in group.rewards:
         return group
-    verdicts = [None if reward is None else reward > 0.5 for reward in group.rewards[name]]
+    verdicts = [None if reward is None else reward > VERDICT for reward in group.rewards[name]]
     return LoggedGroup(**{**vars(group), "correct": verdicts})
 
 
