@@ -130,3 +130,17 @@ def test_results_that_are_graded_again_give_the_figures_of_the_evaluation(tiny_m
     assert 0 < measures["accuracy"] < 1 and measures["pass_at"]["4"] == 1
     assert main(["grade", str(out)]) == 2
     assert "Give one of its files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("runs/gone", "'runs/gone' is no folder on this machine, so it is taken as a name on the hub"),
+        ("{folder}", "is no run of manypaths train, and has no problems of its own"),
+        ("http://localhost:1/v1", "is a server, which has no problems of its own"),
+    ],
+)
+def test_a_model_without_problems_is_named_with_the_reason(model, words, tmp_path, capsys):
+    assert main(["evaluate", model.format(folder=tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert words in err and "--problems or --benchmarks" in err and len(err.splitlines()) == 1

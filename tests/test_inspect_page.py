@@ -306,7 +306,7 @@ def test_an_unreadable_metric_or_summary_is_named(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_groups_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere' must be a run folder with groups, got no groups.jsonl\. Name"):
+    with pytest.raises(ValueError, match=r"nowhere' does not exist\. Name the folder of a run"):
         write_page(tmp_path / "nowhere")
     run = run_folder(tmp_path / "run", [])
     with pytest.raises(ValueError, match=r"run' must have at least one group, got none\. Wait"):

@@ -118,6 +118,28 @@ def test_an_override_is_a_key_an_equals_sign_and_yaml(text):
 
 
 @pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("max_steps=5", "'max_steps'. An argument of TRL's GRPOConfig is written trainer.max_steps."),
+        ("learning_rate=1", "written trainer.learning_rate."),
+        ("model=llama", "model must be a section with keys, got 'llama'. Write model.name=..."),
+        ("evaluation=5", "evaluation must be a section with keys, got 5. Write evaluation.problems=..."),
+    ],
+)
+def test_a_key_outside_of_its_section_is_named_with_it(override, words):
+    with pytest.raises(ValueError) as caught:
+        read(BASE, [override])
+    assert words in str(caught.value)
+
+
+def test_a_missing_section_is_named_with_its_first_key():
+    with pytest.raises(ValueError, match=r"no 'problems'.*the override problems\.name=\.\.\."):
+        read(["smollm2-135m", "grpo"])
+    with pytest.raises(ValueError, match=r"no 'model'.*the override model\.name=\.\.\."):
+        read(["grpo", "gsm8k"])
+
+
+@pytest.mark.parametrize(
     ("override", "key", "near"),
     [
         ("traner.max_steps=1", "traner", "trainer"),
@@ -151,9 +173,9 @@ def test_a_key_near_to_none_is_answered_with_all_of_them():
         ("model.name=[a]", ["model.name must be str", "['a']"]),
         ("model.end_tokens=stop", ["model.end_tokens must be list[str]", "'stop'"]),
         ("rewards.accuracy=high", ["rewards must be dict[str, float | None]", "'high'"]),
-        ("model=tiny", ["model must be Model", "'tiny'"]),
+        ("model=tiny", ["model must be a section with keys", "'tiny'"]),
         ("trainer=fast", ["trainer must be dict[str, Any]", "'fast'"]),
-        ("evaluation=often", ["evaluation must be Evaluation | None", "'often'"]),
+        ("evaluation=often", ["evaluation must be a section with keys", "'often'"]),
     ],
 )
 def test_a_wrong_type_is_answered_with_key_expected_and_given(override, words):

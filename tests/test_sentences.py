@@ -71,7 +71,7 @@ def test_a_verdict_in_words(item, family, expected):
         (
             {"equivalent": False, "at_most_worse": False},
             0.01,
-            "no difference shown; a gain above 3.2 points is excluded",
+            "no difference shown; a gain above 3.2 points is excluded; equivalence within 1 point is not shown",
         ),
         (
             {"caution": "mmr was not evaluated like grpo: top_p 1.0 here, 0.9 there. A difference may be due to that."},

@@ -87,7 +87,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     top = parser()
     options, more = top.parse_known_args(arguments)  # recipes and overrides may also follow an option
     if more and ("recipes" not in options or any(word.startswith("-") for word in more)):
-        top.error(f"unrecognized arguments: {' '.join(more)}")
+        dashes = [word.lstrip("-").replace("-", "_") for word in more if word.startswith("--")]
+        hint = f". Arguments of TRL have no dashes: trainer.{dashes[0].partition('=')[0]}=VALUE" if dashes else ""
+        top.error(f"unrecognized arguments: {' '.join(more)}{hint if 'recipes' in options else ''}")
     options.recipes = getattr(options, "recipes", []) + more
     return options
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import difflib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -138,6 +139,7 @@ def _resolve(merged: dict[str, Any], overrides: Sequence[str]) -> Recipe:
             nested = {part: nested}
         _merge(merged, nested)
     _refuse_earlier_names(merged)
+    _refuse_without_section(merged)
     return typing.cast(Recipe, build(Recipe, merged))
 
 
@@ -183,6 +185,20 @@ def _refuse_earlier_names(content: dict[str, Any], within: str = "") -> None:
         elif isinstance(value, str) and value in RENAMED_VALUES.get(path, {}):
             current = RENAMED_VALUES[path][value]
             raise ValueError(f"{path} must be {current}, got {value!r}, its name of an earlier version. Rename it.")
+
+
+def _refuse_without_section(content: dict[str, Any]) -> None:
+    """Raise ValueError for a key outside of every section, which may be an argument of TRL's GRPOConfig.
+
+    A key that looks like one of the recipe's own is left to the check that names the nearest.
+    """
+    own = [field.name for field in dataclasses.fields(Recipe)]
+    for key in content:
+        if key not in own and not difflib.get_close_matches(str(key), own, n=1, cutoff=0.75):
+            raise ValueError(
+                f"Unknown recipe key {str(key)!r}. An argument of TRL's GRPOConfig is written trainer.{key}. Known: "
+                f"{', '.join(sorted(own))}."
+            )
 
 
 def _path(key: str, rewards: Any, overrides: Sequence[str]) -> list[str]:

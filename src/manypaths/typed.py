@@ -30,7 +30,8 @@ def build(kind: Any, content: dict[str, Any], where: str = "") -> Any:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and content.get(field.name) is None:
             key = where + field.name
-            raise ValueError(f"The recipe has no {key!r}. Add a recipe that sets it, or the override {key}=...")
+            override = _first_key(typing.get_type_hints(kind)[field.name], key)
+            raise ValueError(f"The recipe has no {key!r}. Add a recipe that sets it, or the override {override}=...")
     return kind(**values)
 
 
@@ -59,11 +60,21 @@ def check_arguments(kind: Any, content: dict[str, Any], where: str, reserved: It
     return {key: _value(hints[key], value, where + key) for key, value in content.items()}
 
 
+def _first_key(hint: Any, where: str) -> str:
+    """The first key of a section, such as model.name of model; of any other value its own name."""
+    sections = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+    return f"{where}.{dataclasses.fields(sections[0])[0].name}" if sections else where
+
+
 def _value(hint: Any, value: Any, where: str) -> Any:
     for kind in (hint, *typing.get_args(hint)):
         if dataclasses.is_dataclass(kind) and isinstance(value, dict):
             return build(kind, value, where + ".")
     if not _fits(hint, value):
+        if (key := _first_key(hint, where)) != where:
+            raise ValueError(
+                f"{where} must be a section with keys, got {value!r}. Write {key}=... for one of its keys."
+            )
         expected = re.sub(r"typing\.|manypaths\.sections\.", "", str(hint) if typing.get_args(hint) else hint.__name__)
         raise ValueError(f"{where} must be {expected}, got {value!r}.")
     return _typed(hint, value)

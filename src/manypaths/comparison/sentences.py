@@ -104,6 +104,8 @@ def verdict_at_the_end(item: Comparison, family: int, unit: Unit, margin: float 
         words += f"; {gain} above {at_least(high, unit, decimals(item, unit))} is excluded"
     if within := _within(item, unit, margin):
         words += f"; {within}"
+    elif margin is not None and item.get("equivalent") is False:
+        words += f"; equivalence within {amount(margin, unit)} is not shown"
     return words + _but(item)
 
 

@@ -206,8 +206,23 @@ def _problem_sets(options: argparse.Namespace, evaluation: Evaluation | None) ->
     elif evaluation is not None:
         section = evaluation.problems
     else:
-        raise ValueError("Give --benchmarks or --problems; only a run whose recipe has an evaluation has its own.")
+        raise ValueError(
+            f"{options.model!r} {_no_problems_of(options.model)}. Give --problems or --benchmarks, or name the "
+            "folder of a run."
+        )
     return {name_of(section.name): problems.load(**{**vars(section), **columns})}
+
+
+def _no_problems_of(model: str) -> str:
+    """Why a model has no held-out problems of its own, in words."""
+    path = Path(model)
+    if "://" in model:
+        return "is a server, which has no problems of its own"
+    if not path.exists():
+        return "is no folder on this machine, so it is taken as a name on the hub, which has no problems of its own"
+    if run_folder.is_run(path):
+        return "is a run whose recipe has no evaluation"
+    return "is no run of manypaths train, and has no problems of its own"
 
 
 def _benchmarks(names: Sequence[str], data_dir: str | None, columns: dict[str, Any]) -> dict[str, list[Any]]:

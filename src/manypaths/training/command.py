@@ -147,11 +147,12 @@ def _dry_run(spec: Recipe, names: list[str], options: argparse.Namespace) -> int
 
     try:
         processes = 1 if options.processes is None else options.processes
-        print(dry_run.page(spec, names, options.gpu or "h100", processes), flush=True)
+        page = dry_run.page(spec, names, options.gpu or "h100", processes)
     except (ValueError, TypeError):
         check()  # its message is better where a value has a wrong type
         raise
-    check()
+    check()  # a page of a recipe that is refused would show numbers that no run has
+    print(page)
     print("\nZero-variance groups, completions that are cut off and seconds show only by sampling: --pilot 32.")
     print("The keys of trainer and lora are TRL's and PEFT's. Nothing was loaded, downloaded or written.")
     return 0

@@ -128,6 +128,8 @@ def _data(source: Source, options: Options, compare: Compare | None) -> Entry:
 
 
 def _of_run(run: Path, options: Options) -> Source:
+    if not run.exists():
+        raise ValueError(f"{str(run)!r} does not exist. Name the folder of a run, or a log that manypaths check reads.")
     for name in (run_folder.GROUPS, run_folder.METRICS):
         if not (run / name).is_file():
             raise ValueError(f"{str(run)!r} must be a run folder with groups, got no {name}. Name a folder of `train`.")
