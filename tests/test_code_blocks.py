@@ -17,7 +17,7 @@ import pytest
 from manypaths import cli
 from manypaths.cli import main
 from manypaths.recipe import read
-from manypaths.training.sweep import jobs, read_grid
+from manypaths.training.grid import jobs, read_grid
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

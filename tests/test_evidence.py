@@ -8,7 +8,8 @@ import pytest
 
 from manypaths import result_rows
 from manypaths.cli import main
-from manypaths.training.sweep import jobs, read_grid, without_folder
+from manypaths.training.grid import jobs, read_grid
+from manypaths.training.sweep import without_folder
 
 ROOT = Path(__file__).parent.parent
 GRIDS = {  # file of rows -> the grid of its runs

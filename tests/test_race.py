@@ -6,7 +6,7 @@ import pytest
 
 from manypaths import problems, recipe
 from manypaths.comparison.protocol import read_protocol
-from manypaths.training.sweep import jobs, read_grid
+from manypaths.training.grid import jobs, read_grid
 from manypaths.training.trainer_arguments import method_arguments
 from manypaths.training.trainer_config import trainer_config
 

@@ -12,7 +12,7 @@ from manypaths import recipe, result_rows
 from manypaths.files import only_writer
 from manypaths.result_rows import ROWS, Failure, Row
 from manypaths.training import sweep
-from manypaths.training.sweep import Job
+from manypaths.training.grid import Job
 
 DATA = Path(__file__).parent / "data"
 

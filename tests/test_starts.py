@@ -20,7 +20,7 @@ from manypaths.files import LOCK, only_writer
 from manypaths.preflight import cold_start
 from manypaths.run_folder import PRETRAINED, read_recipe
 from manypaths.training import forked, starts, sweep
-from manypaths.training.sweep import jobs, read_grid
+from manypaths.training.grid import Job, jobs, read_grid, starts_of, usual_workers
 
 SHORT = ["trainer.max_steps=2", "trainer.per_device_train_batch_size=16", "evaluation.samples=4"]
 SHORT += [f"evaluation.problems.options.{value}" for value in ("count=4", "nodes=4", "joined=[3,5]")]
@@ -88,9 +88,7 @@ def test_the_runs_of_a_seed_share_its_start(tmp_path, monkeypatch, capsys):
     assert [run.words[-3:] for run in runs[::2]] == [
         [f"model.name=starts/{n}", f"cluster={n}", f"seed={n}"] for n in "12"
     ]
-    assert [start.words for start in sweep.starts_of(runs)] == [
-        [*SMALL, f"pretrain.rare=0.{n}", f"seed={n}"] for n in "12"
-    ]
+    assert [start.words for start in starts_of(runs)] == [[*SMALL, f"pretrain.rare=0.{n}", f"seed={n}"] for n in "12"]
     assert main(["sweep", str(path), "--dry-run"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[:4] for line in listed[:2]] == [
@@ -182,7 +180,7 @@ def test_a_folder_with_something_else_is_refused_with_its_name(content, complain
     assert main(["sweep", str(grid_in(tmp_path)), "--out", str(tmp_path / "out")]) == 2
     (sentence,) = capsys.readouterr().err.splitlines()
     assert str(folder) in sentence and "\x1b" not in sentence
-    (start,) = sweep.starts_of(jobs(read_grid(grid_in(tmp_path, seeds=[2]))))
+    (start,) = starts_of(jobs(read_grid(grid_in(tmp_path, seeds=[2]))))
     with pytest.raises(ValueError, match=complaint):
         starts.is_made(start)
 
@@ -209,7 +207,7 @@ def waited_for(condition):
 
 
 def test_a_start_whose_process_was_killed_is_made_again_and_leaves_no_half_folder(tmp_path):
-    (start,) = sweep.starts_of(jobs(read_grid(grid_in(tmp_path, seeds=[1]))))
+    (start,) = starts_of(jobs(read_grid(grid_in(tmp_path, seeds=[1]))))
     words = [*start.words, "pretrain.trainer.max_steps=100000", "--out", str(start.folder)]
     killed = subprocess.Popen([sys.executable, "-m", "manypaths", "pretrain", *words], stdout=subprocess.DEVNULL)
     try:
@@ -264,8 +262,8 @@ def test_the_shipped_grid_is_that_of_the_study_with_starts_of_its_own():
     assert grid.recipes == [word for word in study["recipes"] if not word.startswith(starts.SET_HERE)]
     assert grid.grid["method"].items() <= study["grid"]["method"].items() and "grpo" in grid.grid["method"]
     runs = jobs(grid)
-    assert len(runs) == 15 and sweep.usual_workers(runs) == min(15, forked.core_count())
-    assert sweep.usual_workers([*runs, sweep.Job("large")]) == 1
+    assert len(runs) == 15 and usual_workers(runs) == min(15, forked.core_count())
+    assert usual_workers([*runs, Job("large")]) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from manypaths import recipe
 from manypaths.comparison.protocol import read_protocol
 from manypaths.preflight import cold_start
 from manypaths.problems import load
-from manypaths.training.sweep import jobs, read_grid
+from manypaths.training.grid import jobs, read_grid
 from manypaths.verifiers.countdown import target_and_numbers
 
 BENCH = Path(__file__).parent.parent / "bench"

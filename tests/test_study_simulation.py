@@ -11,7 +11,7 @@ import pytest
 from manypaths import recipe
 from manypaths.comparison.compare import compare
 from manypaths.comparison.verdicts import ALPHA
-from manypaths.training.sweep import jobs, read_grid
+from manypaths.training.grid import jobs, read_grid
 
 BENCH = Path(__file__).parent.parent / "bench"
 

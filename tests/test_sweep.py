@@ -19,7 +19,8 @@ from manypaths.files import content_of, only_writer, read_jsonl
 from manypaths.recipe import read as read_recipe
 from manypaths.result_rows import ROWS
 from manypaths.training import forked, sweep
-from manypaths.training.sweep import Grid, Job, jobs, read_grid, state
+from manypaths.training.grid import Grid, Job, jobs, read_grid
+from manypaths.training.sweep import state
 
 GRID = {
     "recipes": ["smollm2-135m", "arithmetic", "{method}", "{size}", "trainer.max_steps=2"],
@@ -153,9 +154,9 @@ def test_a_run_is_claimed_by_one_process_and_only_while_that_trains_it(tmp_path)
 HOLDER = """
 import sys, time
 from pathlib import Path
-from manypaths.training import forked, sweep
+from manypaths.training import grid, sweep
 
-with sweep._claim(sweep.Job("first"), Path(sys.argv[1])) as claimed:
+with sweep._claim(grid.Job("first"), Path(sys.argv[1])) as claimed:
     print(claimed, flush=True)
     time.sleep(600)
 """
@@ -243,12 +244,12 @@ def with_rewards():
 SWEEP = """
 import sys
 from pathlib import Path
-from manypaths.training import forked, sweep
+from manypaths.training import grid, sweep
 
 sweep.PAUSE = 0.1
 folder = Path(sys.argv[1])
-broken = sweep.Job("broken-1", [str(folder / "nowhere.yaml"), "seed=1"])
-runs = sweep.jobs(sweep.read_grid(folder / "grid.yaml"))
+broken = grid.Job("broken-1", [str(folder / "nowhere.yaml"), "seed=1"])
+runs = grid.jobs(grid.read_grid(folder / "grid.yaml"))
 print("failed:", *sweep.run([broken, *runs] if sys.argv[2] == "first" else runs, folder / "out"))
 """
 NAMES = ["mmr-1", "mmr-2"]

@@ -176,10 +176,11 @@ def sweep(
     Returns:
         The exit code: 1 where some runs failed, else 0.
     """
+    from manypaths.training import grid as grids
     from manypaths.training import starts, sweep
 
     path = recipe.find_grid(str(options.grid))
-    grid = sweep.read_grid(path)
+    grid = grids.read_grid(path)
     asked = question(**grid.question())
     baseline = check(asked, curves=True)
     if options.configurations and baseline is not None and baseline not in options.configurations:
@@ -189,16 +190,16 @@ def sweep(
     if options.workers is not None and options.workers < 1:
         raise ValueError(f"--workers must be 1 or more, got {options.workers}. Pass 1 to train one after another.")
     out = options.out or Path("runs", path.stem)
-    jobs = sweep.jobs(grid, options.configurations)
+    jobs = grids.jobs(grid, options.configurations)
     if options.dry_run:
         alone = sweep.without_folder(jobs, out)
         states = {job.name: "finished" if job.name in alone else sweep.state(job, out) for job in jobs}
-        for start in sweep.starts_of([job for job in jobs if states[job.name] != "finished"]):
+        for start in grids.starts_of([job for job in jobs if states[job.name] != "finished"]):
             print(f"{starts.state(start):<9}{start.folder}: manypaths pretrain {start.command}")
         for job in jobs:
             print(f"{states[job.name]:<9}{job.name}: manypaths train {' '.join(job.words)} --out {out / job.name}")
         return 0
-    workers = sweep.usual_workers(jobs) if options.workers is None else options.workers
+    workers = grids.usual_workers(jobs) if options.workers is None else options.workers
     if options.workers is None and workers > 1:
         print(f"{workers} runs are trained at a time, for their models are small; --workers 1 trains one.", flush=True)
     failed = sweep.run(jobs, out, workers)

@@ -1,4 +1,4 @@
-"""A grid of runs: recipes times seeds, on one machine or on several that share a folder. Finished runs are skipped.
+"""The runs of a grid, trained on one machine or on several that share a folder. Finished runs are skipped.
 
 Several processes may work on one sweep. Each locks a run before it trains it, and waits for the runs that others train.
 The lock ends with its process, however that ends, so a run of a killed process is resumed by the next one. (Between
@@ -8,184 +8,21 @@ machines this takes a shared folder with flock: see `files.only_writer`.)
 from __future__ import annotations
 
 import contextlib
-import itertools
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from manypaths import recipe, rewards
 from manypaths.files import in_use, only_writer
-from manypaths.names import nearest
-from manypaths.preflight import trainer_settings
-from manypaths.preflight.workload import DEFAULTS
 from manypaths.printable import one_line
 from manypaths.result_rows import ROWS
 from manypaths.run_folder import is_finished
-from manypaths.sections import Recipe
 from manypaths.training import forked, recorded, starts
-from manypaths.typed import build
-from manypaths.yaml_text import Loader
+from manypaths.training.grid import Job, starts_of
 
 LOCKS = ".locks"  # in the folder of a sweep: one folder per run, to be locked
 PAUSE = 2.0  # seconds between two looks at the runs of other processes
-
-
-@dataclass
-class Grid:
-    """The content of a grid file.
-
-    `recipes` are arguments of `manypaths train`: names and overrides, from left to right. An argument {axis} stands for
-    the arguments of one value of that axis. `grid` is {axis: {value: arguments}}; the runs are the product of all axes
-    and `seeds`. `{seed}` inside an argument stands for the seed, as in model.name=starts/{seed}. `baseline` names the
-    value (of several axes: the values, joined by -) to compare the others with. `metric`, `target`, `margin` and
-    `paired` are as in `manypaths compare`; `protocol` is a file, named from the folder of the grid file, that settles
-    these and the baseline. With `starts` the model of each seed is made before its runs (`starts.Starts`).
-    """
-
-    recipes: list[str]
-    grid: dict[str, dict[str, list[str]]]
-    seeds: list[int]
-    baseline: str | None = None
-    metric: str | None = None
-    target: str | float | None = None
-    margin: float | None = None
-    paired: bool | None = None
-    protocol: str | None = None
-    starts: dict[str, Any] | None = None
-
-    def question(self) -> dict[str, Any]:
-        """What the comparison of the runs is to answer, by the names of `manypaths compare`."""
-        names = ("metric", "baseline", "target", "margin", "paired")
-        protocol = None if self.protocol is None else Path(self.protocol)
-        return {**{name: getattr(self, name) for name in names}, "protocol": protocol}
-
-
-@dataclass
-class Job:
-    """One run of a sweep."""
-
-    name: str  # the values of the axes and the seed, joined by -
-    words: list[str] = field(default_factory=list)  # arguments of `manypaths train`
-    on_cpu: bool = False  # whether its recipe leaves an accelerator unused
-    is_tiny: bool = False  # whether its model is from scratch, and on_cpu
-    start: starts.Start | None = None  # the model that it begins with, where the sweep makes that
-
-
-def read_grid(path: Path) -> Grid:
-    """Read a grid file.
-
-    Raises:
-        ValueError: the file is not YAML, or a key is missing, unknown or empty, or names no axis.
-    """
-    try:
-        content = yaml.load(path.read_bytes(), Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
-    missing = [key for key in ("recipes", "grid", "seeds") if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise ValueError(f"{str(path)!r} must have recipes, grid and seeds, got no {', '.join(missing)}. Add them.")
-    if content.get("starts") is not None:
-        starts.read(content["starts"])
-    grid: Grid = build(Grid, content)
-    grid.protocol = grid.protocol and str(path.parent / grid.protocol)
-    _check_axes(grid)
-    if not grid.seeds or len(set(grid.seeds)) < len(grid.seeds):
-        raise ValueError(f"seeds must be one or more different integers, got {grid.seeds}.")
-    names = {"-".join(values) for values in itertools.product(*grid.grid.values())}
-    if grid.baseline is not None and grid.baseline not in names:
-        raise ValueError(f"Unknown baseline {grid.baseline!r}. {nearest(grid.baseline, names)}")
-    return grid
-
-
-def _check_axes(grid: Grid) -> None:
-    places = {f"{{{axis}}}" for axis in grid.grid}
-    if starts.SEED in places:
-        raise ValueError(f"An axis must not be called seed, which {starts.SEED} stands for. Rename it.")
-    for axis, values in grid.grid.items():
-        if f"{{{axis}}}" not in grid.recipes:
-            raise ValueError(f"recipes must contain {{{axis}}} for the axis {axis!r}, got {grid.recipes}. Add it.")
-        if not values:
-            raise ValueError(f"The axis {axis!r} must have values, got none. Add some, such as grpo: [grpo, none].")
-        for value in values:
-            if not re.fullmatch(r"[\w.+]+(-[\w.+]+)*", value):
-                raise ValueError(
-                    f"Values of the axis {axis!r} must consist of letters, digits, _ . + and -, for they name folders, "
-                    f"got {value!r}. Rename it."
-                )
-    for word in grid.recipes:
-        if word.startswith("{") and word != starts.SEED and word not in places:
-            raise ValueError(f"{word} in recipes names no axis. {nearest(word, places)}")
-
-
-def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
-    """List the runs of a grid: all of the first seed first, so that early results can be compared.
-
-    Args:
-        grid: The content of a grid file.
-        configurations: Names of those to train, the values of their axes joined by -; None for all.
-
-    Raises:
-        ValueError: a run is not a valid recipe, two runs would have one name, or a configuration is not in the grid;
-            the message names it.
-    """
-    result: list[Job] = []
-    combinations = list(itertools.product(*grid.grid.values()))
-    if configurations is not None:
-        names = ["-".join(values) for values in combinations]
-        for name in configurations:
-            if name not in names:
-                raise ValueError(f"Unknown configuration {name!r}. {nearest(name, names)}")
-        combinations = [values for values in combinations if "-".join(values) in configurations]
-    of_seeds = {} if grid.starts is None else _starts(grid.starts, grid.seeds)
-    for seed, values in itertools.product(grid.seeds, combinations):
-        words_of = {f"{{{axis}}}": grid.grid[axis][value] for axis, value in zip(grid.grid, values, strict=True)}
-        words = list(itertools.chain.from_iterable(words_of.get(word, [word]) for word in grid.recipes))
-        words = [word.replace(starts.SEED, str(seed)) for word in words]
-        start = of_seeds.get(seed)
-        if start is not None:
-            starts.check_words(words)
-            words += start.of_runs
-        job = Job("-".join([*values, str(seed)]), [*words, f"seed={seed}"], start=start)
-        if job.name in [other.name for other in result]:
-            raise ValueError(f"Two runs of the grid would be named {job.name}. Rename a value of an axis.")
-        try:
-            spec = _check_recipe(job)
-        except ValueError as error:
-            raise ValueError(f"The run {job.name} is not valid: {error}") from error
-        job.on_cpu = bool(spec.trainer.get("use_cpu"))
-        job.is_tiny = job.on_cpu and spec.model.architecture is not None
-        result.append(job)
-    return result
-
-
-def _starts(content: dict[str, Any], seeds: Sequence[int]) -> dict[int, starts.Start]:
-    described = starts.read(content)
-    return {seed: starts.of_seed(described, seed) for seed in seeds}
-
-
-def starts_of(jobs: Sequence[Job]) -> list[starts.Start]:
-    """The starts of runs, each once."""
-    return list({job.start.folder: job.start for job in jobs if job.start is not None}.values())
-
-
-def usual_workers(jobs: Sequence[Job]) -> int:
-    """How many runs to train at a time: one per core if all are so small that they leave an accelerator unused."""
-    return min(len(jobs), forked.core_count()) if all(job.is_tiny for job in jobs) else 1
-
-
-def _check_recipe(job: Job) -> Recipe:
-    """Raise ValueError for a recipe that is not valid -> the recipe."""
-    spec = recipe.read([word for word in job.words if "=" not in word], [word for word in job.words if "=" in word])
-    trainer_settings.check_kept(spec.trainer)
-    longest = spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"])
-    rewards.bind(spec.rewards, spec.reward_options, longest)
-    return spec
 
 
 def state(job: Job, out: Path) -> str:
