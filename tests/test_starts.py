@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from test_pretrain import SMALL
+from test_sweep import finish
 
 from manypaths import recipe, result_rows
 from manypaths.cli import main
@@ -24,6 +25,7 @@ from manypaths.training.grid import Job, jobs, read_grid, starts_of, usual_worke
 
 SHORT = ["trainer.max_steps=2", "trainer.per_device_train_batch_size=16", "evaluation.samples=4"]
 SHORT += [f"evaluation.problems.options.{value}" for value in ("count=4", "nodes=4", "joined=[3,5]")]
+RELATIVE = {"recipes": SMALL, "folder": "starts/{seed}"}
 OUTSIDE = ["tiny-0.2m", "colouring"]
 
 
@@ -102,8 +104,8 @@ def test_the_runs_of_a_seed_share_its_start(tmp_path, monkeypatch, capsys):
 def swept(tmp_path_factory):
     """A sweep by two workers whose starts are made: (its folder, what it printed)."""
     folder = tmp_path_factory.mktemp("starts")
-    command = [sys.executable, "-m", "manypaths", "sweep", str(grid_in(folder)), "--out", str(folder / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "manypaths", "sweep", str(grid_in(folder, starts=RELATIVE)), "--out", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -112,7 +114,7 @@ def test_each_start_is_made_once_before_the_runs_of_its_seed(swept):
     folder, printed = swept
     lines = printed.splitlines()
     for seed in "12":
-        start = folder / "starts" / seed
+        start = Path("starts", seed)
         (began,) = (number for number, line in enumerate(lines) if line.startswith(f"{start}: manypaths pretrain"))
         (ended,) = (
             number for number, line in enumerate(lines) if line.startswith(f"{start}: ") and line.endswith(" s")
@@ -120,7 +122,7 @@ def test_each_start_is_made_once_before_the_runs_of_its_seed(swept):
         trained = [number for number, line in enumerate(lines) if f" seed={seed}" in line and number != began]
         assert began < ended < min(trained) and len(trained) == 2
         assert (folder / "starts" / f"{seed}.log").read_text().count("64 demonstrations") == 1
-        assert recipe.read_recorded(start / PRETRAINED).seed == int(seed)
+        assert recipe.read_recorded(folder / start / PRETRAINED).seed == int(seed)
         for method in ("grpo", "mmr"):
             spec = read_recipe(folder / "out" / f"{method}-{seed}")
             assert (spec.model.name, spec.cluster, spec.seed) == (str(start), int(seed), int(seed))
@@ -132,24 +134,45 @@ def test_each_start_is_made_once_before_the_runs_of_its_seed(swept):
     assert (folder / "out" / "comparison").is_dir()
 
 
-def test_a_sweep_that_is_finished_makes_no_start_again(swept, tmp_path, capsys):
-    folder = tmp_path / "copy"
-    shutil.copytree(swept[0], folder)
-    shutil.rmtree(folder / "starts")
+@pytest.fixture
+def copy(swept, tmp_path, monkeypatch):
+    """A copy of the sweep, which is the working directory: the folder of the copy."""
+    shutil.copytree(swept[0], tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_sweep_that_is_finished_makes_no_start_again(copy, capsys):
+    shutil.rmtree("starts")
     for option in (["--dry-run"], []):
-        assert main(["sweep", str(grid_in(folder)), "--out", str(folder / "out"), *option]) == 0
-        assert "manypaths pretrain" not in capsys.readouterr().out and not (folder / "starts").exists()
+        assert main(["sweep", "grid.yaml", "--out", "out", *option]) == 0
+        assert "manypaths pretrain" not in capsys.readouterr().out and not Path("starts").exists()
+
+
+def test_finished_runs_whose_start_has_other_settings_are_refused(copy, capsys):
+    content = {"recipes": [*SMALL, "pretrain.rare=0.5"], "folder": "starts/{seed}"}
+    grid_in(copy, starts=content)
+    for option in (["--dry-run"], []):
+        assert main(["sweep", "grid.yaml", "--out", "out", *option]) == 2
+        captured = capsys.readouterr()
+        assert "'starts/1' holds a start of another recipe (rare: 0.1 there, rare: 0.5 here)" in captured.err
+        assert "Left out" not in captured.err and "mmr" not in captured.out
 
 
 def test_a_start_that_is_made_again_beside_its_finished_runs_is_named(swept, tmp_path, monkeypatch, capsys):
     shutil.copytree(swept[0] / "out", tmp_path / "out")
     shutil.rmtree(tmp_path / "out" / "mmr-1")
-    monkeypatch.setattr(sweep, "_train_all", lambda runs, out, workers: [run.name for run in runs])
-    runs = jobs(read_grid(grid_in(tmp_path, seeds=[1, 2, 3])))
+
+    def fail(runs, out, workers, shared):
+        shared.failed.update({run.name: "failed" for run in runs})
+
+    monkeypatch.setattr(sweep, "_train_all", fail)
+    monkeypatch.chdir(tmp_path)
+    runs = jobs(read_grid(grid_in(tmp_path, starts=RELATIVE, seeds=[1, 2, 3])))
     (tmp_path / "out" / result_rows.ROWS).unlink()
-    assert sweep.run(runs, tmp_path / "out") == ["mmr-1", "grpo-3", "mmr-3"]
+    assert list(sweep.run(runs, tmp_path / "out")) == ["mmr-1", "grpo-3", "mmr-3"]
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: ")]
-    assert len(notes) == 1 and f"{tmp_path}/starts/1 is made again" in notes[0]
+    assert len(notes) == 1 and "starts/1 is made again" in notes[0]
 
 
 def test_a_start_of_another_recipe_is_refused_before_anything_trains(swept, tmp_path, capsys):
@@ -229,8 +252,7 @@ def test_a_start_that_another_process_makes_is_left_to_it_and_other_seeds_go_fir
 
     def train(job, out, cores=()):
         began.append(job.name)
-        (out / job.name).mkdir()
-        (out / job.name / "summary.json").write_text("{}")
+        finish(job, out)
         return 0
 
     monkeypatch.setattr(sweep, "_train", train)
@@ -247,12 +269,31 @@ def test_a_start_that_another_process_makes_is_left_to_it_and_other_seeds_go_fir
     assert not worker.is_alive() and began[2:] == ["grpo-1", "mmr-1"]
 
 
-def test_a_start_that_fails_stops_the_sweep_with_its_last_words(tmp_path, capsys):
+def test_a_start_that_fails_is_tried_once_and_the_runs_of_its_seed_alone_fail(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "PAUSE", 0.01)
+    monkeypatch.chdir(tmp_path)
+    content = {"recipes": [*SMALL, "pretrain.trainer.max_step={seed}"], "folder": "starts/{seed}"}
+    monkeypatch.setattr(sweep, "_train", lambda job, out, cores=(): finish(job, out) or 0)
+    runs = jobs(read_grid(grid_in(tmp_path, starts=content)))
+    for run in runs:
+        run.start.is_there = run.name.endswith("-2")
+    failed = sweep.run(runs, tmp_path / "out", workers=2)
+    assert sorted(failed) == ["grpo-1", "mmr-1"] and failed["grpo-1"] == failed["mmr-1"]
+    assert failed["grpo-1"].startswith("failed (2); The start starts/1 was not made (2, see starts/1.log): ")
+    assert "max_step'. Did you mean" in failed["grpo-1"]
+    assert capsys.readouterr().out.count("manypaths pretrain") == 1
+    rows = {row.name: row for row in result_rows.read(tmp_path / "out" / result_rows.ROWS)}
+    assert {name: row.finished for name, row in rows.items()} == {run.name: run.name.endswith("-2") for run in runs}
+    assert rows["mmr-1"].failed.code == 2 and "was not made" in rows["mmr-1"].failed.last_line
+
+
+def test_a_sweep_whose_starts_all_fail_ends_with_1_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "PAUSE", 0.01)
     content = {"recipes": [*SMALL, "pretrain.trainer.max_step=3"], "folder": str(tmp_path / "starts" / "{seed}")}
-    assert main(["sweep", str(grid_in(tmp_path, starts=content)), "--out", str(tmp_path / "out")]) == 2
-    sentence = capsys.readouterr().err
-    (seed,) = re.findall(rf"The start {tmp_path}/starts/([12]) was not made \(2\)", sentence)  # one for each worker
-    assert "max_step'. Did you mean" in sentence and str(tmp_path / "starts" / f"{seed}.log") in sentence
+    assert main(["sweep", str(grid_in(tmp_path, starts=content)), "--out", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert sorted(re.findall(rf"The start {tmp_path}/starts/([12]) was not made \(2, see", printed.out)) == list("1122")
+    assert "max_step'. Did you mean" in printed.out and "so there is nothing to compare" in printed.err
     assert not [path for path in (tmp_path / "out").iterdir() if path.suffix == ".log"]
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 import yaml
 
-from manypaths import result_rows
+from manypaths import recipe, result_rows
 from manypaths.cli import main
 from manypaths.comparison.configurations import grouped
 from manypaths.comparison.read import read
@@ -30,6 +30,14 @@ GRID = {
     },
     "seeds": [3, 1],
 }
+TINY = ["tiny-0.2m", "colouring"]
+
+
+def finish(job, out):
+    """Make the folder of a finished run."""
+    (out / job.name).mkdir(exist_ok=True)
+    (out / job.name / "recipe.yaml").write_text(recipe.dump(job.recipe))
+    (out / job.name / "summary.json").write_text("{}")
 
 
 def written(folder, content):
@@ -200,21 +208,21 @@ def test_of_many_that_race_for_a_run_one_gets_it(tmp_path):
 def test_a_run_that_others_finish_meanwhile_is_not_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "PAUSE", 0.01)
 
-    def finish():
+    def others():
         while not (tmp_path / "first.log").exists():
             time.sleep(0.001)
-        (tmp_path / "second").mkdir()
-        (tmp_path / "second" / "summary.json").write_text("{}")
+        finish(second, tmp_path)
 
-    threading.Thread(target=finish, daemon=True).start()
-    assert sweep.run([Job("first", ["nowhere"]), Job("second", ["nowhere"])], tmp_path) == ["first"]
+    second = Job("second", TINY)
+    threading.Thread(target=others, daemon=True).start()
+    assert list(sweep.run([Job("first", ["nowhere"]), second], tmp_path)) == ["first"]
     assert not (tmp_path / "second.log").exists()
 
 
 @pytest.mark.parametrize("began", ["before the sweep", "while the sweep starts it"])
 def test_a_run_that_is_trained_outside_of_the_sweep_is_waited_for(began, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "PAUSE", 0.01)
-    job, started, failed = Job("first", ["nowhere"]), [], []
+    job, started, failed = Job("first", TINY), [], []
     other = only_writer(tmp_path / "first")
 
     def train(job, out, cores=()):
@@ -230,10 +238,10 @@ def test_a_run_that_is_trained_outside_of_the_sweep_is_waited_for(began, tmp_pat
     waiting.start()
     time.sleep(0.3)
     assert waiting.is_alive() and started == ([] if began == "before the sweep" else ["first"])
-    (tmp_path / "first" / "summary.json").write_text("{}")
+    finish(job, tmp_path)
     waiting.join(10)
     other.__exit__(None, None, None)
-    assert not waiting.is_alive() and len(started) < 2 and failed == [[]] and state(job, tmp_path) == "finished"
+    assert not waiting.is_alive() and len(started) < 2 and failed == [{}] and state(job, tmp_path) == "finished"
 
 
 def with_rewards():
@@ -385,13 +393,12 @@ def test_several_workers_train_every_run_once_and_name_those_that_fail(tmp_path,
         if job.name == "run-3":
             (out / f"{job.name}.log").write_text("no memory")
             return 1
-        (out / job.name).mkdir()
-        (out / job.name / "summary.json").write_text("{}")
+        finish(job, out)
         return 0
 
     monkeypatch.setattr(sweep, "_train", train)
-    runs = [Job(f"run-{number}") for number in range(12)]
-    assert sweep.run(runs, tmp_path, workers=3) == ["run-3"]
+    runs = [Job(f"run-{number}", TINY) for number in range(12)]
+    assert list(sweep.run(runs, tmp_path, workers=3)) == ["run-3"]
     assert sorted(name for name, _ in began) == sorted(job.name for job in runs)
 
 

@@ -65,11 +65,8 @@ def prepare_run_dir(run: Path, spec: Recipe) -> None:
             after the run began, or files of something else.
     """
     _check_writable(run)
-    if (run / RECIPE).exists():
-        _check_same_recipe(run, spec)
-    elif content_of(run):
-        raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
-    else:
+    check_holds(run, spec)
+    if not (run / RECIPE).exists():
         atomic_write(run / RECIPE, dump(spec))
 
 
@@ -88,12 +85,27 @@ def _check_writable(run: Path) -> None:
         )
 
 
-def _check_same_recipe(run: Path, spec: Recipe) -> None:
-    differing = differences(asdict(read_recipe(run)), asdict(spec))
+def check_holds(run: Path, spec: Recipe, remedy: str = "or no recipe at all to resume that run") -> None:
+    """Check that a folder holds the run of a recipe, begun or finished, or is empty, or does not exist.
+
+    Args:
+        run: The folder.
+        spec: The recipe.
+        remedy: What may be done instead of giving another --out where it holds the run of another recipe.
+
+    Raises:
+        ValueError: It holds the run of another recipe, whose first differing keys the message names, a recipe that was
+            changed after the run began, or something else.
+    """
+    if not (run / RECIPE).exists():
+        if run.exists() and (not run.is_dir() or content_of(run)):
+            raise ValueError(f"{str(run)!r} is not empty and holds no run. Give --out a new or an empty folder.")
+        return
+    there = read_recipe(run)
+    differing = [] if there == spec else differences(asdict(there), asdict(spec))
     if differing:
         raise ValueError(
-            f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, "
-            "or no recipe at all to resume that run."
+            f"{str(run)!r} holds the run of another recipe ({'; '.join(differing[:3])}). Give another --out, {remedy}."
         )
     if read_environment(run).get("recipe", _fingerprint(run)) != _fingerprint(run):
         raise ValueError(

@@ -192,7 +192,7 @@ def sweep(
     out = options.out or Path("runs", path.stem)
     jobs = grids.jobs(grid, options.configurations)
     if options.dry_run:
-        alone = sweep.without_folder(jobs, out)
+        alone = sweep.check(jobs, out)
         states = {job.name: "finished" if job.name in alone else sweep.state(job, out) for job in jobs}
         for start in grids.starts_of([job for job in jobs if states[job.name] != "finished"]):
             print(f"{starts.state(start):<9}{start.folder}: manypaths pretrain {start.command}")
@@ -204,7 +204,10 @@ def sweep(
         print(f"{workers} runs are trained at a time, for their models are small; --workers 1 trains one.", flush=True)
     failed = sweep.run(jobs, out, workers)
     trained = [out / job.name for job in jobs if job.name not in failed]
-    sentences = [f"The run {name} failed; see {out / f'{name}.log'}." for name in failed]
+    sentences = [f"The run {name}: {sentence.removesuffix('.')}." for name, sentence in failed.items()]
+    if not trained:
+        print("No run is finished, so there is nothing to compare.", file=sys.stderr)
+        return 1
     compare(trained, asked, out / "comparison", left_out=sentences)
     return 1 if failed else 0
 

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ class Job:
     on_cpu: bool = False  # whether its recipe leaves an accelerator unused
     is_tiny: bool = False  # whether its model is from scratch, and on_cpu
     start: starts.Start | None = None  # the model that it begins with, where the sweep makes that
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe of `words`. Raises ValueError as `recipe.read`."""
+        names = [word for word in self.words if "=" not in word]
+        return recipe.read(names, [word for word in self.words if "=" in word])
 
 
 def read_grid(path: Path) -> Grid:
@@ -166,7 +173,7 @@ def usual_workers(jobs: Sequence[Job]) -> int:
 
 def _check_recipe(job: Job) -> Recipe:
     """Raise ValueError for a recipe that is not valid -> the recipe."""
-    spec = recipe.read([word for word in job.words if "=" not in word], [word for word in job.words if "=" in word])
+    spec = job.recipe
     trainer_settings.check_kept(spec.trainer)
     longest = spec.trainer.get("max_completion_length", DEFAULTS["max_completion_length"])
     rewards.bind(spec.rewards, spec.reward_options, longest)

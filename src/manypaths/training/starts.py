@@ -18,12 +18,13 @@ from manypaths.files import content_of, in_use, only_writer
 from manypaths.preflight import cold_start
 from manypaths.printable import one_line
 from manypaths.sections import Recipe
-from manypaths.training import forked
+from manypaths.training import forked, still
 from manypaths.typed import build
 from manypaths.yaml_text import from_yaml
 
 SEED = "{seed}"
 LOCKS = ".locks"  # beside the starts: one folder per start, to be locked
+WRONG = 2  # the exit code of `manypaths` for a mistake in the arguments or the data
 SET_HERE = ("model.name=", "cluster=")  # what the runs of a start get as arguments
 
 
@@ -52,6 +53,19 @@ class Starts:
             )
 
 
+class NotMade(ValueError):
+    """A start cannot be made, so that the runs of its seed cannot be trained.
+
+    Args:
+        code: Its exit code.
+        sentence: What happened.
+    """
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
 EXAMPLE = "recipes: [tiny-0.2m, colouring] and folder: starts/colouring/{seed}"
 
 
@@ -64,6 +78,8 @@ class Start:
     spec: Recipe
     of_runs: list[str]  # what is added to the arguments of `manypaths train`
     is_there: bool = False  # once it is, nobody looks again
+    is_ours: bool = False  # while this process makes it
+    failed: NotMade | None = None  # how its process failed; it is not tried again
 
     @property
     def command(self) -> str:
@@ -144,9 +160,9 @@ def make(start: Start, cores: Sequence[int] = ()) -> bool:
         Whether the model is there: False while another process makes it.
 
     Raises:
-        ValueError: The folder holds something else, or the process failed.
+        NotMade: The folder holds something else, or the process failed, now or before.
     """
-    if start.is_there or is_made(start):
+    if start.is_there or _is_made_now(start):
         start.is_there = True
         return True
     if _is_being_made(start):
@@ -156,10 +172,24 @@ def make(start: Start, cores: Sequence[int] = ()) -> bool:
             held.enter_context(only_writer(_lock(start)))
         except ValueError:  # another process was first
             return False
-        if not is_made(start):
-            _pretrain(start, cores)
+        if not _is_made_now(start):
+            start.is_ours = True
+            try:
+                _pretrain(start, cores)
+            finally:
+                start.is_ours = False
     start.is_there = True
     return True
+
+
+def _is_made_now(start: Start) -> bool:
+    """As `is_made`; raises NotMade also where the process failed before."""
+    if start.failed is not None:
+        raise start.failed
+    try:
+        return is_made(start)
+    except ValueError as error:
+        raise NotMade(WRONG, str(error)) from error
 
 
 def _lock(start: Start) -> Path:
@@ -171,6 +201,12 @@ def _is_being_made(start: Start) -> bool:
     return in_use(_lock(start)) or any(in_use(path) for path in cold_start.unfinished(start.folder))
 
 
+def watch(start: Start) -> still.Watch:
+    """A watch on the process that makes a start."""
+    log = start.folder.with_name(f"{start.folder.name}.log")
+    return still.Watch(lambda: [log, *cold_start.unfinished(start.folder)])
+
+
 def _pretrain(start: Start, cores: Sequence[int]) -> None:
     began = time.perf_counter()
     print(f"{start.folder}: manypaths pretrain {start.command}\n", end="", flush=True)  # in one piece
@@ -179,9 +215,11 @@ def _pretrain(start: Start, cores: Sequence[int]) -> None:
         start.folder.with_name(f"{start.folder.name}.log"),
     )
     on_cpu = bool(start.spec.pretrain and start.spec.pretrain.trainer.get("use_cpu"))
-    code = forked.run_command(words, log, on_cpu, cores)
+    code = forked.run_command(words, log, on_cpu, cores, watch(start).is_still)
     if code == forked.INTERRUPTED:
         raise KeyboardInterrupt
-    if not is_made(start):
-        raise ValueError(f"The start {start.folder} was not made ({code}): {forked.end_of(log)}")
+    if not _is_made_now(start):
+        line = forked.last_line(log)
+        start.failed = NotMade(code, f"The start {start.folder} was not made ({code}, see {log}): {line}")
+        raise start.failed
     print(f"{start.folder}: {time.perf_counter() - began:.0f} s\n", end="", flush=True)
