@@ -602,11 +602,12 @@ def test_diagnostics_that_no_table_lists_are_compared(tmp_path):
     assert metrics["toy"].keys() - metrics["grpo"].keys() == {"diversity/gloss"}
     assert metrics["toy"]["diversity/gloss"] == curve
     means = next(rows for title, rows in tables(comparison) if title == "Means over the training")
-    assert [row[means[0].index("gloss")] for row in means] == ["gloss", "", f"{1.5 + 15.5 / 4:.2f}"]
+    title = "gloss (reported by the method)"
+    assert [row[means[0].index(title)] for row in means] == [title, "", f"{1.5 + 15.5 / 4:.2f}"]
     assert "toy,,diversity/gloss,30,,9.0,8.5,9.5,,,\n" in csv_rows.lines(comparison)
-    [gloss] = [panel for panel in panels(comparison) if panel.title == "Gloss"]
+    [gloss] = [panel for panel in panels(comparison) if panel.title == title]
     assert gloss.curves == {"toy": metrics["toy"]["diversity/gloss"]}
-    assert gloss.words == "Gloss over steps. toy: 1.75 at 1, 9.00 at 30, highest 9.00."
+    assert gloss.words == f"{title} over steps. toy: 1.75 at 1, 9.00 at 30, highest 9.00."
 
 
 def test_runs_of_an_earlier_version_are_compared_under_todays_names(tmp_path):
