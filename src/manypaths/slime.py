@@ -58,12 +58,7 @@ def post_process_rewards(
             method, and one whose inputs are not all there; for an advantage estimator of which it is not known how
             slime normalises for it; and with `advantage` where slime would compute others of what is returned.
     """
-    if reweight is None and advantage is None:
-        raise ValueError("post_process_rewards must be given a method, got none. Pass reweight=manypaths.mmr.")
-    if advantage is not None:
-        check_advantages_are_kept(args)
-    if correct not in (None, "reward"):
-        raise ValueError(f"correct must be 'reward', the only one that slime has, got {correct!r}.")
+    _check_methods(args, reweight, advantage, correct)
     of_texts = CompletionInputs(
         embedder,
         keys,
@@ -89,6 +84,16 @@ def post_process_rewards(
         own = result.nan_to_num(0.0)
         result, _ = replace_advantages(advantage, {**inputs, "rewards": adjusted, "advantages": own})
     return raw, result.nan_to_num(0.0).flatten().tolist()
+
+
+def _check_methods(args: Any, reweight: Any, advantage: Any, correct: str | None) -> None:
+    """Raise ValueError for no method, an unknown correctness, and advantages that slime would not keep."""
+    if reweight is None and advantage is None:
+        raise ValueError("post_process_rewards must be given a method, got none. Pass reweight=manypaths.mmr.")
+    if advantage is not None:
+        check_advantages_are_kept(args)
+    if correct not in (None, "reward"):
+        raise ValueError(f"correct must be 'reward', the only one that slime has, got {correct!r}.")
 
 
 def _inputs_of(samples: list[Any], of_texts: CompletionInputs, groups: torch.Size) -> dict[str, Tensor]:

@@ -62,29 +62,18 @@ def compare(
         baseline, target, metric = protocol.baseline, protocol.target, protocol.metric
         margin, paired = protocol.margin, protocol.paired
     check_margin(margin)
+    share = None if margin is None else margin / 100
     of_runs = grouped(runs, metric)
-    notes, left_out = of_runs.notes, [*left_out, *of_runs.left_out]
+    notes = of_runs.notes
     if not of_runs.groups:
         reasons = joined([*of_runs.left_out, *notes])
         raise ValueError(" ".join(["None of these runs has results to compare.", *reasons]))
     groups = _baseline_first(of_runs.groups, baseline)
     wanted = [metric] if protocol is None else list(dict.fromkeys([metric, *protocol.metrics]))
     measures = _by_measure(groups, of_runs.benchmarks, wanted, notes)
-    first = measures[metric]
-    if margin is not None and (others := [name for name, own in measures.items() if not own[0].measure.is_share]):
-        notes.append(f"The margin is in points, so it does not apply to {', '.join(others)}.")
     targets = {name: target if name == metric or rise_of(target) is not None else PEAK for name in measures}
-    share = None if margin is None else margin / 100
-    numbers = {
-        name: [
-            _compared(side, own[0], targets[name], paired, share, DRAWS if name in wanted else FEWER_DRAWS)
-            for side in own
-        ]
-        for name, own in measures.items()
-    }
-    for name in measures if ACCURACY in measures else ():
-        if AT_K.fullmatch(name):
-            _add_equal_accuracy(numbers[name], measures, name, paired)
+    numbers = _numbers(measures, targets, wanted, paired, share)
+    first = measures[metric]
     comparison = {
         "baseline": groups[0].name,
         "metric": metric,
@@ -99,8 +88,8 @@ def compare(
             _described(side, first[0]) | {"measures": {name: own[place] for name, own in numbers.items()}}
             for place, side in enumerate(first)
         ],
-        "notes": list(dict.fromkeys([*notes, *cautions(measures.values()), *_on_pairing(first, paired)])),
-        "left_out": list(dict.fromkeys(left_out)),
+        "notes": list(dict.fromkeys([*notes, *_limits(measures, metric, share, paired)])),
+        "left_out": list(dict.fromkeys([*left_out, *of_runs.left_out])),
     }
     judge(comparison, None if protocol is None else protocol.arms)
     return comparison | {"protocol": None if protocol is None else answer(protocol, comparison)}
@@ -127,6 +116,37 @@ def _baseline_first(groups: Sequence[Group], baseline: str | None) -> list[Group
     if name not in names:
         raise ValueError(f"No configuration is named {name!r}. There are: {', '.join(names)}.")
     return sorted(groups, key=lambda group: group.name != name)
+
+
+def _numbers(
+    measures: dict[str, list[Configuration]],
+    targets: dict[str, float | str | None],
+    wanted: Sequence[str],
+    paired: bool | None,
+    margin: float | None,
+) -> dict[str, list[Comparison]]:
+    """The numbers of each measure, of all configurations: with more draws for the wanted measures."""
+    numbers = {
+        name: [
+            _compared(side, own[0], targets[name], paired, margin, DRAWS if name in wanted else FEWER_DRAWS)
+            for side in own
+        ]
+        for name, own in measures.items()
+    }
+    for name in measures if ACCURACY in measures else ():
+        if AT_K.fullmatch(name):
+            _add_equal_accuracy(numbers[name], measures, name, paired)
+    return numbers
+
+
+def _limits(
+    measures: dict[str, list[Configuration]], metric: str, margin: float | None, paired: bool | None
+) -> list[str]:
+    """Sentences about what limits a comparison: where its margin does not apply, cautions, and pairs of seeds."""
+    notes = []
+    if margin is not None and (others := [name for name, own in measures.items() if not own[0].measure.is_share]):
+        notes.append(f"The margin is in points, so it does not apply to {', '.join(others)}.")
+    return [*notes, *cautions(measures.values()), *_on_pairing(measures[metric], paired)]
 
 
 def _on_pairing(configurations: Sequence[Configuration], wish: bool | None) -> list[str]:

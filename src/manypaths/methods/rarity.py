@@ -71,12 +71,7 @@ def rarity(
     """
     check_keys("rarity", rewards, keys, advantages=advantages)
     right, _ = right_and_wrong("rarity", rewards, correct)
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"rarity's alpha must be in [0, 1], got {alpha}.")
-    if rule not in RULES:
-        raise ValueError(f"rarity's rule must be one of {', '.join(RULES)}, got {rule!r}.")
-    if clip is not None and not (len(clip) == 2 and 0 <= clip[0] <= clip[1]):
-        raise ValueError(f"rarity's clip must be [least, largest], two numbers from 0 on, got {list(clip)}.")
+    _check_options(alpha, rule, clip)
     scored = ~rewards.isnan()
     weighted = scored if rule == "all" else right & (advantages > 0)
     count = occurrences(keys, weighted).clamp(min=1).to(advantages.dtype)
@@ -88,3 +83,13 @@ def rarity(
         weight = weight.clamp(clip[0], clip[1])
     report("ways", (1 / count).masked_fill(~weighted, 0.0).sum(-1))
     return torch.where(weighted, advantages * weight, advantages).masked_fill(~scored, 0.0)
+
+
+def _check_options(alpha: float, rule: str, clip: Sequence[float] | None) -> None:
+    """Raise ValueError for options of `rarity` that it does not take."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"rarity's alpha must be in [0, 1], got {alpha}.")
+    if rule not in RULES:
+        raise ValueError(f"rarity's rule must be one of {', '.join(RULES)}, got {rule!r}.")
+    if clip is not None and not (len(clip) == 2 and 0 <= clip[0] <= clip[1]):
+        raise ValueError(f"rarity's clip must be [least, largest], two numbers from 0 on, got {list(clip)}.")
