@@ -166,7 +166,7 @@ def with_added_keys(content: dict[str, Any]) -> dict[str, Any]:
 
     So recipes of two versions are equal where their runs are. `content` is not changed.
     """
-    content = copy.deepcopy(content)
+    content = {key: dict(value) if isinstance(value, dict) else value for key, value in content.items()}
     for name, default in ADDED_KEYS.items():
         section, _, key = name.rpartition(".")
         settings = content if not section else content.setdefault(section, None if section == "evaluation" else {})
