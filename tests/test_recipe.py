@@ -14,7 +14,7 @@ from manypaths import recipe
 from manypaths.recipe import dump, find, read, read_recorded, shipped
 from manypaths.sections import Pretrain, Problems
 from manypaths.typed import check_arguments
-from manypaths.yaml_text import Loader, canonical, to_yaml
+from manypaths.yaml_text import Loader, canonical, from_yaml, to_yaml
 
 KINDS = ("models", "variants", "methods", "problems", "papers")
 BY_KIND = [[name for name in shipped() if name.startswith(f"{kind}/")] for kind in KINDS]
@@ -438,3 +438,14 @@ def test_a_cluster_is_a_name_or_a_number(text, cluster, tmp_path):
     assert spec.cluster == cluster and again(spec, tmp_path) == spec
     with pytest.raises(ValueError, match="cluster must be"):
         read(BASE, ["cluster=[1]"])
+
+
+@pytest.mark.parametrize("text", ["seed: 1\nseed: 2\n", "trainer: {max_steps: 1, beta: 0, 'max_steps': 2}\n"])
+def test_a_key_that_stands_twice_is_refused_and_not_dropped(text, tmp_path):
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"twice.yaml is not YAML: .* the key '(seed|max_steps)' is there twice"):
+        recipe.content([str(tmp_path / "twice.yaml")])
+
+
+def test_a_key_may_replace_one_of_a_merged_mapping():
+    assert from_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", "t")["b"] == {"x": 3, "y": 2}

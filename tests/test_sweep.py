@@ -139,6 +139,27 @@ def test_two_runs_of_one_name_are_refused(tmp_path):
         jobs(read_grid(written(tmp_path, grid)))
 
 
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        (("grpo", "GRPO"), "Two runs of the grid would be named grpo-1 and GRPO-1, which are one name on some file"),
+        (("\xe9", "e\u0301"), "must consist of letters|which are one name on some file systems"),
+        (("\ufb01", "fi"), "which are one name on some file systems"),
+        (("a" * 199,), "must have at most 200 bytes, got a"),
+    ],
+)
+def test_names_that_are_one_folder_on_some_disks_are_refused(values, complaint, tmp_path):
+    grid = {"recipes": ["smollm2-135m", "grpo", "arithmetic", "{a}"], "grid": {"a": {value: [] for value in values}}}
+    with pytest.raises(ValueError, match=complaint):
+        jobs(read_grid(written(tmp_path, {**grid, "seeds": [1]})))
+
+
+def test_a_configuration_that_the_grid_has_twice_is_refused(tmp_path):
+    text = "recipes: [smollm2-135m, grpo, arithmetic, '{a}']\nseeds: [1]\ngrid:\n  a:\n    x: []\n    x: [mmr]\n"
+    with pytest.raises(ValueError, match=r"is not YAML: .* the key 'x' is there twice"):
+        read_grid(written(tmp_path, text))
+
+
 def test_an_invalid_target_is_refused_before_any_run(tmp_path, capsys):
     path = written(tmp_path, {**GRID, "target": "best"})
     assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2

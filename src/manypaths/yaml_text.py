@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+MERGE = "tag:yaml.org,2002:merge"
+
 
 def to_yaml(content: Any) -> str:
     """YAML that `Loader` reads as equal content: texts that it would read as another type are quoted."""
@@ -33,8 +35,21 @@ def from_yaml(text: str | bytes, name: str) -> Any:
 class Loader(yaml.SafeLoader):
     """SafeLoader with the numbers of YAML 1.2: 1e-6 is a number, as people write learning rates.
 
-    Texts that YAML 1.1 would read as another number, 010 as 8 and 12:00 as 720, and dates stay texts.
+    Texts that YAML 1.1 would read as another number, 010 as 8 and 12:00 as 720, and dates stay texts. A key that stands
+    twice in one mapping is an error, as YAML has it; PyYAML would drop the first one without a word.
     """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """The node of a mapping. Raises ComposerError for a repeated key."""
+        node = super().compose_mapping_node(anchor)
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                if (key.tag, key.value) in keys:
+                    problem = f"the key {key.value!r} is there twice"
+                    raise yaml.composer.ComposerError("in a mapping", node.start_mark, problem, key.start_mark)
+                keys.add((key.tag, key.value))
+        return node
 
 
 class Dumper(yaml.SafeDumper):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,8 @@ from manypaths.sections import Recipe
 from manypaths.training import forked, starts
 from manypaths.typed import build
 from manypaths.yaml_text import Loader
+
+LONGEST = 200  # bytes of the name of a run, to which endings are added
 
 
 @dataclass
@@ -126,7 +129,7 @@ def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
         ValueError: a run is not a valid recipe, two runs would have one name, or a configuration is not in the grid;
             the message names it.
     """
-    result: list[Job] = []
+    result, names_on_disk = list[Job](), dict[str, str]()
     combinations = list(itertools.product(*grid.grid.values()))
     if configurations is not None:
         names = ["-".join(values) for values in combinations]
@@ -144,8 +147,7 @@ def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
             starts.check_words(words)
             words += start.of_runs
         job = Job("-".join([*values, str(seed)]), [*words, f"seed={seed}"], start=start)
-        if job.name in [other.name for other in result]:
-            raise ValueError(f"Two runs of the grid would be named {job.name}. Rename a value of an axis.")
+        _check_name(job.name, names_on_disk)
         try:
             spec = _check_recipe(job)
         except ValueError as error:
@@ -154,6 +156,20 @@ def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
         job.is_tiny = job.on_cpu and spec.model.architecture is not None
         result.append(job)
     return result
+
+
+def _check_name(name: str, others: dict[str, str]) -> None:
+    """Raise ValueError for the name of a run that cannot be that of a folder beside the others, and add it to these.
+
+    Some file systems do not tell letters of two cases apart, or two forms of an accent.
+    """
+    other = others.get(on_disk := unicodedata.normalize("NFKC", name.casefold()))
+    if other is not None:
+        names = name if other == name else f"{other} and {name}, which are one name on some file systems"
+        raise ValueError(f"Two runs of the grid would be named {names}. Rename a value of an axis.")
+    if len(name.encode()) > LONGEST:
+        raise ValueError(f"The name of a run must have at most {LONGEST} bytes, got {name}. Shorten a value.")
+    others[on_disk] = name
 
 
 def _starts(content: dict[str, Any], seeds: Sequence[int]) -> dict[int, starts.Start]:
