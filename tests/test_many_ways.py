@@ -79,6 +79,23 @@ def test_held_out_problems_share_no_instance_with_any_other(name, ways):
     assert trained and held_out and not trained & held_out
 
 
+def test_numbers_in_another_order_are_one_problem_of_a_set_and_on_one_side_of_the_split():
+    def numbers(problem):
+        return tuple(sorted(map(int, problem.question.partition(" from ")[2].split())))
+
+    options = {"numbers": 3, "largest": 6, "ways": "any"}
+    training = [
+        problem for seed in (1, 2) for problem in load("countdown", options={"count": 90, "seed": seed, **options})
+    ]
+    held_out = load("countdown", options={"count": 40, "seed": 3, "held_out": True, **options})
+    for problems in (training[:90], training[90:], held_out):
+        values = [problem.question.partition(" from ")[0] for problem in problems]
+        assert len(set(zip(values, map(numbers, problems), strict=True))) == len(problems)
+    orders = {problem.question.partition(" from ")[2] for problem in training}
+    assert len(orders) > len({numbers(problem) for problem in training})  # several orders of some numbers were drawn
+    assert not {numbers(problem) for problem in training} & {numbers(problem) for problem in held_out}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -178,6 +178,7 @@ def test_an_interruption_ends_the_runs_of_all_workers_and_counts_none_as_failed(
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         sweep.run(runs, tmp_path, workers=2)
+    assert ends.is_set()
     while threading.active_count() > workers - 2:
         time.sleep(0.01)
     assert len(began) == 2 and not (tmp_path / ROWS).exists()

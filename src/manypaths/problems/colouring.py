@@ -27,7 +27,8 @@ def colouring(
     two are joined, and a dot where they are not. `1 ?A ?.B` are three nodes, of which A is joined to B, and B to C; the
     answer `121` colours them. With one way, further nodes have a colour, as few as leave one colouring.
 
-    The held-out problems have graphs of their own, which no other problem has, whatever is coloured.
+    The held-out problems have graphs of their own: no other problem of as many nodes and colours joins the same pairs,
+    whatever is coloured. The same graph with other letters for its nodes counts as another one.
 
     Args:
         count: How many problems.

@@ -36,8 +36,9 @@ def countdown(
 ) -> list[Problem]:
     """Draw numbers, and a value that an expression of all of them has.
 
-    A question is `24 from 8 3 6 4`. The held-out problems have numbers of their own, which no other problem has,
-    whatever is to be reached.
+    A question is `24 from 8 3 6 4`. The same numbers in another order are the same problem, and a set has it once. The
+    held-out problems have numbers of their own, which no other problem has, in whatever order, and whatever is to be
+    reached.
 
     Args:
         count: How many problems.

@@ -29,7 +29,8 @@ def cover(
 
     A question is the condition of `manypaths.verifiers.cover`: `2 of A12 B34 C134 D2 need 1234, not AC`.
 
-    The held-out problems have items of their own, which no other problem has, whatever pairs are excluded.
+    The held-out problems have items of their own: no other problem of which as many are chosen and as many marks are
+    needed has the same ones, whatever pairs are excluded. The same items with other letters or marks count as others.
 
     Args:
         count: How many problems.

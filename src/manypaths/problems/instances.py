@@ -54,7 +54,8 @@ def draw(
         count: How many problems.
         seed: Of the random numbers.
         held_out: Which of two parts the problems are drawn from: a quarter of all instances, by a hash of a text, the
-            `split`, or the others. The parts share no split, whatever their seeds.
+            `split`, or the others. The parts share no split, whatever their seeds; two seeds of one part may share
+            problems.
         ways: As in `wants_one_way`.
         make: (random numbers, whether there must be one way, whether a `split` is of the wanted part) -> an instance of
             that part; None where a draw was in vain.
