@@ -380,7 +380,7 @@ def test_an_arm_helps_only_where_an_endpoint_claims_that_it_is_better(claims, ve
         (("margin: 5", "margins: 5"), "it has the unknown key 'margins'. Did you mean 'margin'?"),
         (("margin: 5\n", ""), "The claims not worse and equivalent must have a margin, got none"),
         (("claim: not worse", "claim: good"), "claim must be better, not worse, equivalent, got 'good'"),
-        (("at: steps", "at: start"), "at must be end, peak, steps, hours, got 'start'"),
+        (("at: steps", "at: start"), "at must be end, peak, equal-accuracy, steps, hours, got 'start'"),
         (("[new, other, absent]", "[base]"), "The baseline must not be one of the arms"),
         (("- pass@4", "- 4"), "An endpoint must be a metric"),
         (("name: Does it help?", "name: ["), "is not YAML"),
