@@ -3,7 +3,8 @@
     python bench/comparison.py [QUESTION ...] [--worlds 1000] [--processes 1]
 
 Without a question it answers all of them, in about 20 minutes on one core, and prints the tables of docs/results.md.
-comparison_worlds.py has the simulated runs, comparison_questions.py, comparison_study.py and comparison_curves.py what
+comparison_worlds.py has the simulated runs, comparison_questions.py, comparison_study.py, comparison_curves.py and
+comparison_equal_accuracy.py what
 is measured on them.
 A cell with three numbers has those of 3, 5 and 10 seeds. Of n worlds a rate p has the standard error sqrt(p (1 - p) /
 n): at 95 % that is 0.5 points of 2,000 worlds, 0.7 of 1,000 and 1.3 of 300.
@@ -14,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import comparison_curves
+import comparison_equal_accuracy as equal
 import comparison_questions as questions
 import comparison_study
 import numpy
@@ -172,6 +174,21 @@ def study(bench):
         row(name, _gaps(world, others), *(f"{100 * rates[key].mean():.1f}" for key in keys))
 
 
+def equal_accuracy(bench):
+    columns = ("arm", "seeds", "pairs", "held", "better", "worse", "mean, points", "width, points")
+    head("pass@8 at equal accuracy, 600 worlds: % in which the interval holds the truth, and which are shown", *columns)
+    arms = {
+        "the baseline again": equal.Arm(),
+        "slower on the same path": equal.Arm(equal.PACE),
+        "slower, 3 points gained": equal.Arm(equal.PACE, 0.03),
+    }
+    for name, arm in arms.items():
+        for seeds, paired in ((5, True), (10, True), (20, True), (20, False)):
+            rates = bench.of(equal.answers, 600, arm=arm, seeds=seeds, paired=paired)
+            means = [f"{100 * rates[key].mean():.1f}" for key in ("held", "better", "worse", "value", "width")]
+            row(name, seeds, "paired" if paired else "unpaired", *means)
+
+
 def _gaps(world, others):
     """The true differences of the first arm from the baseline, in points."""
     arm = others[0] if others else Arm()
@@ -238,7 +255,20 @@ def verdicts(bench):
 
 QUESTIONS = {
     question.__name__: question
-    for question in (intervals, measures, pairing, arms, tails, margins, power, protocols, study, curves, verdicts)
+    for question in (
+        intervals,
+        measures,
+        pairing,
+        arms,
+        tails,
+        margins,
+        power,
+        protocols,
+        study,
+        equal_accuracy,
+        curves,
+        verdicts,
+    )
 }
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from manypaths.comparison.protocol import Endpoint, Protocol
 from manypaths.comparison.runs import Run, Score
 from manypaths.comparison.tables import tables
 from manypaths.counts import Counts, pass_at
-from manypaths.statistics import estimate, interval
+from manypaths.statistics import estimate, interval, p_value
 
 SAMPLES, K = 8, 4
 NAME = f"pass@{K}"
@@ -74,44 +74,63 @@ def first_at(steps, curve, level):
     raise AssertionError(level)
 
 
-@pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_difference_is_read_where_both_first_have_the_accuracy_of_the_less_accurate(paired, turned):
-    sides = [OTHERS, RISING] if turned else [RISING, OTHERS]
-    actual = difference(*(runs(name, right) for name, right in zip("ab", sides, strict=True)), paired=paired)
-    steps = [10.0 * index for index in range(6)]
+STEP_NUMBERS = [10.0 * index for index in range(6)]
+
+
+def naive(sides):
+    """(the accuracy, the steps of both, what both read there), by loops over means that rise."""
     accuracy, passed = (
-        [[fmean(value(count) for count in side[:, step].ravel()) for step in range(6)] for side in sides]
+        [[fmean(value(count) for count in side[:, step].ravel().tolist()) for step in range(6)] for side in sides]
         for value in (lambda count: count / SAMPLES, lambda count: pass_at(SAMPLES, count, K))
     )
     level = min(curve[-1] for curve in accuracy)
-    reached = [first_at(steps, curve, level) for curve in accuracy]
-    own, other = (on_a_line(steps, curve, at) for curve, at in zip(passed, reached, strict=True))
+    reached = [first_at(STEP_NUMBERS, curve, level) for curve in accuracy]
+    return level, reached, [on_a_line(STEP_NUMBERS, curve, at) for curve, at in zip(passed, reached, strict=True)]
+
+
+TURNED = pytest.mark.parametrize("sides", [(RISING, OTHERS), (OTHERS, RISING)], ids=["further", "less far"])
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@TURNED
+def test_the_difference_is_read_where_both_first_have_the_accuracy_of_the_less_accurate(paired, sides):
+    actual = difference(*(runs(name, right) for name, right in zip("ab", sides, strict=True)), paired=paired)
+    level, reached, (own, other) = naive(sides)
     assert actual["value"] == pytest.approx(own - other)
     assert actual["accuracy"] == pytest.approx(level)
     assert [actual["step"], actual["baseline_step"]] == pytest.approx(reached)
     assert actual["low"] < actual["value"] < actual["high"] and 0 < actual["p"] <= 1
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_to_first_order_a_seed_and_a_problem_move_where_the_more_accurate_one_is_read(turned):
-    """P(t) - r A(t), minus the same of the baseline: r is dP/dA on the path that goes on beyond the accuracy."""
-    sides = [OTHERS, RISING] if turned else [RISING, OTHERS]
-    actual = difference(*(runs(name, right) for name, right in zip("ab", sides, strict=True)))
+@pytest.mark.parametrize("paired", [True, False])
+@TURNED
+def test_a_seed_moves_the_difference_as_without_it_and_a_problem_to_first_order(paired, sides):
+    """The interval is that of cells P(t) - r A(t), r = dP/dA near t on the path that goes on, with jackknifed rows."""
+    actual = difference(*(runs(name, right) for name, right in zip("ab", sides, strict=True)), paired=paired)
+    _, reached, _ = naive(sides)
     shares = [side / SAMPLES for side in sides]
     passed = [numpy.vectorize(lambda count: pass_at(SAMPLES, count, K))(side) for side in sides]
-    ends = [side[:, -1].mean() for side in shares]
-    further = ends.index(max(ends))
-    before = int(numpy.searchsorted(shares[further].mean((0, 2)), min(ends))) - 1
-    rise, change = ((side[further][:, before + 1] - side[further][:, before]).mean() for side in (shares, passed))
+    further = int(shares[1][:, -1].mean() > shares[0][:, -1].mean())
+    after = next(index for index, step in enumerate(STEP_NUMBERS) if step >= max(reached[further], 1))
+    near = slice(max(0, after - 2), after + 2)
+    slope = stats.linregress(*(of[further].mean((0, 2))[near] for of in (shares, passed))).slope
     means = []
-    for accuracy, measure, step in zip(shares, passed, (actual["step"], actual["baseline_step"]), strict=True):
-        at = [
-            numpy.array([[on_a_line([10 * t for t in range(6)], cell, step) for cell in seed.T] for seed in side])
-            for side in (accuracy, measure)
-        ]
-        means.append(estimate(at[1] - change / rise * (at[0] - at[0].mean())))
-    assert (actual["low"], actual["high"]) == pytest.approx(interval(*means, paired=True))
+    for place, step in enumerate(reached):
+        accuracy, measure = (
+            numpy.array([[on_a_line(STEP_NUMBERS, cell, step) for cell in seed.T] for seed in of[place]])
+            for of in (shares, passed)
+        )
+        cells = measure - slope * (accuracy - accuracy.mean())
+        without = []
+        for seed in range(3):
+            pair = list(sides)
+            pair[place] = numpy.delete(pair[place], seed, 0)
+            own, other = naive(pair)[2]
+            without.append(own - other)
+        moves = 2 * (fmean(without) - numpy.array(without)) * (1 - 2 * place)
+        means.append(estimate(cells - cells.mean(1, keepdims=True) + moves[:, None] + cells.mean()))
+    assert (actual["low"], actual["high"]) == pytest.approx(interval(*means, paired=paired))
+    assert actual["p"] == pytest.approx(p_value(*means, paired=paired))
 
 
 def test_one_that_walks_the_path_of_the_baseline_more_slowly_does_not_differ():
