@@ -1,5 +1,6 @@
 """The pictures of a comparison: curves, and pass@K against accuracy, with the numbers of the comparison."""
 
+import copy
 import re
 import xml.etree.ElementTree as xml
 
@@ -191,6 +192,16 @@ def test_the_tradeoff_has_the_differences_that_the_tables_have(name):
         assert point.is_shown == any(item["verdict"] in ("better", "worse") for item in (across_, up_))
 
 
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_an_interval_with_an_open_end_is_not_in_the_tradeoff(end):
+    comparison = copy.deepcopy(DIVERSE)
+    for side in comparison["configurations"][1:]:
+        side["measures"]["accuracy"]["against"]["last"][end] = None
+    _, *points = tradeoff.tradeoff(comparison).points
+    assert [point.x_interval for point in points] == [None] * len(points)
+    assert None not in [point.y_interval for point in points]
+
+
 def test_the_intervals_of_the_tradeoff_are_paired_where_the_differences_are():
     runs = counted({"grpo": 0, "mmr": 0.6}, 10, luck=0.8)
     paired, unpaired = (
@@ -294,6 +305,92 @@ def test_names_stand_beside_their_points_and_cover_neither_one_another_nor_a_poi
     save(comparison, tmp_path)
     words = "".join(xml.parse(tmp_path / "tradeoff.svg").getroot().itertext())
     assert all(words.count(name) >= 1 for name in names) and "legend_1" not in (tmp_path / "tradeoff.svg").read_text()
+
+
+WIDE = [(-0.05, 0.02), (0.06, 0.05), (-0.02, -0.06), (0.03, -0.03)]  # accuracy and pass@4 of arms far from one another
+
+
+def spread_out(margin=0.05):
+    """Four arms and the baseline, each with an interval through the place on its right where its name would stand."""
+    arms = [
+        tradeoff.Point(f"arm-{place}", x, y, (x - 0.01, x + 0.05), (y - 0.01, y + 0.02), "", place != 2)
+        for place, (x, y) in enumerate(WIDE)
+    ]
+    bare = [tradeoff.Point(name, x, y, None, None, "") for name, x, y in (("base", 0, 0), ("edge", -0.054, -0.04))]
+    pole = tradeoff.Point("pole", 0.012, 0.06, None, (-0.03, 0.08), "")  # its interval is right of the baseline
+    top = tradeoff.Point("top", 0.115, 0.085, None, None, "")  # beside the words of the quadrant
+    return tradeoff.Tradeoff(PAIR, [bare[0], *arms, bare[1], pole, top], margin)
+
+
+@pytest.mark.parametrize("dpi", [50, 100, 144])
+def test_a_name_is_near_its_point_and_covers_no_interval_and_not_the_margin_where_there_is_room(dpi):
+    trade = spread_out()
+    axes = Figure(figsize=(8, 5), dpi=dpi).subplots()
+    assert tradeoff.draw(trade, axes, [point.name for point in trade.points])
+    axes.figure.canvas.draw()
+    names = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text()}
+    assert names.keys() == {"base (baseline)", *(point.name for point in trade.points[1:]), tradeoff.HIGHER}
+    bars = [line for line in axes.get_lines() if len(line.get_xdata()) == 2 and line.get_color() != style.PALE]
+    assert len(bars) == 2 * 4 + 1 + 1, "the intervals, and the margin"
+    assert not any(name.overlaps(other) for text, name in names.items() for more, other in names.items() if more < text)
+    ends = [line.get_transform().transform(list(zip(*line.get_data(), strict=True))) for line in bars]
+    for point in trade.points:
+        name = names[point.name + " (baseline)" * (point is trade.points[0])]
+        x, y = axes.transData.transform((point.x, point.y))
+        across, up = max(name.x0 - x, x - name.x1, 0), max(name.y0 - y, y - name.y1, 0)
+        assert 0 < (across**2 + up**2) ** 0.5 * 72 / dpi < 20
+        for (left, bottom), (right, top) in ends:
+            assert right <= name.x0 or name.x1 <= left or top <= name.y0 or name.y1 <= bottom
+
+
+@pytest.mark.parametrize("dpi", [72, 200])
+def test_the_name_of_a_hidden_point_has_a_line_from_the_point_to_the_name(dpi):
+    crowded = [(place / 4000, place % 3 / 4000) for place in range(9)]
+    points = [tradeoff.Point(f"arm-{place}", x, y, None, None, "") for place, (x, y) in enumerate(crowded)]
+    far = tradeoff.Point("far", 0.1, 0.1, None, None, "")
+    trade = tradeoff.Tradeoff(PAIR, [*points, far])
+    axes = Figure(figsize=(8, 5), dpi=dpi).subplots()
+    assert tradeoff.draw(trade, axes, [point.name for point in trade.points])
+    axes.figure.canvas.draw()
+    names = {text.get_text(): text for text in axes.texts if text.get_text()}
+    lines = [text for text in axes.texts if not text.get_text()]
+    assert len(lines) >= 3
+    for line in lines:
+        start = axes.transData.transform(line.xy)
+        end = start + numpy.array(line.xyann) * dpi / 72
+        [own] = [point for point in trade.points if (point.x, point.y) == line.xy]
+        box = names[own.name + " (baseline)" * (own is trade.points[0])].get_window_extent()
+        assert box.x0 - 8 <= end[0] <= box.x1 + 8 and box.y0 - 8 <= end[1] <= box.y1 + 8
+        assert numpy.hypot(*line.xyann) > 14
+    boxes = [text.get_window_extent() for text in names.values()]
+    assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+
+
+def test_a_tradeoff_is_in_points_with_the_baseline_in_a_cross_of_its_own():
+    trade = spread_out()
+    trade.points[0].x, trade.points[0].y = 0.0, 0.0
+    axes, lines = crosses(trade, [point.name for point in trade.points])
+    assert (style.PALE, [0.0, 0.0], [0, 1]) in lines and (style.PALE, [0, 1], [0.0, 0.0]) in lines
+    assert axes.xaxis.get_major_formatter()(0.05, 0) == "+5" == axes.yaxis.get_major_formatter()(0.05, 0)
+    signs = " Hollow: neither difference is shown. Dashed line: 5 points lower in accuracy, the margin."
+    assert trade.words.endswith(signs)
+    comparison = compare(counted({"grpo": 0}))
+    alone = tradeoff.tradeoff(comparison)
+    axes, lines = crosses(alone, ["grpo"])
+    [point] = alone.points
+    assert (style.PALE, [point.x] * 2, [0, 1]) in lines and (style.PALE, [0, 1], [point.y] * 2) in lines
+    assert point.x != point.y and axes.get_xlabel() == "accuracy"
+    assert axes.xaxis.get_major_formatter()(0.05, 0) == "5 %" == axes.yaxis.get_major_formatter()(0.05, 0)
+
+
+def test_so_many_names_as_fit_are_labelled_and_one_more_is_not():
+    def labelled(count):
+        places = [(place % 6 / 10, place // 6 / 10) for place in range(count)]
+        points = [tradeoff.Point(f"a{place}", x, y, None, None, "") for place, (x, y) in enumerate(places)]
+        axes = Figure(figsize=(16, 10)).subplots()
+        return tradeoff.draw(tradeoff.Tradeoff(PAIR, points), axes, [point.name for point in points])
+
+    assert labelled(tradeoff.LABELLED) and not labelled(tradeoff.LABELLED + 1)
 
 
 def test_names_that_have_no_room_are_in_a_legend(tmp_path):

@@ -91,11 +91,11 @@ def _cheapest(point: Place, choices: list[tuple[float, Box]], others: list[tuple
         if own >= least:
             break
         cost = own + HIDES * sum(cover(box, other) for _, other in others)
-        cost += HIDES / 4 * sum(_crosses(line, box) for line in lines)
+        cost += HIDES / 4 * sum(goes_through(line, box) for line in lines)
         end = end_of_line(point, box)
         if end is not None and cost < least:
-            cost += CROSSES * sum(_crosses((point, end), other) for _, other in others)
-            cost += CROSSES * sum(_cross((point, end), line) for line in lines)
+            cost += CROSSES * sum(goes_through((point, end), other) for _, other in others)
+            cost += CROSSES * sum(cross((point, end), line) for line in lines)
         if cost < least:
             best, least = box, cost
     return best
@@ -107,7 +107,7 @@ def _own_cost(point: Place, box: Box, solid: list[Box], bars: list[Box]) -> floa
     cost = 0.3 * math.dist(point, end) + HIDES * sum(cover(box, other) for other in solid)
     cost += COVERS * sum(cover(box, bar) for bar in bars)
     if end_of_line(point, box) is not None:
-        cost += CROSSES * sum(_crosses((point, end), other) for other in solid)
+        cost += CROSSES * sum(goes_through((point, end), other) for other in solid)
     return cost
 
 
@@ -123,7 +123,7 @@ def _is_inside(box: Box, crowd: Crowd) -> bool:
     return box[0] >= 0 and box[2] <= crowd.width and box[1] >= 0 and box[3] <= crowd.height
 
 
-def _crosses(line: tuple[Place, Place], box: Box) -> bool:
+def goes_through(line: tuple[Place, Place], box: Box) -> bool:
     """Whether a line goes through a box."""
     (left, low), (right, high) = line
     first, last = 0.0, 1.0  # the part of the line that is in the box
@@ -137,7 +137,7 @@ def _crosses(line: tuple[Place, Place], box: Box) -> bool:
     return first < last
 
 
-def _cross(first: tuple[Place, Place], second: tuple[Place, Place]) -> bool:
+def cross(first: tuple[Place, Place], second: tuple[Place, Place]) -> bool:
     """Whether two lines cross."""
 
     def side(line: tuple[Place, Place], place: Place) -> bool:
