@@ -156,6 +156,7 @@ def test_finished_runs_whose_start_has_other_settings_are_refused(copy, capsys):
         assert main(["sweep", "grid.yaml", "--out", "out", *option]) == 2
         captured = capsys.readouterr()
         assert "'starts/1' holds a start of another recipe (rare: 0.1 there, rare: 0.5 here)" in captured.err
+        assert "remove that folder and the runs that began with it" in captured.err
         assert "Left out" not in captured.err and "mmr" not in captured.out
 
 
@@ -172,7 +173,7 @@ def test_a_start_that_is_made_again_beside_its_finished_runs_is_named(swept, tmp
     (tmp_path / "out" / result_rows.ROWS).unlink()
     assert list(sweep.run(runs, tmp_path / "out")) == ["mmr-1", "grpo-3", "mmr-3"]
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: ")]
-    assert len(notes) == 1 and "starts/1 is made again" in notes[0]
+    assert len(notes) == 1 and "starts/1 is made again" in notes[0] and "train these runs again" in notes[0]
 
 
 def test_a_start_of_another_recipe_is_refused_before_anything_trains(swept, tmp_path, capsys):
@@ -281,7 +282,7 @@ def test_a_start_that_fails_is_tried_once_and_the_runs_of_its_seed_alone_fail(tm
     assert sorted(failed) == ["grpo-1", "mmr-1"] and failed["grpo-1"] == failed["mmr-1"]
     assert failed["grpo-1"].startswith("failed (2); The start starts/1 was not made (2, see starts/1.log): ")
     assert "max_step'. Did you mean" in failed["grpo-1"]
-    assert capsys.readouterr().out.count("manypaths pretrain") == 1
+    assert capsys.readouterr().out.count("starts/1: manypaths pretrain ") == 1
     rows = {row.name: row for row in result_rows.read(tmp_path / "out" / result_rows.ROWS)}
     assert {name: row.finished for name, row in rows.items()} == {run.name: run.name.endswith("-2") for run in runs}
     assert rows["mmr-1"].failed.code == 2 and "was not made" in rows["mmr-1"].failed.last_line

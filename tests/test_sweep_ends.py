@@ -161,6 +161,17 @@ def test_a_row_that_cannot_be_written_is_written_at_the_end(tmp_path, train, mon
     assert capsys.readouterr().out.count("is not written yet: [Errno 28] No space left on device") == 2
 
 
+def test_rows_that_can_never_be_written_end_a_sweep_with_their_file(tmp_path, train, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recorded.result_rows, "write", full)
+    train(lambda job, out: (out / f"{job.name}.log").touch() or 3)
+    with pytest.raises(ValueError, match=r"rows.jsonl.gz' cannot be written: .*No space left on device. Mend that"):
+        sweep.run([job("grpo-1")], tmp_path)
+    assert f"grpo-1: failed (3); its log is empty ({tmp_path}/grpo-1.log)" in capsys.readouterr().out
+
+
 # Interruptions
 
 

@@ -137,7 +137,7 @@ def is_made(start: Start) -> bool:
     if differences:
         raise ValueError(
             f"{str(folder)!r} holds a start of another recipe ({one_line('; '.join(differences[:3]), 300)}). Change "
-            "starts.folder, or remove that folder."
+            "starts.folder and --out, or remove that folder and the runs that began with it."
         )
     return True
 

@@ -70,9 +70,15 @@ def run(jobs: list[Job], out: Path, workers: int = 1) -> dict[str, str]:
         if job.name not in shared.failed:
             _check_again(job, out, shared)
     ours = [job.name for job in left if job.name not in shared.others]
-    recorded.complete(ours, out, out / LOCKS)  # those that processes of a killed sweep finished
-    for name, failure in shared.unwritten.items():
-        recorded.record(name, out, out / LOCKS, failure)
+    try:
+        recorded.complete(ours, out, out / LOCKS)  # those that processes of a killed sweep finished
+        for name, failure in shared.unwritten.items():
+            recorded.record(name, out, out / LOCKS, failure)
+    except OSError as error:
+        raise ValueError(
+            f"{str(out / ROWS)!r} cannot be written: {error}. Mend that, and start the sweep again: it keeps what is "
+            "finished."
+        ) from error
     return shared.failed
 
 
@@ -109,7 +115,7 @@ def _name_starts_made_again(left: Sequence[Job], finished: Sequence[Job]) -> Non
         if not starts.is_made(start) and start.folder in begun:
             print(
                 f"Note: {start.folder} is made again, although finished runs began with it. On another machine its "
-                "weights may differ from theirs.",
+                "weights may differ from theirs; if starts.recipes has changed since, train these runs again.",
                 flush=True,
             )
 
@@ -227,7 +233,7 @@ def _give_up(job: Job, out: Path, shared: _State, failure: Failure) -> None:
     if job.name not in shared.failed and not shared.stopped:
         log = out / f"{job.name}.log"
         where = f" ({log})" if log.is_file() else ""
-        shared.fail(job.name, f"failed ({failure.code}); {one_line(failure.last_line)}{where}")
+        shared.fail(job.name, f"failed ({failure.code}); {one_line(failure.last_line) or 'its log is empty'}{where}")
         _record(job, out, shared, failure)
 
 
