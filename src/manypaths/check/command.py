@@ -66,9 +66,9 @@ def page(log: Log, outcomes: Mapping[str, Outcome], notes: list[str]) -> str:
                 lines += _wrapped(f"To do: {outcome.advice}")
     lines += ["", *(line for note in notes for line in _wrapped(f"Note: {note}"))] if notes else []
     states = [outcome.state for outcome in outcomes.values()]
-    found, not_checked = states.count(FOUND), states.count(UNCHECKED)
+    alarms, not_checked = states.count(FOUND), states.count(UNCHECKED)
     ending = f"; {not_checked} not checkable" if not_checked else ""
-    return "\n".join([*lines, "", f"{found} of {len(states)} checks found something{ending}."])
+    return "\n".join([*lines, "", f"{alarms} of {len(states)} checks found something{ending}."])
 
 
 def _wrapped(text: str) -> list[str]:

@@ -145,7 +145,7 @@ def agreement(groups: Sequence[LoggedGroup], effect: Effect) -> tuple[int, int] 
         if group.advantages is not None and None not in group.advantages
     ]
     equal = [
-        all(abs((one or 0.0) - other) <= LOGGED * max(1.0, abs(other)) for one, other in zip(*pair, strict=True))
+        all(abs((own or 0.0) - made) <= LOGGED * max(1.0, abs(made)) for own, made in zip(*pair, strict=True))
         for pair in logged
     ]
     return (sum(equal), len(logged)) if logged else None

@@ -37,7 +37,7 @@ class Watch:
 
 def _state(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """The path, size and time of all files but locks, which are touched by those who look at them."""
-    found = []
+    states = []
     for path in paths:
         files = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names] or [str(path)]
         for file in files:
@@ -46,5 +46,5 @@ def _state(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
                     status = os.stat(file)
                 except OSError:  # it is gone, or was not there
                     continue
-                found.append((file, status.st_size, status.st_mtime_ns))
-    return sorted(found)
+                states.append((file, status.st_size, status.st_mtime_ns))
+    return sorted(states)

@@ -64,10 +64,10 @@ def meets(answer: str, condition: str) -> bool:
 
 def value(tokens: list[str]) -> Fraction:
     """The exact value of an expression. Raises a ValueError for what is none, and for a division by 0."""
-    found, place = _sum(tokens, 0, 0)
+    total, place = _sum(tokens, 0, 0)
     if place != len(tokens):
         raise _Wrong("there is more behind the expression")
-    return found
+    return total
 
 
 def _sum(tokens: list[str], place: int, depth: int) -> tuple[Fraction, int]:
