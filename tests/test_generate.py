@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
 import torch
+import yaml
+from transformers import AutoTokenizer
 
 from manypaths import checkpoint
+from manypaths.cli import main
 from manypaths.evaluation import generate
 from manypaths.evaluation import server as client
 from manypaths.evaluation.generate import choose_backend, seed_of, transformers_generate
@@ -204,3 +208,20 @@ def test_each_distinct_text_is_read_once_and_the_tensors_are_those_of_all_texts(
     own, expected = _encoded(counting, texts, named, "cpu"), tokenizer(texts, **named)
     assert read == ["ab", "abcd", "x"] and own.keys() == expected.keys()
     assert all(torch.equal(own[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_messages_for_a_model_without_a_template_are_refused_with_what_to_write(
+    command, tiny_model, tiny_recipe, tmp_path, capsys
+):
+    model = tmp_path / "base"
+    shutil.copytree(tiny_model, model, ignore=shutil.ignore_patterns("chat_template.jinja"))
+    assert AutoTokenizer.from_pretrained(model).chat_template is None
+    words = [str(model), "--problems", "svamp", "--limit", "1", "--max-new-tokens", "2", "--out", str(tmp_path / "a")]
+    if command == "train":
+        tiny_recipe["model"]["name"] = str(model)
+        tiny_recipe |= {"prompt": [{"role": "user", "content": "{question}"}], "evaluation": None}
+        (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_recipe))
+        words = [str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run")]
+    assert main([command, *words]) == 2
+    assert "must be a text for a model without a chat template" in capsys.readouterr().err

@@ -187,6 +187,16 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def check_prompt(tokenizer: Any, prompt: Any) -> None:
+    """Raise ValueError for a prompt of chat messages where the tokenizer has no chat template, as of a base model."""
+    if not isinstance(prompt, str) and tokenizer.chat_template is None:
+        raise ValueError(
+            "The prompt must be a text for a model without a chat template, got chat messages. Write it with what the "
+            "model needs around the question, such as prompt=\"'Question: {question} Answer:'\" in a recipe, or "
+            "--prompt 'Question: {question} Answer:' for manypaths evaluate."
+        )
+
+
 def end_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
     """The tokens that end a completion.
 

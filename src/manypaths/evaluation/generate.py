@@ -116,6 +116,7 @@ def transformers_generate(
     def generate(prompts: Sequence[Prompt], n: int) -> list[list[Sample]]:
         conversational = bool(prompts) and not isinstance(prompts[0], str)
         if conversational:
+            checkpoint.check_prompt(tokenizer, prompts[0])
             named = {"tokenize": False, "add_generation_prompt": True}
             prompts = [tokenizer.apply_chat_template(messages, **named) for messages in prompts]
         texts = [str(prompt) for prompt in prompts for _ in range(n)]

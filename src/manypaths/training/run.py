@@ -191,6 +191,7 @@ def load_start(plan: Plan) -> tuple[Any, Any, Any]:
 def _load(plan: Plan, source: str) -> tuple[Any, Any]:
     """A model and its tokenizer; with vLLM, the trainer's configuration gets the model's end tokens."""
     model, tokenizer = load_model(source, Sampling(**of_recipe(plan.recipe)), on_cpu=plan.config.use_cpu)
+    checkpoint.check_prompt(tokenizer, plan.recipe.prompt)
     if plan.config.use_vllm:
         plan.config.generation_kwargs = end_in_vllm(plan.config.generation_kwargs, model)
     return model, tokenizer
