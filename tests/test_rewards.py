@@ -8,6 +8,7 @@ import pickle
 import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -377,3 +378,53 @@ def test_every_option_is_keyword_only() -> None:
         for parameter in inspect.signature(function).parameters.values():
             column = parameter.name in {*GIVEN, "_"}
             assert column == (parameter.kind != parameter.KEYWORD_ONLY), (function.__name__, parameter.name)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ("None", "'None' (NoneType)"),
+        ("1.0", "'1.0' (float)"),
+        ("'11'", "'11' (str)"),
+        ("['1', '2']", "'1' (str)"),
+        ("torch.tensor(1.0)", "(Tensor)"),
+    ],
+)
+def test_what_is_no_list_of_numbers_is_refused_by_the_name_of_the_reward(
+    returned: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_rewards.py").write_text(f"import torch\ndef own(completions, **_):\n    return {returned}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = reward("own_rewards.own")
+    assert getattr(own, "__name__", None) == "own" and list(inspect.signature(own).parameters) == ["completions", "_"]
+    with pytest.raises(ValueError, match=r"Reward 'own_rewards.own' must return a list") as caught:
+        own(completions=["a", "b"])
+    assert words in str(caught.value)
+
+
+def test_lists_arrays_and_coroutines_of_a_users_reward_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["import torch", "def own(completions, **_): return torch.tensor([1.0, 2.0])"]
+    lines += [
+        "def generated(completions, **_): return (None for _ in completions)",
+        "async def later(completions): ...",
+    ]
+    (tmp_path / "taken_rewards.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert reward("taken_rewards.own")(completions=["a", "b"]) == [1.0, 2.0]
+    assert reward("taken_rewards.generated")(completions=["a", "b"]) == [None, None]
+    assert inspect.iscoroutinefunction(reward("taken_rewards.later"))
+
+
+def test_an_argument_that_no_recipe_has_is_refused_before_a_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["def own(completions, gold, **_): ...", "def option(completions, answer, *, limit, **_): return [limit]"]
+    (tmp_path / "asking_rewards.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match=r"'asking_rewards.own' must be given gold, which .* column answer"):
+        reward("asking_rewards.own")
+    with pytest.raises(ValueError, match=r"given limit, .*reward_options.asking_rewards.option.limit=VALUE"):
+        reward("asking_rewards.option")
+    assert reward("asking_rewards.option", limit=2)(completions=["a"], answer=["1"]) == [2]

@@ -152,3 +152,17 @@ def test_a_rewind_drops_what_was_recorded_after_the_checkpoint(trained, old, tmp
     left = {path.name for path in evaluation.iterdir()}
     assert left == {*(f"{moment}.jsonl" for moment in kept), "step-4", "summary.json", "counts.json", *old}
     assert read_jsonl(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
+
+
+def test_recipes_differ_in_their_keys_and_not_in_shifted_lines():
+    there = {"prompt": [{"role": "user", "content": "{question}"}], "rewards": {"accuracy": 1.0}, "seed": 1}
+    here = {"prompt": "{question}", "rewards": {"accuracy": 1.0, "own": 2}, "seed": 1}
+    assert run_folder.differences(there, here) == [
+        'prompt: [{"role": "user", "content": "{question}"}] there, prompt: "{question}" here',
+        "nothing there, rewards.own: 2 here",
+    ]
+    assert run_folder.differences(there, {**there, "seed": 1.0}) == []
+    assert run_folder.differences({"lora": None}, {"lora": {"r": 2}}) == [
+        "lora: null there, nothing here",
+        "nothing there, lora.r: 2 here",
+    ]

@@ -184,7 +184,8 @@ def test_a_start_of_another_recipe_is_refused_before_anything_trains(swept, tmp_
         assert main([*command, *option]) == 2
         captured = capsys.readouterr()
         assert f"'{tmp_path}/starts/2' holds a start of another recipe" in captured.err
-        assert "rare: 0.1 there, rare: 0.5 here" in captured.err and "manypaths train" not in captured.out
+        assert "pretrain.rare: 0.1 there, pretrain.rare: 0.5 here" in captured.err
+        assert "manypaths train" not in captured.out
     assert not (tmp_path / "out").exists() and not (tmp_path / "starts" / "3").exists()
 
 
@@ -213,10 +214,10 @@ def test_settings_of_the_runs_do_not_make_another_start(swept):
     folder = str(swept[0] / "starts" / "{seed}")
     same = starts.Starts([*SMALL, "trainer.learning_rate=1", "model.name=x"], folder)
     assert starts.is_made(starts.of_seed(same, 1))
-    others = ("pretrain.problems={name: cover}", "name: colouring there, name: cover here")
+    others = ("pretrain.problems={name: cover}", 'name: "colouring" there, .*name: "cover" here')
     for word, difference in (
-        ("model.dtype=float64", "dtype: float64 here"),
-        ("model.architecture=null", "name: "),
+        ("model.dtype=float64", 'model.dtype: "float64" here'),
+        ("model.architecture=null", "model.architecture.hidden_size: 16 there, nothing here"),
         others,
     ):
         with pytest.raises(ValueError, match=f"holds a start of another recipe .*{difference}"):

@@ -26,17 +26,18 @@ here imports torch.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from manypaths import recipe, results
 from manypaths.files import PARTIAL, append, as_json, atomic_write, content_of, read_json, stream_jsonl
 from manypaths.names import PARTS, SECONDS, current
+from manypaths.printable import one_line
 from manypaths.recipe import dump
 from manypaths.results import Counted
 from manypaths.sections import Recipe
@@ -114,10 +115,22 @@ def check_holds(run: Path, spec: Recipe, remedy: str = "or no recipe at all to r
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """The lines in which two recipes differ as YAML, as words for a message."""
-    old, new = (to_yaml(canonical(content)).splitlines() for content in (there, here))
-    pairs = zip_longest(old, new, fillvalue="nothing")
-    return [f"{theirs.strip()} there, {ours.strip()} here" for theirs, ours in pairs if theirs != ours]
+    """The keys in which two recipes differ, as words for a message, such as "seed: 1 there, seed: 2 here"."""
+    old, new = (dict(_leaves(canonical(content))) for content in (there, here))
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    sides = [[f"{key}: {one_line(side[key], 80)}" if key in side else "nothing" for side in (old, new)] for key in keys]
+    return [f"{theirs} there, {ours} here" for theirs, ours in sides]
+
+
+def _leaves(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(path with dots, value as JSON) of each value of nested mappings, however deep; {} is a value."""
+    left: list[tuple[str, Any]] = [*content.items()]
+    while left:
+        path, value = left.pop(0)
+        if isinstance(value, Mapping) and value:
+            left[:0] = [(f"{path}.{key}", inner) for key, inner in value.items()]
+        else:
+            yield path, json.dumps(value)
 
 
 def _fingerprint(run: Path) -> str:

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from manypaths.functions import check_options, find_function, option_defaults
+from manypaths.printable import listed, shown
 from manypaths.rewards.correctness import accuracy, cosine, cosine_as_released
 from manypaths.rewards.form import boxed, format_as_released, think, think_answer
 from manypaths.rewards.penalties import overlong, repetition
@@ -70,12 +71,46 @@ def reward(name: str, max_completion_length: int | None = None, /, **options: An
             f"Reward {name!r} must have max_completion_length, in tokens, got none. Set trainer.max_completion_length, "
             "or the option."
         )
+    if function not in REWARDS.values():
+        _check_columns(name, takes, {*options})
+        function = _checked(name, function)
     if not options:
         return function
     bound = functools.update_wrapper(functools.partial(function, **options), function)
     if function in REWARDS.values():
         bound(completions=[], completion_ids=[], answer=[])  # each reward checks its own options
     return bound
+
+
+def _check_columns(name: str, takes: Mapping[str, Any], options: Set[str]) -> None:
+    """Raise ValueError for an argument without a default that neither the data of a recipe nor an option gives."""
+    required = {argument for argument, default in takes.items() if default is inspect.Parameter.empty}
+    if missing := sorted(required - options - {"max_completion_length"}):
+        raise ValueError(
+            f"Reward {name!r} must be given {listed(missing)}, which the data of a recipe do not have. The gold answer "
+            f"is in the column answer; an option is set by reward_options.{name}.{missing[0]}=VALUE."
+        )
+
+
+def _checked(name: str, function: Reward) -> Reward:
+    """A user's function that refuses what TRL makes no tensor of; other callables and coroutines stay as they are."""
+    if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    def checked(*lists: Any, **columns: Any) -> list[float | None]:
+        returned = function(*lists, **columns)
+        is_list = isinstance(returned, Iterable) and not isinstance(returned, str) and getattr(returned, "ndim", 1)
+        scores: list[Any] = list(returned) if is_list else [returned]
+        wrong = [score for score in scores if not is_list or isinstance(score, str)]
+        if wrong:
+            raise ValueError(
+                f"Reward {name!r} must return a list with a number or None for each completion, got "
+                f"{shown(wrong[0])} ({type(wrong[0]).__name__})."
+            )
+        return scores
+
+    return checked
 
 
 def bind(
