@@ -100,7 +100,7 @@ def _checked(name: str, function: Reward) -> Reward:
     @functools.wraps(function)
     def checked(*lists: Any, **columns: Any) -> list[float | None]:
         returned = function(*lists, **columns)
-        is_list = isinstance(returned, Iterable) and not isinstance(returned, str) and getattr(returned, "ndim", 1)
+        is_list = isinstance(returned, Iterable) and not isinstance(returned, str) and getattr(returned, "ndim", 1) != 0
         scores: list[Any] = list(returned) if is_list else [returned]
         wrong = [score for score in scores if not is_list or isinstance(score, str)]
         if wrong:
