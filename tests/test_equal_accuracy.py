@@ -10,7 +10,7 @@ from scipy import stats
 from manypaths.comparison.compare import compare
 from manypaths.comparison.configurations import configured, grouped
 from manypaths.comparison.equal_accuracy import Path, at_equal_accuracy
-from manypaths.comparison.panels import panels
+from manypaths.comparison.panels import paths as paths_of
 from manypaths.comparison.protocol import Endpoint, Protocol
 from manypaths.comparison.runs import Run, Score
 from manypaths.comparison.tables import tables
@@ -224,14 +224,14 @@ def test_a_path_is_drawn_through_the_evaluations_where_there_are_enough():
         compare([*runs("base", OTHERS[:, :steps]), *runs("arm", RISING[:, :steps])], "base", metric=NAME)
         for steps in (6, 3)
     )
-    path = next(panel for panel in panels(many) if panel.across == "accuracy")
+    path = paths_of(many)
     measures = many["configurations"][1]["measures"]
     assert [point[:2] for point in path.curves["arm"]] == [
         (across["value"], up["value"])
         for across, up in zip(measures["accuracy"]["curve"], measures[NAME]["curve"], strict=True)
     ]
     assert path.heading == f"{NAME} over accuracy" and "arm: " in path.words
-    assert not [panel for panel in panels(few) if panel.across == "accuracy"]
+    assert paths_of(few) is None
     assert not [title for title, _ in tables(few) if "equal accuracy" in title]
 
 

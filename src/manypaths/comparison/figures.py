@@ -1,4 +1,4 @@
-"""The pictures of a comparison in files: pass@K against accuracy, and curves."""
+"""The pictures of a comparison in files: pass@K against accuracy at the end and on the way, and curves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from manypaths.comparison import tradeoff
 from manypaths.comparison.contents import Comparison
-from manypaths.comparison.panels import Panel, draw, panels
+from manypaths.comparison.panels import Panel, draw, panels, paths
 from manypaths.comparison.style import STYLE, add_legend, cut_out, short
 from manypaths.files import atomic_write, whole
 
@@ -27,18 +27,18 @@ PNG: dict[str, Any] = {
 
 
 def save(comparison: Comparison, out: Path) -> list[tuple[str, str]]:
-    """Write curves and tradeoff as .png and .svg into a folder, on white; a picture without values is removed.
+    """Write tradeoff, paths and curves as .png and .svg into a folder, on white; a picture without values is removed.
 
     Returns:
         (description in words, SVG) of each picture for a page; transparent, in the colours of the page.
     """
     names = [configuration["name"] for configuration in comparison["configurations"]]
-    trade, drawn = tradeoff.tradeoff(comparison), panels(comparison)
-    words = [trade.words] if trade else []
-    words += [panel.words for panel in drawn]
+    trade, path, drawn = tradeoff.tradeoff(comparison), paths(comparison), panels(comparison)
+    words = [picture.words for picture in (trade, path, *drawn) if picture]
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the font lacks letters of some scripts
         inline = _write(out / "tradeoff", None if trade is None else _tradeoff_figure(trade, names))
+        inline += _write(out / "paths", None if path is None else _paths_figure(path, names))
         inline += _write(out / "curves", _curves_figure(drawn, names) if drawn else None)
     return list(zip(words, inline, strict=True))
 
@@ -98,4 +98,18 @@ def _tradeoff_figure(trade: tradeoff.Tradeoff, names: list[str]) -> Figure:
             add_legend(figure, names, 1, loc="upper left", bbox_to_anchor=((places[2] + 0.1) / width, 1))
         if tradeoff.draw(trade, figure.subplots(), names):
             break
+    return figure
+
+
+def _paths_figure(panel: Panel, names: list[str]) -> Figure:
+    """The paths of pass@K over accuracy, with the legend beside them."""
+    size = SMALL if len(names) <= FEW else LARGE
+    beside = 0.6 + 0.075 * max(len(short(name)) for name in names)  # inches
+    height = max(size[1] + 0.9, 0.45 + 0.2 * len(names))
+    width = size[0] + 0.8 + beside
+    figure = Figure(figsize=(width, height), facecolor="white")
+    left, right, bottom, top = 0.6, 0.6 + size[0], height - 0.4 - size[1], height - 0.4
+    figure.subplots_adjust(left / width, bottom / height, right / width, top / height)
+    add_legend(figure, names, 1, loc="upper left", bbox_to_anchor=((right + 0.1) / width, 1))
+    draw(panel, figure.subplots(), names)
     return figure

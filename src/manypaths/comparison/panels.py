@@ -71,8 +71,6 @@ def panels(comparison: Comparison) -> list[Panel]:
                     panel.curves[configuration["name"]] = curve
             if any(len(curve) > 1 for curve in panel.curves.values()):
                 drawn.append(panel)
-    if (path := _path(comparison)) is not None:
-        drawn.append(path)
     logged = comparison["configurations"]
     for name in shown_metrics(
         name for configuration in logged for name in configuration["metrics"] if name not in TABLE_ONLY
@@ -86,8 +84,8 @@ def panels(comparison: Comparison) -> list[Panel]:
     return drawn
 
 
-def _path(comparison: Comparison) -> Panel | None:
-    """pass@K over accuracy, a point for each evaluation; None where there are too few of them for a path."""
+def paths(comparison: Comparison) -> Panel | None:
+    """pass@K over accuracy, a point for each evaluation; None where there are too few of them for paths."""
     pair = traded(comparison)
     if pair is None:
         return None

@@ -58,7 +58,7 @@ def for_markdown(text: str) -> str:
 
 
 def write(comparison: Comparison, out: Path) -> Path:
-    """Write comparison.md, .csv and .json, report.html, and the pictures curves and tradeoff as .png and .svg.
+    """Write comparison.md, .csv and .json, report.html, and the pictures tradeoff, paths and curves as .png and .svg.
 
     A picture for which there are no values is not written, and one of an earlier comparison is removed.
 
