@@ -8,6 +8,11 @@ import pytest
 
 from manypaths import result_rows
 from manypaths.cli import main
+from manypaths.comparison.configurations import configured, grouped
+from manypaths.comparison.equal_accuracy import Path as PathOfPass
+from manypaths.comparison.equal_accuracy import at_equal_accuracy
+from manypaths.comparison.numbers import unit_of, with_interval
+from manypaths.comparison.read import read
 from manypaths.training.grid import jobs, read_grid
 from manypaths.training.sweep import without_folder
 
@@ -17,6 +22,7 @@ GRIDS = {  # file of rows -> the grid of its runs
     "one-way": "study_one_way",
     "same-rate": "study_same_rate",
     "rates": "study_rates",
+    "longer": "study_longer",
     "sums": "real_sums",
     "countdown-smollm2": "real_countdown",
 }
@@ -41,7 +47,7 @@ def tables(tmp_path_factory):
 
 def test_the_table_of_the_page_has_the_differences_and_verdicts_of_the_comparison(tables):
     primary, distinct = tables
-    rows = {match[1]: cells(match[0]) for match in re.finditer(r"^\| .* \| `([\w-]+)` \| .*$", PAGE, re.MULTILINE)}
+    rows = {match[1]: cells(match[0]) for match in re.finditer(r"^\| .* \| `([\w-]+)` \| \de.*$", PAGE, re.MULTILINE)}
     assert len(rows) == 12 and rows.keys() <= primary.keys()
     for arm, row in rows.items():
         pass_at_8, _, accuracy, _, verdict = primary[arm]
@@ -51,7 +57,7 @@ def test_the_table_of_the_page_has_the_differences_and_verdicts_of_the_compariso
 
 def test_the_table_of_the_page_has_the_learning_rates_of_the_grid():
     grid = (ROOT / "bench" / "study.yaml").read_text("utf-8")
-    for arm, rate in re.findall(r"^\| .* \| `([\w-]+)` \| (\S+) \|", PAGE, re.MULTILINE):
+    for arm, rate in re.findall(r"^\| .* \| `([\w-]+)` \| (\de-\d) \|", PAGE, re.MULTILINE):
         assert re.search(rf"^    {arm}: \[.*trainer.learning_rate={rate}\]", grid, re.MULTILINE)
 
 
@@ -61,3 +67,35 @@ def test_the_rows_are_those_of_their_grid_run_for_run_with_its_recipes(tmp_path,
     runs = jobs(read_grid(ROOT / f"bench/{GRIDS[rows]}.yaml"))
     assert without_folder(runs, tmp_path) == {job.name for job in runs}  # refuses a row of another recipe
     assert {row.name for row in result_rows.read(tmp_path / result_rows.ROWS)} == {job.name for job in runs}
+
+
+ARMS_BY_WORDS = {  # (arm, learning rate and steps) on the page -> name of the configuration
+    ("MMR among the right", "1e-4, 120"): "mmr-1e-4",
+    ("MMR among the right", "3e-5, 300"): "mmr-longer",
+    ("MaxRL", "1e-4, 120"): "maxrl-1e-4",
+    ("MaxRL", "3e-5, 300"): "maxrl-longer",
+    ("MaxRL with rarity", "1e-4, 120"): "maxrl-rarity",
+    ("MMR as published", "1e-4, 120"): "mmr-paper",
+    ("PODS's half", "1e-4, 120"): "select-pods",
+    ("MMR's half", "1e-4, 120"): "select-mmr",
+    ("MMR's half", "3e-5, 300"): "select-mmr-longer",
+    ("GRPO", "3e-4, 120"): "grpo-3e-4",
+}
+
+
+def test_the_differences_at_equal_accuracy_are_those_of_the_rows():
+    files = [ROOT / f"docs/evidence/{name}.jsonl.gz" for name in ("colouring", "same-rate", "longer")]
+    of_runs = grouped(read(files)[0], "pass@8")
+    both = [configured(of_runs.groups, of_runs.benchmarks, name)[0] for name in ("accuracy", "pass@8")]
+    paths = {pair[0].name: PathOfPass(*pair) for pair in zip(*both, strict=True)}
+    rows = [cells(line) for line in PAGE.splitlines() if re.match(r"\| .* \| \de-\d, \d+ \| `grpo", line)]
+    assert len(rows) == 12
+    above = None
+    for arm, setting, against, seeds, both_at, steps, difference in rows:
+        name = f"{above}-shuffled".replace("-1e-4", "") if "placebo" in arm else ARMS_BY_WORDS[arm, setting]
+        above, base = name, paths[against.strip("`")]
+        item = at_equal_accuracy(paths[name], base, True)
+        assert seeds == str(min(len(side.accuracy.units) for side in (paths[name], base)))
+        assert both_at == f"{100 * item['accuracy']:.1f}%"
+        assert steps == f"{item['step']:.0f}, {item['baseline_step']:.0f}"
+        assert difference == with_interval(item, unit_of("pass@8"), signed=True), name
