@@ -77,7 +77,7 @@ ROOMS = {
     ),
     "logs": ("files messages names printable problems run_folder", "", ""),
     "explain": (
-        "completion_inputs embed files keys logs methods names printable recipe run_folder sections tables",
+        "completion_inputs embed files keys logs methods names preflight printable recipe run_folder sections tables",
         "torch",
         "",
     ),

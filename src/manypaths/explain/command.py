@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from collections.abc import Sequence
 
 from manypaths.explain.choices import (
@@ -18,6 +19,7 @@ from manypaths.explain.choices import (
 from manypaths.files import as_json
 from manypaths.logs import Log, arguments, read
 from manypaths.names import distinct
+from manypaths.preflight.replaced import replaced
 from manypaths.printable import escaped
 
 PLAIN = "GRPO"
@@ -37,7 +39,8 @@ def explain(options: argparse.Namespace) -> int:
     _check_rewards(log)
     own = own_recipe(log)
     before = sections_before(own, options.embedder)
-    choices, notes = [read_choice(words, before) for words in options.method], list[str]()
+    choices = [read_choice(words, before) for words in options.method]
+    notes = [sentence for words in options.method for sentence in replaced(shlex.split(words))]
     if not choices:
         choices, notes = default_choices(log, own, before)
     scale = scale_of(log, own, options.scale_rewards, choices)

@@ -14,6 +14,7 @@ from manypaths import recipe, run_folder
 from manypaths.logs import arguments
 from manypaths.preflight.cautions import cautions
 from manypaths.preflight.measured import measured
+from manypaths.preflight.replaced import replaced
 from manypaths.printable import one_line
 from manypaths.sections import Recipe
 from manypaths.terminal import caution, say
@@ -30,6 +31,9 @@ def train(options: argparse.Namespace) -> int:
         raise ValueError("Name recipes, such as: manypaths train smollm2-135m grpo mmr gsm8k. See: manypaths recipes")
     words = options.recipes if names else [str(out / run_folder.RECIPE), *options.recipes]
     spec = _read(words) if names else run_folder.read_recipe(out, options.recipes)
+    starts_others = not options.dry_run and bool(options.launch or options.processes is not None)
+    if os.environ.get("RANK", "0") == "0" and not starts_others:  # the first of those says it
+        _name_replaced(words)
     if options.dry_run and options.launch:
         raise ValueError("--launch must be left out of --dry-run, which estimates GPUs that hold the whole model.")
     if options.pilot is not None:
@@ -61,6 +65,7 @@ def pretrain(options: argparse.Namespace) -> int:
     if not any("=" not in word for word in options.recipes):
         raise ValueError("Name a model and problems, such as: manypaths pretrain tiny-0.2m colouring --out models/a")
     spec = _read(options.recipes)
+    _name_replaced(options.recipes)
     if options.out is None and spec.model.architecture is None:
         raise ValueError("--out must be the folder of the trained model, got none. Add it, such as --out starts/1.")
     from manypaths.training.pretrain import pretrain
@@ -116,6 +121,11 @@ def _pilot(spec: Recipe, out: Path, options: argparse.Namespace) -> int:
         caution(sentence)
     print("Nothing was kept: the run folder is as it was.")
     return 0
+
+
+def _name_replaced(words: list[str]) -> None:
+    for sentence in replaced(words):
+        caution(sentence)
 
 
 def _read(words: list[str]) -> Recipe:
@@ -191,6 +201,8 @@ def sweep(
         raise ValueError(f"--workers must be 1 or more, got {options.workers}. Pass 1 to train one after another.")
     out = options.out or Path("runs", path.stem)
     jobs = grids.jobs(grid, options.configurations)
+    for sentence in grids.replaced_in(jobs):
+        caution(sentence)
     if options.dry_run:
         alone = sweep.check(jobs, out)
         states = {job.name: "finished" if job.name in alone else sweep.state(job, out) for job in jobs}
@@ -229,6 +241,7 @@ def _note(sentence: str) -> None:
 def recipes(options: argparse.Namespace) -> int:
     """List the shipped recipes, or print those of `options.recipes` merged -> the exit code."""
     if options.recipes:
+        _name_replaced(options.recipes)
         print(recipe.dump(_read(options.recipes)), end="")
         return 0
     from manypaths.training import launch

@@ -16,6 +16,7 @@ import yaml
 from manypaths import recipe, rewards
 from manypaths.names import nearest
 from manypaths.preflight import trainer_settings
+from manypaths.preflight.replaced import replaced
 from manypaths.preflight.workload import DEFAULTS
 from manypaths.sections import Recipe
 from manypaths.training import forked, starts
@@ -156,6 +157,18 @@ def jobs(grid: Grid, configurations: Sequence[str] | None = None) -> list[Job]:
         job.is_tiny = job.on_cpu and spec.model.architecture is not None
         result.append(job)
     return result
+
+
+def replaced_in(jobs: Sequence[Job]) -> list[str]:
+    """What `replaced` says of the recipes of runs, each sentence once, with the first of the runs that it is about."""
+    first: dict[tuple[str, ...], Job] = {}  # names of recipes and keys of overrides -> the first run with them
+    for job in jobs:
+        first.setdefault(tuple(word.partition("=")[0] + "=" * ("=" in word) for word in job.words), job)
+    named: dict[str, str] = {}
+    for job in first.values():
+        for sentence in replaced(job.words):
+            named.setdefault(sentence, job.name)
+    return [f"In {name}, {sentence}" for sentence, name in named.items()]
 
 
 def _check_name(name: str, others: dict[str, str]) -> None:
