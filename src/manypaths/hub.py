@@ -14,6 +14,13 @@ class NotOnTheHub(ValueError):
     """The hub has no such model or data set, or none that this user may read."""
 
 
+def is_offline() -> bool:
+    """Whether the hub's clients use their cache alone, as with HF_HUB_OFFLINE=1."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 @contextmanager
 def answering(kind: str, name: str, revision: str | None = None) -> Iterator[bool]:
     """A context in which the hub's clients are offline if the hub does not answer, which saves minutes of retries.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from manypaths.files import check_out
 from manypaths.printable import lines, one_line
 
 LEFT_OUT = 3  # the exit code of a comparison from which a path or a run was left out
@@ -50,6 +51,8 @@ def compare(options: argparse.Namespace) -> int:
         raise ValueError("Name run folders, such as: manypaths compare runs/grpo-1 runs/mmr-1, or --published.")
     names = ("metric", "baseline", "target", "margin", "paired", "protocol")
     question = Question(**{name: getattr(options, name) for name in names})
+    if options.out is not None:
+        check_out(options.out)
     check(question, curves=options.out is not None)
     return print_comparison(options.runs, question, options.out, Files(options.unit, options.columns, options.where))
 

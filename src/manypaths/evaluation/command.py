@@ -17,7 +17,7 @@ from manypaths.evaluation.generate import choose_backend
 from manypaths.evaluation.sampling import Sampling, of_recipe, settings_of, start
 from manypaths.evaluation.server import ServerError
 from manypaths.evaluation.summary import summarise, table
-from manypaths.files import only_writer, read_json
+from manypaths.files import check_out, only_writer, read_json
 from manypaths.names import nearest
 from manypaths.printable import one_line, shown
 from manypaths.problems.rows import name_of
@@ -56,6 +56,7 @@ def evaluate_model(options: argparse.Namespace) -> int:
     sampling = Sampling(**{**defaults, **_given(options, FLAGS)})
     settings = _settings(options, spec, evaluation if own_problems else None, backend, sampling)
     out = options.out or _place(options.model, spec, options.benchmarks)
+    check_out(out)
     check_settings(out, settings)
     for name, members in sets.items():
         check_problems(lines_file(out, name), members)

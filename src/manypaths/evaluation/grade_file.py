@@ -8,7 +8,7 @@ from typing import Any
 
 from manypaths.evaluation.completions_file import Completions, read_completions
 from manypaths.evaluation.measure import measure
-from manypaths.files import atomic_write
+from manypaths.files import atomic_write, check_out
 from manypaths.grading import extract, shared_grader, unboxed
 from manypaths.printable import shown
 from manypaths.problems import note
@@ -54,6 +54,8 @@ def grade_file(
         raise ValueError(f"--unboxed must be one of {', '.join(unboxed.READERS)}, got {unboxed_by!r}.")
     if out is not None and (out.is_dir() or out.resolve() == path.resolve()):
         raise ValueError(f"--out must be a file of its own, got {str(out)!r}, whose content would be lost.")
+    if out is not None:
+        check_out(out, "file")
     problems = read_completions(path, text_column, gold_column, say)
     before = shared_grader().timed_out
     lines = _graded(problems, unboxed_by)

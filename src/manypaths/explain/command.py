@@ -16,7 +16,7 @@ from manypaths.explain.choices import (
     scale_of,
     sections_before,
 )
-from manypaths.files import as_json
+from manypaths.files import as_json, check_out
 from manypaths.logs import Log, arguments, read
 from manypaths.names import distinct
 from manypaths.preflight.replaced import replaced
@@ -35,6 +35,8 @@ def explain(options: argparse.Namespace) -> int:
         raise ValueError(f"--groups must be 1 or more, got {options.groups}.")
     for words in options.method:
         read_choice(words)  # an unknown recipe is reported before a long log is read
+    if options.out is not None:
+        check_out(options.out, "file")
     log = read(options.log, arguments.options(options))
     _check_rewards(log)
     own = own_recipe(log)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import recipe, run_folder
+from manypaths.files import check_out
 from manypaths.logs import arguments
 from manypaths.preflight.cautions import cautions
 from manypaths.preflight.measured import measured
@@ -68,9 +69,10 @@ def pretrain(options: argparse.Namespace) -> int:
     _name_replaced(options.recipes)
     if options.out is None and spec.model.architecture is None:
         raise ValueError("--out must be the folder of the trained model, got none. Add it, such as --out starts/1.")
+    out = options.out or Path(spec.model.name)
+    check_out(out)
     from manypaths.training.pretrain import pretrain
 
-    out = options.out or Path(spec.model.name)
     made = pretrain(spec, out)
     loss = "" if made["loss"] is None else f", loss {made['loss']:.3f}"
     shown = demonstrated(made["demonstrations"], made["problems"])
@@ -229,6 +231,8 @@ def inspect(options: argparse.Namespace) -> int:
     from manypaths.training.inspect_page import write_page
     from manypaths.training.inspect_similarity import comparison
 
+    if options.out is not None:
+        check_out(options.out, "file")
     compare = None if options.embedder is None else comparison(options.embedder)
     print(write_page(options.log, options.out, arguments.options(options), compare, _note))
     return 0

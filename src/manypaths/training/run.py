@@ -103,6 +103,7 @@ def _check_models(spec: Recipe) -> None:
             f"Model folder {spec.model.name!r} does not exist. Make it: manypaths pretrain MODEL PROBLEMS --out "
             f"{spec.model.name}, or set model.name to a folder with weights."
         )
+    checkpoint.check_packages([spec.model.name, spec.embedder.name])
     checkpoint.find_checkpoint(spec.model.name)
     if spec.embedder.name != "keys":
         check_embedder(spec.embedder.name, spec.embedder.options)

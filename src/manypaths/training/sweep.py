@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from manypaths.files import in_use, only_writer
+from manypaths.files import check_out, in_use, only_writer
 from manypaths.printable import one_line
 from manypaths.result_rows import ROWS, Failure
 from manypaths.run_folder import is_finished
@@ -93,8 +93,7 @@ def check(jobs: Sequence[Job], out: Path) -> set[str]:
         ValueError: A row, a run folder or the folder of a start is damaged, or of another recipe. Nothing is trained
             then, for runs of two recipes would be compared as those of one.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out must be a folder, got the file {str(out)!r}. Give another.")
+    check_out(out)
     alone = without_folder(jobs, out)
     for job in jobs:
         recorded.check_folder(job, out)
