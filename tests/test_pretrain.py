@@ -177,9 +177,12 @@ def test_the_tokenizer_has_one_token_for_each_character_and_gives_the_text_back(
         (["tiny-0.2m", "colouring", "pretrain.trainer.max_step=3"], "max_step"),
         (["tiny-0.2m", "colouring", "pretrain.trainer.seed=3"], "set by the run"),
         (["tiny-0.2m", "colouring", "pretrain.rare=2"], "pretrain.rare"),
-        (["tiny-0.2m", "colouring", "problems.options.held_out=true"], "problems.options.held_out must be false"),
         (
-            ["tiny-0.2m", "colouring", "pretrain.problems={name: colouring, options: {held_out: true}}"],
+            ["tiny-0.2m", "colouring", "problems.options.count=9", "problems.options.held_out=true"],
+            "problems.options.held_out must be false",
+        ),
+        (
+            ["tiny-0.2m", "colouring", "pretrain.problems={name: colouring, options: {count: 9, held_out: true}}"],
             "pretrain.problems.options.held_out must be false",
         ),
         (["tiny-0.2m", "colouring", "pretrain.problems={options: {count: 5}}"], "no 'pretrain.problems.name'"),
@@ -195,7 +198,8 @@ def test_the_tokenizer_has_one_token_for_each_character_and_gives_the_text_back(
     ],
 )
 def test_what_cannot_be_made_is_refused_with_the_reason(tmp_path, capsys, words, message):
-    assert main(["pretrain", *words, "--out", str(tmp_path / "new")]) == 2
+    briefly = ["pretrain.count=8", "pretrain.trainer.max_steps=1", "pretrain.trainer.per_device_train_batch_size=2"]
+    assert main(["pretrain", *briefly, *words, "--out", str(tmp_path / "new")]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "new").exists()
 
 
