@@ -1,6 +1,7 @@
 """pass@K at equal accuracy: the definition as loops, closed forms, and simulations of arms that follow the baseline."""
 
 import math
+import re
 from statistics import fmean
 
 import numpy
@@ -21,15 +22,19 @@ SAMPLES, K = 8, 4
 NAME = f"pass@{K}"
 
 
-def runs(name, right, steps=None, seeds=None):
-    """A configuration's runs: right [S, T, P] of 8 completions of each problem."""
+def runs(name, right, steps=None, seeds=None, by_benchmark=("made-up",)):
+    """A configuration's runs: right [S, T, P] of 8 completions of each problem, which are shared out to benchmarks."""
     repetitions = []
     for index, of_seed in enumerate(numpy.asarray(right).tolist()):
         results = {
             step: {
-                "made-up": Score.of_counts(
-                    {str(problem): Counts(SAMPLES, count) for problem, count in enumerate(counts)}
+                benchmark: Score.of_counts(
+                    {
+                        str(problem): Counts(SAMPLES, count, (count,) if count else ())
+                        for problem, count in enumerate(counts[place :: len(by_benchmark)])
+                    }
                 )
+                for place, benchmark in enumerate(by_benchmark)
             }
             for step, counts in zip(steps or range(0, 10 * len(of_seed), 10), of_seed, strict=True)
         }
@@ -162,9 +167,61 @@ def test_the_order_of_seeds_and_of_problems_changes_no_value(order):
 
 def test_without_enough_evaluations_or_problems_there_is_no_difference():
     short = difference(runs("a", RISING[:, :3]), runs("b", OTHERS))
-    assert set(short.values()) == {None}
-    of_means = [means_only(runs(name, right)) for name, right in zip("ab", (RISING, OTHERS), strict=True)]
-    assert set(difference(*of_means).values()) == {None}
+    assert short.pop("reason").endswith("accuracy: a was evaluated at 3 steps, and 4 are needed.")
+    of_means = difference(*(means_only(runs(name, right)) for name, right in zip("ab", (RISING, OTHERS), strict=True)))
+    assert of_means.pop("reason").endswith("accuracy: only means over problems were recorded.")
+    assert {*short.values(), *of_means.values()} == {None}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("paired", [True, False])
+def test_what_comes_after_the_highest_accuracy_changes_nothing(paired, turned):
+    fallen = numpy.concatenate([RISING, RISING[:, :3] // 3], axis=1)
+    pairs = [(runs("a", right), runs("b", OTHERS)) for right in (RISING, fallen)]
+    as_it_rose, collapsed = (difference(*(pair[::-1] if turned else pair), paired=paired) for pair in pairs)
+    assert collapsed == pytest.approx(as_it_rose) and as_it_rose["value"] is not None
+
+
+HIGH = 8 - RISING[:, ::-1] // 4
+BELOW = [  # sides of which none has the accuracy of the other on its way, and why
+    (HIGH, RISING // 2, "a begins at 8[0-9.]+%, and b reaches [34][0-9.]+% at most"),
+    (RISING // 2, HIGH, "b begins at 8[0-9.]+%, and a reaches [34][0-9.]+% at most"),
+    (RISING[:, ::-1], OTHERS, "the accuracy of a is never above that of its first evaluation"),
+    (RISING, OTHERS[:, ::-1], "the accuracy of b is never above that of its first evaluation"),
+    (numpy.full((3, 6, 12), 4), OTHERS, "the accuracy of a is never above that of its first evaluation"),
+]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(("own", "base", "why"), BELOW)
+def test_accuracies_that_are_never_equal_on_the_way_are_not_compared(own, base, why, paired):
+    result = difference(runs("a", own), runs("b", base), paired=paired)
+    assert re.search(f"^a cannot be compared with b at equal accuracy: {why}.$", result.pop("reason"))
+    assert set(result.values()) == {None}
+
+
+def test_the_correction_for_accuracy_moves_no_benchmark():
+    """Benchmarks differ in accuracy; a mean outside of 0 to 1 would have no interval."""
+    right = RISING.copy()
+    right[:, :, ::2] //= 3
+    (path,) = paths(runs("a", right, by_benchmark=("hard", "easy")))
+    cells = path.cells(35.0, -5.0)
+    for block in (0, 1):
+        is_in = path.measure.blocks == block
+        halfway = (path.measure.values[:, 3, is_in] + path.measure.values[:, 4, is_in]) / 2
+        assert cells[:, is_in].mean() == pytest.approx(halfway.mean())
+        assert cells[:, is_in].std() > halfway.std()
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_any_two_paths_have_a_difference_with_an_interval_or_a_reason(number):
+    draw = numpy.random.default_rng([11, number])
+    shape = (draw.integers(2, 4), draw.integers(4, 8), draw.choice([1, 5]))
+    result = difference(*(runs(name, draw.integers(0, 9, shape)) for name in "ab"))
+    if result["reason"] is None:
+        assert result["low"] <= result["value"] <= result["high"] and result["p"] > 0
+    else:
+        assert result["value"] is None
 
 
 def means_only(all_runs):
@@ -244,3 +301,36 @@ def test_a_protocol_can_claim_it_of_several_completions_only():
     assert endpoint["arms"]["arm"]["p"] == (item["p"] if item["value"] > 0 else 1.0)
     with pytest.raises(ValueError, match="At equal accuracy the metric must be pass@K or distinct@K, got accuracy"):
         Endpoint("accuracy", "equal-accuracy")
+
+
+def test_an_arm_that_cannot_be_read_stands_in_the_table_and_in_the_notes():
+    all_runs = [*runs("base", OTHERS), *runs("arm", RISING), *runs("falls", RISING[:, ::-1])]
+    comparison = compare(all_runs, "base", metric=NAME)
+    (rows,) = [rows for title, rows in tables(comparison) if "equal accuracy" in title]
+    assert [row[0] for row in rows] == ["", "arm", "falls"]
+    assert rows[2] == ["falls", "", "", "", "not read (see the notes)", ""]
+    reason = comparison["configurations"][2]["measures"][NAME]["against"]["equal_accuracy"]["reason"]
+    assert reason.startswith("falls cannot be compared with base") and comparison["notes"].count(reason) == 1
+    few = [*runs("base", OTHERS[:, :3]), *runs("arm", RISING[:, :3])]
+    assert not [note for note in compare(few, "base", metric=NAME)["notes"] if "equal accuracy" in note]
+
+
+def test_a_protocol_says_why_an_endpoint_at_equal_accuracy_is_not_tested():
+    protocol = Protocol("test", "base", ["arm"], [{"metric": NAME, "at": "equal-accuracy"}])
+    few = [*runs("base", OTHERS[:, :3]), *runs("arm", RISING[:, :3])]
+    comparison = compare(few, protocol=protocol)
+    assert comparison["protocol"]["arms"]["arm"]["verdict"] == "not tested"
+    assert [note for note in comparison["notes"] if "evaluated at 3 steps, and 4 are needed" in note]
+    for run in few:
+        for scores in run.results.values():
+            scores["made-up"] = Score(means={NAME: 0.5})
+    assert compare(few, protocol=protocol)["protocol"]["missing"] == ["accuracy was not recorded in all runs."]
+
+
+def test_distinct_right_answers_have_the_table_where_they_are_the_metric():
+    name = f"distinct@{SAMPLES}"
+    comparison = compare([*runs("base", OTHERS), *runs("arm", RISING)], "base", metric=name)
+    titles = [title for title, _ in tables(comparison) if "equal accuracy" in title]
+    assert titles == [
+        f"{what} at equal accuracy on made-up (12 problems)" for what in ("Distinct right answers among 8", "pass@8")
+    ]

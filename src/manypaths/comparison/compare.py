@@ -11,6 +11,7 @@ import numpy
 
 from manypaths.comparison.cautions import cautions, other_sampling
 from manypaths.comparison.configurations import Configuration, Group, configured, grouped, measures_in_common
+from manypaths.comparison.contents import LEAST_STEPS
 from manypaths.comparison.curves import DRAWS, PEAK, level_of, peak, rise_of, time_to_target
 from manypaths.comparison.differences import against, are_shared, bounds, finite, pair_up, scores
 from manypaths.comparison.equal_accuracy import Path, at_equal_accuracy
@@ -88,7 +89,9 @@ def compare(
             _described(side, first[0]) | {"measures": {name: own[place] for name, own in numbers.items()}}
             for place, side in enumerate(first)
         ],
-        "notes": list(dict.fromkeys([*notes, *_limits(measures, metric, share, paired)])),
+        "notes": list(
+            dict.fromkeys([*notes, *_limits(measures, metric, share, paired), *_not_equal(measures, numbers, protocol)])
+        ),
         "left_out": list(dict.fromkeys([*left_out, *of_runs.left_out])),
     }
     judge(comparison, None if protocol is None else protocol.arms)
@@ -247,6 +250,19 @@ def _add_equal_accuracy(
     base, *paths = (Path(*pair) for pair in zip(measures[ACCURACY], measures[name], strict=True))
     for numbers, path in zip(compared[1:], paths, strict=True):
         numbers["against"]["equal_accuracy"] = at_equal_accuracy(path, base, paired)
+
+
+def _not_equal(
+    measures: dict[str, list[Configuration]], numbers: dict[str, list[Comparison]], protocol: Protocol | None
+) -> list[str]:
+    """Why differences at equal accuracy are missing where a reader expects one: a path or a protocol has it."""
+    is_planned = protocol is not None and any(
+        endpoint.at == "equal-accuracy" for endpoint in (*protocol.primary, *protocol.secondary)
+    )
+    if not is_planned and all(len(side.steps) < LEAST_STEPS for own in measures.values() for side in own):
+        return []
+    items = [of["against"].get("equal_accuracy") for own in numbers.values() for of in own[1:]]
+    return [item["reason"] for item in items if item and item["reason"]]
 
 
 def _by_benchmark(configuration: Configuration, index: int) -> Comparison:

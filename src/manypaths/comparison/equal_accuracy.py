@@ -2,7 +2,7 @@
 
 Training raises accuracy, and from some point on lowers pass@K. So whatever learns more slowly ends with more pass@K: a
 lower learning rate, or fewer steps. A difference at the end therefore does not tell a method from a shorter way along
-the same path. Here both are read where they first reach the same accuracy.
+the same path. Here both are read where they first reach the same accuracy, above that with which either began.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from manypaths.comparison.configurations import Configuration
 from manypaths.comparison.contents import LEAST_STEPS, Comparison
 from manypaths.comparison.curves import isotonic, steps_to_target
 from manypaths.comparison.differences import bounds, finite, pair_up
+from manypaths.comparison.numbers import SHARE, number
 from manypaths.statistics import Array, estimate, p_value
 
+LEAST_SQUARES = 1e-12  # of the accuracies near a step; where there is less, a path is flat
 NEAR = 2  # evaluations on either side of a step from which the slope of a path is taken
 
 
@@ -29,11 +31,16 @@ class Path:
     measure: Configuration
 
     @property
-    def is_long(self) -> bool:
-        """Whether both are of the same problems, and there are enough evaluations."""
-        has_problems = not (self.accuracy.means_only.any() or self.measure.means_only.any())
-        is_same = self.accuracy.values.shape == self.measure.values.shape
-        return has_problems and is_same and len(self.accuracy.steps) >= LEAST_STEPS
+    def lack(self) -> str | None:
+        """Why it cannot be read between evaluations; None if it can be."""
+        name, count = self.accuracy.name, len(self.accuracy.steps)
+        if count < LEAST_STEPS:
+            return f"{name} was evaluated at {count} step{'s' * (count > 1)}, and {LEAST_STEPS} are needed"
+        if self.accuracy.means_only.any() or self.measure.means_only.any():
+            return "only means over problems were recorded"
+        if self.accuracy.values.shape != self.measure.values.shape:
+            return f"accuracy and {self.measure.measure.name} are not of the same problems"
+        return None
 
     @property
     def curves(self) -> Curves:
@@ -49,12 +56,14 @@ class Path:
         return Curves(self.accuracy.steps, *curves)
 
     def cells(self, step: float, slope: float) -> Array:
-        """[S, P] the measure at a step, minus `slope` times how far accuracy there is from its mean.
+        """[S, P] the measure at a step, minus `slope` times how far accuracy there is from its benchmark's mean.
 
         A seed or a problem that raises accuracy moves the place where the path is read, and by that the measure.
         """
         accuracies, values = (self._at(side, step) for side in (self.accuracy, self.measure))
-        cells: Array = values - slope * (accuracies - accuracies.mean(0) @ self.accuracy.weights)
+        blocks = self.accuracy.blocks
+        of_benchmarks = numpy.bincount(blocks, accuracies.mean(0)) / numpy.bincount(blocks)
+        cells: Array = values - slope * (accuracies - of_benchmarks[blocks])
         return cells
 
     def _at(self, side: Configuration, step: float) -> Array:
@@ -67,7 +76,7 @@ class Path:
 
 @dataclass
 class Curves:
-    """D paths: accuracies and another measure [D, T] at T steps."""
+    """D paths: accuracies and another measure [D, T] at T steps. What comes after the highest accuracy is left out."""
 
     steps: Array
     accuracies: Array
@@ -79,13 +88,20 @@ class Curves:
         return Curves(self.steps, numpy.tile(self.accuracies, of), numpy.tile(self.measures, of))
 
     @property
+    def tops(self) -> NDArray[numpy.int64]:
+        """[D] index of the highest accuracy."""
+        tops: NDArray[numpy.int64] = self.accuracies.argmax(1)
+        return tops
+
+    @property
     def rising(self) -> Array:
-        """[D, T] the accuracies after isotonic regression."""
-        return isotonic(self.accuracies)
+        """[D, T] the accuracies after isotonic regression, of the highest one in the place of all after it."""
+        is_after = numpy.arange(len(self.steps)) > self.tops[:, None]
+        return isotonic(numpy.where(is_after, self.accuracies.max(1, keepdims=True), self.accuracies))
 
     def reaches(self, accuracies: Array) -> Array:
         """The step at which each path first has an accuracy of its own, [D] -> [D]."""
-        return steps_to_target(self.accuracies, self.steps, accuracies, len(self.steps) - 1)
+        return steps_to_target(self.rising, self.steps, accuracies, len(self.steps) - 1)
 
     def read(self, steps: Array) -> Array:
         """The measure of each path at a step of its own, [D] -> [D], on lines between the evaluations."""
@@ -97,10 +113,10 @@ class Curves:
     def slope(self, step: float) -> float:
         """How much the measure of the first path changes for an accuracy higher by 1: a line near a step."""
         after = int(_line(self.steps, numpy.array([step]))[0])
-        near = slice(max(0, after - NEAR), after + NEAR)
+        near = slice(max(0, after - NEAR), min(after + NEAR, int(self.tops[0]) + 1))
         rises = self.rising[0, near] - self.rising[0, near].mean()
         squares = float(rises @ rises)
-        return float(rises @ self.measures[0, near]) / squares if squares > 0 else 0.0
+        return float(rises @ self.measures[0, near]) / squares if squares > LEAST_SQUARES else 0.0
 
 
 def _line(steps: Array, at: Array) -> NDArray[numpy.int64]:
@@ -111,8 +127,10 @@ def _line(steps: Array, at: Array) -> NDArray[numpy.int64]:
 def at_equal_accuracy(path: Path, base: Path, wish: bool | None) -> Comparison:
     """The difference in a measure between two configurations where both first reach the same accuracy.
 
-    The accuracy is the lower one of the highest values of both curves of accuracy, after isotonic regression. Between
-    two evaluations a path is a line.
+    The accuracy is the lower one of the highest values of both curves of accuracy. A path counts up to its highest
+    accuracy, after isotonic regression, so that one that collapses is read where it still rose. Between two evaluations
+    a path is a line. Where that accuracy is not above the first one of both, there is no such place: a path that begins
+    higher, as with a better model, never has it, and of one that only falls the first evaluation alone has it.
 
     The interval is that of a difference between two means. How much a seed moves the difference is taken from the
     difference without this seed (the jackknife), and how much a problem does to first order (the delta method): the
@@ -125,26 +143,29 @@ def at_equal_accuracy(path: Path, base: Path, wish: bool | None) -> Comparison:
 
     Returns:
         `value`, `low` and `high` of the difference, in the unit of the measure, and its `p`; `accuracy`, a share, and
-        `step` and `baseline_step`, at which the two reach it. All are None if one of the two was evaluated fewer than
-        `LEAST_STEPS` times, or if accuracy and the measure are not of the same problems.
+        `step` and `baseline_step`, at which the two reach it; and `reason`, None. If there is no difference, all are
+        None but the reason, a sentence: one of the two was evaluated fewer than `LEAST_STEPS` times, accuracy and the
+        measure are not recorded by problem, for the same problems, or there is no such accuracy.
     """
-    if not (path.is_long and base.is_long):
-        return dict.fromkeys(("value", "low", "high", "p", "accuracy", "step", "baseline_step"))
+    if lacks := list(dict.fromkeys(lack for side in (path, base) if (lack := side.lack))):
+        return _unread(path, base, "; ".join(lacks))
     accuracy, base_accuracy, paired = pair_up(path.accuracy, base.accuracy, wish)
     measure, base_measure, _ = pair_up(path.measure, base.measure, wish)
     sides = (Path(accuracy, measure), Path(base_accuracy, base_measure))
     curves = (sides[0].curves, sides[1].curves)
     level, steps, _ = _read_both(*curves)
+    if why := _not_above(float(level[0]), (accuracy.name, curves[0]), (base_accuracy.name, curves[1])):
+        return _unread(path, base, why)
     further = int(numpy.argmax([side.rising[0, -1] for side in curves]))
     slope = curves[further].slope(float(steps[further][0]))
     means = []
-    for number, side in enumerate(sides):
-        cells = side.cells(float(steps[number][0]), slope)
+    for place, side in enumerate(sides):
+        cells = side.cells(float(steps[place][0]), slope)
         if len(cells) > 1:
             pair = [*curves]
-            pair[number] = side.without_each()
+            pair[place] = side.without_each()
             own, other = _read_both(*pair)[2]
-            moves = (len(cells) - 1) * ((own - other).mean() - (own - other)) * (1 if number == 0 else -1)
+            moves = (len(cells) - 1) * ((own - other).mean() - (own - other)) * (1 if place == 0 else -1)
             of_units = cells @ side.measure.weights
             cells = cells + (moves - (of_units - of_units.mean()))[:, None]
         means.append(estimate(cells, side.measure.blocks, side.measure.means_only))
@@ -154,7 +175,25 @@ def at_equal_accuracy(path: Path, base: Path, wish: bool | None) -> Comparison:
         "accuracy": float(level[0]),
         "step": float(steps[0][0]),
         "baseline_step": float(steps[1][0]),
+        "reason": None,
     }
+
+
+def _unread(path: Path, base: Path, why: str) -> Comparison:
+    """A difference that there is not, with the reason."""
+    sentence = f"{path.accuracy.name} cannot be compared with {base.accuracy.name} at equal accuracy: {why}."
+    return {**dict.fromkeys(("value", "low", "high", "p", "accuracy", "step", "baseline_step")), "reason": sentence}
+
+
+def _not_above(level: float, *sides: tuple[str, Curves]) -> str | None:
+    """Why an accuracy, the highest of one of two paths, is not above the first one of both; None if it is."""
+    for name, curves in sides:
+        if curves.tops[0] == 0:
+            return f"the accuracy of {name} is never above that of its first evaluation"
+    for (name, curves), (other, _) in zip(sides, reversed(sides), strict=True):
+        if (first := float(curves.rising[0, 0])) >= level:
+            return f"{name} begins at {number(first, SHARE)}, and {other} reaches {number(level, SHARE)} at most"
+    return None
 
 
 def _read_both(own: Curves, base: Curves) -> tuple[Array, tuple[Array, Array], tuple[Array, Array]]:

@@ -31,7 +31,7 @@ from typing import Any
 from manypaths.comparison.contents import MET, PLACES, UNTESTED, Comparison, item_of
 from manypaths.comparison.curves import rise_of
 from manypaths.comparison.verdicts import ALPHA, corrected
-from manypaths.counts import AT_K
+from manypaths.counts import ACCURACY, AT_K
 from manypaths.names import nearest
 from manypaths.typed import build
 from manypaths.yaml_text import from_yaml
@@ -107,8 +107,10 @@ class Protocol:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics of all endpoints, the primary ones first."""
-        return list(dict.fromkeys(str(endpoint.metric) for endpoint in (*self.primary, *self.secondary)))
+        """The metrics of all endpoints, the primary ones first; accuracy last, where one is read at equal accuracy."""
+        endpoints = (*self.primary, *self.secondary)
+        needed = [ACCURACY] * any(endpoint.at == "equal-accuracy" for endpoint in endpoints)
+        return list(dict.fromkeys([*(str(endpoint.metric) for endpoint in endpoints), *needed]))
 
 
 def check_margin(margin: float | None) -> None:

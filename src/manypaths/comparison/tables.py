@@ -28,7 +28,7 @@ from manypaths.comparison.sentences import (
     smallest,
     verdict_heading,
 )
-from manypaths.counts import ACCURACY, measure
+from manypaths.counts import ACCURACY, AT_K, measure
 from manypaths.names import PARTS, metric, shown_metrics
 
 Table = tuple[str, list[list[str]]]  # title, and rows of cells with the header first
@@ -245,27 +245,30 @@ def _race_row(comparison: Comparison, configuration: Comparison, costs: list[str
 
 
 def _equal_accuracy_tables(comparison: Comparison) -> Iterator[Table]:
-    """pass@K where a configuration and the baseline are as accurate, and the steps at which they are."""
+    """pass@K, and the metric if it is distinct@K, where a configuration and the baseline are as accurate."""
     if (pair := traded(comparison)) is None:
         return
-    name = pair[1]
-    rows = []
-    for configuration in configurations(comparison, name)[1:]:
+    metric_at_k = [comparison["metric"]] if AT_K.fullmatch(comparison["metric"]) else []
+    for name in dict.fromkeys([*metric_at_k, pair[1]]):
+        others = configurations(comparison, name)[1:]
+        if any(configuration["against"]["equal_accuracy"]["value"] is not None for configuration in others):
+            yield _equal_accuracy_table(comparison, name, others)
+
+
+def _equal_accuracy_table(comparison: Comparison, name: str, others: list[Comparison]) -> Table:
+    base, unit = comparison["baseline"], unit_of(name)
+    minus = f"{name} minus {base}{_of_difference(name)} [95 %]"
+    rows = [["", "accuracy", "step, interpolated", f"that of {base}", minus, verdict_heading(comparison)]]
+    for configuration in others:
         item = configuration["against"]["equal_accuracy"]
         if item["value"] is None:
+            rows.append([configuration["name"], "", "", "", "not read (see the notes)", ""])
             continue
         steps = [number(round(item[key]), COSTS["steps"]) for key in ("step", "baseline_step")]
-        family = family_size(comparison, configuration["name"])
-        difference = with_interval(item, unit_of(name), signed=True)
-        verdict = brief_verdict(item, family, unit_of(name), None)
+        verdict = brief_verdict(item, family_size(comparison, configuration["name"]), unit, None)
+        difference = with_interval(item, unit, signed=True)
         rows.append([configuration["name"], number(item["accuracy"], SHARE), *steps, difference, verdict])
-    base = comparison["baseline"]
-    minus = f"{name} minus {base}{_of_difference(name)} [95 %]"
-    if rows:
-        yield (
-            f"{heading(name)} at equal accuracy{_on(comparison)}",
-            [["", "accuracy", "step", f"step of {base}", minus, verdict_heading(comparison)], *rows],
-        )
+    return f"{heading(name)} at equal accuracy{_on(comparison)}", rows
 
 
 def _sensitivity_tables(comparison: Comparison) -> Iterator[Table]:
