@@ -281,7 +281,7 @@ def test_nothing_in_common_is_refused():
     for without in ([], [Run("grpo-1", "a", 1, notes=["grpo-1 has no evaluation yet."])]):
         with pytest.raises(ValueError, match=r"None of these runs has results to compare\."):
             compare(without)
-    with pytest.raises(ValueError, match="has no results; it is left out") as error:
+    with pytest.raises(ValueError, match="has no results") as error:
         compare([Run(f"grpo-{seed}", "a", seed, notes=[f"grpo-{seed} has no evaluation yet."]) for seed in range(260)])
     assert "(260 in all)" in str(error.value) and len(str(error.value)) < 500
 

@@ -377,7 +377,7 @@ def test_one_method_does_not_change_what_holds_for_the_next(tmp_path, capsys):
     ("words", "sentence"),
     [
         (["trainer.multi_objective_aggregation=normalize_then_sum"], "multi_objective_aggregation=normalize_then_sum"),
-        (["trainer.scale_rewards=batch", "record.groups=1"], "recorded the first 1 groups of a step"),
+        (["trainer.scale_rewards=batch", "record.groups=1"], "recorded the first 1 group of a step"),
     ],
 )
 def test_a_run_whose_advantages_cannot_be_computed_is_refused(words, sentence, tmp_path, capsys):

@@ -285,7 +285,7 @@ def test_a_reward_or_a_column_that_is_named_says_what_is_correct(tmp_path: Path)
 
 def test_groups_that_are_ambiguous_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "twice", 1, ["a"] * 8 + ["b"] * 4, {"good": [*FIRST, 0.0, 1.0, 0.0, 0.0]})
-    with pytest.raises(ValueError, match=r"got 1 groups of 4, 1 groups of 8, such as .* Give .* --group-size 4"):
+    with pytest.raises(ValueError, match=r"got 1 group of 4, 1 group of 8, such as .* Give .* --group-size 4"):
         logs.read(tmp_path / "twice")
     log = logs.read(tmp_path / "twice", Options(group_size=4))
     assert [len(group.completions) for group in log.groups] == [4, 4, 4]

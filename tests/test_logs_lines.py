@@ -141,7 +141,7 @@ def test_files_without_steps_end_their_groups(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "two numbers of completions": (blocks("a", step=1) + blocks("b", size=2, step=1), "1 groups of 2, 1 groups of 3"),
+    "two numbers of completions": (blocks("a", step=1) + blocks("b", size=2, step=1), "1 group of 2, 1 group of 3"),
     "blocks of one prompt": (blocks("a", "b", "a", "b", step=1), "6 completions in blocks of 3"),
     "one completion each": (blocks("a", "b", size=1, step=1), "must have 2 completions or more, got 1 for every"),
 }
@@ -157,7 +157,7 @@ def test_a_stated_size_splits_blocks_and_leaves_out_the_rest_with_a_note(tmp_pat
     entries = blocks("a", "b", "a", step=1) + blocks("c", size=2, step=1)
     log = logs.read(write(tmp_path / "log.jsonl", entries), Options(group_size=3))
     assert shape(log.groups) == [(1, "a", 3), (1, "a", 3), (1, "b", 3)]
-    assert [note for note in log.notes if note.startswith("2 completions of 1 prompts are left out")]
+    assert [note for note in log.notes if note.startswith("2 completions of 1 prompt are left out")]
 
 
 def test_a_log_with_steps_twice_says_so(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_column_of_groups_decides(tmp_path: Path) -> None:
     entries = [line("a", str(at), step=1, id=at % 2) for at in range(5)] + [line("b", step=1, id=9)]
     log = logs.read(path := write(tmp_path / "log.jsonl", entries), Options(group="id"))
     assert [group.completions for group in log.groups] == [["0", "2", "4"], ["1", "3"]]
-    assert "1 groups of a single completion are left out." in log.notes
+    assert "Left out: 1 group of a single completion." in log.notes
     write(path, [line("a", id=1), line("b", id=1)])
     with pytest.raises(
         ValueError, match=r"completions of group '1' must have one prompt, got another in log.jsonl, li"
@@ -211,7 +211,7 @@ def test_a_column_of_groups_is_by_step_and_no_size_splits_it(tmp_path: Path) -> 
     ]
     write(path, [*entries, *[line("b", step=3, id=7) for _ in range(4)]])
     log = logs.read(path, Options(group="id", group_size=2))
-    assert len(log.groups) == 2 and any("4 completions of 1 prompts are left out" in note for note in log.notes)
+    assert len(log.groups) == 2 and any("4 completions of 1 prompt are left out" in note for note in log.notes)
 
 
 def test_a_half_is_not_correct(tmp_path: Path) -> None:

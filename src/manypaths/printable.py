@@ -26,6 +26,11 @@ def shown(value: object, most: int = 60) -> str:
     return repr(text if len(text) <= most else text[:most] + "...")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s but for 1: "1 group", "2,000 groups"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def listed(names: Iterable[object], most: int = 30) -> str:
     """The first `most` names for a message, separated by commas, escaped, and at most 40 characters each."""
     texts = [escaped(str(name))[:40] for name in names]

@@ -15,7 +15,7 @@ from manypaths.check.settings import read_settings
 from manypaths.files import as_json
 from manypaths.logs import Log, arguments
 from manypaths.logs.places import places, words
-from manypaths.printable import escaped, one_line
+from manypaths.printable import counted, escaped, one_line
 
 WIDTH = 100
 
@@ -54,7 +54,8 @@ def as_data(log: Log, outcomes: Mapping[str, Outcome], notes: list[str]) -> dict
 def page(log: Log, outcomes: Mapping[str, Outcome], notes: list[str]) -> str:
     """The outcomes as text: findings first, then what is not shown, then what the log does not allow, and the notes."""
     where = places(log)
-    lines = [f"{one_line(log.path)}: {log.kind}, {len(log.groups)} groups, {len(log.metrics)} lines of metrics", ""]
+    groups, metrics = counted(len(log.groups), "group"), counted(len(log.metrics), "line")
+    lines = [f"{one_line(log.path)}: {log.kind}, {groups}, {metrics} of metrics", ""]
     for state in (FOUND, NOT_SHOWN, UNCHECKED):
         for name, outcome in outcomes.items():
             if outcome.state != state:

@@ -21,6 +21,7 @@ from manypaths.check.parts import (
 from manypaths.logs import Log, LoggedGroup
 from manypaths.names import ZERO_STD
 from manypaths.preflight.pilot import FLAT
+from manypaths.printable import counted
 from manypaths.statistics import mean_of_shares
 
 METRICS = (ZERO_STD, "frac_reward_zero_std")
@@ -39,7 +40,7 @@ def flat(log: Log) -> Outcome:
         return _by_metrics(log, equal)
     share = mean_of_shares(values)
     groups = [position for position in equal if equal[position]]
-    of = f"{len(equal)} groups" + (f" of {len(values)} prompts" if len(values) < len(equal) else "")
+    of = counted(len(equal), "group") + (f" of {counted(len(values), 'prompt')}" if len(values) < len(equal) else "")
     sentence = f"{percent(share)} of {of} {part.late_words} have equal rewards{_where(log, groups)}."
     shown = clearest(dict.fromkeys(groups, 1.0))
     return outcome(share.low > FLAT, sentence, share, shown, _advice([log.groups[group] for group in groups]))

@@ -123,14 +123,10 @@ def grouped(runs: Sequence[Run], name: str = ACCURACY) -> Grouped:
         ValueError: The runs have no benchmark in common, none has the measure, or some of a group have a cluster.
     """
     notes = [note for run in runs for note in run.notes]
-    left_out = [f"{run.name} has no results; it is left out." for run in runs if not run.results]
+    left_out = [f"{run.name} has no results." for run in runs if not run.results]
     evaluated = [run for run in runs if any(_has(score, name) for score in _scores(run))]
     _check_measure(runs, evaluated, name)
-    left_out += [
-        f"{run.name} has no {measure(name).title}; it is left out."
-        for run in runs
-        if run.results and run not in evaluated
-    ]
+    left_out += [f"{run.name} has no {measure(name).title}." for run in runs if run.results and run not in evaluated]
     benchmarks, more = benchmarks_of(evaluated, name)
     notes += more
     steps_of = {
@@ -142,7 +138,7 @@ def grouped(runs: Sequence[Run], name: str = ACCURACY) -> Grouped:
         for run in evaluated
     }
     left_out += [
-        f"{run.name} has no step at which all of {', '.join(benchmarks)} were evaluated; it is left out."
+        f"{run.name} has no step at which all of {', '.join(benchmarks)} were evaluated."
         for run in evaluated
         if not steps_of[id(run)]
     ]
@@ -152,7 +148,7 @@ def grouped(runs: Sequence[Run], name: str = ACCURACY) -> Grouped:
         last = min(max(steps_of[id(run)]) for run in members)
         steps = sorted(set.intersection(*(set(steps_of[id(run)]) for run in members)))
         if not steps:
-            left_out.append(f"{group}: its seeds were evaluated at different steps, none in common; it is left out.")
+            left_out.append(f"{group}: its seeds were evaluated at different steps, none in common.")
             continue
         if longer := [run.name for run in members if max(steps_of[id(run)]) > last]:
             notes.append(

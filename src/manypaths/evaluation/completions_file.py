@@ -11,7 +11,7 @@ from typing import Any
 from manypaths.files import as_json
 from manypaths.grading.golds import final_answer, gold_text, note_on_sentences
 from manypaths.messages import text_of
-from manypaths.printable import listed, shown
+from manypaths.printable import counted, listed, shown
 from manypaths.problems import choices, ids_of
 from manypaths.problems.columns import assistant_text, fill, find_column, has, is_chat, places, user_text, value_at
 from manypaths.problems.gold_column import gold_of, note_lists, same_answer
@@ -88,7 +88,10 @@ def read_completions(path: Path, text_column: str | None, gold_column: str | Non
         problem.texts += texts
     if len(by_key) < len(rows):
         by = "with the same id" if any(ids) else f"with the same {question_column} and gold answer"
-        say(f"{shown(name, 200)}: rows {by} are samples of one problem: {len(rows)} rows, {len(by_key)} problems.")
+        say(
+            f"{shown(name, 200)}: rows {by} are samples of one problem: {len(rows)} rows, "
+            f"{counted(len(by_key), 'problem')}."
+        )
     _note_equal_problems([*by_key.values()], name, say)
     return list(by_key.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from manypaths.evaluation.grade_file import grade_file
+from manypaths.printable import counted
 
 
 def grade(options: argparse.Namespace) -> int:
@@ -13,7 +14,7 @@ def grade(options: argparse.Namespace) -> int:
         options.samples, options.text_column, options.gold_column, options.out, unboxed_by=options.unboxed
     )
     samples, share = result["samples"], f"{result['accuracy']:.1%} [{result['low']:.1%}, {result['high']:.1%}]"
-    print(f"mean@{samples} over {result['problems']} problems: {share}")
+    print(f"mean@{samples} over {counted(result['problems'], 'problem')}: {share}")
     print(f"pass@{samples} {result['pass_at'][str(samples)]:.1%}, majority {result['majority']:.1%}")
     counts = result["read"]
     total = sum(counts.values())

@@ -10,6 +10,7 @@ from typing import Any
 
 from manypaths import recipe
 from manypaths.logs import RUN, Log
+from manypaths.printable import counted
 from manypaths.run_folder import is_recorded, is_run, read_recipe, read_recipe_content
 from manypaths.sections import Recipe
 
@@ -172,7 +173,7 @@ def scale_of(log: Log, own: Recipe | None, named: str | None, choices: Sequence[
     if scale == "batch" and own is not None and own.record.groups is not None:
         raise ValueError(
             f"--scale-rewards must be group or none here, got batch: {str(log.path)!r} recorded the first "
-            f"{own.record.groups} groups of a step, and not the batch. Set --scale-rewards."
+            f"{counted(own.record.groups, 'group')} of a step, and not the batch. Set --scale-rewards."
         )
     return scale
 

@@ -16,6 +16,7 @@ from manypaths.explain.report import COLUMNS, Report, rows
 from manypaths.explain.summary import Change, changes_of, extreme, is_flat
 from manypaths.explain.words import because, change, names_of, signed
 from manypaths.files import atomic_write
+from manypaths.printable import counted
 
 LONGEST = 4000  # characters of one text; the middle of a longer one is left out
 FOLDED = 400  # characters of a text from which on it is folded
@@ -60,7 +61,7 @@ def _size(report: Report, shown: int) -> str:
     groups = report.log.groups
     completions = sum(len(group.completions) for group in groups)
     part = f"; {shown:,} groups are shown here" if shown < len(groups) else ""
-    return f"{report.log.kind} · {len(groups):,} groups, {completions:,} completions{part}"
+    return f"{report.log.kind} · {counted(len(groups), 'group')}, {counted(completions, 'completion')}{part}"
 
 
 def _table(table: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from manypaths.logs.log import LoggedGroup
 from manypaths.logs.rows import Row
-from manypaths.printable import shown
+from manypaths.printable import counted, shown
 
 Value = TypeVar("Value")
 SUMS_TO_ZERO = 1e-3  # of the sum of magnitudes: advantages are written with single precision
@@ -111,7 +111,7 @@ def _comparable(units: Sequence[list[Row]], notes: list[str]) -> list[list[Row]]
             "--group-column, or none."
         )
     if len(kept) < len(units):
-        notes.append(f"{len(units) - len(kept)} groups of a single completion are left out.")
+        notes.append(f"Left out: {counted(len(units) - len(kept), 'group')} of a single completion.")
     return kept
 
 
@@ -122,7 +122,7 @@ def _check_sizes(units: Sequence[list[Row]]) -> None:
         usual = least
     if len(counts) > 1:
         odd = next(unit for unit in units if len(unit) != usual)
-        sizes = ", ".join(f"{count} groups of {size}" for size, count in sorted(counts.items())[:8])
+        sizes = ", ".join(f"{counted(count, 'group')} of {size}" for size, count in sorted(counts.items())[:8])
         raise ValueError(
             f"All prompts must have the same number of completions, got {sizes}, such as {len(odd)} of {_named(odd)}. "
             f"Give the number of completions of a group, such as --group-size {max(usual, 2)}; prompts with another "
@@ -175,8 +175,8 @@ def _of_size(units: Sequence[list[Row]], size: int, notes: list[str]) -> list[li
         )
     if odd:
         notes.append(
-            f"{sum(map(len, odd))} completions of {len(odd)} prompts are left out, because they are not groups of "
-            f"{size}, such as {len(odd[0])} of {_named(odd[0])}."
+            f"{sum(map(len, odd))} completions of {counted(len(odd), 'prompt')} are left out, because they are not "
+            f"groups of {size}, such as {len(odd[0])} of {_named(odd[0])}."
         )
     if split:
         notes.append(

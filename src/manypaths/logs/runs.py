@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from manypaths import run_folder
 from manypaths.logs.log import RUN, Log, LoggedGroup, Options
 from manypaths.logs.rows import VERDICT
+from manypaths.printable import counted
 
 Entry = dict[str, Any]
 Parsed = TypeVar("Parsed")
@@ -35,7 +36,8 @@ def read_run(path: Path, options: Options) -> Log:
     if options.group_size:
         kept = [group for group in groups if len(group.completions) == options.group_size]
         if len(kept) < len(groups):
-            notes.append(f"{len(groups) - len(kept)} groups of another size than {options.group_size} are left out.")
+            others = counted(len(groups) - len(kept), "group")
+            notes.append(f"Left out: {others} of another size than {options.group_size}.")
         groups = kept
     metrics = run_folder.read_metrics(folder) if path.is_dir() or path.name == run_folder.GROUPS else []
     metrics.sort(key=lambda line: line["step"])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from manypaths import hub
-from manypaths.printable import escaped, one_line, shown
+from manypaths.printable import counted, escaped, one_line, shown
 from manypaths.problems.benchmarks import BENCHMARKS
 from manypaths.problems.colouring import colouring
 from manypaths.problems.countdown import countdown
@@ -173,7 +173,10 @@ def _by_id(problems: Sequence[Problem], name: str, say: Say) -> list[Problem]:
                 "Give each an id of its own, or remove the ids."
             )
     if len(by_id) < len(problems):
-        say(f"{shown(name, 200)}: rows with the same id count once: {len(problems)} rows, {len(by_id)} problems.")
+        say(
+            f"{shown(name, 200)}: rows with the same id count once: {len(problems)} rows, "
+            f"{counted(len(by_id), 'problem')}."
+        )
     return list(by_id.values())
 
 

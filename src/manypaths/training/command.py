@@ -16,7 +16,7 @@ from manypaths.logs import arguments
 from manypaths.preflight.cautions import cautions
 from manypaths.preflight.measured import measured
 from manypaths.preflight.replaced import replaced
-from manypaths.printable import one_line
+from manypaths.printable import counted, one_line
 from manypaths.sections import Recipe
 from manypaths.terminal import caution, say
 
@@ -139,7 +139,7 @@ def _print_summary(summary: dict[str, Any], out: Path, seconds: float) -> None:
         parts = ", ".join(f"{when} {_interval(results[when])}" for when in ("before", "after") if when in results)
         print(f"Accuracy on {results['after']['problems']} held-out problems [95 % interval]: {parts}")
     spent = ", ".join(f"{part} {duration:.1f}" for part, duration in summary["seconds"].items())
-    print(f"Seconds in {summary['steps']} steps: {spent}; this command took {seconds:.0f}")
+    print(f"Seconds in {counted(summary['steps'], 'step')}: {spent}; this command took {seconds:.0f}")
     print(f"Look inside the groups: {out / run_folder.PAGE}")
 
 

@@ -20,6 +20,7 @@ from manypaths.check.entries import of_page
 from manypaths.files import atomic_write, read_json
 from manypaths.logs import Log, LoggedGroup, Options
 from manypaths.logs.runs import MISTAKES, correct_of, parsed, stream_groups, with_correct
+from manypaths.printable import counted
 from manypaths.training.inspect_entries import figure, group_entry, number
 from manypaths.training.inspect_similarity import Compared
 
@@ -107,8 +108,9 @@ def _data(source: Source, options: Options, compare: Compare | None) -> Entry:
         raise ValueError(f"--correct must be a reward of {str(source.path)!r}, got {options.correct!r}.")
     unknown = sum(group["similarity"] is None for group in groups)
     if unknown:
+        where = "" if unknown == len(groups) else f" in {counted(unknown, 'group')}"
         source.notes.append(
-            f"The similarity of the completions is unknown{'' if unknown == len(groups) else f' in {unknown} groups'}. "
+            f"The similarity of the completions is unknown{where}. "
             "To compute it: manypaths inspect with --embedder ngram, or with a model of sentence-transformers."
         )
     return {
