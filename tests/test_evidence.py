@@ -23,6 +23,7 @@ GRIDS = {  # file of rows -> the grid of its runs
     "same-rate": "study_same_rate",
     "rates": "study_rates",
     "longer": "study_longer",
+    "countdown": "study_countdown",
     "sums": "real_sums",
     "countdown-smollm2": "real_countdown",
 }
@@ -33,26 +34,46 @@ def cells(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """Rows of the table of primary endpoints, and of that of distinct right answers, by arm."""
-    out = tmp_path_factory.mktemp("evidence")
-    rows, protocol = ROOT / "docs/evidence/colouring.jsonl.gz", ROOT / "bench/study_protocol.yaml"
-    assert main(["compare", str(rows), "--protocol", str(protocol), "--out", str(out)]) == 0
-    report = (out / "comparison.md").read_text("utf-8")
-    titles = ("Primary endpoints", "Secondary endpoint: distinct@8 better at the end")
-    blocks = [report.split(f"\n## {title} (p after Holm over 12 arms)\n\n")[1].split("\n\n")[0] for title in titles]
-    return [{cells(line)[0]: cells(line)[1:] for line in block.splitlines()} for block in blocks]
+DISTINCT = "Secondary endpoint: distinct@8 better at the end"
+CORRECTED = " (p after Holm over 12 arms)"
 
 
-def test_the_table_of_the_page_has_the_differences_and_verdicts_of_the_comparison(tables):
-    primary, distinct = tables
-    rows = {match[1]: cells(match[0]) for match in re.finditer(r"^\| .* \| `([\w-]+)` \| \de.*$", PAGE, re.MULTILINE)}
+def compared(name, protocol, out):
+    """title -> (arm -> cells) of each table that a comparison with a protocol writes."""
+    rows = ROOT / f"docs/evidence/{name}.jsonl.gz"
+    assert main(["compare", str(rows), "--protocol", str(ROOT / f"bench/{protocol}.yaml"), "--out", str(out)]) == 0
+    sections = (out / "comparison.md").read_text("utf-8").split("\n## ")[1:]
+    blocks = {title: block.strip().split("\n\n")[0] for title, _, block in (part.partition("\n") for part in sections)}
+    return {title: {cells(line)[0]: cells(line)[1:] for line in block.splitlines()} for title, block in blocks.items()}
+
+
+def rows_of_the_page(third):
+    """Name in the grid -> cells, of the table whose third cell matches."""
+    lines = re.finditer(rf"^\| .* \| `([\w-]+)` \| {third} \|.*$", PAGE, re.MULTILINE)
+    return {match[1]: cells(match[0]) for match in lines}
+
+
+def test_the_table_of_the_page_has_the_differences_and_verdicts_of_the_comparison(tmp_path):
+    tables = compared("colouring", "study_protocol", tmp_path)
+    primary, distinct = tables[f"Primary endpoints{CORRECTED}"], tables[f"{DISTINCT}{CORRECTED}"]
+    rows = rows_of_the_page(r"\de-\d")
     assert len(rows) == 12 and rows.keys() <= primary.keys()
     for arm, row in rows.items():
         pass_at_8, _, accuracy, _, verdict = primary[arm]
         assert row[3:6] == [pass_at_8, accuracy, distinct[arm][0]]
         assert row[6].replace("*", "").replace("below .001", "below 0.001") == verdict
+
+
+def test_the_table_of_the_second_task_has_those_of_its_comparison(tmp_path):
+    tables = compared("countdown", "study_countdown_protocol", tmp_path)
+    primary, distinct = tables[f"Primary endpoints{CORRECTED}"], tables[f"{DISTINCT}{CORRECTED}"]
+    equal = tables["pass@8 at equal accuracy on countdown (128 problems)"]
+    rows = rows_of_the_page(r"[+-].*")
+    assert len(rows) == 12 and rows.keys() <= primary.keys()
+    for arm, row in rows.items():
+        pass_at_8, _, accuracy, _, verdict = primary[arm]
+        assert row[2:5] == [pass_at_8, accuracy, distinct[arm][0]]
+        assert [row[5].replace("*", ""), row[6]] == [verdict, equal[arm][3]]
 
 
 def test_the_table_of_the_page_has_the_learning_rates_of_the_grid():
