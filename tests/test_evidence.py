@@ -24,6 +24,7 @@ GRIDS = {  # file of rows -> the grid of its runs
     "rates": "study_rates",
     "longer": "study_longer",
     "countdown": "study_countdown",
+    "countdown-longer": "study_countdown_longer",
     "sums": "real_sums",
     "countdown-smollm2": "real_countdown",
 }

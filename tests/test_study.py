@@ -87,3 +87,15 @@ def test_smollm2_on_sums_is_trained_as_in_the_sweep():
     assert len(jobs(sums)) == 36
     assert {*sweep.recipes} - {*sums.recipes} == {"grpo-clip", "evaluation.every=4"}
     assert {*sums.recipes} - {*sweep.recipes} == {"trainer.num_iterations=2", "evaluation.every=12"}
+
+
+@pytest.mark.parametrize("name", ["study", "study_countdown"])
+def test_a_lower_rate_for_longer_is_trained_on_the_same_problems_with_the_same_starts(name):
+    longer = {"study": "study_longer", "study_countdown": "study_countdown_longer"}[name]
+    shorter, longer = (read_grid(BENCH / f"{of}.yaml") for of in (name, longer))
+    assert longer.starts == shorter.starts and {*longer.seeds} <= {*shorter.seeds}
+    keys = ("trainer.max_steps", "evaluation.every", "record.every", "trainer.learning_rate")
+    kept = [[word for word in grid.recipes if not word.startswith(keys)] for grid in (shorter, longer)]
+    assert kept[0] == kept[1]
+    arms = [without_rates(grid.grid["method"]) for grid in (shorter, longer)]
+    assert arms[1] == {f"{arm}-longer": arms[0][arm] for arm in (other.removesuffix("-longer") for other in arms[1])}
