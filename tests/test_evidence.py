@@ -9,6 +9,7 @@ import pytest
 from manypaths import result_rows
 from manypaths.cli import main
 from manypaths.comparison.configurations import configured, grouped
+from manypaths.comparison.differences import against
 from manypaths.comparison.equal_accuracy import Path as PathOfPass
 from manypaths.comparison.equal_accuracy import at_equal_accuracy
 from manypaths.comparison.numbers import unit_of, with_interval
@@ -24,6 +25,7 @@ GRIDS = {  # file of rows -> the grid of its runs
     "rates": "study_rates",
     "longer": "study_longer",
     "countdown": "study_countdown",
+    "family": "study_family",
     "countdown-longer": "study_countdown_longer",
     "sums": "real_sums",
     "countdown-smollm2": "real_countdown",
@@ -105,17 +107,35 @@ ARMS_BY_WORDS = {  # (arm, learning rate and steps) on the page -> name of the c
 }
 
 
-def test_the_differences_at_equal_accuracy_are_those_of_the_rows():
-    files = [ROOT / f"docs/evidence/{name}.jsonl.gz" for name in ("colouring", "same-rate", "longer")]
-    of_runs = grouped(read(files)[0], "pass@8")
+def paths_of(*names):
+    """Name of a configuration -> its accuracy and pass@8, from files of rows."""
+    of_runs = grouped(read([ROOT / f"docs/evidence/{name}.jsonl.gz" for name in names])[0], "pass@8")
     both = [configured(of_runs.groups, of_runs.benchmarks, name)[0] for name in ("accuracy", "pass@8")]
-    paths = {pair[0].name: PathOfPass(*pair) for pair in zip(*both, strict=True)}
+    return {pair[0].name: PathOfPass(*pair) for pair in zip(*both, strict=True)}
+
+
+def test_the_rest_of_the_family_has_the_differences_of_its_rows():
+    paths = paths_of("colouring", "family")
+    results, base = (ROOT / "docs/results.md").read_text("utf-8"), paths["grpo"]
+    section = results.split("\n## The rest of the family")[1].split("\n## ")[0]
+    rows = [cells(line) for line in section.splitlines() if re.match(r"\| .* \| `", line)]
+    assert len(rows) == 22
+    for _, name, *shown in rows:
+        own = paths[name.strip("`")]
+        items = [against(own.measure, base.measure, True, None)["last"]]
+        items += [against(own.accuracy, base.accuracy, True, None)["last"], at_equal_accuracy(own, base, True)]
+        written = [with_interval(item, unit_of("pass@8"), signed=True) for item in items]
+        assert [cell.strip("*") for cell in shown] == written, name
+
+
+def test_the_differences_at_equal_accuracy_are_those_of_the_rows():
+    paths = paths_of("colouring", "same-rate", "longer")
     rows = [cells(line) for line in PAGE.splitlines() if re.match(r"\| .* \| \de-\d, \d+ \| `grpo", line)]
     assert len(rows) == 12
     above = None
-    for arm, setting, against, seeds, both_at, steps, difference in rows:
+    for arm, setting, base_name, seeds, both_at, steps, difference in rows:
         name = f"{above}-shuffled".replace("-1e-4", "") if "placebo" in arm else ARMS_BY_WORDS[arm, setting]
-        above, base = name, paths[against.strip("`")]
+        above, base = name, paths[base_name.strip("`")]
         item = at_equal_accuracy(paths[name], base, True)
         assert seeds == str(min(len(side.accuracy.units) for side in (paths[name], base)))
         assert both_at == f"{100 * item['accuracy']:.1f}%"
