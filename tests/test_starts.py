@@ -155,7 +155,10 @@ def test_finished_runs_whose_start_has_other_settings_are_refused(copy, capsys):
     for option in (["--dry-run"], []):
         assert main(["sweep", "grid.yaml", "--out", "out", *option]) == 2
         captured = capsys.readouterr()
-        assert "'starts/1' holds a start of another recipe (rare: 0.1 there, rare: 0.5 here)" in captured.err
+        assert (
+            "'starts/1' holds a start of another recipe (pretrain.rare: 0.1 there, pretrain.rare: 0.5 here)"
+            in captured.err
+        )
         assert "remove that folder and the runs that began with it" in captured.err
         assert "Left out" not in captured.err and "mmr" not in captured.out
 

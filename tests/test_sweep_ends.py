@@ -127,9 +127,8 @@ def test_a_watch_counts_from_the_last_change_and_leaves_locks_out(tmp_path, monk
 def test_a_process_that_hangs_is_killed_and_its_log_says_so(is_forked, tmp_path, monkeypatch):
     monkeypatch.setattr(forked, "is_possible", lambda on_cpu: is_forked)
     monkeypatch.setattr(forked, "LOOK", 0.05)
-    end = time.monotonic() + 0.3
-    words = ["recipes"] if is_forked else ["doctor"]
-    assert forked.run_command(words, tmp_path / "log", True, (), lambda: time.monotonic() > end - 10) == -9
+    words = ["doctor"]  # it takes a second or more
+    assert forked.run_command(words, tmp_path / "log", True, (), lambda: True) == -9
     assert forked.last_line(tmp_path / "log") == forked.STUCK
 
 
@@ -233,7 +232,10 @@ def test_a_folder_of_another_recipe_stops_a_sweep_before_it_trains(is_done, tmp_
     finish(there, tmp_path)
     if not is_done:
         (tmp_path / "grpo-2" / "summary.json").unlink()
-    message = r"grpo-2' holds the run of another recipe \(learning_rate: 0.01 there, .*; beta: 0.5 there, .*move that"
+    message = (
+        r"grpo-2' holds the run of another recipe \(trainer.learning_rate: 0.01 there, .*; trainer.beta: 0.5 there, "
+    )
+    message += ".*move that"
     with pytest.raises(ValueError, match=message):
         sweep.run([job("grpo-1"), job("grpo-2")], tmp_path)
     assert not began and [path.name for path in tmp_path.iterdir()] == ["grpo-2"]
@@ -267,7 +269,7 @@ def test_the_command_refuses_folders_of_another_grid_and_trains_and_compares_not
     for option in (["--dry-run"], []):
         assert main(["sweep", "grid.yaml", "--out", ".", *option]) == 2
         printed = capsys.readouterr()
-        assert "'mmr-1' holds the run of another recipe (learning_rate: 0.5 there, " in printed.err
+        assert "'mmr-1' holds the run of another recipe (trainer.learning_rate: 0.5 there, " in printed.err
         assert not printed.out.count("train ") and not Path("comparison").exists() and not Path("grpo-1").exists()
 
 
@@ -281,7 +283,9 @@ def test_a_run_that_a_sweep_of_another_grid_finishes_meanwhile_is_none_of_this_s
 
     train(train_theirs)
     failed = ended(lambda: sweep.run([job("mmr-1"), job("grpo-1")], tmp_path))
-    assert list(failed) == ["grpo-1"] and "holds the run of another recipe (learning_rate: 0.5" in failed["grpo-1"]
+    assert (
+        list(failed) == ["grpo-1"] and "holds the run of another recipe (trainer.learning_rate: 0.5" in failed["grpo-1"]
+    )
     assert rows(tmp_path)["grpo-1"].recipe["trainer"]["learning_rate"] == 0.5
     assert rows(tmp_path)["mmr-1"].finished
 

@@ -149,5 +149,6 @@ def test_a_row_of_another_recipe_is_refused(sweeps, tmp_path, capsys):
     for more in ([], ["--dry-run"]):
         assert main(["sweep", str(tmp_path / "grid.yaml"), "--out", str(tmp_path), *more]) == 2
         printed = capsys.readouterr().err
-        assert "has the run grpo-1 of another recipe (learning_rate: 0.01 there, learning_rate: 0.001 here)" in printed
+        assert "has the run grpo-1 of another recipe (trainer.learning_rate: 0.01 there, " in printed
+        assert "trainer.learning_rate: 0.001 here)" in printed
     assert (tmp_path / ROWS).read_bytes() == before and not (tmp_path / "grpo-1").exists()
