@@ -21,7 +21,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for step in range(1, 31):
         rewards = [0.0 if step > 15 else float(place) for place in range(4)]
         completions = [{"text": HOSTILE, "rewards": {HOSTILE: value}, "raw": value} for value in rewards]
-        lines.append({"step": step, "group": 0, "prompt": HOSTILE, "completions": completions})
+        lines.append({"step": step, "group": 0, "prompt": f"{HOSTILE} {step}", "completions": completions})
     (run / "groups.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (run / "metrics.jsonl").write_text(
         "".join(json.dumps({"step": step, "reward": 0.5}) + "\n" for step in range(1, 31))
