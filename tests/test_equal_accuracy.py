@@ -261,8 +261,8 @@ def test_a_slower_arm_on_the_path_of_the_baseline_is_seldom_said_to_differ_and_a
     widths = [(result["high"] - result["low"]) / 2 for result in results]
     assert 0.8 < fmean(widths) / (stats.t.ppf(0.975, 9) * spread) < 1.3  # ten seeds
     assert abs(fmean(values)) < 4 * spread / math.sqrt(len(values)) + 0.002
-    found = [world(number, 0.35) for number in range(10)]
-    assert sum(result["p"] <= 0.05 and result["value"] > 0 for result in found) >= 9
+    of_others = [world(number, 0.35) for number in range(10)]
+    assert sum(result["p"] <= 0.05 and result["value"] > 0 for result in of_others) >= 9
 
 
 def test_every_measure_of_several_completions_has_it_with_a_verdict_and_accuracy_does_not():
